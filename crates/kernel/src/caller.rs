@@ -1,0 +1,158 @@
+//! Who asks, from where, and under which idempotency key: the first argument of every verb.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::id::kinds::{Session, User};
+use crate::{Error, Id, Result};
+
+/// What a user is on this platform. One user has one role.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    User,
+    Verifier,
+    Enterprise,
+    Admin,
+}
+
+impl Role {
+    pub const ALL: [Self; 4] = [Self::User, Self::Verifier, Self::Enterprise, Self::Admin];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Verifier => "verifier",
+            Self::Enterprise => "enterprise",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            Error::field("/role", "invalid", "one of user, verifier, enterprise, admin")
+        })
+    }
+}
+
+/// A signed-in user, as the session says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    pub user: Id<User>,
+    pub role: Role,
+    pub session: Id<Session>,
+    pub email_verified: bool,
+    /// Verifiers and enterprises act for others only after an admin has approved them.
+    pub approved: bool,
+}
+
+/// Where a request came from. Kept beside facts as their private origin.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Sixteen random bytes, or the id that a trusted proxy sent.
+    pub request_id: RequestId,
+    pub ip: Option<IpAddr>,
+    /// Kept for requests that change something; reads leave it out.
+    pub user_agent: Option<Arc<str>>,
+}
+
+/// The id of one request, the same in every log line, error and fact that it causes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RequestId {
+    #[default]
+    None,
+    Ours(Uuid),
+    Theirs(Arc<str>),
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Ours(uuid) => fmt::Display::fmt(&uuid.simple(), f),
+            Self::Theirs(text) => f.write_str(text),
+        }
+    }
+}
+
+/// A request that may be sent twice and must act once.
+#[derive(Debug)]
+pub struct Idempotency {
+    /// SHA-256 over principal, method, route and the client's key.
+    pub scope: [u8; 32],
+    /// SHA-256 over what was asked for.
+    pub fingerprint: [u8; 32],
+    replayed: AtomicBool,
+}
+
+impl Idempotency {
+    pub const fn new(scope: [u8; 32], fingerprint: [u8; 32]) -> Self {
+        Self { scope, fingerprint, replayed: AtomicBool::new(false) }
+    }
+
+    /// Notes that the answer is the remembered one; the edge says so in a header.
+    pub fn mark_replayed(&self) {
+        self.replayed.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_replayed(&self) -> bool {
+        self.replayed.load(Ordering::Relaxed)
+    }
+}
+
+/// The asker of a verb. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    pub principal: Option<Arc<Principal>>,
+    pub origin: Origin,
+    pub idempotency: Option<Arc<Idempotency>>,
+}
+
+impl Caller {
+    /// Nobody in particular: a public page, or the platform itself in a job.
+    pub fn nobody() -> Self {
+        Self::default()
+    }
+
+    pub fn of(principal: Principal) -> Self {
+        Self { principal: Some(Arc::new(principal)), ..Self::default() }
+    }
+
+    /// The signed-in user, or the error that asks for signing in.
+    pub fn principal(&self) -> Result<&Principal> {
+        self.principal.as_deref().ok_or_else(|| {
+            Error::unauthenticated("missing_auth", "Sign in first: send a token or the cookie.")
+        })
+    }
+
+    pub fn user(&self) -> Result<Id<User>> {
+        self.principal().map(|principal| principal.user)
+    }
+
+    pub fn role(&self) -> Option<Role> {
+        self.principal.as_ref().map(|principal| principal.role)
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.role() == Some(Role::Admin)
+    }
+}
