@@ -1,0 +1,200 @@
+//! Requests that may be sent twice and act once: the reply is remembered in the transaction of
+//! the effect, so that there is never one without the other.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use kernel::caller::Idempotency;
+use kernel::{Caller, Error, Kind, Result, Timestamp};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Db, DbError, Read, Tx};
+use crate::params;
+
+/// How long a reply is kept: a week, since most marked requests move money.
+pub const REPLY_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Scopes that run in this process right now.
+#[derive(Default)]
+pub(super) struct InFlight(Mutex<HashSet<[u8; 32]>>);
+
+struct Entered<'a>(&'a InFlight, [u8; 32]);
+
+impl InFlight {
+    fn enter(&self, scope: [u8; 32]) -> Result<Entered<'_>> {
+        if self.0.lock().insert(scope) { Ok(Entered(self, scope)) } else { Err(in_progress()) }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().remove(&self.1);
+    }
+}
+
+fn in_progress() -> Error {
+    let message = "The first request with this Idempotency-Key is still running.";
+    Error::conflict("idempotency_in_progress", message).retry_after(1)
+}
+
+/// A reply to be remembered.
+pub(super) struct Reply {
+    scope: [u8; 32],
+    fingerprint: [u8; 32],
+    body: String,
+}
+
+/// What was answered: a value, or a refusal that stands.
+#[derive(Serialize, Deserialize)]
+enum Remembered<T> {
+    Done(T),
+    Refused { kind: Kind, code: String, message: String, fields: Vec<kernel::FieldError> },
+}
+
+impl<T> Remembered<T> {
+    fn into_result(self) -> Result<T> {
+        match self {
+            Self::Done(value) => Ok(value),
+            Self::Refused { kind, code, message, fields } => {
+                Err(Error::new(kind, code, message).with_fields(fields))
+            }
+        }
+    }
+}
+
+impl Db {
+    /// [`Db::run`] for a request that carries an idempotency key: a second request with the same
+    /// key and the same content gets the first one's reply and has no effect of its own.
+    ///
+    /// A refusal by the state of things (a conflict: too little money, the wrong state) is
+    /// remembered too, so that a late duplicate cannot succeed by surprise. A request that was
+    /// refused before anything was decided, or that failed, leaves the key unused.
+    pub async fn once<T, F>(
+        &self,
+        caller: &Caller,
+        name: &'static str,
+        work: impl Fn(Tx) -> F,
+    ) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T>>,
+    {
+        let Some(idempotency) = caller.idempotency.as_deref() else {
+            return self.run(name, work).await;
+        };
+        let _entered = self.0.in_flight.enter(idempotency.scope)?;
+        if let Some(reply) = self.recall(idempotency).await? {
+            return reply;
+        }
+        let outcome = self
+            .run(name, |tx| {
+                let work = work(tx.clone());
+                async move {
+                    let value = work.await?;
+                    tx.remember(reply(idempotency, &Remembered::Done(&value))?);
+                    Ok(value)
+                }
+            })
+            .await;
+        match outcome {
+            // Another replica has answered this key meanwhile; its answer is the answer.
+            Err(error) if is_taken(&error) => {
+                self.recall(idempotency).await?.unwrap_or_else(|| Err(in_progress()))
+            }
+            Err(error) if error.kind() == Kind::Conflict => {
+                if self.remember_refusal(idempotency, &error).await? {
+                    return Err(error);
+                }
+                // Another replica was quicker, and what it did is why this one was refused.
+                self.recall(idempotency).await?.unwrap_or(Err(error))
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn recall<T: DeserializeOwned>(
+        &self,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Result<T>>> {
+        let sql = "SELECT fingerprint, reply, expires_at FROM idempotency WHERE scope = $1";
+        let found = self
+            .maybe(sql, params![idempotency.scope], |row| {
+                Ok((row.take::<[u8; 32]>()?, row.take::<String>()?, row.take::<Timestamp>()?))
+            })
+            .await?;
+        let Some((fingerprint, reply, expires_at)) = found else { return Ok(None) };
+        if expires_at <= self.world().now() {
+            return Ok(None);
+        }
+        if fingerprint != idempotency.fingerprint {
+            return Err(Error::invalid(
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request. Take a new one.",
+            ));
+        }
+        idempotency.mark_replayed();
+        let remembered: Remembered<T> = serde_json::from_str(&reply)
+            .map_err(|error| Error::internal("a remembered reply is broken").because(error))?;
+        Ok(Some(remembered.into_result()))
+    }
+
+    /// Answers whether the refusal is now what the key stands for.
+    async fn remember_refusal(&self, idempotency: &Idempotency, error: &Error) -> Result<bool> {
+        let refused = Remembered::<()>::Refused {
+            kind: error.kind(),
+            code: error.code().to_owned(),
+            message: error.message().to_owned(),
+            fields: error.fields().to_vec(),
+        };
+        let remember = self
+            .run("idempotency.refused", |tx| {
+                let refused = reply(idempotency, &refused);
+                async move {
+                    tx.remember(refused?);
+                    Ok(())
+                }
+            })
+            .await;
+        match remember {
+            Err(error) if is_taken(&error) => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+}
+
+fn reply<T: Serialize>(idempotency: &Idempotency, remembered: &Remembered<T>) -> Result<Reply> {
+    let body = serde_json::to_string(remembered)
+        .map_err(|error| Error::internal("a reply cannot be remembered").because(error))?;
+    Ok(Reply { scope: idempotency.scope, fingerprint: idempotency.fingerprint, body })
+}
+
+fn is_taken(error: &Error) -> bool {
+    matches!(error.cause(), Some(DbError::Unique(index)) if index == "idempotency_pkey")
+}
+
+/// Claims the scope. A row that has expired gives way; one that lives refuses, and with it the
+/// whole transaction.
+pub(super) async fn insert(tx: &Tx, reply: &Reply) -> Result<()> {
+    let now = tx.now();
+    let expired = "DELETE FROM idempotency WHERE scope = $1 AND expires_at <= $2";
+    tx.execute(expired, params![reply.scope, now]).await?;
+    tx.execute(
+        "INSERT INTO idempotency (scope, fingerprint, reply, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5)",
+        params![reply.scope, reply.fingerprint, reply.body, now, now + REPLY_LIFETIME],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets replies whose time is over, a batch at a time; answers how many.
+pub async fn sweep(db: &Db) -> Result<u64> {
+    db.run("idempotency.sweep", |tx| async move {
+        let sql = "DELETE FROM idempotency WHERE scope IN
+                       (SELECT scope FROM idempotency WHERE expires_at <= $1 LIMIT 1000)";
+        Ok(tx.execute(sql, params![tx.now()]).await?)
+    })
+    .await
+}

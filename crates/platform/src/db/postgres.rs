@@ -1,0 +1,249 @@
+//! PostgreSQL: a bounded pool, cached prepared statements, pipelined where statements allow it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use kernel::{Error, Result, Secret};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::tx::{Hook, run_hooks};
+use super::{DbError, Row, Value};
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// `postgres://user:password@host:port/database?sslmode=require`
+    pub url: Secret<String>,
+    pub connections: usize,
+    pub statement_timeout: Duration,
+    /// How long a caller waits for a free connection.
+    pub wait_timeout: Duration,
+    /// Behind a pooler in transaction mode: statements are not prepared by name, and settings
+    /// that would outlive a transaction are left to the server's configuration.
+    pub transaction_pooler: bool,
+}
+
+impl PostgresOptions {
+    pub fn at(url: impl Into<String>) -> Self {
+        Self {
+            url: Secret::new(url.into()),
+            connections: 16,
+            statement_timeout: Duration::from_secs(10),
+            wait_timeout: Duration::from_secs(5),
+            transaction_pooler: false,
+        }
+    }
+}
+
+pub(super) struct Store {
+    pool: Pool,
+    named: bool,
+}
+
+impl Store {
+    pub(super) fn connect(options: &PostgresOptions) -> Result<Self> {
+        let wrong = |what: String| {
+            let message = format!("The PostgreSQL URL cannot be used: {what}.");
+            Error::invalid("invalid_database_url", message)
+        };
+        let mut config: tokio_postgres::Config = options
+            .url
+            .expose()
+            .parse()
+            .map_err(|error: tokio_postgres::Error| wrong(error.to_string()))?;
+        config.application_name("verza").connect_timeout(options.wait_timeout);
+        if !options.transaction_pooler {
+            let millis = options.statement_timeout.as_millis();
+            config.options(format!(
+                "-c statement_timeout={millis} -c lock_timeout={millis} \
+                 -c idle_in_transaction_session_timeout={}",
+                millis * 3
+            ));
+        }
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = if config.get_ssl_mode() == SslMode::Disable {
+            Manager::from_config(config, tokio_postgres::NoTls, recycling)
+        } else {
+            Manager::from_config(config, tls()?, recycling)
+        };
+        let timeouts = Timeouts {
+            wait: Some(options.wait_timeout),
+            create: Some(options.wait_timeout),
+            recycle: Some(options.wait_timeout),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(options.connections)
+            .timeouts(timeouts)
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { pool, named: !options.transaction_pooler })
+    }
+
+    async fn client(&self) -> Result<Object, DbError> {
+        self.pool.get().await.map_err(|error| DbError::Unavailable(error.to_string()))
+    }
+
+    pub(super) async fn read<T>(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+        read: impl Fn(&Row<'_>) -> Result<T, DbError> + Send,
+    ) -> Result<Vec<T>, DbError> {
+        let client = self.client().await?;
+        let rows = query(&client, self.named, sql, params).await?;
+        rows.iter().map(|row| read(&Row::postgres(row))).collect()
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction, DbError> {
+        let client = self.client().await?;
+        Ok(Transaction { client: Some(client), begun: AtomicBool::new(false), named: self.named })
+    }
+
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    if usable == 0 {
+        tracing::warn!("no root certificates on this system: TLS to PostgreSQL will be refused");
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::internal("no usable TLS versions").because(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
+}
+
+async fn query(
+    client: &Object,
+    named: bool,
+    sql: &str,
+    params: &[Value<'_>],
+) -> Result<Vec<tokio_postgres::Row>, DbError> {
+    let answer = if named {
+        let statement = client.prepare_cached(sql).await.map_err(DbError::from_postgres)?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
+        client.query(&statement, &params).await
+    } else {
+        let params: Vec<(&(dyn ToSql + Sync), Type)> =
+            params.iter().map(|value| (value as _, value.postgres_type())).collect();
+        client.query_typed(sql, &params).await
+    };
+    answer.map_err(DbError::from_postgres)
+}
+
+async fn execute(
+    client: &Object,
+    named: bool,
+    sql: &str,
+    params: &[Value<'_>],
+) -> Result<u64, DbError> {
+    let done = if named {
+        let statement = client.prepare_cached(sql).await.map_err(DbError::from_postgres)?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|value| value as _).collect();
+        client.execute(&statement, &params).await
+    } else {
+        let params: Vec<(&(dyn ToSql + Sync), Type)> =
+            params.iter().map(|value| (value as _, value.postgres_type())).collect();
+        client.execute_typed(sql, &params).await
+    };
+    done.map_err(DbError::from_postgres)
+}
+
+/// A transaction. BEGIN travels together with the first statement.
+pub(super) struct Transaction {
+    client: Option<Object>,
+    begun: AtomicBool,
+    named: bool,
+}
+
+impl Transaction {
+    fn client(&self) -> Result<&Object, DbError> {
+        self.client.as_ref().ok_or_else(|| DbError::Other("the transaction is over".into()))
+    }
+
+    /// Sends BEGIN before the first statement without waiting for its answer: futures of one
+    /// connection are sent in the order in which they are first polled, and `join!` polls in
+    /// order.
+    async fn with_begin<T>(
+        &self,
+        client: &Object,
+        statement: impl Future<Output = Result<T, DbError>>,
+    ) -> Result<T, DbError> {
+        if self.begun.swap(true, Ordering::Relaxed) {
+            return statement.await;
+        }
+        let (begun, answer) = futures_util::join!(client.batch_execute("BEGIN"), statement);
+        begun.map_err(DbError::from_postgres)?;
+        answer
+    }
+
+    pub(super) async fn read<T>(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+        read: impl Fn(&Row<'_>) -> Result<T, DbError> + Send,
+    ) -> Result<Vec<T>, DbError> {
+        let client = self.client()?;
+        let rows = self.with_begin(client, query(client, self.named, sql, params)).await?;
+        rows.iter().map(|row| read(&Row::postgres(row))).collect()
+    }
+
+    pub(super) async fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, DbError> {
+        let client = self.client()?;
+        self.with_begin(client, execute(client, self.named, sql, params)).await
+    }
+
+    /// Runs several statements without parameters: migrations.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), DbError> {
+        let client = self.client()?;
+        let batch = async { client.batch_execute(sql).await.map_err(DbError::from_postgres) };
+        self.with_begin(client, batch).await
+    }
+
+    /// Commits in a task of its own, so that a caller who goes away cannot leave it half sent,
+    /// and what must follow a commit does.
+    pub(super) async fn commit(mut self, hooks: Vec<Hook>) -> Result<(), DbError> {
+        let begun = self.begun.load(Ordering::Relaxed);
+        let Some(client) = self.client.take() else { return Ok(()) };
+        if !begun {
+            run_hooks(hooks);
+            return Ok(());
+        }
+        let commit = tokio::spawn(async move {
+            client.batch_execute("COMMIT").await.map_err(DbError::from_postgres)?;
+            run_hooks(hooks);
+            Ok(())
+        });
+        commit.await.unwrap_or_else(|error| Err(DbError::Other(error.to_string())))
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        if !*self.begun.get_mut() {
+            return;
+        }
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    if client.batch_execute("ROLLBACK").await.is_err() {
+                        drop(Object::take(client));
+                    }
+                });
+            }
+            // Without a runtime nothing can be sent: closing the connection rolls back as well.
+            Err(_) => drop(Object::take(client)),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A transaction and its consequences.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kernel::{Error, Result, Timestamp, World};
+use parking_lot::Mutex;
+
+use super::{Db, DbError, Engine, Read, Row, Value, once, postgres, sqlite, value};
+use crate::jobs::{self, NewJob};
+use crate::journal::{self, Fact};
+
+/// What is done after a commit and before its caller is answered. Must be quick, and must not
+/// fail: the commit stands.
+pub type Hook = Box<dyn FnOnce() + Send + Sync>;
+
+/// An open transaction, as its work holds it; [`Db::run`] and [`Db::once`] begin and commit it.
+#[derive(Clone)]
+pub struct Tx(Arc<Open>);
+
+struct Open {
+    engine: EngineTx,
+    db: Db,
+    now: Timestamp,
+    /// A statement has failed: like PostgreSQL, refuse everything until the rollback.
+    failed: AtomicBool,
+    consequences: Mutex<Consequences>,
+}
+
+enum EngineTx {
+    Sqlite(sqlite::Transaction),
+    Postgres(postgres::Transaction),
+}
+
+/// Fails the transaction when it is dropped, unless the statement was seen to succeed.
+struct Poison<'a> {
+    failed: &'a AtomicBool,
+    armed: bool,
+}
+
+impl Drop for Poison<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Does what must follow a commit. A hook that panics is a defect, but the commit stands: the
+/// other hooks run, and the caller is told so.
+pub(super) fn run_hooks(hooks: Vec<Hook>) {
+    for hook in hooks {
+        if std::panic::catch_unwind(AssertUnwindSafe(hook)).is_err() {
+            tracing::error!("what follows a commit panicked");
+        }
+    }
+}
+
+#[derive(Default)]
+struct Consequences {
+    facts: Vec<Fact>,
+    jobs: Vec<NewJob>,
+    reply: Option<once::Reply>,
+    hooks: Vec<Hook>,
+}
+
+impl Tx {
+    pub(super) async fn begin(db: &Db) -> Result<Self, DbError> {
+        let engine = match &db.0.engine {
+            Engine::Sqlite(store) => EngineTx::Sqlite(store.begin().await?),
+            Engine::Postgres(store) => EngineTx::Postgres(store.begin().await?),
+        };
+        Ok(Self(Arc::new(Open {
+            engine,
+            now: db.world().now(),
+            db: db.clone(),
+            failed: AtomicBool::new(false),
+            consequences: Mutex::default(),
+        })))
+    }
+
+    /// The one instant at which everything in this transaction happens.
+    pub fn now(&self) -> Timestamp {
+        self.0.now
+    }
+
+    pub fn world(&self) -> &World {
+        self.0.db.world()
+    }
+
+    /// Runs a statement and answers how many rows it touched.
+    pub async fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, DbError> {
+        self.guarded(async {
+            value::check(params)?;
+            match &self.0.engine {
+                EngineTx::Sqlite(tx) => tx.execute(sql, params),
+                EngineTx::Postgres(tx) => tx.execute(sql, params).await,
+            }
+        })
+        .await
+    }
+
+    /// Runs a statement that must touch exactly one row; `false` when it touched none.
+    /// A conditional update that touches none has lost a race: the caller says to whom.
+    pub async fn touch(&self, sql: &str, params: &[Value<'_>]) -> Result<bool, DbError> {
+        match self.execute(sql, params).await? {
+            0 => Ok(false),
+            1 => Ok(true),
+            many => Err(DbError::Other(format!("{many} rows where one was meant: {sql}"))),
+        }
+    }
+
+    /// Runs several statements without parameters.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), DbError> {
+        self.guarded(async {
+            match &self.0.engine {
+                EngineTx::Sqlite(tx) => tx.batch(sql),
+                EngineTx::Postgres(tx) => tx.batch(sql).await,
+            }
+        })
+        .await
+    }
+
+    async fn guarded<T>(
+        &self,
+        statement: impl Future<Output = Result<T, DbError>>,
+    ) -> Result<T, DbError> {
+        if self.0.failed.load(Ordering::Relaxed) {
+            let what = "an earlier statement of this transaction failed";
+            return Err(DbError::Other(what.into()));
+        }
+        // Also of a statement that is given up half way nobody knows how it ended: PostgreSQL
+        // would answer COMMIT with a rollback, and without an error.
+        let mut poison = Poison { failed: &self.0.failed, armed: true };
+        let answer = statement.await;
+        poison.armed = answer.is_err();
+        answer
+    }
+
+    /// Adds a fact to the journal. It exists when this transaction commits, and only then.
+    pub fn record(&self, fact: Fact) {
+        self.0.consequences.lock().facts.push(fact);
+    }
+
+    /// Adds a background job. It runs after this transaction commits, and only then.
+    pub fn enqueue(&self, job: NewJob) {
+        self.0.consequences.lock().jobs.push(job);
+    }
+
+    /// Remembers the reply to an idempotent request; see [`Db::once`].
+    pub(super) fn remember(&self, reply: once::Reply) {
+        self.0.consequences.lock().reply = Some(reply);
+    }
+
+    /// Does something in memory once the commit is on disk, before anybody is answered.
+    pub fn after_commit(&self, hook: impl FnOnce() + Send + Sync + 'static) {
+        self.0.consequences.lock().hooks.push(Box::new(hook));
+    }
+
+    /// Whether this process alone does `what` until the transaction ends. Among replicas the
+    /// first to ask wins; on the embedded store there is only one process.
+    pub async fn exclusive(&self, what: &'static str) -> Result<bool, DbError> {
+        match self.0.engine {
+            EngineTx::Sqlite(_) => Ok(true),
+            EngineTx::Postgres(_) => {
+                let sql = "SELECT pg_try_advisory_xact_lock(hashtext($1))";
+                self.one(sql, &[Value::Text(what)], |row| row.take()).await
+            }
+        }
+    }
+
+    /// Waits until this process alone does `what`; see [`Tx::exclusive`].
+    pub(super) async fn exclusively(&self, what: &'static str) -> Result<(), DbError> {
+        if let EngineTx::Postgres(_) = self.0.engine {
+            let sql = "SELECT CAST(pg_advisory_xact_lock(hashtext($1)) AS TEXT)";
+            self.one(sql, &[Value::Text(what)], |_| Ok(())).await?;
+        }
+        Ok(())
+    }
+
+    /// Appended to a sub-select that claims rows, so that replicas pass over each other's claims
+    /// instead of queueing up for them.
+    pub fn skip_locked(&self) -> &'static str {
+        match self.0.engine {
+            EngineTx::Sqlite(_) => "",
+            EngineTx::Postgres(_) => "FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self.0.engine, EngineTx::Postgres(_))
+    }
+
+    /// Writes the consequences and commits.
+    pub(super) async fn commit(self) -> Result<()> {
+        let Consequences { facts, jobs, reply, mut hooks } =
+            std::mem::take(&mut *self.0.consequences.lock());
+        if let Some(reply) = &reply {
+            once::insert(&self, reply).await?;
+        }
+        journal::insert(&self, &facts).await?;
+        jobs::insert(&self, &jobs).await?;
+        if self.0.failed.load(Ordering::Relaxed) {
+            let what = "a statement failed and its error was dropped";
+            return Err(DbError::Other(what.into()).into());
+        }
+        if !facts.is_empty() {
+            let db = self.0.db.clone();
+            hooks.push(Box::new(move || db.0.facts_written.notify_one()));
+        }
+        if !jobs.is_empty() {
+            let db = self.0.db.clone();
+            hooks.push(Box::new(move || db.0.jobs_written.notify_one()));
+        }
+        let open = Arc::into_inner(self.0)
+            .ok_or_else(|| Error::internal("a transaction was kept beyond its work"))?;
+        match open.engine {
+            EngineTx::Sqlite(tx) => tx.commit(hooks).await?,
+            EngineTx::Postgres(tx) => tx.commit(hooks).await?,
+        }
+        Ok(())
+    }
+}
+
+impl Read for Tx {
+    async fn all<T: Send>(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+        read: impl Fn(&Row<'_>) -> Result<T, DbError> + Send,
+    ) -> Result<Vec<T>, DbError> {
+        self.guarded(async {
+            value::check(params)?;
+            match &self.0.engine {
+                EngineTx::Sqlite(tx) => tx.read(sql, params, read),
+                EngineTx::Postgres(tx) => tx.read(sql, params, read).await,
+            }
+        })
+        .await
+    }
+}

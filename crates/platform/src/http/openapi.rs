@@ -1,0 +1,105 @@
+//! OpenAPI 3.1 from the rows.
+
+use utoipa::openapi::path::{HttpMethod, PathItem};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref,
+    ResponseBuilder, ServerBuilder,
+};
+
+use super::reply::ProblemBody;
+use super::{Audience, Once, Route};
+
+/// What the document says of itself.
+pub struct Info<'a> {
+    pub title: &'a str,
+    pub version: &'a str,
+    pub description: &'a str,
+}
+
+/// The document that describes these rows.
+pub fn openapi(info: &Info<'_>, routes: &[Route]) -> OpenApi {
+    let mut components = ComponentsBuilder::new()
+        .schema("Problem", <ProblemBody as utoipa::PartialSchema>::schema())
+        .schema("FieldError", <kernel::FieldError as utoipa::PartialSchema>::schema())
+        .security_scheme(
+            "bearer",
+            SecurityScheme::Http(
+                HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build(),
+            ),
+        )
+        .security_scheme(
+            "session",
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("verza_session"))),
+        );
+    let mut paths = PathsBuilder::new();
+    for route in routes.iter().filter(|route| route.audience != Audience::Ops) {
+        for (name, schema) in &route.schemas {
+            components = components.schema(name.clone(), schema.clone());
+        }
+        let Some(method) = http_method(&route.method) else { continue };
+        let item = PathItem::new(method, operation(route));
+        // Wildcards are axum's way of writing; OpenAPI has none.
+        paths = paths.path(route.path.replace("{*", "{"), item);
+    }
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title(info.title)
+                .version(info.version)
+                .description(Some(info.description)),
+        )
+        .servers(Some([ServerBuilder::new().url("/").build()]))
+        .paths(paths.build())
+        .components(Some(components.build()))
+        .build()
+}
+
+fn http_method(method: &http::Method) -> Option<HttpMethod> {
+    Some(match method.as_str() {
+        "GET" => HttpMethod::Get,
+        "POST" => HttpMethod::Post,
+        "PUT" => HttpMethod::Put,
+        "PATCH" => HttpMethod::Patch,
+        "DELETE" => HttpMethod::Delete,
+        _ => return None,
+    })
+}
+
+fn operation(route: &Route) -> utoipa::openapi::path::Operation {
+    let mut operation = route.operation.clone();
+    if !matches!(route.audience, Audience::Public | Audience::Provider) {
+        operation.security = Some(vec![
+            SecurityRequirement::new::<_, [&str; 0], &str>("bearer", []),
+            SecurityRequirement::new::<_, [&str; 0], &str>("session", []),
+        ]);
+    }
+    if route.once != Once::No {
+        let name = "Idempotency-Key";
+        let text = utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::String)
+            .min_length(Some(1))
+            .max_length(Some(255));
+        let required = if route.once == Once::Required {
+            utoipa::openapi::Required::True
+        } else {
+            utoipa::openapi::Required::False
+        };
+        let parameter = utoipa::openapi::path::ParameterBuilder::new()
+            .name(name)
+            .parameter_in(utoipa::openapi::path::ParameterIn::Header)
+            .required(required)
+            .description(Some("A key of your own, such as a UUID: sent again, it acts once."))
+            .schema(Some(text))
+            .build();
+        operation.parameters.get_or_insert_default().push(parameter.into());
+    }
+    let problem = ResponseBuilder::new().description("What went wrong (RFC 9457).").content(
+        "application/problem+json",
+        ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build(),
+    );
+    operation.responses.responses.insert("default".to_owned(), problem.build().into());
+    operation
+}

@@ -1,0 +1,180 @@
+//! What handlers answer, and the one place where an error becomes HTTP.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use kernel::{Error, FieldError, Kind};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::ErrorShape;
+
+/// What a handler answers.
+pub type Reply<T> = Result<T, Problem>;
+
+/// An error on its way out. It carries the [`Error`] to the edge, which renders it in the
+/// route's shape with the request's id, and logs it once.
+#[derive(Debug)]
+pub struct Problem(pub Error);
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// The error inside a response that is still to be rendered.
+#[derive(Debug, Clone)]
+pub struct Failure(pub Error);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = problem_status(&self.0).into_response();
+        response.extensions_mut().insert(Failure(self.0));
+        response
+    }
+}
+
+/// The status of an error: the one table from kinds to HTTP, and the codes that HTTP itself has
+/// a status for.
+pub fn problem_status(error: &Error) -> StatusCode {
+    match error.code() {
+        "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "payload_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "unsupported_media_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "range_not_satisfiable" => StatusCode::RANGE_NOT_SATISFIABLE,
+        "precondition_failed" => StatusCode::PRECONDITION_FAILED,
+        "request_timeout" => StatusCode::REQUEST_TIMEOUT,
+        "idempotency_key_reused" => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => match error.kind() {
+            // What cannot be read is 400; what is read and makes no sense is 422.
+            Kind::Invalid if error.fields().is_empty() => StatusCode::BAD_REQUEST,
+            Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::Gone => StatusCode::GONE,
+            Kind::Limited => StatusCode::TOO_MANY_REQUESTS,
+            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+    }
+}
+
+/// RFC 9457, with the members that every problem of this platform has.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Problem)]
+pub struct ProblemBody<'a> {
+    /// Where the code is described.
+    r#type: String,
+    /// The status in words.
+    title: &'a str,
+    status: u16,
+    /// What is wrong, and what to do.
+    detail: &'a str,
+    /// What is wrong, for programs.
+    code: &'a str,
+    /// Names this request in the server's log.
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+/// An error as bytes on the wire.
+pub struct Rendered {
+    pub status: StatusCode,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    pub retry_after: Option<u32>,
+}
+
+/// Renders an error. Internal text stays inside.
+pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
+    let status = problem_status(error);
+    let detail = if error.kind() == Kind::Internal {
+        "Something went wrong on our side. Tell support the request's id."
+    } else {
+        error.message()
+    };
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = match shape {
+        ErrorShape::Problem => serde_json::to_vec(&ProblemBody {
+            r#type: format!("urn:verza:problem:{}", error.code()),
+            title,
+            status: status.as_u16(),
+            detail,
+            code: error.code(),
+            request_id,
+            errors: error.fields(),
+        }),
+        ErrorShape::Text => serde_json::to_vec(&serde_json::json!({ "error": detail })),
+    };
+    Rendered {
+        status,
+        content_type: match shape {
+            ErrorShape::Problem => "application/problem+json",
+            ErrorShape::Text => "application/json",
+        },
+        // Strings and numbers always serialise.
+        body: body.unwrap_or_default(),
+        retry_after: error.retry_after_seconds(),
+    }
+}
+
+/// 200 with nothing to tell but that it is done.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Done {
+    success: bool,
+}
+
+impl Done {
+    pub fn reply() -> super::extract::Json<Self> {
+        super::extract::Json(Self { success: true })
+    }
+}
+
+impl<T: Serialize> IntoResponse for super::extract::Json<T> {
+    fn into_response(self) -> Response {
+        json(StatusCode::OK, &self.0)
+    }
+}
+
+/// 201 with what was made.
+#[derive(Debug)]
+pub struct Created<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        json(StatusCode::CREATED, &self.0)
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let media = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, media)], body).into_response()
+        }
+        Err(error) => {
+            Problem(Error::internal("a reply cannot be written").because(error)).into_response()
+        }
+    }
+}
+
+/// One page of a list: a bare array, and the next page in `Link`.
+#[derive(Debug)]
+pub struct List<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
+}
+
+impl<T: Serialize> IntoResponse for List<T> {
+    fn into_response(self) -> Response {
+        let mut response = json(StatusCode::OK, &self.items);
+        if let Some(link) = self.next.and_then(|link| HeaderValue::from_str(&link).ok()) {
+            response.headers_mut().insert(HeaderName::from_static("link"), link);
+        }
+        response
+    }
+}

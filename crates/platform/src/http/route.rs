@@ -1,0 +1,413 @@
+//! The rows.
+
+use axum::handler::Handler;
+use axum::routing::{MethodRouter, on};
+use http::Method;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::{
+    ContentBuilder, Ref, RefOr, Required, ResponseBuilder, Schema, path::Operation,
+};
+use utoipa::{IntoParams, ToSchema};
+
+/// Who may call. A route cannot be written down without saying so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Anybody, signed in or not.
+    Public,
+    /// Any signed-in account.
+    Any,
+    User,
+    Verifier,
+    Enterprise,
+    /// An enterprise, by session or by API key.
+    Key,
+    Admin,
+    /// A payment or identity provider; the handler checks the signature over the raw body.
+    Provider,
+    /// The internal listener only.
+    Ops,
+}
+
+impl Audience {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Any => "any",
+            Self::User => "user",
+            Self::Verifier => "verifier",
+            Self::Enterprise => "enterprise",
+            Self::Key => "key",
+            Self::Admin => "admin",
+            Self::Provider => "provider",
+            Self::Ops => "ops",
+        }
+    }
+}
+
+/// Which rate limit a route counts against. Quotas are configuration; the classes are few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Health checks and the like: not limited.
+    Free,
+    Read,
+    Write,
+    /// Costly: uploads, exports, searches.
+    Heavy,
+    /// Signing in and all other doors that a guesser would try.
+    Login,
+    Register,
+    /// Sends a mail to an address that the caller names.
+    Mail,
+    Refresh,
+    /// Callbacks of providers.
+    Webhook,
+}
+
+impl Limit {
+    pub const ALL: [Self; 9] = [
+        Self::Free,
+        Self::Read,
+        Self::Write,
+        Self::Heavy,
+        Self::Login,
+        Self::Register,
+        Self::Mail,
+        Self::Refresh,
+        Self::Webhook,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Heavy => "heavy",
+            Self::Login => "login",
+            Self::Register => "register",
+            Self::Mail => "mail",
+            Self::Refresh => "refresh",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Whether a request may carry an `Idempotency-Key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Once {
+    /// Safe or idempotent by itself.
+    No,
+    Accepted,
+    /// Moves money or starts work that must not start twice.
+    Required,
+}
+
+impl Once {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "-",
+            Self::Accepted => "once?",
+            Self::Required => "once!",
+        }
+    }
+}
+
+/// How a route shows its errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorShape {
+    /// RFC 9457.
+    Problem,
+    /// `{"error": text}`.
+    Text,
+}
+
+/// The largest JSON body, in bytes, where a route does not say otherwise.
+const JSON_BODY_MAX: usize = 256 * 1024;
+
+/// One route of the platform.
+pub struct Route<S = ()> {
+    pub method: Method,
+    /// With `{name}` for path parameters.
+    pub path: &'static str,
+    pub audience: Audience,
+    pub limit: Limit,
+    pub once: Once,
+    pub body_max: usize,
+    /// Whether the body is read as it comes rather than before the handler runs.
+    pub streamed: bool,
+    pub errors: ErrorShape,
+    /// `noun::verb`, from the handler's own name.
+    pub name: String,
+    pub operation: Operation,
+    pub schemas: Vec<(String, RefOr<Schema>)>,
+    pub handler: MethodRouter<S>,
+}
+
+/// A row that has no handler yet.
+pub struct RouteBuilder {
+    method: Method,
+    path: &'static str,
+    audience: Audience,
+    limit: Limit,
+    once: Once,
+    body_max: usize,
+    streamed: bool,
+    errors: ErrorShape,
+    operation: OperationBuilder,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+macro_rules! method {
+    ($name:ident, $method:ident, $limit:ident) => {
+        pub fn $name(audience: Audience, path: &'static str) -> RouteBuilder {
+            RouteBuilder::new(Method::$method, audience, path, Limit::$limit)
+        }
+    };
+}
+method!(get, GET, Read);
+method!(post, POST, Write);
+method!(put, PUT, Write);
+method!(patch, PATCH, Write);
+method!(delete, DELETE, Write);
+
+/// The rows of a noun over the service that answers them.
+pub fn table<S: Clone + Send + Sync + 'static>(
+    service: &S,
+    rows: impl IntoIterator<Item = Route<S>>,
+) -> Vec<Route> {
+    let with_state = |row: Route<S>| Route {
+        method: row.method,
+        path: row.path,
+        audience: row.audience,
+        limit: row.limit,
+        once: row.once,
+        body_max: row.body_max,
+        streamed: row.streamed,
+        errors: row.errors,
+        name: row.name,
+        operation: row.operation,
+        schemas: row.schemas,
+        handler: row.handler.with_state(service.clone()),
+    };
+    rows.into_iter().map(with_state).collect()
+}
+
+impl RouteBuilder {
+    fn new(method: Method, audience: Audience, path: &'static str, limit: Limit) -> Self {
+        let mut operation = OperationBuilder::new();
+        for part in path.split('/') {
+            let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
+                continue;
+            };
+            let text =
+                utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+            operation = operation.parameter(
+                ParameterBuilder::new()
+                    .name(name.trim_start_matches('*'))
+                    .parameter_in(ParameterIn::Path)
+                    .required(Required::True)
+                    .schema(Some(text)),
+            );
+        }
+        Self {
+            method,
+            path,
+            audience,
+            limit,
+            once: Once::No,
+            body_max: JSON_BODY_MAX,
+            streamed: false,
+            errors: ErrorShape::Problem,
+            operation,
+            schemas: Vec::new(),
+        }
+    }
+
+    /// One sentence, as a person would look for it.
+    #[must_use]
+    pub fn summary(mut self, summary: &str) -> Self {
+        self.operation = self.operation.summary(Some(summary));
+        self
+    }
+
+    #[must_use]
+    pub fn describe(mut self, description: &str) -> Self {
+        self.operation = self.operation.description(Some(description));
+        self
+    }
+
+    #[must_use]
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    #[must_use]
+    pub fn once(mut self, once: Once) -> Self {
+        self.once = once;
+        self
+    }
+
+    #[must_use]
+    pub fn errors(mut self, errors: ErrorShape) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The body is read as it comes, up to `max` bytes: uploads.
+    #[must_use]
+    pub fn streams(mut self, max: usize) -> Self {
+        (self.streamed, self.body_max) = (true, max);
+        self
+    }
+
+    #[must_use]
+    pub fn body_max(mut self, max: usize) -> Self {
+        self.body_max = max;
+        self
+    }
+
+    /// The query parameters.
+    #[must_use]
+    pub fn query<Q: IntoParams>(mut self) -> Self {
+        for parameter in Q::into_params(|| Some(ParameterIn::Query)) {
+            self.operation = self.operation.parameter(parameter);
+        }
+        self
+    }
+
+    /// The list comes in pages: `limit`, `cursor` and `page`.
+    #[must_use]
+    pub fn paged(self) -> Self {
+        self.query::<super::extract::PagingQuery>()
+    }
+
+    /// The JSON body.
+    #[must_use]
+    pub fn takes<T: ToSchema + 'static>(mut self) -> Self {
+        let content = self.content::<T>();
+        let body = RequestBodyBuilder::new()
+            .content("application/json", content)
+            .required(Some(Required::True));
+        self.operation = self.operation.request_body(Some(body.build()));
+        self
+    }
+
+    /// A body that is not JSON: its media type and what it holds.
+    #[must_use]
+    pub fn takes_media(mut self, media_type: &str, description: &str) -> Self {
+        let body = RequestBodyBuilder::new()
+            .description(Some(description))
+            .content(media_type, ContentBuilder::new().build())
+            .required(Some(Required::True));
+        self.operation = self.operation.request_body(Some(body.build()));
+        self
+    }
+
+    /// The JSON reply of a status.
+    #[must_use]
+    pub fn returns<T: ToSchema + 'static>(mut self, status: u16) -> Self {
+        let content = self.content::<T>();
+        let response = ResponseBuilder::new()
+            .description(meaning(status))
+            .content("application/json", content);
+        self.operation = self.operation.response(status.to_string(), response);
+        self
+    }
+
+    /// A reply that is not JSON.
+    #[must_use]
+    pub fn returns_media(mut self, status: u16, media_type: &str, description: &str) -> Self {
+        let response = ResponseBuilder::new()
+            .description(description)
+            .content(media_type, ContentBuilder::new().build());
+        self.operation = self.operation.response(status.to_string(), response);
+        self
+    }
+
+    /// A reply without a body.
+    #[must_use]
+    pub fn returns_nothing(mut self, status: u16) -> Self {
+        let response = ResponseBuilder::new().description(meaning(status));
+        self.operation = self.operation.response(status.to_string(), response);
+        self
+    }
+
+    fn content<T: ToSchema + 'static>(&mut self) -> utoipa::openapi::Content {
+        T::schemas(&mut self.schemas);
+        let inline = T::schema();
+        let name = T::name();
+        // Lists and maps have no name of their own: they stand where they are used.
+        let schema = match inline {
+            RefOr::T(Schema::Object(_) | Schema::AllOf(_) | Schema::OneOf(_)) if !is_std::<T>() => {
+                self.schemas.push((name.to_string(), inline));
+                RefOr::Ref(Ref::from_schema_name(name))
+            }
+            other => other,
+        };
+        ContentBuilder::new().schema(Some(schema)).build()
+    }
+
+    /// The handler. The row's name comes from the handler's: `documents::credential::http::list`
+    /// becomes `credential::list`.
+    pub fn to<H, T, S>(self, handler: H) -> Route<S>
+    where
+        H: Handler<T, S>,
+        T: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        let name = short_name(std::any::type_name::<H>());
+        let filter = axum::routing::MethodFilter::try_from(self.method.clone())
+            .unwrap_or(axum::routing::MethodFilter::GET);
+        let tag = name.split("::").next().unwrap_or_default().to_owned();
+        let operation = self.operation.operation_id(Some(name.replace("::", "_"))).tag(tag).build();
+        Route {
+            method: self.method,
+            path: self.path,
+            audience: self.audience,
+            limit: self.limit,
+            once: self.once,
+            body_max: self.body_max,
+            streamed: self.streamed,
+            errors: self.errors,
+            name,
+            operation,
+            schemas: self.schemas,
+            handler: on(filter, handler),
+        }
+    }
+}
+
+/// Types of the standard library describe themselves in place.
+fn is_std<T: 'static>() -> bool {
+    let name = std::any::type_name::<T>();
+    name.starts_with("alloc::") || name.starts_with("std::") || name.starts_with("serde_json::")
+}
+
+fn short_name(full: &str) -> String {
+    let parts: Vec<&str> = full.split("::").filter(|part| *part != "http").collect();
+    parts[parts.len().saturating_sub(2)..].join("::")
+}
+
+const fn meaning(status: u16) -> &'static str {
+    match status {
+        200 => "Done.",
+        201 => "Created.",
+        202 => "Accepted; the work goes on.",
+        204 => "Done; there is nothing to say.",
+        206 => "Part of the content.",
+        304 => "Not changed.",
+        _ => "See the status code.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_named_after_its_handler() {
+        assert_eq!(short_name("documents::credential::http::list"), "credential::list");
+        assert_eq!(short_name("gateway::health::live"), "health::live");
+    }
+}

@@ -1,0 +1,157 @@
+//! All SQL of the jobs.
+
+use kernel::id::kinds::Job;
+use kernel::{Cursor, Error, Id, Page, PageRequest, Result, Timestamp};
+use uuid::Uuid;
+
+use super::{LEASE, NewJob, Run, backoff, due};
+use crate::db::{DbError, Read, Row, Tx};
+use crate::params;
+
+pub(crate) async fn insert(tx: &Tx, jobs: &[NewJob]) -> Result<()> {
+    futures_util::future::try_join_all(jobs.iter().map(|job| insert_one(tx, job))).await?;
+    Ok(())
+}
+
+async fn insert_one(tx: &Tx, job: &NewJob) -> Result<()> {
+    tx.execute(
+        "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, max_attempts, unique_key,
+                           created_at)
+         VALUES ($1, $2, $3, 'ready', $4, 0, $5, $6, $7) ON CONFLICT DO NOTHING",
+        params![
+            tx.world().id::<Job>(),
+            job.kind,
+            job.payload,
+            due(tx.now(), job),
+            job.attempts,
+            job.unique_key,
+            tx.now()
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes up to `limit` due jobs for this worker, also those whose worker let the lease run out.
+pub(super) async fn claim(tx: &Tx, worker: Uuid, limit: i64) -> Result<Vec<Run>> {
+    let sql = format!(
+        "UPDATE jobs SET state = 'running', attempts = attempts + 1, run_at = $2, worker = $3
+         WHERE id IN (SELECT id FROM jobs WHERE state IN ('ready', 'running') AND run_at <= $1
+                      ORDER BY run_at, id LIMIT $4 {})
+         RETURNING id, kind, payload, attempts, max_attempts",
+        tx.skip_locked()
+    );
+    // A running job's `run_at` is the end of its lease: one index finds all that is due.
+    let (now, lease_end) = (tx.now(), tx.now() + LEASE);
+    Ok(tx.all(&sql, params![now, lease_end, worker, limit], |row| read_run(row, worker)).await?)
+}
+
+fn read_run(row: &Row<'_>, worker: Uuid) -> Result<Run, DbError> {
+    Ok(Run {
+        id: row.take()?,
+        kind: row.take()?,
+        payload: row.take()?,
+        attempt: row.take()?,
+        max_attempts: row.take()?,
+        worker,
+    })
+}
+
+const HELD: &str = "id = $1 AND worker = $2 AND attempts = $3 AND state = 'running'";
+
+/// Ends a job that this worker still holds.
+pub(super) async fn finish(tx: &Tx, run: &Run) -> Result<bool> {
+    let sql = format!("DELETE FROM jobs WHERE {HELD}");
+    Ok(tx.touch(&sql, params![run.id, run.worker, run.attempt]).await?)
+}
+
+/// Puts a failed job back with a pause, or aside for good; answers whether it is dead.
+pub(super) async fn fail(tx: &Tx, run: &Run, error: &str) -> Result<bool> {
+    let dead = run.attempt >= run.max_attempts;
+    let [dice] = tx.world().random::<1>();
+    let (state, run_at) =
+        if dead { ("dead", tx.now()) } else { ("ready", tx.now() + backoff(run.attempt, dice)) };
+    let sql = format!(
+        "UPDATE jobs SET state = $4, run_at = $5, last_error = $6, worker = NULL WHERE {HELD}"
+    );
+    tx.touch(&sql, params![run.id, run.worker, run.attempt, state, run_at, error]).await?;
+    Ok(dead)
+}
+
+/// Gives back a job that was claimed and not run, as if it had never been claimed.
+pub(super) async fn release(tx: &Tx, run: &Run) -> Result<()> {
+    let sql = format!(
+        "UPDATE jobs SET state = 'ready', run_at = $4, attempts = attempts - 1, worker = NULL
+         WHERE {HELD}"
+    );
+    tx.touch(&sql, params![run.id, run.worker, run.attempt, tx.now()]).await?;
+    Ok(())
+}
+
+/// Whether a periodic job's time has come; whoever is told so has the turn.
+pub(super) async fn take_turn(tx: &Tx, name: &str, next_at: Timestamp) -> Result<bool> {
+    let sql = "INSERT INTO periodic_jobs (name, next_at) VALUES ($1, $2)
+               ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at
+               WHERE periodic_jobs.next_at <= $3";
+    Ok(tx.touch(sql, params![name, next_at, tx.now()]).await?)
+}
+
+/// When the next job is due, if any waits.
+pub(super) async fn next_due(db: &impl Read) -> Result<Option<Timestamp>> {
+    let sql = "SELECT run_at FROM jobs WHERE state IN ('ready', 'running')
+               ORDER BY run_at, id LIMIT 1";
+    Ok(db.maybe(sql, &[], |row| row.take()).await?)
+}
+
+/// How many jobs wait or run, and how many are dead.
+pub async fn depth(db: &impl Read) -> Result<(i64, i64)> {
+    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN state = 'dead' THEN 0 ELSE 1 END), 0) AS BIGINT),
+                      CAST(COALESCE(SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 0) AS BIGINT)
+               FROM jobs";
+    Ok(db.one(sql, &[], |row| Ok((row.take()?, row.take()?))).await?)
+}
+
+/// A job that failed too often.
+#[derive(Debug, Clone)]
+pub struct Dead {
+    pub id: Id<Job>,
+    pub kind: String,
+    pub attempts: i64,
+    pub last_error: Option<String>,
+    pub created_at: Timestamp,
+}
+
+/// The dead letters, newest first.
+pub async fn dead_letters(db: &impl Read, page: &PageRequest) -> Result<Page<Dead>> {
+    let sql = "SELECT id, kind, attempts, last_error, created_at FROM jobs
+               WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2 OFFSET $3";
+    let rows = db
+        .all(sql, params![page.after_id(), page.fetch(), page.offset], |row| {
+            Ok(Dead {
+                id: row.take()?,
+                kind: row.take()?,
+                attempts: row.take()?,
+                last_error: row.take()?,
+                created_at: row.take()?,
+            })
+        })
+        .await?;
+    Ok(page.page(rows, |dead| Cursor::by_id(dead.id)))
+}
+
+/// Gives a dead job another round of attempts.
+pub async fn retry(tx: &Tx, id: Id<Job>) -> Result<()> {
+    let sql = "UPDATE jobs SET state = 'ready', run_at = $2, attempts = 0
+               WHERE id = $1 AND state = 'dead'";
+    if tx.touch(sql, params![id, tx.now()]).await? {
+        return Ok(());
+    }
+    Err(Error::not_found("dead job"))
+}
+
+/// The jobs that a worker holds.
+pub(super) async fn held(tx: &Tx, worker: Uuid) -> Result<Vec<Run>> {
+    let sql = "SELECT id, kind, payload, attempts, max_attempts FROM jobs
+               WHERE worker = $1 AND state = 'running'";
+    Ok(tx.all(sql, params![worker], |row| read_run(row, worker)).await?)
+}

@@ -1,0 +1,117 @@
+//! The sequencer, and the readers that follow it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kernel::id::kinds::User;
+use kernel::{Error, Id, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::{Recorded, store};
+use crate::db::{Db, Tx};
+
+/// Facts placed in one transaction, and facts handed to a reader at once.
+const BATCH: i64 = 500;
+/// How long the runner rests when nothing rings: other replicas' commits do not ring here.
+const REST: Duration = Duration::from_millis(500);
+
+/// Somebody who follows the journal. What it writes commits together with its place in the
+/// journal, so every fact takes effect on every reader exactly once.
+pub trait Reader: Send + Sync {
+    /// The reader's name in the database. Never changes: a new name reads from the beginning.
+    fn name(&self) -> &'static str;
+
+    /// Takes in the next facts, in order.
+    fn read<'a>(&'a self, tx: &'a Tx, facts: &'a [Recorded]) -> BoxFuture<'a, Result<()>>;
+}
+
+impl Recorded {
+    /// The users whom this fact concerns, its actor among them.
+    pub async fn parties(&self, tx: &Tx) -> Result<Vec<Id<User>>> {
+        store::parties(tx, self.id.uuid()).await
+    }
+}
+
+/// Gives committed facts their places; answers how many.
+pub async fn sequence(db: &Db) -> Result<u64> {
+    db.run("journal.sequence", |tx| async move {
+        if !tx.exclusive("journal.sequence").await? {
+            return Ok(0);
+        }
+        store::sequence(&tx, BATCH).await
+    })
+    .await
+}
+
+/// Hands the next facts to a reader; answers how many.
+pub async fn advance(db: &Db, reader: &dyn Reader) -> Result<usize> {
+    db.run("journal.read", |tx| async move {
+        if !tx.exclusive(reader.name()).await? {
+            return Ok(0);
+        }
+        let facts = store::since(&tx, store::cursor(&tx, reader.name()).await?, BATCH).await?;
+        let Some(last) = facts.last().and_then(|fact| fact.seq) else { return Ok(0) };
+        reader.read(&tx, &facts).await?;
+        store::set_cursor(&tx, reader.name(), last).await?;
+        Ok(facts.len())
+    })
+    .await
+}
+
+/// Runs the sequencer and the readers.
+pub struct Runner {
+    db: Db,
+    readers: Vec<Arc<dyn Reader>>,
+}
+
+impl Runner {
+    pub fn new(db: Db, readers: Vec<Arc<dyn Reader>>) -> Self {
+        Self { db, readers }
+    }
+
+    /// Places and hands out what there is, until nothing is left; answers how many facts moved.
+    /// A reader that fails is logged and does not hold up the others.
+    pub async fn drain(&self) -> usize {
+        let mut moved = 0;
+        loop {
+            let placed = sequence(&self.db).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "the journal's sequencer failed");
+                0
+            });
+            let mut read = 0;
+            for reader in &self.readers {
+                read += self.advance(reader.as_ref()).await.unwrap_or_else(|error| {
+                    metrics::counter!("journal_reader_failures_total", "reader" => reader.name())
+                        .increment(1);
+                    tracing::error!(%error, reader = reader.name(), "a journal reader failed");
+                    0
+                });
+            }
+            if placed == 0 && read == 0 {
+                return moved;
+            }
+            moved += read;
+        }
+    }
+
+    /// A reader that panics fails, and fails alone.
+    async fn advance(&self, reader: &dyn Reader) -> Result<usize> {
+        let reading = std::panic::AssertUnwindSafe(advance(&self.db, reader)).catch_unwind();
+        reading.await.unwrap_or_else(|_| Err(Error::internal("the reader panicked")))
+    }
+
+    /// Follows the journal until told to stop.
+    pub async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            self.drain().await;
+            tokio::select! {
+                () = self.db.facts_written() => {}
+                () = tokio::time::sleep(REST) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        self.drain().await;
+    }
+}

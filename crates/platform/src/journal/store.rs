@@ -1,0 +1,222 @@
+//! All SQL of the journal.
+
+use kernel::id::kinds::User;
+use kernel::{Error, Id, Page, PageRequest, Result, Timestamp};
+use uuid::Uuid;
+
+use super::{Fact, Recorded, RecordedOrigin};
+use crate::db::{Bind, DbError, Read, Row, Tx, Value};
+use crate::params;
+
+const COLUMNS: &str = "facts.id, facts.seq, facts.at, facts.verb, facts.actor, facts.actor_role, \
+                       facts.subject, facts.data, facts.origin, facts.salt";
+
+fn read(row: &Row<'_>) -> Result<Recorded, DbError> {
+    let json = |error: serde_json::Error| DbError::Other(format!("a fact is no JSON: {error}"));
+    Ok(Recorded {
+        id: row.take()?,
+        seq: row.take()?,
+        at: row.take()?,
+        verb: row.take()?,
+        actor: row.take()?,
+        role: row.take()?,
+        subject: row.take()?,
+        data: serde_json::from_str(&row.take::<String>()?).map_err(json)?,
+        origin: serde_json::from_str(&row.take::<String>()?).map_err(json)?,
+        salt: row.take()?,
+    })
+}
+
+pub(crate) async fn insert(tx: &Tx, facts: &[Fact]) -> Result<()> {
+    futures_util::future::try_join_all(facts.iter().map(|fact| insert_one(tx, fact))).await?;
+    Ok(())
+}
+
+async fn insert_one(tx: &Tx, fact: &Fact) -> Result<()> {
+    let id = tx.world().id::<kernel::id::kinds::Fact>();
+    let json = |error| Error::internal("a fact cannot be written").because(error);
+    let data = serde_json::to_string(&fact.data).map_err(json)?;
+    let origin = serde_json::to_string(&RecordedOrigin::from(&fact.origin)).map_err(json)?;
+    tx.execute(
+        "INSERT INTO facts (id, at, verb, actor, actor_role, subject, data, origin, salt)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        params![
+            id,
+            tx.now(),
+            fact.verb,
+            fact.actor,
+            fact.role,
+            fact.subject,
+            data,
+            origin,
+            tx.world().random::<32>()
+        ],
+    )
+    .await?;
+    let mut parties: Vec<Uuid> =
+        fact.actor.iter().chain(&fact.about).map(|user| user.uuid()).collect();
+    parties.sort_unstable();
+    parties.dedup();
+    for party in parties {
+        let sql = "INSERT INTO fact_parties (party, fact) VALUES ($1, $2)";
+        tx.execute(sql, params![party, id]).await?;
+    }
+    Ok(())
+}
+
+/// Gives the next `limit` facts their places; answers how many there were.
+pub(super) async fn sequence(tx: &Tx, limit: i64) -> Result<u64> {
+    Ok(tx
+        .execute(
+            "UPDATE facts SET seq = placed.place FROM (
+                 SELECT id, (SELECT COALESCE(MAX(seq), 0) FROM facts)
+                            + ROW_NUMBER() OVER (ORDER BY id) AS place
+                 FROM (SELECT id FROM facts WHERE seq IS NULL ORDER BY id LIMIT $1) AS waiting
+             ) AS placed WHERE facts.id = placed.id",
+            params![limit],
+        )
+        .await?)
+}
+
+/// The sequence number of the newest placed fact; zero when there is none.
+pub async fn head(db: &impl Read) -> Result<i64> {
+    let sql = "SELECT COALESCE(MAX(seq), 0) FROM facts";
+    Ok(db.one(sql, &[], |row| row.take()).await?)
+}
+
+/// Placed facts behind `seq`, in order.
+pub async fn since(db: &impl Read, seq: i64, limit: i64) -> Result<Vec<Recorded>> {
+    let sql = format!("SELECT {COLUMNS} FROM facts WHERE seq > $1 ORDER BY seq LIMIT $2");
+    Ok(db.all(&sql, params![seq, limit], read).await?)
+}
+
+pub(super) async fn cursor(tx: &Tx, reader: &str) -> Result<i64> {
+    let sql = "SELECT seq FROM journal_readers WHERE name = $1";
+    Ok(tx.maybe(sql, params![reader], |row| row.take()).await?.unwrap_or(0))
+}
+
+pub(super) async fn set_cursor(tx: &Tx, reader: &str, seq: i64) -> Result<()> {
+    let sql = "INSERT INTO journal_readers (name, seq) VALUES ($1, $2)
+               ON CONFLICT (name) DO UPDATE SET seq = excluded.seq";
+    tx.execute(sql, params![reader, seq]).await?;
+    Ok(())
+}
+
+/// The users whom a fact concerns, its actor among them.
+pub(super) async fn parties(db: &impl Read, fact: Uuid) -> Result<Vec<Id<User>>> {
+    let sql = "SELECT party FROM fact_parties WHERE fact = $1";
+    Ok(db.all(sql, params![fact], |row| row.take()).await?)
+}
+
+/// What a list of facts is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub actor: Option<Id<User>>,
+    /// A verb (`verification.accepted`) or everything of a noun (`verification`).
+    pub action: Option<String>,
+    /// A subject, by its id's text.
+    pub resource: Option<String>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+/// Collects conditions and their parameters for a statement whose shape depends on the filter.
+struct Conditions<'a> {
+    sql: String,
+    params: Vec<Value<'a>>,
+}
+
+impl<'a> Conditions<'a> {
+    fn add(&mut self, condition: &str, value: Value<'a>) {
+        self.params.push(value);
+        let marker = format!("${}", self.params.len());
+        self.sql.push_str(" AND ");
+        self.sql.push_str(&condition.replace('?', &marker));
+    }
+
+    fn filter(&mut self, filter: &'a Filter, noun: &'a str) {
+        if let Some(actor) = &filter.actor {
+            self.add("facts.actor = ?", actor.bind());
+        }
+        match &filter.action {
+            Some(action) if action.contains('.') => self.add("facts.verb = ?", action.bind()),
+            Some(_) => self.add("substr(facts.verb, 1, length(?)) = ?", noun.bind()),
+            None => {}
+        }
+        if let Some(resource) = &filter.resource {
+            self.add("facts.subject = ?", resource.bind());
+        }
+        if let Some(from) = &filter.from {
+            self.add("facts.at >= ?", from.bind());
+        }
+        if let Some(to) = &filter.to {
+            self.add("facts.at < ?", to.bind());
+        }
+    }
+}
+
+async fn list(
+    db: &impl Read,
+    from: &str,
+    party: Option<Id<User>>,
+    filter: &Filter,
+    page: &PageRequest,
+) -> Result<Page<Recorded>> {
+    let noun = filter.action.as_ref().map(|noun| format!("{noun}.")).unwrap_or_default();
+    let mut where_ = Conditions { sql: String::new(), params: Vec::new() };
+    if let Some(party) = &party {
+        where_.add("fact_parties.party = ?", party.bind());
+    }
+    let after = page.after_id();
+    let id = if party.is_some() { "fact_parties.fact" } else { "facts.id" };
+    where_.add(&format!("{id} < ?"), after.bind());
+    where_.filter(filter, &noun);
+    let mut params = where_.params;
+    params.extend([Value::Int(page.fetch()), Value::Int(page.offset)]);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {from} WHERE TRUE{} ORDER BY {id} DESC LIMIT ${} OFFSET ${}",
+        where_.sql,
+        params.len() - 1,
+        params.len()
+    );
+    let rows = db.all(&sql, &params, read).await?;
+    Ok(page.page(rows, |fact| kernel::Cursor::by_id(fact.id)))
+}
+
+/// Facts that concern one user, newest first.
+pub async fn of_party(
+    db: &impl Read,
+    party: Id<User>,
+    filter: &Filter,
+    page: &PageRequest,
+) -> Result<Page<Recorded>> {
+    let from = "fact_parties JOIN facts ON facts.id = fact_parties.fact";
+    list(db, from, Some(party), filter, page).await
+}
+
+/// All facts, newest first.
+pub async fn search(db: &impl Read, filter: &Filter, page: &PageRequest) -> Result<Page<Recorded>> {
+    list(db, "facts", None, filter, page).await
+}
+
+/// What happened to one thing, oldest first: its timeline.
+pub async fn of_subject(db: &impl Read, subject: &str, limit: i64) -> Result<Vec<Recorded>> {
+    let sql = format!("SELECT {COLUMNS} FROM facts WHERE subject = $1 ORDER BY id LIMIT $2");
+    Ok(db.all(&sql, params![subject, limit], read).await?)
+}
+
+/// The fact of an id.
+pub async fn by_id(db: &impl Read, id: Id<kernel::id::kinds::Fact>) -> Result<Option<Recorded>> {
+    let sql = format!("SELECT {COLUMNS} FROM facts WHERE id = $1");
+    Ok(db.maybe(&sql, params![id], read).await?)
+}
+
+/// Whether a fact concerns a user.
+pub async fn concerns(
+    db: &impl Read,
+    fact: Id<kernel::id::kinds::Fact>,
+    user: Id<User>,
+) -> Result<bool> {
+    let sql = "SELECT fact FROM fact_parties WHERE party = $1 AND fact = $2";
+    Ok(db.maybe(sql, params![user, fact], |_| Ok(())).await?.is_some())
+}

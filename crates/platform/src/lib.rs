@@ -1,0 +1,29 @@
+//! What every context stands on: storage, journal, jobs, HTTP, blobs, mail, cryptography, limits.
+//!
+//! Nothing here knows what Verza is for. A context names `platform`; `platform` names no context.
+
+pub mod blob;
+pub mod crypto;
+pub mod db;
+pub mod http;
+pub mod jobs;
+pub mod journal;
+pub mod limits;
+pub mod mail;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod world;
+
+use db::{Migration, Migrations};
+
+/// The tables of the platform itself.
+pub const MIGRATIONS: Migrations = Migrations {
+    context: "platform",
+    files: &[
+        Migration {
+            name: "0001_consequences",
+            sql: include_str!("../migrations/0001_consequences.sql"),
+        },
+        Migration { name: "0002_mail", sql: include_str!("../migrations/0002_mail.sql") },
+    ],
+};
