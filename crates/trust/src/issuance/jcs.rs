@@ -1,0 +1,145 @@
+//! JSON that has one meaning (I-JSON, RFC 7493) and one spelling (JCS, RFC 8785).
+//!
+//! Signatures are over the spelling, so the meaning must not depend on the reader: a name that
+//! stands twice in an object, or a number that some parsers round, is refused instead of repaired.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use sha2::{Digest, Sha256};
+
+/// The largest integer that every JSON reader keeps exactly, RFC 7493 section 2.2.
+const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Why text is not I-JSON, or a value has no canonical spelling here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonError {
+    /// Not JSON, nested too deeply, or with a repeated name; the text says where.
+    Malformed(String),
+    /// A fraction, an exponent, or an integer beyond 2^53 - 1.
+    Number,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(reason) => write!(f, "not acceptable JSON: {reason}"),
+            Self::Number => f.write_str("a number is not an integer within 2^53 - 1"),
+        }
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// Reads JSON text, refusing repeated names and every number but the safe integers.
+pub fn parse(text: &str) -> Result<Value, JsonError> {
+    serde_json::from_str::<Strict>(text)
+        .map(|Strict(value)| value)
+        .map_err(|error| JsonError::Malformed(error.to_string()))
+}
+
+/// The canonical spelling of a value, RFC 8785.
+///
+/// The scheme would print any number as the nearest double; here a number that this could change
+/// is an error, because the signature would then cover another value than the one shown.
+pub fn canonicalize(value: &Value) -> Result<String, JsonError> {
+    check_numbers(value)?;
+    serde_json_canonicalizer::to_string(value)
+        .map_err(|error| JsonError::Malformed(error.to_string()))
+}
+
+/// SHA-256 over the canonical spelling.
+pub fn digest(value: &Value) -> Result<[u8; 32], JsonError> {
+    Ok(Sha256::digest(canonicalize(value)?).into())
+}
+
+fn check_numbers(value: &Value) -> Result<(), JsonError> {
+    match value {
+        Value::Number(number) if !is_safe(number) => Err(JsonError::Number),
+        Value::Array(items) => items.iter().try_for_each(check_numbers),
+        Value::Object(members) => members.values().try_for_each(check_numbers),
+        _ => Ok(()),
+    }
+}
+
+fn is_safe(number: &Number) -> bool {
+    match (number.as_u64(), number.as_i64()) {
+        (Some(positive), _) => positive <= SAFE_INTEGER_MAX,
+        (None, Some(negative)) => negative.unsigned_abs() <= SAFE_INTEGER_MAX,
+        (None, None) => false,
+    }
+}
+
+/// A [`Value`] read without forgiveness; serde_json itself keeps the last of two equal names.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl StrictVisitor {
+    fn number<E: serde::de::Error>(number: Number) -> Result<Value, E> {
+        if is_safe(&number) { Ok(Value::Number(number)) } else { Err(E::custom(JsonError::Number)) }
+    }
+}
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        Self::number(value.into())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        Self::number(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
+        Err(E::custom(JsonError::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("the name {name:?} stands twice")));
+            }
+            let Strict(value) = members.next_value()?;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}

@@ -1,0 +1,205 @@
+//! `did:web` identifiers and the `did.json` behind them: DID Core 1.0 and the did:web method.
+//!
+//! The document is where a verifier learns which keys may speak for the issuer. It has no history:
+//! removing a key from it is the answer to a compromise and ends every credential under that key.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::multikey::{KeyError, PublicKey};
+
+/// The contexts of a DID document that lists Multikeys.
+pub const CONTEXTS: [&str; 2] =
+    ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1"];
+
+/// One key in a DID document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationMethod {
+    /// What follows `#` in the method's identifier, for example `key-1`.
+    pub fragment: String,
+    /// The key itself.
+    pub key: PublicKey,
+}
+
+/// Why a URL, an identifier or a document was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DidError {
+    /// The public URL has no form that did:web can express.
+    Url,
+    /// The text is not a did:web identifier.
+    Identifier,
+    /// The document lacks a member, or the member has another shape.
+    Document(&'static str),
+    /// The document belongs to another identifier.
+    OtherSubject,
+    /// The document has no such verification method, or has it twice.
+    UnknownMethod,
+    /// The verification method is listed, but not for making assertions.
+    NotForAssertion,
+    /// The key text is unusable.
+    Key(KeyError),
+}
+
+impl fmt::Display for DidError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url => f.write_str("did:web needs http(s)://host[:port][/path] of plain ASCII"),
+            Self::Identifier => f.write_str("not a did:web identifier"),
+            Self::Document(member) => write!(f, "the DID document has no usable `{member}`"),
+            Self::OtherSubject => f.write_str("the DID document describes another identifier"),
+            Self::UnknownMethod => f.write_str("the DID document does not list this key once"),
+            Self::NotForAssertion => f.write_str("the key is not listed under assertionMethod"),
+            Self::Key(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DidError {}
+
+impl From<KeyError> for DidError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+/// The did:web identifier of a public base URL.
+///
+/// A port is written `%3A8443`, path segments follow as `:segment`, a trailing slash means nothing
+/// and the scheme's default port is left out. Addresses in brackets have no did:web form. Plain
+/// `http` is taken for a developer's machine; resolvers always use `https`.
+pub fn did_web(base_url: &str) -> Result<String, DidError> {
+    let (rest, default_port) = match base_url.split_once("://") {
+        Some(("https", rest)) => (rest, "443"),
+        Some(("http", rest)) => (rest, "80"),
+        _ => return Err(DidError::Url),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (authority, path) = match rest.split_once('/') {
+        Some((authority, path)) => (authority, Some(path)),
+        None => (rest, None),
+    };
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    if !is_host(host) || port.is_some_and(|port| !is_port(port)) {
+        return Err(DidError::Url);
+    }
+    let mut did = format!("did:web:{}", host.to_ascii_lowercase());
+    if let Some(port) = port.filter(|port| *port != default_port) {
+        did.push_str("%3A");
+        did.push_str(port);
+    }
+    for segment in path.into_iter().flat_map(|path| path.split('/')) {
+        if !is_segment(segment) {
+            return Err(DidError::Url);
+        }
+        did.push(':');
+        did.push_str(segment);
+    }
+    Ok(did)
+}
+
+/// Where a did:web identifier's document is fetched: under `/.well-known/` for a bare host, at
+/// `/path/did.json` for an identifier with a path.
+pub fn document_url(did: &str) -> Result<String, DidError> {
+    let rest = did.strip_prefix("did:web:").ok_or(DidError::Identifier)?;
+    let mut parts = rest.split(':');
+    let authority = parts.next().unwrap_or_default();
+    let authority = match authority.split_once("%3A") {
+        Some((host, port)) if is_host(host) && is_port(port) => format!("{host}:{port}"),
+        None if is_host(authority) => authority.to_owned(),
+        _ => return Err(DidError::Identifier),
+    };
+    let segments: Vec<&str> = parts.collect();
+    if !segments.iter().all(|segment| is_segment(segment)) {
+        return Err(DidError::Identifier);
+    }
+    Ok(if segments.is_empty() {
+        format!("https://{authority}/.well-known/did.json")
+    } else {
+        format!("https://{authority}/{}/did.json", segments.join("/"))
+    })
+}
+
+/// The DID document that lists these keys, each of them for making assertions.
+///
+/// A retired key stays listed until the last credential under it has expired.
+pub fn document(did: &str, methods: &[VerificationMethod]) -> Value {
+    let listed: Vec<Value> = methods
+        .iter()
+        .map(|method| {
+            json!({
+                "id": method_id(did, &method.fragment),
+                "type": "Multikey",
+                "controller": did,
+                "publicKeyMultibase": method.key.multikey(),
+            })
+        })
+        .collect();
+    let ids: Vec<String> = methods.iter().map(|method| method_id(did, &method.fragment)).collect();
+    json!({
+        "@context": CONTEXTS,
+        "id": did,
+        "verificationMethod": listed,
+        "assertionMethod": ids,
+    })
+}
+
+/// The absolute identifier of a key: the DID, `#`, the fragment.
+pub fn method_id(did: &str, fragment: &str) -> String {
+    format!("{did}#{fragment}")
+}
+
+/// The DID to which a verification method's identifier belongs.
+pub fn controller(method_id: &str) -> Option<&str> {
+    let (did, fragment) = method_id.split_once('#')?;
+    (did.starts_with("did:") && !fragment.is_empty()).then_some(did)
+}
+
+/// Finds the key that `method_id` names, for making assertions (Data Integrity 1.0 section 4.5).
+///
+/// The document must be the method's own DID's, list the method exactly once with that DID as its
+/// controller, and name it under `assertionMethod`.
+pub fn assertion_key(document: &Value, method_id: &str) -> Result<PublicKey, DidError> {
+    let did = controller(method_id).ok_or(DidError::UnknownMethod)?;
+    if document["id"] != did {
+        return Err(DidError::OtherSubject);
+    }
+    let methods = document["verificationMethod"]
+        .as_array()
+        .ok_or(DidError::Document("verificationMethod"))?;
+    let mut named = methods.iter().filter(|method| method["id"] == method_id);
+    let (Some(method), None) = (named.next(), named.next()) else {
+        return Err(DidError::UnknownMethod);
+    };
+    if method["type"] != "Multikey" || method["controller"] != did {
+        return Err(DidError::Document("verificationMethod"));
+    }
+    let asserting =
+        document["assertionMethod"].as_array().ok_or(DidError::Document("assertionMethod"))?;
+    if !asserting.iter().any(|listed| listed == method_id) {
+        return Err(DidError::NotForAssertion);
+    }
+    let key =
+        method["publicKeyMultibase"].as_str().ok_or(DidError::Document("publicKeyMultibase"))?;
+    Ok(PublicKey::parse(key)?)
+}
+
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && !host.starts_with(['.', '-'])
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+}
+
+fn is_port(port: &str) -> bool {
+    !port.starts_with('0')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
+}
+
+fn is_segment(segment: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !segment.is_empty() && !matches!(segment, "." | "..") && segment.bytes().all(plain)
+}

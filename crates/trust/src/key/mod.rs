@@ -1,0 +1,16 @@
+//! The issuer's identity: Ed25519 keys, how they are written down, and the document in which the
+//! world finds them.
+//!
+//! One key serves one purpose. The key that signs credentials never signs checkpoints, because a
+//! signature is only as narrow as the set of things its key may sign.
+
+pub mod did;
+pub mod http;
+pub mod multikey;
+pub mod service;
+mod store;
+
+pub use ed25519_dalek::SigningKey;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The log as anybody may read it: checkpoint, tiles, proofs.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header;
+use kernel::id::kinds::Fact;
+use kernel::{Error, Id};
+use platform::db::Db;
+use platform::http::{At, Audience, By, Json, Problem, Query, Reply, Route, get, table};
+use platform::journal;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::service::{Inclusion, Service};
+
+/// What the log's routes need.
+#[derive(Clone)]
+pub struct Pages {
+    pub log: Service,
+    pub db: Db,
+}
+
+pub fn routes(pages: &Pages) -> Vec<Route> {
+    table(
+        pages,
+        [
+            get(Audience::Public, "/v1/audit/checkpoint")
+                .summary("The signed head of the transparency log (C2SP tlog-checkpoint)")
+                .returns_media(200, "text/plain", "A signed note: origin, size, root.")
+                .to(checkpoint),
+            get(Audience::Public, "/v1/audit/tile/{level}/{*index}")
+                .summary("A tile of the transparency log (C2SP tlog-tiles)")
+                .returns_media(200, "application/octet-stream", "Hashes, or log entries.")
+                .to(tile),
+            get(Audience::Public, "/v1/audit/proof/consistency")
+                .query::<ConsistencyQuery>()
+                .summary("The proof that an older tree is the beginning of a newer one")
+                .returns::<ConsistencyBody>(200)
+                .to(consistency),
+            get(Audience::Any, "/v1/audit/proof/inclusion")
+                .query::<InclusionQuery>()
+                .summary("The proof that an event of yours is in the log")
+                .returns::<InclusionBody>(200)
+                .to(inclusion),
+        ],
+    )
+}
+
+async fn checkpoint(State(pages): State<Pages>) -> Result<Response, Problem> {
+    let note = pages.log.checkpoint().await?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    Ok((headers, note).into_response())
+}
+
+async fn tile(
+    State(pages): State<Pages>,
+    At((level, index)): At<(String, String)>,
+) -> Result<Response, Problem> {
+    let bytes = pages.log.resource(&format!("tile/{level}/{index}")).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        // A tile of a given width never changes.
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+#[derive(Deserialize, IntoParams)]
+struct ConsistencyQuery {
+    /// The size of the older tree.
+    from: u64,
+    /// The size of the newer tree.
+    to: u64,
+}
+
+/// RFC 6962 section 2.1.2.
+#[derive(Serialize, ToSchema)]
+struct ConsistencyBody {
+    from: u64,
+    to: u64,
+    /// Base64, in the order of the RFC.
+    hashes: Vec<String>,
+}
+
+async fn consistency(
+    State(pages): State<Pages>,
+    Query(ConsistencyQuery { from, to }): Query<ConsistencyQuery>,
+) -> Reply<Json<ConsistencyBody>> {
+    let hashes = pages.log.consistency(from, to).await?;
+    let hashes = hashes.iter().map(|hash| STANDARD.encode(hash)).collect();
+    Ok(Json(ConsistencyBody { from, to, hashes }))
+}
+
+#[derive(Deserialize, IntoParams)]
+struct InclusionQuery {
+    /// The event, as the audit log names it.
+    #[param(value_type = String)]
+    event: Id<Fact>,
+}
+
+/// A proof that stands by itself: `entry` commits to `row` through `salt`, and `proof` leads
+/// from the entry to a signed checkpoint.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct InclusionBody {
+    index: u64,
+    size: u64,
+    entry: String,
+    /// Hexadecimal.
+    salt: String,
+    row: serde_json::Value,
+    /// The text of a C2SP tlog-proof.
+    proof: String,
+    /// The log's key as a vkey.
+    key: String,
+}
+
+impl From<Inclusion> for InclusionBody {
+    fn from(inclusion: Inclusion) -> Self {
+        let Inclusion { index, size, entry, salt, row, proof, key } = inclusion;
+        Self { index, size, entry, salt: hex::encode(salt), row, proof, key }
+    }
+}
+
+async fn inclusion(
+    State(pages): State<Pages>,
+    By(caller): By,
+    Query(query): Query<InclusionQuery>,
+) -> Reply<Json<InclusionBody>> {
+    let principal = caller.principal()?;
+    let fact = pages.log.fact(query.event).await?;
+    let fact = fact.ok_or_else(|| Error::not_found("event"))?;
+    // What does not concern the caller is not there for them.
+    if !caller.is_admin() && !journal::concerns(&pages.db, fact.id, principal.user).await? {
+        return Err(Error::not_found("event").into());
+    }
+    let inclusion = pages.log.inclusion(&fact).await?.ok_or_else(|| {
+        Error::conflict("not_logged_yet", "The log takes events in batches: ask again in a moment.")
+            .retry_after(1)
+    })?;
+    Ok(Json(inclusion.into()))
+}

@@ -1,0 +1,96 @@
+//! One fixed issuer, verdict and status list, shared by the tests.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::issuance::badge::{Achievement, Check, Issuer, StatusEntry, VerdictCredential};
+use crate::issuance::proof::{self, Statement};
+use crate::issuance::rdfc::Template;
+use crate::key::SigningKey;
+use crate::key::did::{self, VerificationMethod};
+use crate::key::multikey::PublicKey;
+use crate::status::bitstring::{Bitstring, ENTRIES_MIN, Purpose, StatusListCredential};
+
+pub(crate) const DID: &str = "did:web:verza.example%3A8443";
+pub(crate) const METHOD: &str = "did:web:verza.example%3A8443#key-1";
+pub(crate) const STATUS_LIST: &str = "https://verza.example:8443/v1/status/0190d2a3";
+pub(crate) const STATUS_INDEX: u32 = 94_567;
+pub(crate) const DOCUMENT_SHA256: [u8; 32] = [0xd0; 32];
+pub(crate) const SALT: [u8; 32] = [0x5a; 32];
+
+/// 2026-11-22T10:00:00Z.
+pub(crate) const ISSUED_AT: i64 = 1_795_341_600;
+pub(crate) const HOUR: i64 = 3_600;
+pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// The issuer's key: the secret key of RFC 8032 section 7.1, test 1.
+pub(crate) fn key() -> SigningKey {
+    let secret = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(secret, &mut bytes).expect("hexadecimal");
+    SigningKey::from_bytes(&bytes)
+}
+
+pub(crate) fn says(created: i64) -> Statement<'static> {
+    Statement { verification_method: METHOD, created }
+}
+
+pub(crate) fn did_document() -> Value {
+    let method = VerificationMethod { fragment: "key-1".into(), key: PublicKey::of(&key()) };
+    did::document(DID, &[method])
+}
+
+pub(crate) fn verdict() -> VerdictCredential<'static> {
+    VerdictCredential {
+        id: Uuid::from_u128(0x0190_d2a3_7c1b_7e4a_9f00_5a1b_2c3d_4e5f),
+        issuer: Issuer { did: DID, name: "Verza Example" },
+        valid_from: ISSUED_AT,
+        valid_until: ISSUED_AT + 730 * DAY,
+        subject: Uuid::from_u128(0x0190_d2a3_7c1b_7e4a_9f00_5a1b_2c3d_4e60),
+        achievement: Achievement::verified_document(
+            "https://verza.example:8443/achievements/verified-document",
+        ),
+        check: Check {
+            document_sha256: &DOCUMENT_SHA256,
+            salt: &SALT,
+            title: "\u{201c}B.Sc.\u{201d} \u{2013} Universit\u{e4}t \"Z\\\u{fc}rich\" \u{1f393}",
+            genre: "diploma",
+            verifier: "R. M\u{fc}ller",
+            method: "enquiry at the registry\nand by telephone",
+            checked_at: ISSUED_AT - 2 * HOUR,
+        },
+        status: StatusEntry { list: STATUS_LIST, index: STATUS_INDEX },
+    }
+}
+
+pub(crate) fn unsigned_verdict() -> Value {
+    verdict().to_json().expect("times in range")
+}
+
+pub(crate) fn signed_verdict() -> Value {
+    proof::sign(Template::Verdict, unsigned_verdict(), &key(), says(ISSUED_AT))
+        .expect("the template fits")
+}
+
+/// The status list, in which the sample's bit is set if `revoked`.
+pub(crate) fn unsigned_status_list(revoked: bool) -> Value {
+    let mut list = Bitstring::new(ENTRIES_MIN).expect("the smallest size");
+    list.set(STATUS_INDEX, revoked).expect("in range");
+    list.set(7, true).expect("in range");
+    StatusListCredential {
+        url: STATUS_LIST,
+        issuer: DID,
+        purpose: Purpose::Revocation,
+        valid_from: ISSUED_AT + HOUR,
+        valid_until: ISSUED_AT + HOUR + DAY,
+        list: &list,
+    }
+    .to_json()
+    .expect("times in range")
+}
+
+pub(crate) fn signed_status_list(revoked: bool) -> Value {
+    let list = unsigned_status_list(revoked);
+    proof::sign(Template::StatusList, list, &key(), says(ISSUED_AT + HOUR))
+        .expect("the template fits")
+}

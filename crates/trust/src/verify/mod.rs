@@ -1,0 +1,143 @@
+//! Judging a verdict from a file alone, without asking or trusting the server that made it.
+//!
+//! The file is a bundle (see [`bundle`]) or a bare credential. The judgement is a [`Report`]: every
+//! check by name, and whether it was proved, failed, or could not be made. Offline two things stay
+//! out of reach and are said in as many words: a revocation after the enclosed status list, and who
+//! the issuer is, unless the reader brings the issuer's key from elsewhere.
+//!
+//! Invariants: the verdict is never `Valid` on account of something the file says about itself; a
+//! failed check cannot be outvoted; nothing here reads a clock, a disk or a network.
+
+pub mod bundle;
+pub mod report;
+pub mod trust;
+
+mod credential;
+mod record;
+mod status;
+
+use serde_json::Value;
+
+use crate::issuance::badge;
+use crate::issuance::jcs;
+use crate::issuance::timestamp;
+use bundle::Bundle;
+use credential::Signatures;
+use report::{Findings, Name, Report};
+use trust::{Keyring, Trust};
+
+/// The largest file that is read.
+const FILE_LEN_MAX: usize = 16 << 20;
+
+/// How far the clocks of issuer and reader may lie apart.
+const CLOCK_SKEW_SECONDS: i64 = 300;
+
+/// What the reader brings along.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The reader's time, in seconds since the Unix epoch.
+    pub now: i64,
+    /// The keys that the reader has from elsewhere and believes in.
+    pub trust: Trust,
+    /// The oldest acceptable knowledge of revocations, in seconds.
+    pub status_age_max: i64,
+    /// SHA-256 of the document at hand, to learn whether it is the one that was checked.
+    pub document_sha256: Option<[u8; 32]>,
+}
+
+/// Judges the bytes of a file: a bundle if it has a `format`, else a credential.
+pub fn verify(file: &[u8], options: &Options) -> Report {
+    let mut findings = Findings::default();
+    match read(file) {
+        Err(reason) => findings.fail(Name::Shape, reason),
+        Ok(value) if value.get("format").is_some() => judge_bundle(&value, options, &mut findings),
+        Ok(value) => judge_credential(&value, options, &mut findings),
+    }
+    findings.report()
+}
+
+fn read(file: &[u8]) -> Result<Value, String> {
+    if file.len() > FILE_LEN_MAX {
+        return Err(format!("the file is larger than {FILE_LEN_MAX} bytes"));
+    }
+    let text = std::str::from_utf8(file).map_err(|error| error.to_string())?;
+    let value = jcs::parse(text).map_err(|error| error.to_string())?;
+    if value.is_object() { Ok(value) } else { Err("the file is not a JSON object".to_owned()) }
+}
+
+fn judge_bundle(value: &Value, options: &Options, findings: &mut Findings) {
+    let bundle = match Bundle::parse(value) {
+        Ok(bundle) => bundle,
+        Err(error) => return findings.fail(Name::Shape, error.to_string()),
+    };
+    let keyring = Keyring::new(Some(&bundle.did_document), &options.trust);
+    let mut signatures = Signatures::new(keyring, findings);
+    let Some(credential) = credential::judge(&bundle.credential, options.now, &mut signatures)
+    else {
+        return;
+    };
+    judge_seal(value, &bundle, &credential, options.now, &mut signatures);
+    status::judge(&bundle.status_list, &credential, options, &mut signatures);
+    signatures.judge_trust();
+    record::judge(bundle.log.as_ref(), &bundle.credential, &options.trust, findings);
+    judge_document(&credential, bundle.document_salt.as_ref(), options, findings);
+}
+
+fn judge_credential(value: &Value, options: &Options, findings: &mut Findings) {
+    let keyring = Keyring::new(None, &options.trust);
+    let mut signatures = Signatures::new(keyring, findings);
+    let judged = credential::judge(value, options.now, &mut signatures);
+    if let Some(credential) = judged {
+        signatures.judge_trust();
+        judge_document(&credential, None, options, findings);
+    }
+    let missing = "a credential by itself carries no status list";
+    for name in [Name::StatusSignature, Name::StatusMatch, Name::StatusFresh, Name::NotRevoked] {
+        findings.skip(name, missing);
+    }
+}
+
+/// The bundle's own proof: that the issuer put these parts together, all of them and unaltered.
+fn judge_seal(
+    value: &Value,
+    bundle: &Bundle,
+    credential: &credential::Judged,
+    now: i64,
+    signatures: &mut Signatures<'_>,
+) {
+    if bundle.exported_at > now.saturating_add(CLOCK_SKEW_SECONDS) {
+        signatures.findings.fail(Name::BundleSeal, "the bundle was exported in the future");
+    }
+    if signatures.judge_seal(value, &credential.issuer) {
+        let detail = match timestamp::format(bundle.exported_at) {
+            Ok(time) => format!("the issuer sealed the whole file on {time}"),
+            Err(error) => return signatures.findings.fail(Name::BundleSeal, error.to_string()),
+        };
+        signatures.findings.prove(Name::BundleSeal, detail);
+    }
+}
+
+fn judge_document(
+    credential: &credential::Judged,
+    salt: Option<&[u8; 32]>,
+    options: &Options,
+    findings: &mut Findings,
+) {
+    let (Some(document_sha256), Some(salt)) = (&options.document_sha256, salt) else {
+        let missing = match options.document_sha256 {
+            None => "no document was given to compare with",
+            Some(_) => "the file carries no salt to compare the document by",
+        };
+        return findings.skip(Name::Document, missing);
+    };
+    let id = badge::evidence_id(salt, document_sha256);
+    let evidence = credential.document["evidence"].as_array();
+    if evidence.is_some_and(|evidence| evidence.iter().any(|checked| checked["id"] == id)) {
+        findings.prove(Name::Document, "the document given is the one that was checked");
+    } else {
+        findings.fail(Name::Document, "the document given is not the one that was checked");
+    }
+}
+
+#[cfg(test)]
+mod tests;

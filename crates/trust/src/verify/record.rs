@@ -1,0 +1,89 @@
+//! Whether the issuance stands in the transparency log.
+
+use serde_json::Value;
+
+use super::bundle::LogEvidence;
+use super::report::{Findings, Name};
+use super::trust::Trust;
+use crate::log::checkpoint::Checkpoint;
+use crate::log::entry::{self, CREDENTIAL_DIGEST_POINTER, CREDENTIAL_ISSUED, Entry};
+use crate::log::note::VerifierKey;
+use crate::log::proof::InclusionProof;
+
+/// Judges the log's evidence: checkpoint, key, path, and that the entry is about this credential.
+pub(super) fn judge(
+    evidence: Option<&LogEvidence>,
+    credential: &Value,
+    trust: &Trust,
+    findings: &mut Findings,
+) {
+    let Some(evidence) = evidence else {
+        let names = [Name::LogCheckpoint, Name::LogTrust, Name::LogInclusion, Name::LogCommitment];
+        for name in names {
+            findings.skip(name, "the bundle was exported before its issuance was logged");
+        }
+        return;
+    };
+    match opens(evidence, credential) {
+        Ok(()) => {
+            let detail = "the log entry commits to exactly this credential";
+            findings.prove(Name::LogCommitment, detail);
+        }
+        Err(reason) => findings.fail(Name::LogCommitment, reason),
+    }
+    let key = match VerifierKey::parse(&evidence.key) {
+        Ok(key) => key,
+        Err(error) => return findings.fail(Name::LogCheckpoint, error.to_string()),
+    };
+    judge_trust(&key, trust, findings);
+    judge_inclusion(evidence, key, findings);
+}
+
+fn judge_trust(key: &VerifierKey, trust: &Trust, findings: &mut Findings) {
+    if trust.log_keys().contains(key) {
+        findings.prove(Name::LogTrust, "the log's key was pinned");
+    } else if trust.log_keys().iter().any(|pinned| pinned.name() == key.name()) {
+        findings.fail(Name::LogTrust, "the file gives another key for the pinned log");
+    } else {
+        findings.skip(Name::LogTrust, "the log's key comes from the file and was not pinned");
+    }
+}
+
+fn judge_inclusion(evidence: &LogEvidence, key: VerifierKey, findings: &mut Findings) {
+    let proof = match InclusionProof::parse(&evidence.proof) {
+        Ok(proof) => proof,
+        Err(error) => return findings.fail(Name::LogInclusion, error.to_string()),
+    };
+    let checkpoint = match Checkpoint::open(&proof.checkpoint, &[key]) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return findings.fail(Name::LogCheckpoint, error.to_string()),
+    };
+    let Checkpoint { origin, size, .. } = &checkpoint;
+    findings.prove(Name::LogCheckpoint, format!("signed by the log {origin} at size {size}"));
+    match proof.leads_to(evidence.entry.as_bytes(), &checkpoint) {
+        Ok(()) => {
+            findings
+                .prove(Name::LogInclusion, format!("the log holds the entry at {}", proof.index));
+        }
+        Err(error) => findings.fail(Name::LogInclusion, error.to_string()),
+    }
+}
+
+/// Whether the entry opens to the row, and the row names the credential.
+fn opens(evidence: &LogEvidence, credential: &Value) -> Result<(), String> {
+    let entry = Entry::parse(&evidence.entry).map_err(|error| error.to_string())?;
+    if entry.kind != CREDENTIAL_ISSUED {
+        return Err(format!("the log entry is of type {}", entry.kind));
+    }
+    let commitment = entry::commitment(&evidence.salt, &evidence.row);
+    if commitment.map_err(|error| error.to_string())? != entry.commitment {
+        return Err("salt and row do not open the log entry's commitment".to_owned());
+    }
+    let digest = entry::credential_digest(credential).map_err(|error| error.to_string())?;
+    let named = evidence.row.pointer(CREDENTIAL_DIGEST_POINTER).and_then(Value::as_str);
+    if named == Some(hex::encode(digest).as_str()) {
+        Ok(())
+    } else {
+        Err("the logged row names another credential".to_owned())
+    }
+}

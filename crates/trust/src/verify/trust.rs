@@ -1,0 +1,133 @@
+//! What a reader believes beforehand, and how far that carries a key found in a file.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::issuance::jcs;
+use crate::key::did::{self, DidError};
+use crate::key::multikey::PublicKey;
+use crate::log::note::VerifierKey;
+
+/// Keys that the reader has from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    did_documents: Vec<Value>,
+    keys: Vec<PublicKey>,
+    log_keys: Vec<VerifierKey>,
+}
+
+/// A text that is none of the three forms of a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAPin;
+
+impl fmt::Display for NotAPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a pin is a did.json, an Ed25519 Multikey (z6Mk...) or a log's vkey")
+    }
+}
+
+impl std::error::Error for NotAPin {}
+
+impl Trust {
+    /// Adds what a text holds: a `did.json`, an issuer's Multikey, or a log's vkey.
+    pub fn pin(&mut self, text: &str) -> Result<(), NotAPin> {
+        let text = text.trim();
+        if text.starts_with('{') {
+            let document = jcs::parse(text).map_err(|_| NotAPin)?;
+            if !document["id"].is_string() || !document["verificationMethod"].is_array() {
+                return Err(NotAPin);
+            }
+            self.did_documents.push(document);
+        } else if let Ok(key) = PublicKey::parse(text) {
+            self.keys.push(key);
+        } else {
+            self.log_keys.push(VerifierKey::parse(text).map_err(|_| NotAPin)?);
+        }
+        Ok(())
+    }
+
+    /// The logs' keys.
+    pub(super) fn log_keys(&self) -> &[VerifierKey] {
+        &self.log_keys
+    }
+
+    fn names_issuers(&self) -> bool {
+        !self.did_documents.is_empty() || !self.keys.is_empty()
+    }
+}
+
+/// A key, and whether the reader had it beforehand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundKey {
+    pub(super) key: PublicKey,
+    pub(super) pinned: bool,
+}
+
+/// Why no key was found.
+#[derive(Clone, Debug)]
+pub(super) enum KeyProblem {
+    /// Neither the file nor the reader has a document of this issuer.
+    NoSource,
+    /// The issuer's document does not have it.
+    Document(DidError),
+    /// The file and the reader have different keys under one name.
+    Conflict,
+}
+
+impl fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSource => f.write_str("there is no DID document to find the issuer's key in"),
+            Self::Document(error) => error.fmt(f),
+            Self::Conflict => f.write_str("the file gives another key than the pinned did.json"),
+        }
+    }
+}
+
+/// Where keys are looked up: the file's DID document under the control of the reader's pins.
+pub(super) struct Keyring<'a> {
+    enclosed: Option<&'a Value>,
+    trust: &'a Trust,
+}
+
+impl<'a> Keyring<'a> {
+    pub(super) fn new(enclosed: Option<&'a Value>, trust: &'a Trust) -> Self {
+        Self { enclosed, trust }
+    }
+
+    /// Whether the reader brought anything by which an issuer could be known.
+    pub(super) fn names_issuers(&self) -> bool {
+        self.trust.names_issuers()
+    }
+
+    /// The keys that may stand behind an identifier: one by the documents, or without any document
+    /// each of the pinned bare keys.
+    pub(super) fn find(&self, method: &str) -> Result<Vec<FoundKey>, KeyProblem> {
+        let pinned = self.pinned_key(method);
+        let Some(document) = self.enclosed else {
+            return match pinned {
+                Some(key) => Ok(vec![FoundKey { key, pinned: true }]),
+                None if self.trust.keys.is_empty() => Err(KeyProblem::NoSource),
+                None => {
+                    let bare = self.trust.keys.iter();
+                    Ok(bare.map(|key| FoundKey { key: *key, pinned: true }).collect())
+                }
+            };
+        };
+        let key = did::assertion_key(document, method).map_err(KeyProblem::Document)?;
+        match pinned {
+            Some(pinned) if pinned != key => Err(KeyProblem::Conflict),
+            Some(_) => Ok(vec![FoundKey { key, pinned: true }]),
+            None => Ok(vec![FoundKey { key, pinned: self.trust.keys.contains(&key) }]),
+        }
+    }
+
+    /// The key of this identifier in a pinned document of its DID.
+    fn pinned_key(&self, method: &str) -> Option<PublicKey> {
+        let did = did::controller(method)?;
+        let mut documents =
+            self.trust.did_documents.iter().filter(|document| document["id"] == did);
+        documents.find_map(|document| did::assertion_key(document, method).ok())
+    }
+}
