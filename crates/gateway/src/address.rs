@@ -1,0 +1,116 @@
+//! The client's address behind proxies.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use kernel::{Error, Result};
+
+/// The proxies whose `X-Forwarded-For` is believed. Everybody can send that header; only the
+/// part that a trusted proxy has added means anything, so it is read from the right.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<(IpAddr, u8)>);
+
+impl TrustedProxies {
+    /// Networks as `10.0.0.0/8`, or single addresses.
+    pub fn parse(networks: &[String]) -> Result<Self> {
+        networks.iter().map(|text| parse_network(text)).collect::<Result<_>>().map(Self)
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|(network, bits)| matches(*network, *bits, address))
+    }
+
+    /// The client's address: the peer's own, or, behind trusted proxies, the rightmost address
+    /// that is not one of theirs.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
+        if !self.contains(peer) {
+            return peer;
+        }
+        let forwarded = headers.get_all("x-forwarded-for");
+        let mut client = peer;
+        let texts: Vec<&str> = forwarded.iter().filter_map(|value| value.to_str().ok()).collect();
+        for text in texts.iter().rev().flat_map(|text| text.rsplit(',')) {
+            let Some(address) = parse_address(text.trim()) else { break };
+            client = address;
+            if !self.contains(address) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// An address, with or without a port, with or without brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>()
+        .or_else(|_| text.parse::<std::net::SocketAddr>().map(|socket| socket.ip()))
+        .or_else(|_| text.trim_matches(['[', ']']).parse())
+        .ok()
+        .map(|address| address.to_canonical())
+}
+
+fn parse_network(text: &str) -> Result<(IpAddr, u8)> {
+    let wrong = || {
+        let message = format!("{text:?} is no network: write it as 10.0.0.0/8 or 192.0.2.7");
+        Error::invalid("invalid_network", message)
+    };
+    let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = if bits.is_empty() { most } else { bits.parse().map_err(|_| wrong())? };
+    if bits > most { Err(wrong()) } else { Ok((address, bits)) }
+}
+
+fn matches(network: IpAddr, bits: u8, address: IpAddr) -> bool {
+    let shifted = |value: u128, width: u32| {
+        let drop = width - u32::from(bits).min(width);
+        value.checked_shr(drop).unwrap_or(0)
+    };
+    match (network, address) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            shifted(u32::from(a).into(), 32) == shifted(u32::from(b).into(), 32)
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => shifted(a.into(), 128) == shifted(b.into(), 128),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(proxies: &[&str], peer: &str, forwarded: &[&str]) -> String {
+        let proxies: Vec<String> = proxies.iter().map(|text| (*text).to_owned()).collect();
+        let proxies = TrustedProxies::parse(&proxies).unwrap();
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        proxies.client(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn a_stranger_s_header_means_nothing() {
+        assert_eq!(client(&[], "203.0.113.9", &["1.2.3.4"]), "203.0.113.9");
+        assert_eq!(client(&["10.0.0.0/8"], "203.0.113.9", &["1.2.3.4"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_address_is_the_client() {
+        let proxies = ["10.0.0.0/8", "::1"];
+        assert_eq!(client(&proxies, "10.1.1.1", &["1.2.3.4, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client(&proxies, "10.1.1.1", &["1.2.3.4", "203.0.113.9, 10.2.2.2"]), "203.0.113.9");
+        assert_eq!(client(&proxies, "::1", &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(client(&proxies, "10.1.1.1", &["nonsense"]), "10.1.1.1");
+        assert_eq!(client(&proxies, "10.1.1.1", &[]), "10.1.1.1");
+        assert_eq!(client(&proxies, "::ffff:10.1.1.1", &["[2001:db8::2]:80"]), "2001:db8::2");
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "x", "::/129", "10.0.0.0/-1"] {
+            assert!(TrustedProxies::parse(&[text.to_owned()]).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Cross-origin requests: exact origins, never a wildcard together with credentials.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+
+/// The origins whose pages may call, besides the platform's own.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    own: String,
+    allowed: Vec<String>,
+}
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
+const HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, if-none-match, if-match, range, x-request-id",
+);
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "link, etag, retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed, \
+     content-disposition",
+);
+
+impl Origins {
+    /// `public_url` is where this platform is reached; `allowed` are whole origins such as
+    /// `https://app.example.com`.
+    pub fn new(public_url: &str, allowed: &[String]) -> Self {
+        let trim = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
+        Self {
+            own: origin_of(&trim(public_url)),
+            allowed: allowed.iter().map(|origin| trim(origin)).collect(),
+        }
+    }
+
+    fn allows(&self, origin: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+
+    /// The answer to a preflight, if the request is one.
+    pub(crate) fn preflight(&self, request: &Request<Body>) -> Option<Response> {
+        let headers = request.headers();
+        if request.method() != Method::OPTIONS
+            || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            return None;
+        }
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        if origin.is_some_and(|origin| self.allows(origin)) {
+            let out = response.headers_mut();
+            out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+            out.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+        }
+        self.mark(headers.get(header::ORIGIN), response.headers_mut());
+        Some(response)
+    }
+
+    /// Lets the page of an allowed origin read the answer.
+    pub(crate) fn mark(&self, origin: Option<&HeaderValue>, out: &mut HeaderMap) {
+        let Some(origin) = origin else { return };
+        out.append(header::VARY, HeaderValue::from_static("origin"));
+        if origin.to_str().is_ok_and(|origin| self.allows(origin)) {
+            out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            out.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
+            out.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        }
+    }
+
+    /// Whether a request that is authenticated by a cookie and changes something comes from a
+    /// page that may send it. Browsers name the origin of such requests; what names none is no
+    /// browser, and carries no cookie against its user's will.
+    pub(crate) fn may_use_cookie(&self, headers: &HeaderMap) -> bool {
+        if let Some(site) = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok())
+            && matches!(site, "same-origin" | "none")
+        {
+            return true;
+        }
+        match headers.get(header::ORIGIN) {
+            None => !headers.contains_key("sec-fetch-site"),
+            Some(origin) => origin.to_str().is_ok_and(|origin| {
+                origin.eq_ignore_ascii_case(&self.own) || self.allows(origin)
+            }),
+        }
+    }
+}
+
+/// Scheme, host and port of a URL.
+fn origin_of(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host = rest.split('/').next().unwrap_or_default();
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins() -> Origins {
+        Origins::new("https://verza.example/app", &["https://front.example".to_owned()])
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| {
+            (http::HeaderName::from_static(name), value.parse().unwrap())
+        }).collect()
+    }
+
+    #[test]
+    fn a_foreign_page_cannot_spend_a_cookie() {
+        let origins = origins();
+        assert!(!origins.may_use_cookie(&headers(&[("origin", "https://evil.example")])));
+        assert!(!origins.may_use_cookie(&headers(&[("origin", "null")])));
+        assert!(!origins.may_use_cookie(&headers(&[("sec-fetch-site", "cross-site")])));
+        assert!(origins.may_use_cookie(&headers(&[("origin", "https://verza.example")])));
+        assert!(origins.may_use_cookie(&headers(&[("origin", "https://front.example")])));
+        assert!(origins.may_use_cookie(&headers(&[("sec-fetch-site", "same-origin")])));
+        assert!(origins.may_use_cookie(&headers(&[])));
+    }
+
+    #[test]
+    fn only_allowed_origins_may_read() {
+        for (origin, readable) in [
+            ("https://front.example", true),
+            ("https://front.example.evil.example", false),
+            ("http://front.example", false),
+            ("null", false),
+        ] {
+            let mut out = HeaderMap::new();
+            origins().mark(Some(&origin.parse().unwrap()), &mut out);
+            assert_eq!(out.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), readable, "{origin}");
+            assert_ne!(out.get(header::ACCESS_CONTROL_ALLOW_ORIGIN), Some(&"*".parse().unwrap()));
+        }
+    }
+}

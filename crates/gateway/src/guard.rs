@@ -1,0 +1,415 @@
+//! The way of one request, from its head to its rendered answer.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use kernel::caller::{Origin, RequestId};
+use kernel::{Caller, Error, Kind, Result};
+use metrics::{Counter, Histogram};
+use platform::http::{Audience, ErrorShape, Failure, Limit, Once, render};
+use platform::limits::Decision;
+use tower::{Layer, Service};
+
+use crate::edge::{Edge, admit, presented};
+use crate::idempotency;
+
+/// The address of the peer, put into each request by the listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// What the guard knows of a route.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) path: &'static str,
+    pub(crate) audience: Audience,
+    pub(crate) limit: Limit,
+    pub(crate) once: Once,
+    pub(crate) body_max: usize,
+    pub(crate) streamed: bool,
+    pub(crate) errors: ErrorShape,
+    seconds: Histogram,
+    /// By the first digit of the status.
+    answered: [Counter; 4],
+}
+
+impl Row {
+    pub(crate) fn new(route: &platform::http::Route) -> Self {
+        let counted = |class: &'static str| {
+            metrics::counter!("http_requests_total", "route" => route.path,
+                "method" => route.method.to_string(), "status" => class)
+        };
+        Self {
+            name: route.name.clone(),
+            path: route.path,
+            audience: route.audience,
+            limit: route.limit,
+            once: route.once,
+            body_max: route.body_max,
+            streamed: route.streamed,
+            errors: route.errors,
+            seconds: metrics::histogram!("http_request_seconds", "route" => route.path,
+                "method" => route.method.to_string()),
+            answered: [counted("2xx"), counted("3xx"), counted("4xx"), counted("5xx")],
+        }
+    }
+
+    /// The row of requests that no route answers.
+    pub(crate) fn unmatched() -> Self {
+        let route = platform::http::get(Audience::Public, "unmatched")
+            .to::<_, _, ()>(async || Response::new(Body::empty()));
+        Self { streamed: true, ..Self::new(&route) }
+    }
+}
+
+/// Puts the guard in front of a route.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) row: Arc<Row>,
+}
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, guard: self.clone() }
+    }
+}
+
+/// A route behind its guard.
+#[derive(Clone)]
+pub(crate) struct Guarded<S> {
+    inner: S,
+    guard: Guard,
+}
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The clone takes over the readiness of the one that was polled.
+        let fresh = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, fresh);
+        let guard = self.guard.clone();
+        Box::pin(async move { Ok(guard.pass(request, inner).await) })
+    }
+}
+
+/// What is known of a request when it is answered.
+struct Passage {
+    started: Instant,
+    method: Method,
+    request_id: RequestId,
+    origin: Option<HeaderValue>,
+    caller: Option<Caller>,
+    decision: Option<Decision>,
+}
+
+impl Guard {
+    async fn pass<S>(&self, request: Request, inner: S) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        let mut passage = Passage {
+            started: Instant::now(),
+            method: request.method().clone(),
+            request_id: self.edge.request_id(request.headers()),
+            origin: request.headers().get(header::ORIGIN).cloned(),
+            caller: None,
+            decision: None,
+        };
+        let response = match self.admit(request, &mut passage).await {
+            Ok(request) => self.handle(request, inner).await,
+            Err(error) => platform::http::Problem(error).into_response(),
+        };
+        self.finish(response, &passage)
+    }
+
+    /// Everything that is decided before a handler sees the request.
+    async fn admit(&self, request: Request, passage: &mut Passage) -> Result<Request> {
+        let (edge, row) = (&self.edge, &self.row);
+        let (mut parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+        let ip = edge.client(peer, &parts.headers);
+        if row.limit != Limit::Free {
+            passage.decision = edge.limit(row.limit, ip);
+            if let Some(decision) = passage.decision {
+                decision.check()?;
+            }
+        }
+
+        let shown = presented(&parts.headers);
+        let principal = edge.authenticate(shown.as_ref(), row.audience).await?;
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let by_cookie = principal.is_some() && shown.is_some_and(|shown| shown.by_cookie);
+        if by_cookie && changes && !edge.options.origins.may_use_cookie(&parts.headers) {
+            let message = "A page of another origin may not use your session.";
+            return Err(Error::forbidden("foreign_origin", message));
+        }
+        let user_agent = if changes { user_agent(&parts.headers) } else { None };
+        let origin = Origin { request_id: passage.request_id.clone(), ip: Some(ip), user_agent };
+        let mut caller = Caller { principal, origin, idempotency: None };
+        passage.caller = Some(caller.clone());
+        admit(row.audience, caller.principal.as_deref())?;
+
+        let length = parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        if length.is_some_and(|length: u64| length > row.body_max as u64) {
+            return Err(too_large(row.body_max));
+        }
+        let mut body = if changes { Body::new(Limited::new(body, row.body_max)) } else { body };
+        if row.once != Once::No {
+            match idempotency::key(&parts.headers)? {
+                Some(key) => {
+                    let bytes = collect(body, row.body_max, edge.options.request_timeout).await?;
+                    caller.idempotency = Some(Arc::new(idempotency::of(
+                        caller.principal.as_deref(),
+                        &parts.method,
+                        row.path,
+                        &parts.uri,
+                        key,
+                        &bytes,
+                    )));
+                    body = Body::from(bytes);
+                }
+                None if row.once == Once::Required => {
+                    let message = "Send an Idempotency-Key header, such as a new UUID: should \
+                                   the answer get lost, send the same request with the same key.";
+                    return Err(Error::invalid("idempotency_key_required", message));
+                }
+                None => {}
+            }
+        }
+        if caller.idempotency.is_some() {
+            passage.caller = Some(caller.clone());
+        }
+        parts.extensions.insert(caller);
+        Ok(Request::from_parts(parts, body))
+    }
+
+    /// Runs the handler: a panic is an internal error, and time is limited where a slow client
+    /// could hold things up.
+    async fn handle<S>(&self, request: Request, mut inner: S) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        let waits = !matches!(*request.method(), Method::GET | Method::HEAD);
+        let work = AssertUnwindSafe(inner.call(request)).catch_unwind();
+        let outcome = if waits {
+            let limit = if self.row.streamed {
+                self.edge.options.transfer_timeout
+            } else {
+                self.edge.options.request_timeout
+            };
+            match tokio::time::timeout(limit, work).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    let message = "The request did not arrive or was not done in time.";
+                    let error = Error::new(Kind::Unavailable, "request_timeout", message);
+                    return platform::http::Problem(error).into_response();
+                }
+            }
+        } else {
+            work.await
+        };
+        match outcome {
+            Ok(Ok(response)) => response,
+            Err(panic) => {
+                let what = panic_text(panic.as_ref());
+                let error = Error::internal(format!("{} panicked: {what}", self.row.name));
+                platform::http::Problem(error).into_response()
+            }
+        }
+    }
+
+    /// Renders an error, sets the headers that every answer has, counts and logs.
+    fn finish(&self, mut response: Response, passage: &Passage) -> Response {
+        let request_id = passage.request_id.to_string();
+        let failure = response.extensions_mut().remove::<Failure>().map(|failure| failure.0);
+        let failure = failure.or_else(|| foreign_failure(&response));
+        if let Some(error) = &failure {
+            response = self.rendered(error, &request_id);
+        }
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            headers.insert("x-request-id", value);
+        }
+        if let Some(decision) = &passage.decision {
+            limit_headers(headers, self.row.limit, decision);
+        }
+        let caller = passage.caller.as_ref();
+        if caller.and_then(|caller| caller.idempotency.as_ref()).is_some_and(|i| i.is_replayed()) {
+            headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+        }
+        self.edge.options.origins.mark(passage.origin.as_ref(), headers);
+        security_headers(headers, self.edge.options.https);
+        self.record(response.status(), failure.as_ref(), passage, &request_id);
+        response
+    }
+
+    fn rendered(&self, error: &Error, request_id: &str) -> Response {
+        let shown = render(error, request_id, self.row.errors);
+        let mut response = Response::new(Body::from(shown.body));
+        *response.status_mut() = shown.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(shown.content_type));
+        if let Some(seconds) = shown.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if shown.status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer realm=\"verza\"");
+            headers.insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
+
+    /// One line a request, and the one place where a failure is logged.
+    fn record(
+        &self,
+        status: StatusCode,
+        failure: Option<&Error>,
+        passage: &Passage,
+        request_id: &str,
+    ) {
+        let elapsed = passage.started.elapsed();
+        self.row.seconds.record(elapsed.as_secs_f64());
+        let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
+        self.row.answered[class].increment(1);
+        let micros = elapsed.as_micros();
+        let (method, route, status) = (&passage.method, self.row.path, status.as_u16());
+        let user = || {
+            let caller = passage.caller.as_ref()?;
+            caller.principal.as_ref().map(|principal| principal.user.to_string())
+        };
+        match failure {
+            Some(error) if error.kind() == Kind::Internal => {
+                tracing::error!(%method, route, status, micros, request_id, user = user(), %error);
+            }
+            Some(error) if error.kind() == Kind::Unavailable => {
+                tracing::warn!(%method, route, status, micros, request_id, user = user(), %error);
+            }
+            Some(error) => {
+                let code = error.code();
+                tracing::info!(%method, route, status, micros, request_id, user = user(), code);
+            }
+            None => {
+                tracing::info!(%method, route, status, micros, request_id, user = user());
+            }
+        }
+    }
+}
+
+
+/// Errors that were made below us, by the router or an extractor of the framework: 404, 405 and
+/// their kind become problems like all others.
+fn foreign_failure(response: &Response) -> Option<Error> {
+    let status = response.status();
+    let ours = response.headers().contains_key(header::CONTENT_TYPE)
+        || status.is_success()
+        || status.is_redirection()
+        || status.is_informational();
+    if ours {
+        return None;
+    }
+    Some(match status {
+        StatusCode::NOT_FOUND => Error::not_found("page"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Error::invalid("method_not_allowed", "This address does not take this method.")
+        }
+        _ => Error::internal(format!("an answer without a body and with status {status}")),
+    })
+}
+
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
+fn limit_headers(headers: &mut HeaderMap, class: Limit, decision: &Decision) {
+    let Decision { limit, remaining, reset, .. } = decision;
+    let (class, reset) = (class.as_str(), reset.as_secs());
+    let mut set = |name: &'static str, text: String| {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
+    };
+    set("ratelimit", format!("\"{class}\";r={remaining};t={reset}"));
+    set("ratelimit-policy", format!("\"{class}\";q={limit}"));
+}
+
+fn too_large(max: usize) -> Error {
+    let message = format!("The body is larger than the {max} bytes that are allowed here.");
+    Error::invalid("payload_too_large", message)
+}
+
+async fn collect(body: Body, max: usize, limit: std::time::Duration) -> Result<bytes::Bytes> {
+    match tokio::time::timeout(limit, body.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) => {
+            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+            while let Some(error) = cause {
+                if error.is::<http_body_util::LengthLimitError>() {
+                    return Err(too_large(max));
+                }
+                cause = error.source();
+            }
+            Err(Error::invalid("broken_body", "The body did not arrive whole."))
+        }
+        Err(_) => {
+            let message = "The body did not arrive in time.";
+            Err(Error::new(Kind::Unavailable, "request_timeout", message))
+        }
+    }
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<Arc<str>> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    let end = text.char_indices().nth(256).map_or(text.len(), |(index, _)| index);
+    Some(text[..end].into())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// What every answer says to browsers, where the handler has not said something of its own.
+fn security_headers(headers: &mut HeaderMap, https: bool) {
+    const POLICY: HeaderValue =
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
+    headers.entry(header::CACHE_CONTROL).or_insert(NO_STORE);
+    headers
+        .entry(header::REFERRER_POLICY)
+        .or_insert(HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    if https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+}

@@ -1,0 +1,105 @@
+//! Whether the process lives, and whether it can serve.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use kernel::Timestamp;
+use platform::db::Db;
+use platform::http::{Audience, Json, Limit, Route, get, table};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Off during start and shutdown: a load balancer then sends nobody here.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicBool);
+
+impl Readiness {
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::SeqCst);
+    }
+
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What the health routes look at.
+#[derive(Clone)]
+pub struct Health {
+    pub db: Db,
+    pub readiness: Arc<Readiness>,
+    pub version: &'static str,
+    pub commit: &'static str,
+}
+
+/// The state of the process.
+#[derive(Serialize, ToSchema)]
+struct ProcessState {
+    /// `healthy`, or `unavailable`.
+    status: &'static str,
+    timestamp: Timestamp,
+}
+
+/// Which build this is.
+#[derive(Serialize, ToSchema)]
+struct Version {
+    version: &'static str,
+    commit: &'static str,
+    /// `sqlite` or `postgres`.
+    database: &'static str,
+}
+
+pub fn routes(health: &Health) -> Vec<Route> {
+    let row = |path, summary: &str| {
+        get(Audience::Public, path).limit(Limit::Free).summary(summary).returns::<ProcessState>(200)
+    };
+    table(
+        health,
+        [
+            row("/livez", "Whether the process lives").to(live),
+            row("/readyz", "Whether the process can serve requests now").to(ready),
+            row("/healthz", "Whether the process can serve requests now (alias)").to(healthz),
+            row("/health", "Whether the process can serve requests now (alias)").to(health_alias),
+            get(Audience::Public, "/version")
+                .limit(Limit::Free)
+                .summary("Which build this is")
+                .returns::<Version>(200)
+                .to(version),
+        ],
+    )
+}
+
+async fn live(State(health): State<Health>) -> Response {
+    answer(&health, true)
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let ready = health.readiness.get() && health.db.ping().await.is_ok();
+    answer(&health, ready)
+}
+
+async fn healthz(state: State<Health>) -> Response {
+    ready(state).await
+}
+
+async fn health_alias(state: State<Health>) -> Response {
+    ready(state).await
+}
+
+fn answer(health: &Health, well: bool) -> Response {
+    let status = if well { "healthy" } else { "unavailable" };
+    let body = Json(ProcessState { status, timestamp: health.db.world().now() });
+    let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, body).into_response()
+}
+
+async fn version(State(health): State<Health>) -> Json<Version> {
+    Json(Version {
+        version: health.version,
+        commit: health.commit,
+        database: health.db.engine_name(),
+    })
+}

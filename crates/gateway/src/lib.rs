@@ -1,0 +1,26 @@
+//! The HTTP edge: everything between a socket and a handler.
+//!
+//! A request passes, in this order: request id, cross-origin rules, rate limit by address,
+//! authentication, audience, rate limit by account, idempotency key, body limit and time limit,
+//! handler. Its answer passes back through one place that renders errors in the route's shape,
+//! sets the security headers, counts and logs. All of it is driven by the route's row.
+
+mod address;
+mod cors;
+mod docs;
+mod edge;
+mod guard;
+pub mod health;
+mod idempotency;
+mod ops;
+mod router;
+mod server;
+
+pub use address::TrustedProxies;
+pub use cors::Origins;
+pub use docs::docs_routes;
+pub use edge::{Edge, EdgeOptions};
+pub use health::{Health, Readiness};
+pub use ops::ops_router;
+pub use router::{list_routes, router};
+pub use server::{ServerOptions, listen, serve};

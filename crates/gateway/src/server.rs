@@ -1,0 +1,133 @@
+//! Sockets: listening, serving, and stopping without dropping anybody.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use kernel::{Error, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+
+use crate::guard::Peer;
+
+/// How a listener serves.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// How long a client may take over the head of a request.
+    pub header_timeout: Duration,
+    /// How long requests in flight may go on after the word to stop.
+    pub grace: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { header_timeout: Duration::from_secs(10), grace: Duration::from_secs(30) }
+    }
+}
+
+/// Listens on an address.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let message = match error.kind() {
+            std::io::ErrorKind::AddrInUse => format!(
+                "Port {} of {} is taken by another program: stop it, or choose another with \
+                 --listen.",
+                address.port(),
+                address.ip()
+            ),
+            _ => format!("Cannot listen on {address}: {error}."),
+        };
+        Error::unavailable("cannot_listen", message).because(error)
+    })
+}
+
+/// Serves until told to stop, then lets requests in flight finish within the grace.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ServerOptions,
+    stop: CancellationToken,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .pipeline_flush(true);
+    // The default windows starve one connection that carries many streams.
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_concurrent_streams(256)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                spawn_connection(&builder, stream, peer, router.clone(), &connections);
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: waiting lets connections end.
+                tracing::error!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let open = connections.count();
+    if tokio::time::timeout(options.grace, connections.shutdown()).await.is_err() {
+        tracing::warn!(open, "connections were cut off when the grace was over");
+    }
+}
+
+/// Answers may be compressed, but for what is small, streamed or compressed already.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worthwhile = SizeAbove::new(1024)
+        .and(NotForContentType::GRPC)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::const_new("application/pdf"))
+        .and(NotForContentType::const_new("application/octet-stream"))
+        .and(NotForContentType::const_new("application/zip"));
+    CompressionLayer::new().compress_when(worthwhile)
+}
+
+fn spawn_connection(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    connections: &GracefulShutdown,
+) {
+    // Small answers are not held back to be sent together.
+    let _ = stream.set_nodelay(true);
+    let with_peer = tower::util::MapRequest::new(router, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
+    let service = tower::Layer::layer(&compression(), with_peer);
+    let service = hyper_util::service::TowerToHyperService::new(service);
+    let connection = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .into_owned();
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+    });
+}
