@@ -1,0 +1,362 @@
+//! Registration, one's own account, and what admins do with accounts.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header;
+use kernel::id::kinds;
+use kernel::{Error, Id, Result, Role, Secret, Timestamp};
+use platform::http::{
+    At, Audience, By, Created, Json, Limit, List, Paging, Query, Reply, Route, get, patch, post,
+    table,
+};
+use rpc::users::Status;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Account, Avatar, Command, Email, Filter, Name, Preferences, ProfileChange, Registration,
+    Service,
+};
+
+// Named without their parameters, which have no schemas of their own.
+type UserId = Id<kinds::User>;
+type SecretText = Secret<String>;
+type SessionId = Id<kinds::Session>;
+
+pub fn routes(service: &Arc<Service>) -> Vec<Route> {
+    let mut routes = table(
+        service,
+        [
+            post(Audience::Public, "/v1/auth/register")
+                .summary("Register an account")
+                .describe(
+                    "Sends a mail to confirm the address. A taken address is answered the same, \
+                     and its owner is told by mail. Verifiers and enterprises wait for approval.",
+                )
+                .limit(Limit::Register)
+                .takes::<RegisterBody>()
+                .returns::<Said>(201)
+                .to(register),
+            post(Audience::Public, "/v1/auth/verify-email")
+                .summary("Confirm a mail address with the token from the mail")
+                .limit(Limit::Login)
+                .takes::<VerifyEmailBody>()
+                .returns::<Said>(200)
+                .to(verify_email),
+            post(Audience::Public, "/v1/auth/resend-verification")
+                .summary("Send the confirmation mail again")
+                .describe("The answer is the same whether or not there is such an account.")
+                .limit(Limit::Mail)
+                .takes::<ResendBody>()
+                .returns::<Said>(200)
+                .to(resend_verification),
+            get(Audience::Any, "/v1/me")
+                .summary("The signed-in account")
+                .returns::<MeBody>(200)
+                .to(me),
+            patch(Audience::Any, "/v1/me")
+                .summary("Change name, picture or preferences")
+                .takes::<ChangeBody>()
+                .returns::<MeBody>(200)
+                .to(change_profile),
+        ],
+    );
+    routes.extend(admin_routes(service));
+    routes
+}
+
+fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Admin, "/v1/admin/users")
+                .summary("List accounts")
+                .query::<ListQuery>()
+                .paged()
+                .returns::<Vec<UserBody>>(200)
+                .to(list),
+            get(Audience::Admin, "/v1/admin/users/{id}")
+                .summary("One account")
+                .returns::<UserBody>(200)
+                .to(show),
+            post(Audience::Admin, "/v1/admin/users/{id}/approve")
+                .summary("Approve a verifier or an enterprise")
+                .returns::<UserBody>(200)
+                .to(approve),
+            post(Audience::Admin, "/v1/admin/users/{id}/suspend")
+                .summary("Lock an account for a while; its sessions end at once")
+                .returns::<UserBody>(200)
+                .to(suspend),
+            post(Audience::Admin, "/v1/admin/users/{id}/unsuspend")
+                .summary("Open a suspended account again")
+                .returns::<UserBody>(200)
+                .to(unsuspend),
+            post(Audience::Admin, "/v1/admin/users/{id}/ban")
+                .summary("Lock an account for good; its sessions end at once")
+                .returns::<UserBody>(200)
+                .to(ban),
+            post(Audience::Admin, "/v1/admin/users/{id}/unban")
+                .summary("Open a banned account again")
+                .returns::<UserBody>(200)
+                .to(unban),
+        ],
+    )
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RegisterBody {
+    /// 1 to 100 characters.
+    #[schema(example = "Anne Cooper")]
+    name: String,
+    #[schema(example = "anne@example.org")]
+    email: String,
+    /// 8 to 256 bytes.
+    password: SecretText,
+    /// `user`, `verifier` or `enterprise`.
+    #[serde(default = "user")]
+    role: Role,
+}
+
+const fn user() -> Role {
+    Role::User
+}
+
+/// What happened, for people.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Said {
+    message: &'static str,
+}
+
+async fn register(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<RegisterBody>,
+) -> Reply<Created<Said>> {
+    let RegisterBody { name, email, password, role } = body;
+    let registration = Registration::parse(&name, &email, password, role)?;
+    service.register(&caller, &registration).await?;
+    Ok(Created(Said { message: "Registration successful. Please verify your email." }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct VerifyEmailBody {
+    /// From the link in the mail.
+    token: SecretText,
+}
+
+async fn verify_email(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<VerifyEmailBody>,
+) -> Reply<Json<Said>> {
+    service.verify_email(&caller, body.token.expose()).await?;
+    Ok(Json(Said { message: "Your address is confirmed. You can sign in now." }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ResendBody {
+    email: String,
+}
+
+async fn resend_verification(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<ResendBody>,
+) -> Reply<Json<Said>> {
+    service.resend_verification(&caller, &Email::parse(&body.email)?).await?;
+    let message = "If the address waits for confirmation, a mail is on its way.";
+    Ok(Json(Said { message }))
+}
+
+/// The signed-in account.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Me)]
+struct MeBody<'a> {
+    id: UserId,
+    name: &'a str,
+    email: &'a str,
+    role: Role,
+    email_verified: bool,
+    /// Verifiers and enterprises act for others only after an admin has approved them.
+    approved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar: Option<&'a str>,
+    /// Whatever the front end has put there.
+    #[schema(value_type = Object)]
+    preferences: &'a RawValue,
+    created_at: Timestamp,
+    /// The session that asks.
+    session_id: SessionId,
+}
+
+/// The body of `GET /v1/me`, which sessions keep ready.
+pub(crate) fn show_me(account: &Account, session: SessionId) -> Result<Bytes> {
+    let broken = |error| Error::internal("an account cannot be shown").because(error);
+    let body = MeBody {
+        id: account.id,
+        name: &account.name,
+        email: account.email.shown(),
+        role: account.role,
+        email_verified: account.email_verified_at.is_some(),
+        approved: account.approved,
+        avatar: account.avatar.as_deref(),
+        preferences: serde_json::from_str(&account.preferences).map_err(broken)?,
+        created_at: account.created_at,
+        session_id: session,
+    };
+    serde_json::to_vec(&body).map(Bytes::from).map_err(broken)
+}
+
+fn json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn me(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Response> {
+    Ok(json(service.me(&caller).await?))
+}
+
+/// What stays out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ChangeBody {
+    /// 1 to 100 characters.
+    name: Option<String>,
+    /// An https URL of at most 2048 bytes; null takes the picture away.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = Option<String>)]
+    avatar: Option<Option<String>>,
+    /// A JSON object of at most 8 KB, which takes the place of the one before.
+    #[schema(value_type = Option<Object>)]
+    preferences: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Tells a null from what is not there.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl ChangeBody {
+    fn parse(self) -> Result<ProfileChange> {
+        let mut fields = kernel::error::Fields::new();
+        let change = ProfileChange {
+            name: self.name.and_then(|name| fields.take(Name::parse(&name))),
+            avatar: self
+                .avatar
+                .map(|avatar| avatar.and_then(|avatar| fields.take(Avatar::parse(&avatar)))),
+            preferences: self
+                .preferences
+                .and_then(|preferences| fields.take(Preferences::parse(&preferences))),
+        };
+        fields.check()?;
+        Ok(change)
+    }
+}
+
+async fn change_profile(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<ChangeBody>,
+) -> Reply<Response> {
+    let account = service.change_profile(&caller, &body.parse()?).await?;
+    Ok(json(show_me(&account, caller.principal()?.session)?))
+}
+
+#[derive(Deserialize, IntoParams)]
+struct ListQuery {
+    /// `user`, `verifier`, `enterprise`, `admin` or `all`.
+    role: Option<String>,
+    /// `active`, `suspended`, `banned`, `closed` or `all`.
+    status: Option<String>,
+    /// Part of a name or an address.
+    q: Option<String>,
+}
+
+impl ListQuery {
+    fn parse(self) -> Result<Filter> {
+        let chosen = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "all");
+        let text = self.q.filter(|text| !text.is_empty());
+        if text.as_ref().is_some_and(|text| text.len() > 200) {
+            return Err(Error::field("/q", "too_long", "at most 200 bytes"));
+        }
+        Ok(Filter {
+            role: chosen(self.role).map(|role| role.parse()).transpose()?,
+            status: chosen(self.status).map(|status| status.parse()).transpose()?,
+            text,
+        })
+    }
+}
+
+/// An account as admins see it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = User)]
+struct UserBody {
+    id: UserId,
+    name: String,
+    email: String,
+    role: Role,
+    status: Status,
+    approved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar: Option<String>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_login_at: Option<Timestamp>,
+}
+
+impl From<Account> for UserBody {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            email: account.email.shown().to_owned(),
+            name: account.name,
+            role: account.role,
+            status: account.status,
+            approved: account.approved,
+            email_verified_at: account.email_verified_at,
+            avatar: account.avatar,
+            created_at: account.created_at,
+            updated_at: account.updated_at,
+            last_login_at: account.last_login_at,
+        }
+    }
+}
+
+async fn list(
+    State(service): State<Arc<Service>>,
+    Query(query): Query<ListQuery>,
+    paging: Paging,
+) -> Reply<List<UserBody>> {
+    let page = service.list(&query.parse()?, &paging.page).await?;
+    Ok(paging.reply(page.map(UserBody::from)))
+}
+
+async fn show(State(service): State<Arc<Service>>, At(id): At<UserId>) -> Reply<Json<UserBody>> {
+    Ok(Json(service.get(id).await?.into()))
+}
+
+macro_rules! commands {
+    ($($handler:ident = $command:ident),*) => {
+        $(async fn $handler(
+            State(service): State<Arc<Service>>,
+            By(caller): By,
+            At(id): At<UserId>,
+        ) -> Reply<Json<UserBody>> {
+            Ok(Json(service.command(&caller, id, Command::$command).await?.into()))
+        })*
+    };
+}
+commands! {
+    approve = Approve, suspend = Suspend, unsuspend = Unsuspend, ban = Ban, unban = Unban
+}

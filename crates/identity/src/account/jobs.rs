@@ -1,0 +1,16 @@
+//! Forgetting mail tokens whose time is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::jobs::Registry;
+
+use super::Service;
+
+pub(crate) fn register(service: &Arc<Service>, registry: &mut Registry) {
+    let service = Arc::clone(service);
+    registry.every("account.sweep_tokens", Duration::from_secs(3600), move || {
+        let service = Arc::clone(&service);
+        async move { service.sweep_tokens().await }
+    });
+}

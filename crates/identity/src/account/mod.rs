@@ -1,0 +1,34 @@
+//! An account is a person or an organisation that signs in. It has one address, one role and one
+//! status.
+//!
+//! - An address belongs to one account, compared in lower case. Whether an address has an account
+//!   is told to nobody but whoever reads its mail: registering a taken address answers the same.
+//! - Nobody becomes an admin by registering; see [`crate::setup`].
+//! - Verifiers and enterprises start unapproved and act for others only after an admin approved
+//!   them; users are approved from the start.
+//! - An address is proved by a single-use token in a mail. Until then nobody can sign in, and a
+//!   new registration of the address takes the unproved account over: whoever was first has no
+//!   claim to an address that is not theirs.
+//! - `active` ⇄ `suspended`, `active | suspended` → `banned` → `active`; `closed` is final. Leaving
+//!   `active` ends all sessions in the same transaction. Admins are never suspended or banned by
+//!   admins: the last one would lock everybody out.
+//!
+//! Facts carry the role, never a name or an address.
+
+pub mod http;
+mod jobs;
+mod letters;
+mod model;
+mod rules;
+mod service;
+pub(crate) mod store;
+
+pub use model::{Account, Avatar, Email, Filter, Name, Preferences, ProfileChange, Registration};
+pub use rules::{Command, Refusal};
+pub use service::Service;
+pub(crate) use service::create_admin;
+
+pub(crate) use jobs::register as register_jobs;
+
+#[cfg(test)]
+mod tests;

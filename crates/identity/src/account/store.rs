@@ -1,0 +1,264 @@
+//! All SQL of accounts.
+
+use kernel::id::kinds::User;
+use kernel::{Cursor, Error, Id, Page, PageRequest, Result, Role, Timestamp};
+use platform::db::{DbError, Read, Row, Tx};
+use platform::params;
+
+use super::model::{Account, Email, Filter, Name, ProfileChange};
+use super::rules::Standing;
+use crate::password::Phc;
+
+/// The columns that [`read`] takes, in its order.
+pub(crate) const COLUMNS: &str = "users.id, users.email, users.email_shown, users.name, \
+    users.role, users.status, users.approved, users.email_verified_at, users.password_hash, \
+    users.avatar, users.preferences, users.version, users.created_at, users.updated_at, \
+    users.last_login_at";
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Account, DbError> {
+    Ok(Account {
+        id: row.take()?,
+        email: Email::stored(row.take()?, row.take()?),
+        name: row.take()?,
+        role: row.take()?,
+        status: {
+            let status: String = row.take()?;
+            let broken = |_| DbError::Other(format!("{status} is no status of an account"));
+            status.parse().map_err(broken)?
+        },
+        approved: row.take()?,
+        email_verified_at: row.take()?,
+        password: row.take::<Option<String>>()?.map(Phc),
+        avatar: row.take()?,
+        preferences: row.take()?,
+        version: row.take()?,
+        created_at: row.take()?,
+        updated_at: row.take()?,
+        last_login_at: row.take()?,
+    })
+}
+
+pub(crate) async fn get(db: &impl Read, id: Id<User>) -> Result<Account> {
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1");
+    let found = db.maybe(&sql, params![id], read).await?;
+    found.ok_or_else(|| Error::not_found("user"))
+}
+
+/// Several at once, in no order. The number of markers grows in doublings, so that there are few
+/// statements to prepare.
+pub(crate) async fn many(db: &impl Read, ids: &[Id<User>]) -> Result<Vec<Account>> {
+    let mut accounts = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(128) {
+        let Some(last) = chunk.last() else { continue };
+        let padded = chunk.len().next_power_of_two();
+        let params: Vec<_> = (0..padded)
+            .map(|index| platform::db::Value::Uuid(chunk.get(index).unwrap_or(last).uuid()))
+            .collect();
+        let markers: Vec<_> = (1..=padded).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT {COLUMNS} FROM users WHERE id IN ({})", markers.join(", "));
+        accounts.extend(db.all(&sql, &params, read).await?);
+    }
+    Ok(accounts)
+}
+
+pub(crate) async fn by_email(db: &impl Read, email: &Email) -> Result<Option<Account>> {
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE email = $1");
+    Ok(db.maybe(&sql, params![email.as_str()], read).await?)
+}
+
+/// An account about to exist.
+pub(crate) struct New<'a> {
+    pub(crate) id: Id<User>,
+    pub(crate) email: &'a Email,
+    pub(crate) name: &'a Name,
+    pub(crate) role: Role,
+    pub(crate) approved: bool,
+    pub(crate) email_verified_at: Option<Timestamp>,
+    pub(crate) password: &'a Phc,
+}
+
+/// `false` when the address has an account already.
+pub(crate) async fn insert(tx: &Tx, new: &New<'_>) -> Result<bool> {
+    let New { id, email, name, role, approved, email_verified_at, password } = new;
+    let sql = "INSERT INTO users (id, email, email_shown, name, role, status, approved,
+                   email_verified_at, password_hash, preferences, searchable, version,
+                   created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, '{}', $9, 1, $10, $10)
+               ON CONFLICT DO NOTHING";
+    Ok(tx
+        .touch(
+            sql,
+            params![
+                id,
+                email.as_str(),
+                email.shown(),
+                name.as_str(),
+                role,
+                approved,
+                email_verified_at,
+                password.0,
+                searchable(email, name.as_str()),
+                tx.now()
+            ],
+        )
+        .await?)
+}
+
+/// Makes an account whose address was never proved the account of a new registration.
+pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
+    let New { id, email, name, role, approved, password, .. } = new;
+    let sql = "UPDATE users SET email_shown = $2, name = $3, role = $4, approved = $5,
+                   password_hash = $6, searchable = $7, version = version + 1, updated_at = $8
+               WHERE id = $1 AND email_verified_at IS NULL AND status = 'active'";
+    Ok(tx
+        .touch(
+            sql,
+            params![
+                id,
+                email.shown(),
+                name.as_str(),
+                role,
+                approved,
+                password.0,
+                searchable(email, name.as_str()),
+                tx.now()
+            ],
+        )
+        .await?)
+}
+
+fn searchable(email: &Email, name: &str) -> String {
+    format!("{} {}", email.as_str(), name.to_lowercase())
+}
+
+/// Marks the address as proved; `false` when it was already.
+pub(super) async fn set_email_verified(tx: &Tx, id: Id<User>) -> Result<bool> {
+    let sql = "UPDATE users SET email_verified_at = $2, version = version + 1, updated_at = $2
+               WHERE id = $1 AND email_verified_at IS NULL";
+    Ok(tx.touch(sql, params![id, tx.now()]).await?)
+}
+
+/// Changes what an admin decides on, unless the account has changed meanwhile.
+pub(super) async fn set_standing(tx: &Tx, account: &Account, standing: Standing) -> Result<bool> {
+    let Standing { status, approved, .. } = standing;
+    let sql = "UPDATE users SET status = $3, approved = $4, version = version + 1, updated_at = $5
+               WHERE id = $1 AND version = $2";
+    Ok(tx
+        .touch(sql, params![account.id, account.version, status.as_str(), approved, tx.now()])
+        .await?)
+}
+
+/// Changes what an owner decides on, unless the account has changed meanwhile.
+pub(super) async fn set_profile(
+    tx: &Tx,
+    account: &Account,
+    change: &ProfileChange,
+) -> Result<bool> {
+    let name = change.name.as_ref().map_or(account.name.as_str(), |name| name.as_str());
+    let avatar = match &change.avatar {
+        Some(avatar) => avatar.as_ref().map(|avatar| avatar.as_str()),
+        None => account.avatar.as_deref(),
+    };
+    let preferences = change.preferences.as_ref().map(|preferences| preferences.as_str());
+    let preferences = preferences.unwrap_or(&account.preferences);
+    let sql = "UPDATE users SET name = $3, avatar = $4, preferences = $5, searchable = $6,
+                   version = version + 1, updated_at = $7
+               WHERE id = $1 AND version = $2";
+    Ok(tx
+        .touch(
+            sql,
+            params![
+                account.id,
+                account.version,
+                name,
+                avatar,
+                preferences,
+                searchable(&account.email, name),
+                tx.now()
+            ],
+        )
+        .await?)
+}
+
+/// Notes a login, and a password hash made anew; `false` when the account is no longer the one
+/// whose password was checked. Logins of one account go one after another from here on.
+pub(crate) async fn log_in(tx: &Tx, account: &Account, rehashed: Option<&Phc>) -> Result<bool> {
+    let was = account.password.as_ref().map(|phc| phc.0.as_str());
+    let becomes = rehashed.map(|phc| phc.0.as_str()).or(was);
+    let sql = "UPDATE users SET last_login_at = $2, password_hash = $3
+               WHERE id = $1 AND status = 'active' AND password_hash = $4";
+    Ok(tx.touch(sql, params![account.id, tx.now(), becomes, was]).await?)
+}
+
+/// One page of accounts, newest first.
+pub(super) async fn list(
+    db: &impl Read,
+    filter: &Filter,
+    page: &PageRequest,
+) -> Result<Page<Account>> {
+    let pattern = filter.text.as_ref().map(|text| format!("%{}%", escape(&text.to_lowercase())));
+    let sql = format!(
+        "SELECT {COLUMNS} FROM users WHERE id < $1
+             AND (CAST($2 AS TEXT) IS NULL OR role = $2)
+             AND (CAST($3 AS TEXT) IS NULL OR status = $3)
+             AND (CAST($4 AS TEXT) IS NULL OR searchable LIKE $4 ESCAPE '!')
+         ORDER BY id DESC LIMIT $5 OFFSET $6"
+    );
+    let (role, status) = (filter.role, filter.status.map(|status| status.as_str()));
+    let (after, fetch) = (page.after_id(), page.fetch());
+    let rows =
+        db.all(&sql, params![after, role, status, pattern, fetch, page.offset], read).await?;
+    Ok(page.page(rows, |account| Cursor::by_id(account.id)))
+}
+
+/// Takes the meaning away from what LIKE would understand.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_' | '!') {
+            out.push('!');
+        }
+        out.push(letter);
+    }
+    out
+}
+
+/// Whether there is anybody who can administer the platform.
+pub(crate) async fn has_admin(db: &impl Read) -> Result<bool> {
+    let sql = "SELECT id FROM users WHERE role = 'admin' AND status = 'active' LIMIT 1";
+    Ok(db.maybe(sql, &[], |row| row.take::<Id<User>>()).await?.is_some())
+}
+
+/// Keeps the hash of a token that goes out by mail.
+pub(super) async fn insert_token(
+    tx: &Tx,
+    hash: &[u8; 32],
+    user: Id<User>,
+    purpose: &str,
+    expires_at: Timestamp,
+) -> Result<()> {
+    let sql = "INSERT INTO mail_tokens (hash, user_id, purpose, created_at, expires_at)
+               VALUES ($1, $2, $3, $4, $5)";
+    tx.execute(sql, params![hash, user, purpose, tx.now(), expires_at]).await?;
+    Ok(())
+}
+
+/// Uses a token up; whose it was, when it was good for this.
+pub(super) async fn use_token(tx: &Tx, hash: &[u8; 32], purpose: &str) -> Result<Option<Id<User>>> {
+    let sql = "DELETE FROM mail_tokens WHERE hash = $1 AND purpose = $2 AND expires_at > $3
+               RETURNING user_id";
+    Ok(tx.maybe(sql, params![hash, purpose, tx.now()], |row| row.take()).await?)
+}
+
+/// Takes all tokens of a purpose from a user.
+pub(super) async fn drop_tokens(tx: &Tx, user: Id<User>, purpose: &str) -> Result<()> {
+    let sql = "DELETE FROM mail_tokens WHERE user_id = $1 AND purpose = $2";
+    tx.execute(sql, params![user, purpose]).await?;
+    Ok(())
+}
+
+pub(super) async fn sweep_tokens(tx: &Tx) -> Result<u64> {
+    let sql = "DELETE FROM mail_tokens WHERE hash IN
+                   (SELECT hash FROM mail_tokens WHERE expires_at <= $1 LIMIT 1000)";
+    Ok(tx.execute(sql, params![tx.now()]).await?)
+}

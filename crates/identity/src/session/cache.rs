@@ -1,0 +1,450 @@
+//! Sessions as this process remembers them.
+//!
+//! Two maps. `presented` leads from the hash of what a client presents (the cookie's token or an
+//! access token) to the session; it is bounded, and what has not been used since the hand came by
+//! last gives way. `of_user` leads from a user to the sessions that are remembered for them, so
+//! that ending one finds it under all of its presentations.
+//!
+//! A fill reads the store and then remembers what it read; when something was forgotten in
+//! between, what it read may be older than that, and is not remembered. So the order "read, end,
+//! remember" cannot bring an ended session back.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kernel::id::kinds::{Session, User};
+use kernel::{Id, Principal, Timestamp};
+use parking_lot::{Mutex, RwLock};
+
+const SHARDS: usize = 32;
+/// On a store that others write to, what is remembered is confirmed at this age at the latest.
+const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+/// From this age on, one request goes to confirm it while the others go on.
+const CONFIRM_EARLY: Duration = Duration::from_millis(500);
+/// How much later than written a session must have been seen for it to be written again.
+const SEEN_STEP: Duration = Duration::from_secs(60);
+
+/// Times seen that wait to be written; more are lost, which costs nobody more than accuracy.
+const UNWRITTEN_MAX: usize = 100_000;
+
+/// A session that is remembered.
+pub(super) struct Live {
+    pub(super) principal: Arc<Principal>,
+    /// The answer of `GET /v1/me`.
+    pub(super) me: Bytes,
+    /// The account's version that this was made of.
+    pub(super) version: i64,
+    pub(super) expires_at: Timestamp,
+    pub(super) idle: Duration,
+    seen: AtomicI64,
+    /// The last time seen that the store knows of.
+    written: AtomicI64,
+    confirmed: AtomicI64,
+    confirming: AtomicBool,
+    /// It has ended, or its account has changed: ask the store.
+    stale: AtomicBool,
+}
+
+impl Live {
+    pub(super) fn new(
+        principal: Principal,
+        me: Bytes,
+        version: i64,
+        (expires_at, idle): (Timestamp, Duration),
+        last_seen: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            principal: Arc::new(principal),
+            me,
+            version,
+            expires_at,
+            idle,
+            seen: AtomicI64::new(now.micros()),
+            written: AtomicI64::new(last_seen.micros()),
+            confirmed: AtomicI64::new(now.micros()),
+            confirming: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn seen(&self) -> Timestamp {
+        Timestamp::from_micros(self.seen.load(Ordering::Relaxed))
+    }
+
+    /// Whether this can be believed now without asking the store.
+    fn is_good(&self, now: Timestamp, shared: bool) -> bool {
+        if self.stale.load(Ordering::Acquire)
+            || self.expires_at <= now
+            || now.since(self.seen()) > self.idle
+        {
+            return false;
+        }
+        if !shared {
+            return true;
+        }
+        let confirmed = Timestamp::from_micros(self.confirmed.load(Ordering::Acquire));
+        match now.since(confirmed) {
+            age if age < CONFIRM_EARLY => true,
+            age if age < CONFIRM_AFTER => self.confirming.swap(true, Ordering::Relaxed),
+            _ => false,
+        }
+    }
+
+    fn confirm(&self, now: Timestamp) {
+        self.confirmed.fetch_max(now.micros(), Ordering::AcqRel);
+        self.confirming.store(false, Ordering::Relaxed);
+        self.see(now);
+    }
+
+    fn see(&self, now: Timestamp) {
+        // A plain store: of two requests at once, either's time will do.
+        self.seen.store(now.micros(), Ordering::Relaxed);
+    }
+
+    /// The time to write, when it is worth it.
+    fn unwritten(&self) -> Option<Timestamp> {
+        let written = Timestamp::from_micros(self.written.load(Ordering::Relaxed));
+        let seen = self.seen();
+        (seen.since(written) >= SEEN_STEP).then_some(seen)
+    }
+}
+
+/// One presentation of a session.
+struct Slot {
+    key: [u8; 32],
+    live: Arc<Live>,
+    /// When the presentation itself is over: an access token's `exp`.
+    until: Timestamp,
+    used: AtomicBool,
+}
+
+/// Presentations, in places that a hand goes round over: CLOCK, the cheap kin of LRU.
+#[derive(Default)]
+struct Slots {
+    index: HashMap<[u8; 32], usize>,
+    slots: Vec<Slot>,
+    hand: usize,
+}
+
+impl Slots {
+    /// Puts a slot in, and hands back the one that had to give way.
+    fn put(&mut self, slot: Slot, max: usize) -> Option<Slot> {
+        if let Some(place) = self.index.get(&slot.key) {
+            return Some(std::mem::replace(&mut self.slots[*place], slot));
+        }
+        if self.slots.len() < max {
+            self.index.insert(slot.key, self.slots.len());
+            self.slots.push(slot);
+            return None;
+        }
+        while self.slots[self.hand].used.swap(false, Ordering::Relaxed) {
+            self.hand = (self.hand + 1) % self.slots.len();
+        }
+        let place = self.hand;
+        self.hand = (self.hand + 1) % self.slots.len();
+        self.index.remove(&self.slots[place].key);
+        self.index.insert(slot.key, place);
+        Some(std::mem::replace(&mut self.slots[place], slot))
+    }
+}
+
+/// What was forgotten before this was taken is known to whoever holds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket(u64);
+
+type OfUser = HashMap<Id<User>, Vec<Weak<Live>>>;
+
+pub(super) struct Cache {
+    presented: Box<[RwLock<Slots>]>,
+    of_user: Box<[Mutex<OfUser>]>,
+    /// Grows whenever something is forgotten.
+    epoch: AtomicU64,
+    shard_max: usize,
+    shared: bool,
+    /// Times seen of sessions that had to give way before they were written.
+    unwritten: Mutex<HashMap<Id<Session>, Timestamp>>,
+}
+
+impl Cache {
+    /// Remembers at most about `max` presentations. `shared` says that others write to the store.
+    pub(super) fn new(max: usize, shared: bool) -> Self {
+        Self {
+            presented: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            of_user: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            epoch: AtomicU64::new(0),
+            shard_max: (max / SHARDS).max(1),
+            shared,
+            unwritten: Mutex::default(),
+        }
+    }
+
+    /// The session behind a presentation, when it can be believed now.
+    pub(super) fn get(&self, key: &[u8; 32], now: Timestamp) -> Option<Arc<Live>> {
+        let slots = self.presented[usize::from(key[0]) % SHARDS].read();
+        let slot = &slots.slots[*slots.index.get(key)?];
+        if slot.until <= now || !slot.live.is_good(now, self.shared) {
+            return None;
+        }
+        // Read first: a line that many cores only read stays in all of their caches.
+        if !slot.used.load(Ordering::Relaxed) {
+            slot.used.store(true, Ordering::Relaxed);
+        }
+        slot.live.see(now);
+        Some(Arc::clone(&slot.live))
+    }
+
+    /// A session by its id, when it can be believed now.
+    pub(super) fn find(
+        &self,
+        user: Id<User>,
+        session: Id<Session>,
+        now: Timestamp,
+    ) -> Option<Arc<Live>> {
+        let live = self.peek(user, session)?;
+        live.is_good(now, self.shared).then_some(live)
+    }
+
+    /// A session by its id, whatever may be thought of it.
+    pub(super) fn peek(&self, user: Id<User>, session: Id<Session>) -> Option<Arc<Live>> {
+        let of_user = self.of_user(user).lock();
+        let mut lives = of_user.get(&user)?.iter().filter_map(Weak::upgrade);
+        lives.find(|live| live.principal.session == session && !live.stale.load(Ordering::Acquire))
+    }
+
+    /// Take this before reading what is to be remembered.
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Remembers a session that was just read from the store, under a presentation of it.
+    pub(super) fn remember(
+        &self,
+        ticket: Ticket,
+        key: [u8; 32],
+        until: Timestamp,
+        read: Live,
+        now: Timestamp,
+    ) -> Arc<Live> {
+        match self.join(ticket, read, now) {
+            Ok(live) => self.present(key, until, live, now),
+            // Good for this once: the read was under way when something was forgotten.
+            Err(read) => Arc::new(read),
+        }
+    }
+
+    /// Enters a session that was read among those of its user, or confirms the one that is known.
+    fn join(&self, ticket: Ticket, read: Live, now: Timestamp) -> Result<Arc<Live>, Live> {
+        let user = read.principal.user;
+        let mut of_user = self.of_user(user).lock();
+        if self.epoch.load(Ordering::Acquire) != ticket.0 {
+            return Err(read);
+        }
+        let lives = of_user.entry(user).or_default();
+        lives.retain(|live| live.strong_count() > 0);
+        let session = read.principal.session;
+        let known = lives
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|live| live.principal.session == session && !live.stale.load(Ordering::Acquire));
+        if let Some(known) = known {
+            if known.version == read.version {
+                known.confirm(now);
+                return Ok(known);
+            }
+            known.stale.store(true, Ordering::Release);
+        }
+        let live = Arc::new(read);
+        lives.push(Arc::downgrade(&live));
+        Ok(live)
+    }
+
+    /// Remembers a presentation of a session. When the session was forgotten meanwhile it is
+    /// marked as such, and the presentation leads to nothing.
+    pub(super) fn present(
+        &self,
+        key: [u8; 32],
+        until: Timestamp,
+        live: Arc<Live>,
+        now: Timestamp,
+    ) -> Arc<Live> {
+        live.see(now);
+        let slot = Slot { key, live: Arc::clone(&live), until, used: AtomicBool::new(true) };
+        let shard = &self.presented[usize::from(key[0]) % SHARDS];
+        let gone = shard.write().put(slot, self.shard_max);
+        if let Some(gone) = gone {
+            self.let_go(gone.live);
+        }
+        live
+    }
+
+    /// Forgets one session. Nobody who asks from now on is told of it.
+    pub(super) fn forget(&self, user: Id<User>, session: Id<Session>) {
+        self.forget_where(user, |live| live.principal.session == session);
+    }
+
+    /// Forgets all sessions of a user.
+    pub(super) fn forget_user(&self, user: Id<User>) {
+        self.forget_where(user, |_| true);
+    }
+
+    fn forget_where(&self, user: Id<User>, matches: impl Fn(&Live) -> bool) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let mut of_user = self.of_user(user).lock();
+        let Some(lives) = of_user.get_mut(&user) else { return };
+        lives.retain(|live| match live.upgrade() {
+            Some(live) if matches(&live) => {
+                live.stale.store(true, Ordering::Release);
+                false
+            }
+            Some(_) => true,
+            None => false,
+        });
+        if lives.is_empty() {
+            of_user.remove(&user);
+        }
+    }
+
+    /// After a presentation has given way: keeps the time seen, and forgets the session when this
+    /// was its last presentation.
+    fn let_go(&self, live: Arc<Live>) {
+        let user = live.principal.user;
+        if let Some(seen) = live.unwritten() {
+            let mut unwritten = self.unwritten.lock();
+            if unwritten.len() < UNWRITTEN_MAX {
+                unwritten.insert(live.principal.session, seen);
+            }
+        }
+        drop(live);
+        let mut of_user = self.of_user(user).lock();
+        if let Some(lives) = of_user.get_mut(&user) {
+            lives.retain(|live| live.strong_count() > 0);
+            if lives.is_empty() {
+                of_user.remove(&user);
+            }
+        }
+    }
+
+    /// The times seen that the store does not know yet.
+    pub(super) fn take_unwritten(&self) -> Vec<(Id<Session>, Timestamp)> {
+        let mut times = std::mem::take(&mut *self.unwritten.lock());
+        for shard in &self.of_user {
+            for live in shard.lock().values().flatten().filter_map(Weak::upgrade) {
+                if live.stale.load(Ordering::Acquire) {
+                    continue;
+                }
+                if let Some(seen) = live.unwritten() {
+                    live.written.store(seen.micros(), Ordering::Relaxed);
+                    times.insert(live.principal.session, seen);
+                }
+            }
+        }
+        times.into_iter().collect()
+    }
+
+    fn of_user(&self, user: Id<User>) -> &Mutex<OfUser> {
+        // The last byte of a UUIDv7 is random.
+        &self.of_user[usize::from(user.uuid().as_bytes()[15]) % SHARDS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::Role;
+    use platform::testing::ManualClock;
+
+    use super::*;
+
+    const NOW: Timestamp = ManualClock::START;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn live(user: u128, session: u128, version: i64) -> Live {
+        let id = uuid::Uuid::from_u128;
+        let principal = Principal {
+            user: Id::from_uuid(id(user)),
+            role: Role::User,
+            session: Id::from_uuid(id(session)),
+            email_verified: true,
+            approved: true,
+        };
+        Live::new(principal, Bytes::new(), version, (NOW + HOUR * 2, HOUR), NOW, NOW)
+    }
+
+    fn key(number: u32) -> [u8; 32] {
+        platform::crypto::sha256(number.to_be_bytes())
+    }
+
+    fn user(number: u128) -> Id<User> {
+        Id::from_uuid(uuid::Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn what_was_forgotten_during_the_read_is_not_remembered() {
+        let cache = Cache::new(100, false);
+        let ticket = cache.ticket();
+        cache.forget(user(1), Id::from_uuid(uuid::Uuid::from_u128(1)));
+        cache.remember(ticket, key(1), NOW + HOUR, live(1, 1, 1), NOW);
+        assert!(cache.get(&key(1), NOW).is_none());
+        cache.remember(cache.ticket(), key(1), NOW + HOUR, live(1, 1, 1), NOW);
+        assert!(cache.get(&key(1), NOW).is_some());
+    }
+
+    #[test]
+    fn a_session_is_forgotten_under_all_of_its_presentations() {
+        let cache = Cache::new(100, false);
+        for number in 0..3 {
+            cache.remember(cache.ticket(), key(number), NOW + HOUR, live(1, 1, 1), NOW);
+        }
+        cache.remember(cache.ticket(), key(9), NOW + HOUR, live(1, 2, 1), NOW);
+        cache.forget(user(1), Id::from_uuid(uuid::Uuid::from_u128(1)));
+        assert!((0..3).all(|number| cache.get(&key(number), NOW).is_none()));
+        assert!(cache.get(&key(9), NOW).is_some());
+        cache.forget_user(user(1));
+        assert!(cache.get(&key(9), NOW).is_none());
+    }
+
+    #[test]
+    fn a_changed_account_replaces_what_was_known() {
+        let cache = Cache::new(100, false);
+        cache.remember(cache.ticket(), key(1), NOW + HOUR, live(1, 1, 1), NOW);
+        cache.remember(cache.ticket(), key(2), NOW + HOUR, live(1, 1, 2), NOW);
+        assert!(cache.get(&key(1), NOW).is_none());
+        assert_eq!(cache.get(&key(2), NOW).unwrap().version, 2);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let cache = Cache::new(SHARDS * 10, false);
+        cache.remember(cache.ticket(), key(0), NOW + HOUR, live(7, 7, 1), NOW);
+        for number in 1..5_000 {
+            let live = live(number.into(), number.into(), 1);
+            cache.remember(cache.ticket(), key(number), NOW + HOUR, live, NOW);
+            assert!(cache.get(&key(0), NOW).is_some(), "{number}");
+        }
+        let presented: usize = cache.presented.iter().map(|shard| shard.read().slots.len()).sum();
+        let users: usize = cache.of_user.iter().map(|shard| shard.lock().len()).sum();
+        assert!(presented <= SHARDS * 10 && users <= presented, "{presented} {users}");
+    }
+
+    #[test]
+    fn what_is_over_is_not_believed() {
+        let cache = Cache::new(100, false);
+        let remember = || {
+            cache.forget_user(user(1));
+            cache.remember(cache.ticket(), key(1), NOW + HOUR / 2, live(1, 1, 1), NOW);
+        };
+        remember();
+        assert!(cache.get(&key(1), NOW + HOUR / 2).is_none(), "the presentation is over");
+        let mut now = NOW;
+        cache.remember(cache.ticket(), key(2), NOW + HOUR * 9, live(1, 1, 1), NOW);
+        assert!(cache.get(&key(2), NOW + HOUR + Duration::from_secs(1)).is_none(), "idle");
+        for _ in 0..3 {
+            assert!(cache.get(&key(2), now).is_some());
+            now = now + HOUR / 2;
+        }
+        assert!(cache.get(&key(2), NOW + HOUR * 2).is_none(), "too old");
+    }
+}

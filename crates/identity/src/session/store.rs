@@ -1,0 +1,155 @@
+//! All SQL of sessions.
+
+use kernel::id::kinds::{Session as SessionKind, User};
+use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
+use platform::db::{DbError, Read, Row, Tx};
+use platform::params;
+
+use super::model::{Device, Reason, Session};
+use crate::account::{self, Account};
+
+const COLUMNS: &str = "sessions.id, sessions.user_id, sessions.user_agent, sessions.ip, \
+    sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.ended_at, \
+    sessions.refresh_salt, sessions.refresh_generation, sessions.refreshed_at";
+
+fn read(row: &Row<'_>) -> Result<Session, DbError> {
+    Ok(Session {
+        id: row.take()?,
+        user: row.take()?,
+        device: Device {
+            user_agent: row.take()?,
+            ip: row.take::<Option<String>>()?.and_then(|ip| ip.parse().ok()),
+        },
+        created_at: row.take()?,
+        last_seen_at: row.take()?,
+        expires_at: row.take()?,
+        ended_at: row.take()?,
+        salt: row.take()?,
+        generation: row.take()?,
+        refreshed_at: row.take()?,
+    })
+}
+
+/// How a session is found.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Key {
+    Id(Id<SessionKind>),
+    Cookie([u8; 32]),
+}
+
+/// A session and its account, in one statement.
+pub(super) async fn load(db: &impl Read, key: Key) -> Result<Option<(Session, Account)>> {
+    let both = |row: &Row<'_>| Ok((read(row)?, account::store::read(row)?));
+    let users = account::store::COLUMNS;
+    let from = "FROM sessions JOIN users ON users.id = sessions.user_id";
+    Ok(match key {
+        Key::Id(id) => {
+            let sql = format!("SELECT {COLUMNS}, {users} {from} WHERE sessions.id = $1");
+            db.maybe(&sql, params![id], both).await?
+        }
+        Key::Cookie(hash) => {
+            let sql = format!("SELECT {COLUMNS}, {users} {from} WHERE sessions.cookie_hash = $1");
+            db.maybe(&sql, params![hash], both).await?
+        }
+    })
+}
+
+pub(super) async fn insert(
+    tx: &Tx,
+    session: &Session,
+    cookie_hash: Option<[u8; 32]>,
+) -> Result<()> {
+    let Session { id, user, device, created_at, expires_at, salt, generation, .. } = session;
+    let ip = device.ip.map(|ip| ip.to_string());
+    let sql = "INSERT INTO sessions (id, user_id, cookie_hash, refresh_salt, refresh_generation,
+                   refreshed_at, user_agent, ip, created_at, last_seen_at, expires_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6, $9)";
+    let agent = &device.user_agent;
+    tx.execute(
+        sql,
+        params![id, user, cookie_hash, salt, generation, created_at, agent, ip, expires_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Begins the next generation of refresh tokens; `false` when the session is over or somebody
+/// else has done so.
+pub(super) async fn rotate(tx: &Tx, session: &Session, ip: Option<String>) -> Result<bool> {
+    let sql = "UPDATE sessions SET refresh_generation = refresh_generation + 1, refreshed_at = $3,
+                   last_seen_at = $3, ip = COALESCE($4, ip)
+               WHERE id = $1 AND refresh_generation = $2 AND ended_at IS NULL";
+    Ok(tx.touch(sql, params![session.id, session.generation, tx.now(), ip]).await?)
+}
+
+/// Ends one session of a user; `false` when it is not theirs or is over already.
+pub(super) async fn end(
+    tx: &Tx,
+    user: Id<User>,
+    id: Id<SessionKind>,
+    reason: Reason,
+) -> Result<bool> {
+    let sql = "UPDATE sessions SET ended_at = $3, ended_reason = $4
+               WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
+    Ok(tx.touch(sql, params![id, user, tx.now(), reason.as_str()]).await?)
+}
+
+/// Ends all sessions of a user but one; answers which.
+pub(super) async fn end_all(
+    tx: &Tx,
+    user: Id<User>,
+    reason: Reason,
+    except: Option<Id<SessionKind>>,
+) -> Result<Vec<Id<SessionKind>>> {
+    let sql = "UPDATE sessions SET ended_at = $2, ended_reason = $3
+               WHERE user_id = $1 AND ended_at IS NULL
+                   AND (CAST($4 AS UUID) IS NULL OR id <> $4)
+               RETURNING id";
+    Ok(tx.all(sql, params![user, tx.now(), reason.as_str(), except], |row| row.take()).await?)
+}
+
+/// Ends the oldest sessions of a user beyond a number; answers which.
+pub(super) async fn end_beyond(
+    tx: &Tx,
+    user: Id<User>,
+    keep: u32,
+    reason: Reason,
+) -> Result<Vec<Id<SessionKind>>> {
+    let sql = "UPDATE sessions SET ended_at = $2, ended_reason = $3
+               WHERE id IN (SELECT id FROM sessions
+                            WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2
+                            ORDER BY id DESC LIMIT 1000 OFFSET $4)
+               RETURNING id";
+    Ok(tx.all(sql, params![user, tx.now(), reason.as_str(), keep], |row| row.take()).await?)
+}
+
+/// One page of a user's live sessions, newest first.
+pub(super) async fn list(
+    db: &impl Read,
+    user: Id<User>,
+    now: Timestamp,
+    page: &PageRequest,
+) -> Result<Page<Session>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM sessions
+         WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 AND id < $3
+         ORDER BY id DESC LIMIT $4 OFFSET $5"
+    );
+    let (after, fetch) = (page.after_id(), page.fetch());
+    let rows = db.all(&sql, params![user, now, after, fetch, page.offset], read).await?;
+    Ok(page.page(rows, |session| Cursor::by_id(session.id)))
+}
+
+/// Notes when a session was last seen; an earlier time changes nothing.
+pub(super) async fn see(tx: &Tx, id: Id<SessionKind>, at: Timestamp) -> Result<()> {
+    let sql = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
+    tx.execute(sql, params![id, at]).await?;
+    Ok(())
+}
+
+/// Forgets sessions that have been over for a while, a batch at once; answers how many.
+pub(super) async fn sweep(tx: &Tx, before: Timestamp) -> Result<u64> {
+    let sql = "DELETE FROM sessions WHERE id IN
+                   (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT 1000)";
+    Ok(tx.execute(sql, params![before]).await?)
+}

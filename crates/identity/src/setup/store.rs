@@ -1,0 +1,28 @@
+//! All SQL of set-up links.
+
+use kernel::{Result, Timestamp};
+use platform::db::{Read, Tx};
+use platform::params;
+
+pub(super) async fn insert(tx: &Tx, hash: &[u8; 32], expires_at: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO setup_links (hash, created_at, expires_at) VALUES ($1, $2, $3)";
+    tx.execute(sql, params![hash, tx.now(), expires_at]).await?;
+    Ok(())
+}
+
+/// Whether a link would work.
+pub(super) async fn works(db: &impl Read, hash: &[u8; 32], now: Timestamp) -> Result<bool> {
+    let sql = "SELECT expires_at FROM setup_links WHERE hash = $1 AND expires_at > $2";
+    Ok(db.maybe(sql, params![hash, now], |row| row.take::<i64>()).await?.is_some())
+}
+
+/// Uses a link up; `false` when it does not work.
+pub(super) async fn use_up(tx: &Tx, hash: &[u8; 32]) -> Result<bool> {
+    let sql = "DELETE FROM setup_links WHERE hash = $1 AND expires_at > $2";
+    Ok(tx.touch(sql, params![hash, tx.now()]).await?)
+}
+
+pub(super) async fn sweep(tx: &Tx) -> Result<u64> {
+    let sql = "DELETE FROM setup_links WHERE expires_at <= $1";
+    Ok(tx.execute(sql, params![tx.now()]).await?)
+}

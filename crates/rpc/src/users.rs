@@ -1,0 +1,90 @@
+//! The user service: who is presenting this token, and what may others know of a user.
+//!
+//! The in-process end is `identity::Identity`. The remote end will stand in this crate as
+//! `users/client.rs` (this trait over a tonic channel, with a small cache of its own behind
+//! [`Users::cached`], fed by the revocation stream) and `users/server.rs` (the tonic service over
+//! any `Arc<dyn Users>`), both made from `proto/users.proto`. Nothing that calls the trait changes
+//! when they are added.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use kernel::id::kinds::User;
+use kernel::{Error, Id, Principal, Result, Role, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The cookie that carries a session's opaque token.
+pub const SESSION_COOKIE: &str = "verza_session";
+
+/// Whether an account may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = AccountStatus)]
+pub enum Status {
+    Active,
+    /// Locked out by an admin for a while.
+    Suspended,
+    /// Locked out by an admin for good.
+    Banned,
+    /// Given up by its owner.
+    Closed,
+}
+
+impl Status {
+    pub const ALL: [Self; 4] = [Self::Active, Self::Suspended, Self::Banned, Self::Closed];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Banned => "banned",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
+            Error::field("/status", "invalid", "one of active, suspended, banned, closed")
+        })
+    }
+}
+
+/// What other contexts may know of a user. The mail address is for sending to, and is shown to
+/// the user and to admins only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub id: Id<User>,
+    pub name: String,
+    pub email: String,
+    pub role: Role,
+    pub status: Status,
+    /// Verifiers and enterprises act for others only after an admin has approved them.
+    pub approved: bool,
+}
+
+/// The user service.
+pub trait Users: Send + Sync {
+    /// Who presents this text, when memory alone can tell: no I/O, no waiting, no allocation.
+    /// `None` says nothing about the text; ask [`Users::authenticate`] then.
+    fn cached(&self, presented: &str, now: Timestamp) -> Option<Arc<Principal>>;
+
+    /// Who presents this text: the opaque token of the cookie, or an access token. Whoever it is
+    /// has a live session and an active account.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: `invalid_token`, `expired_token`, `session_ended`.
+    fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>>;
+
+    /// One user.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>>;
+
+    /// Several users, in the order asked for; those that do not exist are left out.
+    fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>>;
+}
