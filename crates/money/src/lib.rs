@@ -1,0 +1,116 @@
+//! Money: the ledger, wallets with escrow, and payments through providers.
+//!
+//! Every amount is a whole number of minor units with its asset. Money moves by transactions of
+//! the [`ledger`] and in no other way; a wallet is an account of it, an escrow is another. What
+//! a provider collected is credited once, by what the provider itself answers when asked.
+//!
+//! This context calls no other. Who may receive a transfer it asks through a port of its own
+//! ([`wallet::Payees`]); who is notified, others read from the journal.
+
+pub mod ledger;
+pub mod payment;
+pub mod sandbox;
+pub mod wallet;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{Asset, Result};
+use platform::db::{Db, Migration, Migrations};
+use platform::http::Route;
+use platform::jobs::Registry;
+
+/// The tables of this context.
+pub const MIGRATIONS: Migrations = Migrations {
+    context: "money",
+    files: &[
+        Migration { name: "0001_money", sql: include_str!("../migrations/0001_money.sql") },
+        Migration { name: "0002_sandbox", sql: include_str!("../migrations/0002_sandbox.sql") },
+    ],
+};
+
+/// What the context is made of. [`Options::new`] has the defaults.
+pub struct Options {
+    pub db: Db,
+    /// What an amount is counted in where a request does not say.
+    pub default_currency: Asset,
+    /// The least that can be paid in at once, in minor units.
+    pub deposit_minimum: i64,
+    /// The least that can be sent to another user at once, in minor units.
+    pub transfer_minimum: i64,
+    /// The platform's share of a job, in hundredths of a percent.
+    pub job_fee_bps: u16,
+    /// How long earnings stay open to dispute before they may be paid out.
+    pub earning_window: Duration,
+    /// How long a payer has to pay.
+    pub payment_lifetime: Duration,
+    /// Whether a user who has no wallet yet may receive a transfer; without it, nobody may.
+    pub payees: Option<Arc<dyn wallet::Payees>>,
+    /// The provider that comes with the platform; none where only real ones are offered.
+    pub sandbox: Option<sandbox::Options>,
+    /// Further providers.
+    pub providers: Vec<Arc<dyn payment::Provider>>,
+}
+
+impl Options {
+    pub fn new(db: Db) -> Self {
+        Self {
+            db,
+            default_currency: Asset::NGN,
+            deposit_minimum: 100,
+            transfer_minimum: 100,
+            job_fee_bps: 1_000,
+            earning_window: Duration::from_secs(7 * 24 * 3600),
+            payment_lifetime: Duration::from_secs(24 * 3600),
+            payees: None,
+            sandbox: None,
+            providers: Vec::new(),
+        }
+    }
+}
+
+/// The services of the context.
+#[derive(Clone)]
+pub struct Context {
+    pub wallet: wallet::Service,
+    pub payments: payment::Service,
+    pub sandbox: Option<sandbox::Server>,
+}
+
+impl Context {
+    /// # Errors
+    /// When the sandbox's settings are not usable.
+    pub fn new(options: Options) -> Result<Self> {
+        let sandbox = options
+            .sandbox
+            .as_ref()
+            .map(|sandbox| sandbox::Server::new(options.db.clone(), sandbox.clone()))
+            .transpose()?;
+        let mut providers = options.providers.clone();
+        if let Some(sandbox) = &options.sandbox {
+            providers.push(Arc::new(sandbox::Adapter::new(sandbox)?));
+        }
+        let wallet = wallet::Service::new(&options);
+        let payments = payment::Service::new(&options, providers);
+        Ok(Self { wallet, payments, sandbox })
+    }
+
+    /// The routes of wallets and payments. The sandbox's own pages are no part of the API:
+    /// [`sandbox::Server::router`].
+    pub fn routes(&self) -> Vec<Route> {
+        let mut routes = wallet::routes(&self.wallet);
+        routes.extend(payment::routes(&self.payments));
+        routes
+    }
+
+    /// Who runs this context's jobs.
+    pub fn jobs(&self, registry: &mut Registry) {
+        payment::jobs(&self.payments, registry);
+        if let Some(sandbox) = &self.sandbox {
+            sandbox.jobs(registry);
+        }
+    }
+}

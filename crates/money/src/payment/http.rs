@@ -1,0 +1,244 @@
+//! Payments over HTTP.
+
+use axum::extract::State;
+use http::HeaderMap;
+use kernel::id::kinds;
+use kernel::{Asset, Id, Money, Timestamp};
+use platform::http::{
+    At, Audience, By, Created, Done, Json, Limit, Once, Raw, Reply, Route, get, post, table,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::model::{self, NewDeposit, Payment};
+use super::provider::ProviderName;
+use super::service::Service;
+
+// A name without parameters: the schema's derive looks no further than that.
+type PaymentId = Id<kinds::Payment>;
+
+/// The routes of payments.
+pub fn routes(service: &Service) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Any, "/v1/user/wallet/config")
+                .summary("How money can be paid in: currencies, providers, limits")
+                .returns::<ConfigBody>(200)
+                .to(config),
+            post(Audience::Any, "/v1/user/wallet/deposit")
+                .summary("Pay money in: answers the page on which to pay")
+                .describe(
+                    "The amount is in minor units: 5000 with NGN is fifty naira. The wallet is \
+                     credited when the provider confirms; ask `verify` with the reference.",
+                )
+                .once(Once::Required)
+                .takes::<DepositRequest>()
+                .returns::<DepositBody>(201)
+                .to(deposit),
+            get(Audience::Any, "/v1/user/wallet/verify/{reference}")
+                .summary("How a payment stands, as its provider says")
+                .returns::<PaymentBody>(200)
+                .to(verify),
+            post(Audience::Provider, "/v1/payments/webhook/{provider}")
+                .summary("A provider's webhook")
+                .limit(Limit::Webhook)
+                .takes_media("application/json", "The provider's own event, signed.")
+                .returns::<Done>(200)
+                .to(webhook),
+            post(Audience::Provider, "/v1/payments/webhook")
+                .summary("A provider's webhook; its signature header tells whose")
+                .limit(Limit::Webhook)
+                .takes_media("application/json", "The provider's own event, signed.")
+                .returns::<Done>(200)
+                .to(any_webhook),
+        ],
+    )
+}
+
+/// How money can be paid in.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ConfigBody {
+    default_currency: Asset,
+    /// None where nothing can be paid in.
+    default_provider: Option<ProviderName>,
+    providers: Vec<ProviderBody>,
+    currencies: Vec<CurrencyBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ProviderBody {
+    name: ProviderName,
+    currencies: Vec<Asset>,
+    methods: Vec<&'static str>,
+    /// Whether real money moves.
+    live: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CurrencyBody {
+    currency: Asset,
+    /// Digits behind the point: an amount of 1 is one of the last digit.
+    scale: u8,
+    /// The least and the most of one deposit, in minor units.
+    minimum: i64,
+    maximum: i64,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DepositRequest {
+    /// Whole minor units: 5000 with NGN is fifty naira.
+    amount: i64,
+    /// The default currency when left out.
+    currency: Option<Asset>,
+    /// The default provider when left out.
+    provider: Option<ProviderName>,
+    /// How to pay, such as `card`.
+    method: Option<String>,
+    /// Where the provider sends its receipt.
+    email: Option<String>,
+}
+
+/// Where to pay. The first three are the provider's own names, and stand there again in ours.
+#[derive(Debug, Serialize, ToSchema)]
+struct DepositBody {
+    authorization_url: String,
+    access_code: String,
+    reference: String,
+    #[serde(rename = "authorizationUrl")]
+    checkout_url: String,
+    #[serde(rename = "accessCode")]
+    checkout_code: String,
+    id: PaymentId,
+    provider: ProviderName,
+    amount: i64,
+    currency: Asset,
+    display: String,
+    #[serde(rename = "expiresAt")]
+    expires_at: Timestamp,
+}
+
+impl From<Payment> for DepositBody {
+    fn from(payment: Payment) -> Self {
+        let reference = payment.reference();
+        let url = payment.checkout_url.unwrap_or_default();
+        let code = payment.access_code.unwrap_or_default();
+        Self {
+            authorization_url: url.clone(),
+            access_code: code.clone(),
+            reference,
+            checkout_url: url,
+            checkout_code: code,
+            id: payment.id,
+            provider: payment.provider,
+            amount: payment.amount.minor,
+            currency: payment.amount.asset,
+            display: payment.amount.to_string(),
+            expires_at: payment.expires_at,
+        }
+    }
+}
+
+/// A payment and how it stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaymentBody {
+    id: PaymentId,
+    reference: String,
+    status: model::State,
+    /// Why it failed or is held back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    provider: ProviderName,
+    amount: i64,
+    currency: Asset,
+    display: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl From<Payment> for PaymentBody {
+    fn from(payment: Payment) -> Self {
+        Self {
+            id: payment.id,
+            reference: payment.reference(),
+            status: payment.state,
+            reason: payment.reason,
+            provider: payment.provider,
+            amount: payment.amount.minor,
+            currency: payment.amount.asset,
+            display: payment.amount.to_string(),
+            created_at: payment.created_at,
+            updated_at: payment.updated_at,
+            expires_at: payment.expires_at,
+        }
+    }
+}
+
+async fn config(State(service): State<Service>) -> Reply<Json<ConfigBody>> {
+    let providers = service.providers();
+    let mut currencies: Vec<Asset> =
+        providers.iter().flat_map(|p| p.capabilities().currencies.iter().copied()).collect();
+    currencies.sort_unstable_by_key(|asset| asset.code());
+    currencies.dedup();
+    let (minimum, maximum) = (service.minimum(), Money::MAX_MINOR);
+    let describe =
+        |currency: Asset| CurrencyBody { currency, scale: currency.scale(), minimum, maximum };
+    Ok(Json(ConfigBody {
+        default_currency: service.default_currency(),
+        default_provider: providers.first().map(|provider| provider.name()),
+        providers: providers
+            .iter()
+            .map(|provider| ProviderBody {
+                name: provider.name(),
+                currencies: provider.capabilities().currencies.clone(),
+                methods: provider.capabilities().methods.clone(),
+                live: provider.capabilities().live,
+            })
+            .collect(),
+        currencies: currencies.into_iter().map(describe).collect(),
+    }))
+}
+
+async fn deposit(
+    State(service): State<Service>,
+    By(caller): By,
+    Json(request): Json<DepositRequest>,
+) -> Reply<Created<DepositBody>> {
+    let DepositRequest { amount, currency, provider, method, email } = request;
+    let deposit = NewDeposit { amount, currency, provider, method, email };
+    Ok(Created(service.deposit(&caller, deposit).await?.into()))
+}
+
+async fn verify(
+    State(service): State<Service>,
+    By(caller): By,
+    At(reference): At<String>,
+) -> Reply<Json<PaymentBody>> {
+    Ok(Json(service.verify(&caller, &reference).await?.into()))
+}
+
+async fn webhook(
+    State(service): State<Service>,
+    At(provider): At<ProviderName>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Reply<Json<Done>> {
+    service.receive(provider, &headers, &body).await?;
+    Ok(Done::reply())
+}
+
+async fn any_webhook(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Reply<Json<Done>> {
+    let provider = service.sender(&headers)?;
+    service.receive(provider, &headers, &body).await?;
+    Ok(Done::reply())
+}

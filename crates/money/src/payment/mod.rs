@@ -1,0 +1,33 @@
+//! Payments: money that users pay in through a provider.
+//!
+//! ```text
+//! created -> pending -> settled       the wallet is credited, once
+//!                    -> suspended     money came, and not what was asked for: an admin decides
+//!                    -> failed  ----> settled     the provider is right, also when it is late
+//!                    -> expired ----> settled
+//! ```
+//!
+//! A payment is stored before the provider hears of it, under a reference of ours; asking twice
+//! with one reference makes one payment at the provider. Nothing is ever credited because
+//! somebody says so: a webhook, the payer's return and the sweeper are hints, and each makes us
+//! *fetch* the payment from the provider and compare amount, currency and reference. The
+//! ledger's key `dep:{id}:settle` makes the credit happen once, whoever comes first.
+
+mod http;
+mod jobs;
+mod model;
+mod provider;
+mod rules;
+mod service;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use http::routes;
+pub(crate) use jobs::register as jobs;
+pub use model::{NewDeposit, Payment, State};
+pub(crate) use provider::client;
+pub use provider::{
+    Capabilities, Checkout, Event, Failure, Order, Provider, ProviderName, Seen, SeenState,
+};
+pub use service::Service;

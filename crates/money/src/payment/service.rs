@@ -1,0 +1,372 @@
+//! The verbs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use kernel::id::kinds::Payment as PaymentKind;
+use kernel::{Asset, Caller, Error, Id, Money, Result};
+use platform::db::{Db, Tx};
+use platform::jobs::{NewJob, Run};
+use platform::journal::Fact;
+
+use super::jobs::ActOnEvent;
+use super::model::{NewDeposit, Payment, State, parse_reference, reference};
+use super::provider::{Failure, Order, Provider, ProviderName, Seen};
+use super::rules::{self, Step};
+use super::store;
+use crate::ledger::{self, Account, Code, NewTransaction};
+
+/// Tries that span a day of growing pauses: a webhook may outrun our own commit, and a payment
+/// that is nowhere after that is a person's to look into.
+const EVENT_ATTEMPTS: u32 = 34;
+/// Payments that one sweep asks about.
+const SWEEP_MAX: i64 = 50;
+
+/// Payments through providers. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    default_currency: Asset,
+    minimum: i64,
+    lifetime: Duration,
+    /// The first is the default.
+    providers: Vec<Arc<dyn Provider>>,
+}
+
+impl Service {
+    pub(crate) fn new(options: &crate::Options, providers: Vec<Arc<dyn Provider>>) -> Self {
+        Self(Arc::new(Inner {
+            db: options.db.clone(),
+            default_currency: options.default_currency,
+            minimum: options.deposit_minimum,
+            lifetime: options.payment_lifetime,
+            providers,
+        }))
+    }
+
+    pub(super) fn providers(&self) -> &[Arc<dyn Provider>] {
+        &self.0.providers
+    }
+
+    pub(super) fn default_currency(&self) -> Asset {
+        self.0.default_currency
+    }
+
+    pub(super) fn minimum(&self) -> i64 {
+        self.0.minimum
+    }
+
+    fn provider(&self, name: ProviderName) -> Option<&Arc<dyn Provider>> {
+        self.0.providers.iter().find(|provider| provider.name() == name)
+    }
+
+    fn adapter(&self, name: ProviderName) -> Result<&Arc<dyn Provider>> {
+        self.provider(name).ok_or_else(|| {
+            let message = format!("Payments through {name} are switched off.");
+            Error::unavailable("provider_unavailable", message)
+        })
+    }
+
+    /// Starts a payment into the caller's wallet: stores it, then asks the provider for a page
+    /// on which to pay. Sent again with the same key, it answers the same page.
+    ///
+    /// # Errors
+    /// Invalid fields; `payment_declined` (conflict); `provider_unavailable` (unavailable): send
+    /// it again with the same key.
+    pub async fn deposit(&self, caller: &Caller, deposit: NewDeposit) -> Result<Payment> {
+        let owner = caller.user()?;
+        let provider = self.wanted(deposit.provider)?;
+        let asset = deposit.currency.unwrap_or(self.0.default_currency);
+        let amount = Money::requested(deposit.amount, asset)?;
+        rules::check(&deposit, amount, self.0.minimum, provider.capabilities())?;
+        let (name, method) = (provider.name(), &deposit.method);
+        let id = self
+            .0
+            .db
+            .once(caller, "deposit.initiate", |tx| async move {
+                let payment = Payment {
+                    id: tx.world().id(),
+                    owner,
+                    provider: name,
+                    amount,
+                    method: method.clone(),
+                    state: State::Created,
+                    reason: None,
+                    access_code: None,
+                    checkout_url: None,
+                    expires_at: tx.now() + self.0.lifetime,
+                    created_at: tx.now(),
+                    updated_at: tx.now(),
+                    version: 1,
+                };
+                store::insert(&tx, &payment, rules::next_check(tx.now(), 0)).await?;
+                tx.record(fact(caller, "deposit.initiated", &payment));
+                Ok(payment.id)
+            })
+            .await?;
+        self.open(id, deposit.email).await
+    }
+
+    fn wanted(&self, name: Option<ProviderName>) -> Result<&Arc<dyn Provider>> {
+        let found = match name {
+            Some(name) => self.provider(name),
+            None => self.0.providers.first(),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<_> = self.0.providers.iter().map(|p| p.name().as_str()).collect();
+            Error::field("/provider", "unknown", format!("one of: {}", names.join(", ")))
+        })
+    }
+
+    /// Asks the provider for the page to pay on, unless it is known.
+    async fn open(&self, id: Id<PaymentKind>, email: Option<String>) -> Result<Payment> {
+        let payment = self.get(id).await?;
+        if payment.checkout_url.is_some() || payment.state != State::Created {
+            return opened(payment);
+        }
+        let order = Order {
+            reference: payment.reference(),
+            amount: payment.amount,
+            email,
+            method: payment.method.clone(),
+        };
+        match self.adapter(payment.provider)?.create_collection(&order).await {
+            Ok(checkout) => {
+                let checkout = &checkout;
+                self.0
+                    .db
+                    .run("payment.open", |tx| async move {
+                        store::opened(&tx, id, checkout).await.map(|_| ())
+                    })
+                    .await?;
+            }
+            Err(Failure::Declined { reason }) => {
+                self.take(id, &Step::Fail { reason: reason.clone() }).await?;
+                return Err(Failure::Declined { reason }.into());
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+        opened(self.get(id).await?)
+    }
+
+    async fn get(&self, id: Id<PaymentKind>) -> Result<Payment> {
+        store::get(&self.0.db, id).await?.ok_or_else(|| Error::not_found("payment"))
+    }
+
+    /// The caller's payment of a reference, after asking the provider how it stands. Asking
+    /// again changes nothing: it is the webhook's own way.
+    ///
+    /// # Errors
+    /// Not found, also when it is another user's; `provider_unavailable` (unavailable).
+    pub async fn verify(&self, caller: &Caller, reference: &str) -> Result<Payment> {
+        let owner = caller.user()?;
+        let unknown = || Error::not_found("payment");
+        let id = parse_reference(reference).ok_or_else(unknown)?;
+        store::of_owner(&self.0.db, owner, id).await?.ok_or_else(unknown)?;
+        self.refresh(id).await
+    }
+
+    /// Fetches a payment from its provider and does what follows.
+    pub(super) async fn refresh(&self, id: Id<PaymentKind>) -> Result<Payment> {
+        let payment = self.get(id).await?;
+        if payment.state.has_money() {
+            return Ok(payment);
+        }
+        let seen = self.adapter(payment.provider)?.fetch_collection(&payment.reference()).await?;
+        self.observe(id, seen.as_ref()).await
+    }
+
+    async fn observe(&self, id: Id<PaymentKind>, seen: Option<&Seen>) -> Result<Payment> {
+        self.0
+            .db
+            .run("payment.observe", |tx| async move {
+                let payment =
+                    store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))?;
+                let step = rules::decide(&payment, seen, tx.now())?;
+                apply(&tx, &payment, &step).await?;
+                store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))
+            })
+            .await
+    }
+
+    async fn take(&self, id: Id<PaymentKind>, step: &Step) -> Result<()> {
+        self.0
+            .db
+            .run("payment.step", |tx| async move {
+                let payment =
+                    store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))?;
+                apply(&tx, &payment, step).await
+            })
+            .await
+    }
+
+    /// Takes a provider's webhook in: checks the signature over the raw body, keeps each event
+    /// once, and leaves acting on it to a job. When this answers, the provider may forget it.
+    ///
+    /// # Errors
+    /// `invalid_signature` (unauthenticated), whatever is wrong with it.
+    pub async fn receive(
+        &self,
+        name: ProviderName,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<()> {
+        let provider = self.provider(name).ok_or_else(|| Error::not_found("payment provider"))?;
+        let Some(events) = provider.verify_webhook(body, headers) else {
+            metrics::counter!("provider_webhooks_refused_total", "provider" => name.as_str())
+                .increment(1);
+            let message = "The signature does not belong to this body.";
+            return Err(Error::unauthenticated("invalid_signature", message));
+        };
+        let (events, text) = (&events, &*String::from_utf8_lossy(body));
+        self.0
+            .db
+            .run("webhook.receive", |tx| async move {
+                for event in events {
+                    if store::insert_event(&tx, name, event, text).await? {
+                        let job = ActOnEvent { provider: name, key: event.dedupe_key.clone() };
+                        tx.enqueue(NewJob::new(&job)?.attempts(EVENT_ATTEMPTS));
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// The provider whose signature header a webhook carries.
+    ///
+    /// # Errors
+    /// `unknown_provider` (invalid) when it carries none, or several.
+    pub(super) fn sender(&self, headers: &HeaderMap) -> Result<ProviderName> {
+        let signed =
+            |provider: &&Arc<dyn Provider>| headers.contains_key(provider.signature_header());
+        let mut senders = self.0.providers.iter().filter(signed);
+        match (senders.next(), senders.next()) {
+            (Some(provider), None) => Ok(provider.name()),
+            _ => Err(Error::invalid(
+                "unknown_provider",
+                "The headers do not tell which provider this comes from.",
+            )),
+        }
+    }
+
+    /// Acts on a kept event: looks the payment up at the provider.
+    pub(super) async fn act_on(&self, event: &ActOnEvent, run: &Run) -> Result<()> {
+        let ActOnEvent { provider, key } = event;
+        let open = store::open_event(&self.0.db, *provider, key).await?;
+        let known = match &open {
+            None => return Ok(()),
+            Some(reference) => match parse_reference(reference) {
+                Some(id) => store::get(&self.0.db, id).await?,
+                None => None,
+            },
+        };
+        let Some(payment) = known.filter(|payment| payment.provider == *provider) else {
+            let mark =
+                |tx: Tx| async move { store::event_became(&tx, *provider, key, "unmatched").await };
+            self.0.db.run("webhook.unmatched", mark).await?;
+            return Err(Error::not_found("payment of this event"));
+        };
+        self.refresh(payment.id).await?;
+        self.0
+            .db
+            .run("webhook.done", |tx| async move {
+                store::event_became(&tx, *provider, key, "done").await?;
+                run.done_in(&tx).await
+            })
+            .await
+    }
+
+    /// Asks about payments that should have become something by now: a lost webhook only costs
+    /// time.
+    pub(super) async fn sweep(&self) -> Result<()> {
+        let now = self.0.db.world().now();
+        for (id, checks) in store::due(&self.0.db, now, SWEEP_MAX).await? {
+            let note = |tx: Tx| async move {
+                store::checked(&tx, id, rules::next_check(tx.now(), checks + 1)).await
+            };
+            self.0.db.run("payment.check", note).await?;
+            // One that cannot be asked about now must not keep the others waiting.
+            if let Err(error) = self.refresh(id).await {
+                tracing::warn!(%error, payment = %id, "a payment cannot be checked");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The answer to a deposit needs a page to send the payer to.
+fn opened(payment: Payment) -> Result<Payment> {
+    if payment.checkout_url.is_some() {
+        return Ok(payment);
+    }
+    Err(Error::conflict("payment_closed", "This payment is over. Start a new one."))
+}
+
+/// Does what was decided, unless somebody else has decided meanwhile.
+async fn apply(tx: &Tx, payment: &Payment, step: &Step) -> Result<()> {
+    let (state, reason, verb) = match step {
+        Step::Wait => return Ok(()),
+        Step::Open => (State::Pending, None, None),
+        Step::Settle { .. } => (State::Settled, None, Some("deposit.settled")),
+        Step::Suspend { .. } => (State::Suspended, Some("wrong_amount"), Some("deposit.suspended")),
+        Step::Fail { reason } => (State::Failed, Some(reason.as_str()), Some("deposit.failed")),
+        Step::Expire => (State::Expired, None, Some("deposit.expired")),
+    };
+    if !store::move_to(tx, payment, state, reason).await? {
+        return Ok(());
+    }
+    let mut told = verb.map(|verb| fact(&Caller::nobody(), verb, payment));
+    match step {
+        Step::Settle { fee } => {
+            book(tx, payment, payment.amount, *fee, "settle").await?;
+            told = told.map(|told| told.with("fee", fee.minor));
+        }
+        Step::Suspend { received, fee } => {
+            book(tx, payment, *received, *fee, "suspense").await?;
+            told = told.map(|told| {
+                told.with("received", received.minor).with("receivedCurrency", received.asset)
+            });
+        }
+        Step::Fail { reason } => told = told.map(|told| told.with("reason", reason)),
+        Step::Wait | Step::Open | Step::Expire => {}
+    }
+    if let Some(told) = told {
+        tx.record(told);
+    }
+    Ok(())
+}
+
+/// Books money that arrived: for its owner, or where it waits for an admin. The platform bears
+/// what the provider keeps.
+async fn book(
+    tx: &Tx,
+    payment: &Payment,
+    received: Money,
+    fee: Money,
+    step: &'static str,
+) -> Result<()> {
+    let clearing = Account::platform(Code::clearing(payment.provider));
+    let (kind, to) = match step {
+        "settle" => ("deposit", Account::of(payment.owner, Code::WALLET)),
+        _ => ("suspense", Account::platform(Code::suspense(payment.provider))),
+    };
+    let transaction = NewTransaction::new(kind, format!("dep:{}:{step}", payment.id), payment.id)
+        .post(clearing, to, received)
+        .post_some(Account::platform(Code::PROVIDER_COST), clearing, fee);
+    ledger::post(tx, transaction).await?;
+    Ok(())
+}
+
+fn fact(caller: &Caller, verb: &'static str, payment: &Payment) -> Fact {
+    Fact::by(caller, verb)
+        .on(payment.id)
+        .about(payment.owner)
+        .with("provider", payment.provider)
+        .with("reference", reference(payment.id))
+        .with("amount", payment.amount.minor)
+        .with("currency", payment.amount.asset)
+}

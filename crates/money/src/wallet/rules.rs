@@ -1,0 +1,73 @@
+//! Pure decisions: who may send what, and how captured money is split.
+
+use kernel::id::kinds::User;
+use kernel::{Asset, Error, Id, Money, Result};
+
+use super::model::{Balances, Captured, NewTransfer};
+use crate::ledger::Code;
+
+/// Refuses a transfer that makes no sense, whatever the state of the wallets.
+pub(super) fn may_send(from: Id<User>, transfer: &NewTransfer, minimum: i64) -> Result<()> {
+    if transfer.to == from {
+        return Err(Error::field("/to", "yourself", "somebody else than yourself"));
+    }
+    at_least(transfer.amount, minimum)
+}
+
+/// Refuses an amount below the least that an operation takes.
+pub(crate) fn at_least(amount: Money, minimum: i64) -> Result<()> {
+    if amount.minor < minimum {
+        let least = Money::new(minimum, amount.asset);
+        let message = format!("at least {minimum}, which is {least}");
+        return Err(Error::field("/amount", "too_small", message));
+    }
+    Ok(())
+}
+
+/// What an owner's accounts come to in one asset.
+pub(super) fn balances(accounts: &[(Code, Money)], asset: Asset) -> Result<Balances> {
+    let of = |wanted: Code| {
+        let found = accounts.iter().find(|(code, money)| *code == wanted && money.asset == asset);
+        found.map_or(Money::new(0, asset), |(_, money)| *money)
+    };
+    let available = of(Code::WALLET);
+    let (held, pending_withdrawal) = (of(Code::HELD), of(Code::WITHDRAW));
+    let total = available.plus(held)?.plus(pending_withdrawal)?;
+    Ok(Balances { available, held, pending_withdrawal, total })
+}
+
+/// Splits a held amount: nothing is lost and nothing is made.
+pub(super) fn split(amount: Money, fee: Money) -> Result<Captured> {
+    let net = amount.minus(fee)?;
+    if fee.minor < 0 || net.minor < 0 {
+        let message = format!("a fee of {} of {} held", fee.minor, amount.minor);
+        return Err(Error::internal(message));
+    }
+    Ok(Captured { amount, fee, net })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn h3_a_split_is_exact_for_every_price_and_fee(
+            price in 1_i64..=1_000_000, bps in 0_u16..=10_000
+        ) {
+            let price = Money::new(price, Asset::NGN);
+            let Captured { amount, fee, net } = split(price, price.share(bps)).unwrap();
+            proptest::prop_assert!(fee.minor >= 0 && net.minor >= 0);
+            proptest::prop_assert_eq!(amount, fee.plus(net).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_fee_beyond_the_amount_is_refused() {
+        let price = Money::new(100, Asset::NGN);
+        for fee in [-1, 101, i64::MIN, i64::MAX] {
+            assert!(split(price, Money::new(fee, Asset::NGN)).is_err(), "{fee}");
+        }
+        assert!(split(price, Money::new(1, Asset::USD)).is_err());
+    }
+}

@@ -1,0 +1,87 @@
+//! All SQL of the holds.
+
+use kernel::id::kinds::{Hold as HoldKind, User};
+use kernel::{Id, Money, Result, Timestamp};
+use platform::db::{DbError, Read, Row, Tx};
+use platform::params;
+
+use super::model::{Captured, Earning, Hold};
+
+pub(super) async fn insert(tx: &Tx, hold: &Hold) -> Result<()> {
+    let Hold { id, owner, amount, purpose, subject } = hold;
+    let sql = "INSERT INTO ledger_hold (id, owner, asset, amount, captured, released, state,
+                                        purpose, subject, fee, earning, created_at)
+               VALUES ($1, $2, $3, $4, 0, 0, 'open', $5, $6, 0, 'none', $7)";
+    tx.execute(sql, params![id, owner, amount.asset, amount.minor, purpose, subject, tx.now()])
+        .await?;
+    Ok(())
+}
+
+/// The hold for a purpose and subject, whatever has become of it.
+pub(super) async fn of_subject(
+    db: &impl Read,
+    purpose: &str,
+    subject: &str,
+) -> Result<Option<Id<HoldKind>>> {
+    let sql = "SELECT id FROM ledger_hold WHERE purpose = $1 AND subject = $2";
+    Ok(db.maybe(sql, params![purpose, subject], |row| row.take()).await?)
+}
+
+pub(super) async fn exists(db: &impl Read, id: Id<HoldKind>) -> Result<bool> {
+    let sql = "SELECT id FROM ledger_hold WHERE id = $1";
+    Ok(db.maybe(sql, params![id], |_| Ok(())).await?.is_some())
+}
+
+/// Takes an open hold for closing; none when it is not open. The row is this transaction's from
+/// here on.
+pub(super) async fn take_open(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Hold>> {
+    let sql = "UPDATE ledger_hold SET closed_at = $2 WHERE id = $1 AND state = 'open'
+               RETURNING id, owner, amount, asset, purpose, subject";
+    let read = |row: &Row<'_>| {
+        Ok(Hold {
+            id: row.take()?,
+            owner: row.take()?,
+            amount: Money::new(row.take()?, row.take()?),
+            purpose: row.take()?,
+            subject: row.take()?,
+        })
+    };
+    Ok(tx.maybe(sql, params![id, tx.now()], read).await?)
+}
+
+pub(super) async fn captured(
+    tx: &Tx,
+    id: Id<HoldKind>,
+    payee: Id<User>,
+    captured: &Captured,
+    available_at: Timestamp,
+) -> Result<()> {
+    let sql = "UPDATE ledger_hold SET state = 'captured', captured = amount, payee = $2, fee = $3,
+                      earning = $4, available_at = $5 WHERE id = $1";
+    let earning = if captured.net.minor == 0 { "none" } else { "pending" };
+    tx.execute(sql, params![id, payee, captured.fee.minor, earning, available_at]).await?;
+    Ok(())
+}
+
+pub(super) async fn released(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
+    let sql = "UPDATE ledger_hold SET state = 'released', released = amount WHERE id = $1";
+    tx.execute(sql, params![id]).await?;
+    Ok(())
+}
+
+/// Takes a pending earning for its release; none when there is none.
+pub(super) async fn take_earning(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Earning>> {
+    let sql = "UPDATE ledger_hold SET earning = 'released'
+               WHERE id = $1 AND earning = 'pending'
+               RETURNING id, payee, captured - fee, asset, purpose, subject";
+    let read = |row: &Row<'_>| -> Result<Earning, DbError> {
+        Ok(Earning {
+            hold: row.take()?,
+            payee: row.take()?,
+            net: Money::new(row.take()?, row.take()?),
+            purpose: row.take()?,
+            subject: row.take()?,
+        })
+    };
+    Ok(tx.maybe(sql, params![id], read).await?)
+}
