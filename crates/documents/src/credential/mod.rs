@@ -1,0 +1,24 @@
+//! A credential: a document about its owner, which a verifier can judge.
+//!
+//! Draft → Pending (a verification runs) → Verified or Rejected; a withdrawn verification puts it
+//! back to where it was. Rejected and expired ones may be verified again. Verified → Revoked, for
+//! good. Expired is no state of its own: it is what "verified" means once its time is over.
+//!
+//! - What a verdict was about does not change afterwards: a credential is edited as a draft or
+//!   after a rejection only.
+//! - It belongs to one user. Others read it by a grant, which a verification gives and takes, or
+//!   through a share; to everyone else it does not exist.
+//! - Deleting hides it, ends its shares and grants, and lets go of its file. The signed form that
+//!   a verdict issued stays valid: taking that back is revoking.
+
+mod http;
+pub(crate) mod model;
+pub(crate) mod rules;
+mod service;
+pub(crate) mod store;
+#[cfg(test)]
+mod tests;
+
+pub use http::routes;
+pub use model::{Credential, Date, Edit, Filter, NewCredential, Outcome, Status};
+pub use service::Service;

@@ -1,0 +1,315 @@
+//! The verbs of credentials.
+
+use std::sync::Arc;
+
+use kernel::id::kinds::{Credential as CredentialKind, User};
+use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
+use platform::db::{Db, Read, Tx};
+use platform::journal::Fact;
+
+use super::model::{Credential, Edit, Filter, NewCredential, Outcome, Status};
+use super::rules::{self, Act};
+use super::store;
+use crate::{file, share};
+use trust::issuance::service::{Issued, Service as Issuance};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    issuance: Issuance,
+}
+
+fn unknown() -> Error {
+    Error::not_found("credential")
+}
+
+fn collided() -> Error {
+    let message = "Somebody has changed this credential at the same time. Read it again.";
+    Error::conflict("version_conflict", message)
+}
+
+impl Service {
+    pub(crate) fn new(db: Db, issuance: Issuance) -> Self {
+        Self(Arc::new(Inner { db, issuance }))
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// Makes a draft. A file that it names must be the caller's own.
+    pub async fn create(&self, caller: &Caller, new: &NewCredential) -> Result<Credential> {
+        let owner = caller.user()?;
+        self.db()
+            .once(caller, "credential.create", |tx| async move {
+                let id = tx.world().id();
+                let file_sha256 = match new.file {
+                    Some(file) => Some(file::refer(&tx, owner, file).await?),
+                    None => None,
+                };
+                store::insert(&tx, id, owner, new, file_sha256).await?;
+                tx.record(Fact::by(caller, "credential.created").on(id).with("type", &new.kind));
+                store::get(&tx, id, tx.now()).await?.ok_or_else(unknown)
+            })
+            .await
+    }
+
+    /// The caller's own credential.
+    pub async fn owned(
+        &self,
+        db: &impl Read,
+        owner: Id<User>,
+        id: Id<CredentialKind>,
+    ) -> Result<Credential> {
+        let credential = store::get(db, id, self.db().world().now()).await?;
+        credential.filter(|credential| credential.owner == owner).ok_or_else(unknown)
+    }
+
+    /// A credential of the reader's own, or one that the reader has been granted; 404 otherwise.
+    pub async fn get(
+        &self,
+        db: &impl Read,
+        reader: Id<User>,
+        id: Id<CredentialKind>,
+    ) -> Result<Credential> {
+        let found = store::get(db, id, self.db().world().now()).await?;
+        let credential = found.ok_or_else(unknown)?;
+        if credential.owner == reader || store::is_granted(db, id, reader).await? {
+            Ok(credential)
+        } else {
+            Err(unknown())
+        }
+    }
+
+    /// The owner's credentials, newest first.
+    pub async fn list(
+        &self,
+        owner: Id<User>,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Credential>> {
+        store::list(self.db(), owner, filter, page, self.db().world().now()).await
+    }
+
+    /// Everybody's credentials, the deleted ones among them: for admins.
+    pub async fn search(&self, filter: &Filter, page: &PageRequest) -> Result<Page<Credential>> {
+        store::search(self.db(), filter, page, self.db().world().now()).await
+    }
+
+    /// One credential, deleted or not: for admins.
+    pub async fn find(&self, id: Id<CredentialKind>) -> Result<Credential> {
+        let now = self.db().world().now();
+        store::get_even_deleted(self.db(), id, now).await?.ok_or_else(unknown)
+    }
+
+    /// Changes title, issuer, number or dates of a draft or a rejected credential.
+    pub async fn edit(
+        &self,
+        caller: &Caller,
+        id: Id<CredentialKind>,
+        edit: &Edit,
+    ) -> Result<Credential> {
+        let owner = caller.user()?;
+        self.db()
+            .run("credential.edit", |tx| async move {
+                let credential = self.owned(&tx, owner, id).await?;
+                rules::check(&credential, Act::Edit)?;
+                if edit.expected_version.is_some_and(|version| version != credential.version) {
+                    return Err(collided());
+                }
+                let edited = edit.apply(credential)?;
+                if !store::update(&tx, &edited).await? {
+                    return Err(collided());
+                }
+                tx.record(Fact::by(caller, "credential.updated").on(id));
+                self.owned(&tx, owner, id).await
+            })
+            .await
+    }
+
+    /// Hides the credential, ends its shares and grants, and lets go of its file.
+    pub async fn delete(&self, caller: &Caller, id: Id<CredentialKind>) -> Result<()> {
+        let owner = caller.user()?;
+        self.db()
+            .run("credential.delete", |tx| async move {
+                let credential = self.owned(&tx, owner, id).await?;
+                rules::check(&credential, Act::Delete)?;
+                if !store::delete(&tx, &credential).await? {
+                    return Err(collided());
+                }
+                if let Some(file) = credential.file {
+                    file::release(&tx, file).await?;
+                }
+                store::withdraw_all_grants(&tx, id).await?;
+                share::end_all(&tx, id).await?;
+                tx.record(Fact::by(caller, "credential.deleted").on(id));
+                Ok(())
+            })
+            .await
+    }
+
+    /// Brings a deleted credential back, without its file: for admins.
+    pub async fn restore(&self, caller: &Caller, id: Id<CredentialKind>) -> Result<Credential> {
+        self.db()
+            .run("credential.restore", |tx| async move {
+                let found = store::get_even_deleted(&tx, id, tx.now()).await?;
+                let credential = found.ok_or_else(unknown)?;
+                if !store::restore(&tx, &credential).await? {
+                    let message = "This credential has not been deleted.".to_owned();
+                    return Err(rules::wrong_state(message));
+                }
+                let fact = Fact::by(caller, "credential.restored").on(id);
+                tx.record(fact.about(credential.owner));
+                store::get(&tx, id, tx.now()).await?.ok_or_else(unknown)
+            })
+            .await
+    }
+
+    /// The owner takes back what a verdict said of the credential, for good.
+    pub async fn revoke(
+        &self,
+        caller: &Caller,
+        id: Id<CredentialKind>,
+        reason: &str,
+    ) -> Result<Credential> {
+        let owner = caller.user()?;
+        self.db()
+            .run("credential.revoke", |tx| async move {
+                self.owned(&tx, owner, id).await?;
+                self.revoke_in(&tx, caller, id, reason).await
+            })
+            .await
+    }
+
+    /// [`Self::revoke`] of anybody's credential: for admins.
+    pub async fn revoke_any(
+        &self,
+        caller: &Caller,
+        id: Id<CredentialKind>,
+        reason: &str,
+    ) -> Result<Credential> {
+        self.db()
+            .run(
+                "credential.revoke",
+                |tx| async move { self.revoke_in(&tx, caller, id, reason).await },
+            )
+            .await
+    }
+
+    /// Revokes the credential and its signed form; the caller has seen to who may. Also how a
+    /// dispute takes a verdict back.
+    pub async fn revoke_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        id: Id<CredentialKind>,
+        reason: &str,
+    ) -> Result<Credential> {
+        let found = store::get(tx, id, tx.now()).await?;
+        let credential = found.ok_or_else(unknown)?;
+        rules::check(&credential, Act::Revoke)?;
+        if !store::move_to(tx, &credential, Status::Revoked).await? {
+            return Err(collided());
+        }
+        if let Some(issued) = self.issued(tx, &credential).await?
+            && issued.revoked_at.is_none()
+        {
+            self.0.issuance.revoke(tx, issued.id, caller, reason).await?;
+        }
+        tx.record(Fact::by(caller, "credential.revoked").on(id).about(credential.owner));
+        store::get(tx, id, tx.now()).await?.ok_or_else(unknown)
+    }
+
+    /// A verification of the owner's credential begins: it is pending from here on.
+    ///
+    /// 404 for another's credential, 409 `wrong_state` unless it is a draft, rejected or expired.
+    pub async fn begin_verification(
+        &self,
+        tx: &Tx,
+        owner: Id<User>,
+        id: Id<CredentialKind>,
+    ) -> Result<Credential> {
+        let credential = self.owned(tx, owner, id).await?;
+        rules::check(&credential, Act::Verify)?;
+        if !store::move_to(tx, &credential, Status::Pending).await? {
+            return Err(collided());
+        }
+        self.owned(tx, owner, id).await
+    }
+
+    /// A verification ends. The verdict's facts are the verification's to record.
+    ///
+    /// 409 `wrong_state` unless the credential is pending.
+    pub async fn settle_verification(
+        &self,
+        tx: &Tx,
+        id: Id<CredentialKind>,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let credential = store::get(tx, id, tx.now()).await?.ok_or_else(unknown)?;
+        let to = rules::settled(&credential, outcome);
+        if store::settle(tx, &credential, to, outcome).await? {
+            return Ok(());
+        }
+        Err(rules::wrong_state("No verification of this credential is running.".to_owned()))
+    }
+
+    /// Lets somebody read the credential and its file. Granting twice is granting once.
+    pub async fn grant(&self, tx: &Tx, id: Id<CredentialKind>, to: Id<User>) -> Result<()> {
+        store::get(tx, id, tx.now()).await?.ok_or_else(unknown)?;
+        store::grant(tx, id, to).await
+    }
+
+    /// Takes the grant back; from then on the credential does not exist for that user.
+    pub async fn withdraw_grant(
+        &self,
+        tx: &Tx,
+        id: Id<CredentialKind>,
+        to: Id<User>,
+    ) -> Result<()> {
+        store::withdraw_grant(tx, id, to).await
+    }
+
+    /// The owner's credential as it was signed: a W3C Verifiable Credential 2.0 in Open Badge 3.0
+    /// shape. 404 `not_issued` without a positive verdict.
+    pub async fn signed(
+        &self,
+        owner: Id<User>,
+        id: Id<CredentialKind>,
+    ) -> Result<serde_json::Value> {
+        let credential = self.owned(self.db(), owner, id).await?;
+        let issued = self.issued(self.db(), &credential).await?.ok_or_else(not_issued)?;
+        Ok(issued.document)
+    }
+
+    /// [`Self::signed`] with everything that judging it offline takes.
+    pub async fn bundle(
+        &self,
+        owner: Id<User>,
+        id: Id<CredentialKind>,
+    ) -> Result<serde_json::Value> {
+        let credential = self.owned(self.db(), owner, id).await?;
+        let issued = credential.issued.ok_or_else(not_issued)?;
+        self.0.issuance.bundle(self.db(), issued).await
+    }
+
+    /// What the last positive verdict issued.
+    pub(crate) async fn issued(
+        &self,
+        db: &impl Read,
+        credential: &Credential,
+    ) -> Result<Option<Issued>> {
+        match credential.issued {
+            Some(id) => self.0.issuance.get(db, id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn not_issued() -> Error {
+    let message = "Nothing has been signed for this credential: it has no positive verdict.";
+    Error::new(Kind::NotFound, "not_issued", message)
+}

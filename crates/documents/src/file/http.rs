@@ -1,0 +1,246 @@
+//! Files over HTTP.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use kernel::id::kinds::File as FileKind;
+use kernel::{Error, Id, Timestamp};
+use platform::http::{
+    At, Audience, By, Created, Done, Json, Limit, List, Paging, Problem, Reply, Route, delete, get,
+    post, table,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::model::File;
+use super::rules::{Answer, Conditions};
+use super::service::Service;
+use super::{name, rules, upload};
+use crate::links::Links;
+
+// Named without their parameters, which have no schemas of their own.
+type FileId = Id<FileKind>;
+
+/// What the handlers need.
+#[derive(Clone)]
+struct Api {
+    files: Service,
+    links: Links,
+}
+
+pub fn routes(files: &Service, links: &Links) -> Vec<Route> {
+    let body_max = files.limits().file_bytes + upload::OVERHEAD_BYTES;
+    let body_max = usize::try_from(body_max).unwrap_or(usize::MAX);
+    let form = "The file, in a part named `file`: PDF, PNG, JPEG, WebP or DOCX.";
+    let api = Arc::new(Api { files: files.clone(), links: links.clone() });
+    table(
+        &api,
+        [
+            post(Audience::Any, "/v1/files")
+                .summary("Upload a file")
+                .limit(Limit::Heavy)
+                .streams(body_max)
+                .takes_media("multipart/form-data", form)
+                .returns::<FileBody>(201)
+                .to(create),
+            post(Audience::Any, "/v1/upload")
+                .summary("Upload a file and learn its address")
+                .limit(Limit::Heavy)
+                .streams(body_max)
+                .takes_media("multipart/form-data", form)
+                .returns::<UploadBody>(201)
+                .to(upload),
+            get(Audience::Any, "/v1/files")
+                .summary("Your files, newest first")
+                .paged()
+                .returns::<Vec<FileBody>>(200)
+                .to(list),
+            get(Audience::Any, "/v1/files/{id}")
+                .summary("What a file is")
+                .returns::<FileBody>(200)
+                .to(show),
+            get(Audience::Any, "/v1/files/{id}/content")
+                .summary("Download a file")
+                .describe(
+                    "Takes `Range` with one range of bytes, `If-Range` and `If-None-Match`. \
+                     Several ranges at once are answered with the whole file.",
+                )
+                .returns_media(200, "application/octet-stream", "The file.")
+                .returns_media(206, "application/octet-stream", "The range that was asked for.")
+                .returns_nothing(304)
+                .to(content),
+            delete(Audience::Any, "/v1/files/{id}")
+                .summary("Delete a file that no credential refers to")
+                .returns::<Done>(200)
+                .to(remove),
+        ],
+    )
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = File)]
+pub struct FileBody {
+    id: FileId,
+    name: String,
+    /// Of the content, as its first bytes say.
+    #[schema(example = "application/pdf")]
+    media_type: &'static str,
+    /// In bytes.
+    size: u64,
+    /// SHA-256 of the content, in hexadecimal digits.
+    sha256: String,
+    created_at: Timestamp,
+    /// Where the content is, for those who may read it.
+    url: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Upload)]
+pub struct UploadBody {
+    url: String,
+    id: FileId,
+}
+
+impl Api {
+    fn body(&self, file: File) -> FileBody {
+        FileBody {
+            url: self.links.file(file.id),
+            id: file.id,
+            name: file.name,
+            media_type: file.media_type.as_str(),
+            size: file.size,
+            sha256: hex::encode(file.sha256),
+            created_at: file.created_at,
+        }
+    }
+
+    async fn receive(&self, caller: &kernel::Caller, request: Request) -> kernel::Result<File> {
+        let content_type = text(request.headers(), header::CONTENT_TYPE).unwrap_or_default();
+        let content_type = content_type.to_owned();
+        self.files.upload(caller, &content_type, request.into_body()).await
+    }
+}
+
+async fn create(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    request: Request,
+) -> Reply<Created<FileBody>> {
+    let file = api.receive(&caller, request).await?;
+    Ok(Created(api.body(file)))
+}
+
+async fn upload(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    request: Request,
+) -> Reply<Created<UploadBody>> {
+    let file = api.receive(&caller, request).await?;
+    Ok(Created(UploadBody { url: api.links.file(file.id), id: file.id }))
+}
+
+async fn list(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    paging: Paging,
+) -> Reply<List<FileBody>> {
+    let page = api.files.list(caller.user()?, &paging.page).await?;
+    Ok(paging.reply(page.map(|file| api.body(file))))
+}
+
+async fn show(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    At(id): At<FileId>,
+) -> Reply<Json<FileBody>> {
+    let file = api.files.get(api.files.db(), caller.user()?, id).await?;
+    Ok(Json(api.body(file)))
+}
+
+async fn remove(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    At(id): At<FileId>,
+) -> Reply<Json<Done>> {
+    api.files.delete(&caller, id).await?;
+    Ok(Done::reply())
+}
+
+async fn content(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    At(id): At<FileId>,
+    method: Method,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    // Asking for the headers alone shows nobody the document.
+    let is_head = method == Method::HEAD;
+    let file = if is_head {
+        api.files.get(api.files.db(), caller.user()?, id).await?
+    } else {
+        api.files.view(&caller, id).await?
+    };
+    let etag = format!("\"{}\"", hex::encode(file.sha256));
+    let asked = Conditions {
+        if_none_match: text(&headers, header::IF_NONE_MATCH),
+        if_range: text(&headers, header::IF_RANGE),
+        range: text(&headers, header::RANGE),
+    };
+    let (status, range) = match rules::answer(asked, &etag, file.size) {
+        Answer::Whole => (StatusCode::OK, 0..file.size),
+        Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Answer::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
+        Answer::Unsatisfiable => return Ok(unsatisfiable(file.size)),
+    };
+    let mut response = if is_head || range.is_empty() {
+        Body::empty().into_response()
+    } else {
+        Body::new(api.files.open(&file, range.clone()).await?).into_response()
+    };
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    describe(headers, &file, &etag);
+    if status == StatusCode::PARTIAL_CONTENT {
+        let place = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
+        insert(headers, header::CONTENT_RANGE, &place);
+    }
+    if status != StatusCode::NOT_MODIFIED {
+        headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
+        insert(headers, header::CONTENT_TYPE, file.media_type.as_str());
+    }
+    Ok(response)
+}
+
+/// Whatever a file holds, no browser runs it in our name, and nobody but its reader keeps it.
+fn describe(headers: &mut HeaderMap, file: &File, etag: &str) {
+    insert(headers, header::ETAG, etag);
+    insert(headers, header::ACCEPT_RANGES, "bytes");
+    insert(headers, header::CONTENT_DISPOSITION, &name::disposition(&file.name));
+    insert(headers, header::CACHE_CONTROL, "private, no-cache");
+    insert(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    insert(headers, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
+    insert(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-site");
+}
+
+fn unsatisfiable(size: u64) -> Response {
+    let message = format!("The file has {size} bytes; the range lies behind its end.");
+    let mut response = Problem(Error::invalid("range_not_satisfiable", message)).into_response();
+    insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
+    response
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // All of them are ASCII by their making.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,44 @@
+//! A file: bytes that a person has uploaded, with the name they gave it.
+//!
+//! Stored → Deleting → gone. What comes in is streamed, hashed on the way and on disk before the
+//! answer; what does not arrive whole leaves nothing behind.
+//!
+//! - What a file is, its first bytes decide, and only a few kinds of document are taken. The name
+//!   is for showing: it is tamed, never a path, and ends as its content says.
+//! - Two uploads are two files, whatever their names and bytes.
+//! - It belongs to one user. Whoever has been granted a credential that refers to it may read it
+//!   too, and its owner learns of that; for everyone else it does not exist.
+//! - It cannot be deleted while a credential refers to it. `used_by` counts those, so that a
+//!   delete and a new reference decide on the same row.
+
+mod http;
+mod jobs;
+mod model;
+mod name;
+mod rules;
+mod service;
+mod store;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use kernel::id::kinds::{File as FileKind, User};
+use kernel::{Error, Id, Result};
+use platform::db::Tx;
+
+pub use http::{FileBody, UploadBody, routes};
+pub use jobs::register;
+pub use model::{File, MediaType};
+pub use service::{Limits, Service};
+
+/// Counts one more credential that refers to a file of its owner's; answers the file's SHA-256.
+pub(crate) async fn refer(tx: &Tx, owner: Id<User>, id: Id<FileKind>) -> Result<[u8; 32]> {
+    store::refer(tx, owner, id).await?.ok_or_else(|| {
+        Error::field("/fileId", "not_found", "there is no such file of yours: upload it first")
+    })
+}
+
+/// Counts one credential less.
+pub(crate) async fn release(tx: &Tx, id: Id<FileKind>) -> Result<()> {
+    store::release(tx, id).await
+}

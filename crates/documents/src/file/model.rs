@@ -1,0 +1,60 @@
+//! What a file is.
+
+use kernel::id::kinds::{File as FileKind, User};
+use kernel::{Id, Timestamp};
+use platform::blob::Key;
+
+/// The kinds of document that are taken. Nothing here is ever run by a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaType {
+    Pdf,
+    Png,
+    Jpeg,
+    WebP,
+    /// Office Open XML text, as word processors write it, without macros.
+    Docx,
+}
+
+impl MediaType {
+    pub const ALL: [Self; 5] = [Self::Pdf, Self::Png, Self::Jpeg, Self::WebP, Self::Docx];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pdf => "application/pdf",
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::WebP => "image/webp",
+            Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        }
+    }
+
+    /// The endings that a name of this kind may have; the first is the one that is added.
+    pub const fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Pdf => &["pdf"],
+            Self::Png => &["png"],
+            Self::Jpeg => &["jpg", "jpeg"],
+            Self::WebP => &["webp"],
+            Self::Docx => &["docx"],
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|media| media.as_str() == text)
+    }
+}
+
+/// A stored file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub id: Id<FileKind>,
+    pub owner: Id<User>,
+    /// As it is shown; see [`super::name::tame`].
+    pub name: String,
+    pub media_type: MediaType,
+    /// In bytes, never zero.
+    pub size: u64,
+    pub sha256: [u8; 32],
+    pub blob: Key,
+    pub created_at: Timestamp,
+}

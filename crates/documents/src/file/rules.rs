@@ -1,0 +1,145 @@
+//! What is taken, and which part of it is answered with. Pure decisions.
+
+use std::ops::Range;
+
+use kernel::{Error, Result};
+
+use super::model::MediaType;
+
+/// How many of the first bytes are needed to tell what a file is.
+pub(super) const HEAD_BYTES: usize = 8 * 1024;
+/// How many of the last bytes are kept for the same.
+pub(super) const TAIL_BYTES: usize = 12;
+/// PDF readers look for the header this far into a file.
+const PDF_SEARCH_BYTES: usize = 1024;
+
+const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+/// The last chunk of every PNG: no data, its name, and its checksum.
+const PNG_END: [u8; 12] = *b"\0\0\0\0IEND\xaeB`\x82";
+
+/// What a file is by its first bytes (all of them, up to [`HEAD_BYTES`]). The client's
+/// `Content-Type` and the name's ending are not asked: they prove nothing.
+pub(super) fn sniff(head: &[u8]) -> Result<MediaType> {
+    if head.starts_with(b"%PDF-") {
+        return Ok(MediaType::Pdf);
+    }
+    let start = &head[..head.len().min(PDF_SEARCH_BYTES)];
+    if start.windows(5).any(|window| window == b"%PDF-") {
+        let message = "There is something in front of the PDF in this file. Save it anew as a PDF.";
+        return Err(refused(message));
+    }
+    let known = if head.starts_with(PNG_SIGNATURE) {
+        Some(MediaType::Png)
+    } else if head.starts_with(b"RIFF") && infer::image::is_webp(head) {
+        Some(MediaType::WebP)
+    } else if infer::image::is_jpeg(head) {
+        Some(MediaType::Jpeg)
+    } else if is_docx(head) {
+        Some(MediaType::Docx)
+    } else {
+        None
+    };
+    known.ok_or_else(|| {
+        let found = infer::get(head).map(|kind| kind.mime_type());
+        let found = found.map(|found| format!(" This is {found}.")).unwrap_or_default();
+        refused(&format!("Only PDF, PNG, JPEG, WebP and DOCX files are taken.{found}"))
+    })
+}
+
+/// Whether this is the beginning of an Office Open XML text: a ZIP archive whose first entry is
+/// one that such files begin with, and that soon has one below `word/`. Word processors order
+/// the entries differently, so all of those in sight are looked at.
+fn is_docx(head: &[u8]) -> bool {
+    const ENTRY: &[u8] = b"PK\x03\x04";
+    const NAME_AT: usize = 30;
+    let first = head.get(NAME_AT..).unwrap_or_default();
+    let opens = ["[Content_Types].xml", "_rels/.rels", "docProps/", "word/"];
+    head.starts_with(ENTRY)
+        && opens.iter().any(|name| first.starts_with(name.as_bytes()))
+        && head
+            .windows(NAME_AT + 5)
+            .any(|entry| entry.starts_with(ENTRY) && entry[NAME_AT..] == *b"word/")
+}
+
+/// Whether a file ends where its format says: what follows after an image would be another
+/// file in hiding. JPEG is let be, since cameras do write past its end.
+pub(super) fn check_end(media: MediaType, head: &[u8], tail: &[u8], size: u64) -> Result<()> {
+    let whole = match media {
+        MediaType::Png => tail == PNG_END,
+        // The size in the header counts from byte 8.
+        MediaType::WebP => match head.get(4..8).and_then(|bytes| bytes.try_into().ok()) {
+            Some(bytes) => u64::from(u32::from_le_bytes(bytes)) + 8 == size,
+            None => false,
+        },
+        MediaType::Pdf | MediaType::Jpeg | MediaType::Docx => true,
+    };
+    if whole {
+        return Ok(());
+    }
+    Err(refused("The image is cut off, or something follows after its end. Save it anew."))
+}
+
+fn refused(message: &str) -> Error {
+    Error::invalid("unsupported_media_type", message.to_owned())
+}
+
+/// What a request for a file's content is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    Whole,
+    Part(Range<u64>),
+    NotModified,
+    /// No byte of what was asked for exists.
+    Unsatisfiable,
+}
+
+/// The headers that decide about the answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Conditions<'a> {
+    pub(super) if_none_match: Option<&'a str>,
+    pub(super) if_range: Option<&'a str>,
+    pub(super) range: Option<&'a str>,
+}
+
+/// RFC 9110 sections 13.2.2 and 14.2, for a file that never changes under its `etag`.
+pub(super) fn answer(asked: Conditions<'_>, etag: &str, size: u64) -> Answer {
+    if asked.if_none_match.is_some_and(|list| is_listed(list, etag)) {
+        return Answer::NotModified;
+    }
+    // Only the strong tag itself proves that the client holds parts of the same bytes.
+    let same = asked.if_range.is_none_or(|held| held.trim() == etag);
+    match asked.range {
+        Some(range) if same => part(range, size),
+        _ => Answer::Whole,
+    }
+}
+
+/// Section 13.1.2: the comparison is weak.
+fn is_listed(list: &str, etag: &str) -> bool {
+    let same = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag;
+    list.split(',').map(str::trim).any(same)
+}
+
+/// One range is served; several ranges, another unit, or what is no range at all are passed
+/// over and answered whole, as section 14.2 lets a server do.
+fn part(range: &str, size: u64) -> Answer {
+    let Some((unit, ranges)) = range.split_once('=') else { return Answer::Whole };
+    if !unit.trim().eq_ignore_ascii_case("bytes") || ranges.contains(',') {
+        return Answer::Whole;
+    }
+    let Some((first, last)) = ranges.trim().split_once('-') else { return Answer::Whole };
+    let (first, last) = (first.trim(), last.trim());
+    let range = match (number(first), number(last)) {
+        (Some(first), None) if last.is_empty() => first..size,
+        (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
+        (None, Some(last)) if first.is_empty() => size.saturating_sub(last)..size,
+        _ => return Answer::Whole,
+    };
+    if range.is_empty() { Answer::Unsatisfiable } else { Answer::Part(range) }
+}
+
+/// Digits and nothing else; a number beyond every file is the largest there is.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}

@@ -1,0 +1,94 @@
+//! Documents: the files that people bring, the credentials made of them, and the links by which
+//! they show them to others.
+
+pub mod credential;
+pub mod file;
+mod links;
+pub mod share;
+#[cfg(test)]
+mod testing;
+
+use platform::blob::Blobs;
+use platform::db::{Db, Migration, Migrations};
+use platform::http::Route;
+use platform::jobs::Registry;
+use platform::mail::Mailer;
+
+use links::Links;
+
+/// The tables of this context.
+pub const MIGRATIONS: Migrations = Migrations {
+    context: "documents",
+    files: &[Migration {
+        name: "0001_documents",
+        sql: include_str!("../migrations/0001_documents.sql"),
+    }],
+};
+
+const MIB: u64 = 1024 * 1024;
+
+/// What may be configured.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the platform is reached from outside, such as `https://verza.example`: every link
+    /// begins with it.
+    pub public_url: String,
+    /// The largest file that may be uploaded, in bytes; 50 MiB.
+    pub file_bytes_max: u64,
+    /// What all files of one owner may take together, in bytes; 2 GiB.
+    pub owner_bytes_max: u64,
+}
+
+impl Options {
+    pub fn at(public_url: impl Into<String>) -> Self {
+        Self {
+            public_url: public_url.into(),
+            file_bytes_max: 50 * MIB,
+            owner_bytes_max: 2048 * MIB,
+        }
+    }
+}
+
+/// Everything that this context stands on.
+pub struct Parts {
+    pub db: Db,
+    pub blobs: Blobs,
+    pub issuance: trust::issuance::service::Service,
+    pub mailer: Mailer,
+    pub options: Options,
+}
+
+/// The context put together. Cheap to clone.
+#[derive(Clone)]
+pub struct Documents {
+    pub files: file::Service,
+    pub credentials: credential::Service,
+    pub shares: share::Service,
+    links: Links,
+}
+
+impl Documents {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { db, blobs, issuance, mailer, options } = parts;
+        let links = Links::new(&options.public_url);
+        let limits = file::Limits {
+            file_bytes: options.file_bytes_max,
+            owner_bytes: options.owner_bytes_max,
+        };
+        let files = file::Service::new(db.clone(), blobs, limits);
+        let credentials = credential::Service::new(db, issuance);
+        let shares = share::Service::new(credentials.clone(), mailer, links.clone());
+        Self { files, credentials, shares, links }
+    }
+
+    pub fn routes(&self) -> Vec<Route> {
+        let mut routes = file::routes(&self.files, &self.links);
+        routes.extend(credential::routes(&self.credentials, &self.links));
+        routes.extend(share::routes(&self.shares));
+        routes
+    }
+
+    pub fn jobs(&self, registry: &mut Registry) {
+        file::register(registry, &self.files);
+    }
+}
