@@ -1,0 +1,97 @@
+//! The marketplace: who verifies, for how much, and one verification from request to verdict.
+//!
+//! Two rooms. [`verifier`] holds profiles and services; [`verification`] holds requests, jobs and
+//! verdicts, and is where money, documents and trust meet in one transaction. Batches, disputes
+//! and reviews stand on [`verification`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::Asset;
+use platform::db::{Db, Migration, Migrations};
+use platform::http::Route;
+use platform::jobs::Registry;
+use platform::journal::Reader;
+use rpc::users::Users;
+
+pub mod verification;
+pub mod verifier;
+
+#[cfg(test)]
+mod testing;
+
+/// The tables of this context.
+pub const MIGRATIONS: Migrations = Migrations {
+    context: "marketplace",
+    files: &[Migration {
+        name: "0001_marketplace",
+        sql: include_str!("../migrations/0001_marketplace.sql"),
+    }],
+};
+
+/// What the marketplace stands on.
+pub struct Options {
+    pub db: Db,
+    pub users: Arc<dyn Users>,
+    pub wallets: money::wallet::Service,
+    pub credentials: documents::credential::Service,
+    pub files: documents::file::Service,
+    pub issuance: trust::issuance::service::Service,
+    /// The platform's part of a price, in hundredths of a percent: 0 to 10000.
+    pub fee_bps: u16,
+    /// How long a request waits for the verifier's answer before the owner gets the price back.
+    pub acceptance_sla: Duration,
+    /// What a list sorted by price is in, where the client names no currency.
+    pub currency: Asset,
+}
+
+impl Options {
+    /// A fortieth of each price.
+    pub const FEE_BPS: u16 = 250;
+    /// A week.
+    pub const ACCEPTANCE_SLA: Duration = Duration::from_secs(7 * 24 * 3600);
+    pub const CURRENCY: Asset = Asset::USD;
+}
+
+/// The context: its nouns' services.
+#[derive(Clone)]
+pub struct Marketplace {
+    pub verifiers: Arc<verifier::Service>,
+    pub verifications: Arc<verification::Service>,
+}
+
+impl Marketplace {
+    pub fn new(options: Options) -> Self {
+        let Options { db, users, currency, .. } = options;
+        let verifiers = Arc::new(verifier::Service::new(db.clone(), Arc::clone(&users), currency));
+        let verifications = verification::Service {
+            db,
+            users,
+            verifiers: Arc::clone(&verifiers),
+            wallets: options.wallets,
+            credentials: options.credentials,
+            files: options.files,
+            issuance: options.issuance,
+            terms: verification::service::Terms {
+                // More than all of it would pay the platform out of nothing.
+                fee_bps: options.fee_bps.min(10_000),
+                acceptance_sla: options.acceptance_sla,
+            },
+        };
+        Self { verifiers, verifications: Arc::new(verifications) }
+    }
+
+    pub fn routes(&self) -> Vec<Route> {
+        let mut routes = verifier::http::routes(&self.verifiers);
+        routes.extend(verification::http::routes(&self.verifications));
+        routes
+    }
+
+    pub fn jobs(&self, registry: &mut Registry) {
+        verification::jobs::register(&self.verifications, registry);
+    }
+
+    pub fn readers(&self) -> Vec<Arc<dyn Reader>> {
+        vec![Arc::new(verifier::reader::Follower)]
+    }
+}

@@ -1,0 +1,794 @@
+//! The owner's requests, the verifier's jobs and the admin's oversight: one noun, three views.
+
+use std::sync::Arc;
+
+use axum::extract::State as On;
+use kernel::id::kinds;
+use kernel::{Asset, Id, Result, Role, Timestamp};
+use platform::http::{
+    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, put, table,
+};
+use platform::journal::Recorded;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::model::{NewVerification, Note, Report, State, Text, Verdict, Verification};
+use super::rules::{self, Urgency};
+use super::service::{Dashboard, Job, Service};
+
+type VerificationId = Id<kinds::Verification>;
+type CredentialId = Id<kinds::Credential>;
+type VerifierId = Id<kinds::Verifier>;
+type ServiceId = Id<kinds::Service>;
+type FileId = Id<kinds::File>;
+type IssuedId = Id<kinds::Issued>;
+type UserId = Id<kinds::User>;
+type HoldId = Id<kinds::Hold>;
+type FactId = Id<kinds::Fact>;
+
+pub fn routes(service: &Arc<Service>) -> Vec<Route> {
+    let mut routes = owner_routes(service);
+    routes.extend(verifier_routes(service));
+    routes.extend(admin_routes(service));
+    routes
+}
+
+fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::User, "/v1/user/verifications")
+                .summary("List my verifications")
+                .query::<StatusQuery>()
+                .paged()
+                .returns::<Vec<VerificationBody>>(200)
+                .to(list),
+            post(Audience::User, "/v1/user/verifications")
+                .summary("Ask a verifier to verify a credential")
+                .describe(
+                    "The price of the service is held in your wallet until the verdict, and given \
+                     back when there is none. Without a service, the cheapest one that fits the \
+                     credential's type is taken.",
+                )
+                .once(Once::Required)
+                .takes::<VerificationRequest>()
+                .returns::<VerificationBody>(201)
+                .to(request),
+            get(Audience::User, "/v1/user/verifications/{id}")
+                .summary("Read one of my verifications")
+                .returns::<VerificationBody>(200)
+                .to(read),
+            post(Audience::User, "/v1/user/verifications/{id}/cancel")
+                .summary("Take a request back that has not been accepted")
+                .once(Once::Accepted)
+                .returns::<VerificationBody>(200)
+                .to(cancel),
+            post(Audience::User, "/v1/user/verifications/{id}/info")
+                .summary("Give the verifier what they have asked for")
+                .once(Once::Accepted)
+                .takes::<InfoBody>()
+                .returns::<VerificationBody>(200)
+                .to(provide_info),
+            get(Audience::User, "/v1/user/verifications/{id}/events")
+                .summary("Follow what has happened, oldest first")
+                .returns::<Vec<EventBody>>(200)
+                .to(events),
+        ],
+    )
+}
+
+fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Verifier, "/v1/verifier/dashboard")
+                .summary("Read my work at a glance")
+                .returns::<DashboardBody>(200)
+                .to(dashboard),
+            get(Audience::Verifier, "/v1/verifier/jobs/available")
+                .summary("List requests that wait for my answer")
+                .query::<AvailableQuery>()
+                .paged()
+                .returns::<Vec<JobBody>>(200)
+                .to(available),
+            get(Audience::Verifier, "/v1/verifier/jobs/active")
+                .summary("List jobs that I am working on")
+                .paged()
+                .returns::<Vec<JobBody>>(200)
+                .to(active),
+            get(Audience::Verifier, "/v1/verifier/jobs/{id}")
+                .summary("Read one of my jobs")
+                .describe("The credential and its file are shown while you work on the job.")
+                .returns::<JobDetailBody>(200)
+                .to(job),
+            post(Audience::Verifier, "/v1/verifier/jobs/{id}/accept")
+                .summary("Take a job")
+                .once(Once::Accepted)
+                .returns::<JobBody>(200)
+                .to(accept),
+            post(Audience::Verifier, "/v1/verifier/jobs/{id}/decline")
+                .summary("Refuse a job; the owner gets the price back")
+                .once(Once::Accepted)
+                .returns::<JobBody>(200)
+                .to(decline),
+            put(Audience::Verifier, "/v1/verifier/jobs/{id}/status")
+                .summary("Say how a job stands")
+                .describe(
+                    "`in_progress` and `in_review` say that you are at work; `needs_info` puts \
+                     the question in `message` to the owner. Your time goes on meanwhile, and \
+                     begins anew with the owner's answer.",
+                )
+                .takes::<JobStatusBody>()
+                .returns::<JobBody>(200)
+                .to(set_status),
+            post(Audience::Verifier, "/v1/verifier/jobs/{id}/notes")
+                .summary("Write a note that the owner does not see")
+                .once(Once::Accepted)
+                .takes::<NewNoteBody>()
+                .returns::<JobBody>(201)
+                .to(note),
+            post(Audience::Verifier, "/v1/verifier/jobs/{id}/complete")
+                .summary("Give the verdict")
+                .describe(
+                    "The price is paid out to you less the platform's fee, whichever the verdict \
+                     is. A positive one becomes a signed credential of the owner.",
+                )
+                .once(Once::Required)
+                .takes::<ReportBody>()
+                .returns::<JobBody>(200)
+                .to(complete),
+        ],
+    )
+}
+
+fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Admin, "/v1/admin/verifications")
+                .summary("List all verifications")
+                .query::<StatusQuery>()
+                .paged()
+                .returns::<Vec<AdminVerificationBody>>(200)
+                .to(search),
+            get(Audience::Admin, "/v1/admin/verifications/{id}")
+                .summary("Read any verification")
+                .returns::<AdminVerificationBody>(200)
+                .to(find),
+            post(Audience::Admin, "/v1/admin/verifications/{id}/force-cancel")
+                .summary("End a verification; the owner gets the price back")
+                .describe("The reason is shown to both sides and kept in the audit trail.")
+                .once(Once::Accepted)
+                .takes::<ForceCancelBody>()
+                .returns::<AdminVerificationBody>(200)
+                .to(force_cancel),
+        ],
+    )
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+struct StatusQuery {
+    /// `pending`, `in_review`, `needs_info`, `verified`, `rejected`, `declined`, `cancelled`,
+    /// `expired` or `force_cancelled`.
+    status: Option<String>,
+}
+
+impl StatusQuery {
+    fn parse(&self) -> Result<Option<State>> {
+        self.status.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose()
+    }
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+struct AvailableQuery {
+    /// The credential's type, such as `Education`.
+    r#type: Option<String>,
+    /// `high` when less than a day is left to answer, else `normal`.
+    #[param(inline)]
+    urgency: Option<Urgency>,
+}
+
+/// A request for a verification.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct VerificationRequest {
+    credential_id: CredentialId,
+    verifier_id: VerifierId,
+    /// One of the verifier's services for the credential's type.
+    service_id: Option<ServiceId>,
+    /// For the verifier; up to 2000 characters.
+    #[serde(default)]
+    notes: String,
+}
+
+impl VerificationRequest {
+    fn parse(&self) -> Result<NewVerification> {
+        Ok(NewVerification {
+            credential: self.credential_id,
+            verifier: self.verifier_id,
+            service: self.service_id,
+            notes: Text::any("/notes", &self.notes)?,
+        })
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = VerificationInfo)]
+struct InfoBody {
+    /// Up to 2000 characters.
+    message: String,
+}
+
+/// How a job stands, as its verifier says.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = VerifierJobStatus)]
+struct JobStatusBody {
+    #[schema(inline)]
+    status: WorkStatus,
+    /// What is asked of the owner, with `needs_info`.
+    message: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum WorkStatus {
+    InProgress,
+    InReview,
+    NeedsInfo,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewVerifierJobNote)]
+struct NewNoteBody {
+    /// Up to 2000 characters.
+    note: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = VerdictReport)]
+struct ReportBody {
+    #[schema(inline)]
+    verdict: Verdict,
+    /// Where a report can be read: an https address. It is shown, and never fetched.
+    report_url: Option<String>,
+    /// A file of the verifier's own.
+    report_file_id: Option<FileId>,
+    /// For the owner; up to 2000 characters.
+    comments: Option<String>,
+}
+
+impl ReportBody {
+    fn parse(self) -> Result<Report> {
+        let comments = self.comments.as_deref();
+        Report::parse(self.verdict, comments, self.report_url, self.report_file_id)
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ForceCancelRequest)]
+struct ForceCancelBody {
+    /// Up to 2000 characters.
+    reason: String,
+}
+
+/// A verification as its owner sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Verification)]
+struct VerificationBody {
+    id: VerificationId,
+    status: State,
+    credential_id: CredentialId,
+    /// The credential's type when it was requested.
+    r#type: String,
+    verifier_id: VerifierId,
+    verifier_name: String,
+    service_id: ServiceId,
+    /// The service's title when it was requested.
+    service: String,
+    /// Minor units.
+    price: i64,
+    currency: Asset,
+    /// The price for people.
+    display: String,
+    notes: String,
+    created_at: Timestamp,
+    /// When it expires unless the verifier acts; while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<Timestamp>,
+    /// What the verifier has asked for last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_requested: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_provided: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comments: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_file_id: Option<FileId>,
+    /// The signed credential that the verdict has become.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_id: Option<IssuedId>,
+    /// Why an admin ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<Verification> for VerificationBody {
+    fn from(one: Verification) -> Self {
+        Self {
+            id: one.id,
+            status: one.state,
+            credential_id: one.credential,
+            verifier_id: one.verifier,
+            service_id: one.service,
+            price: one.price,
+            currency: one.currency,
+            display: one.price().to_string(),
+            created_at: one.requested_at,
+            due_at: one.state.is_open().then_some(one.due_at),
+            accepted_at: one.accepted_at,
+            completed_at: one.ended_at,
+            r#type: one.kind,
+            verifier_name: one.verifier_name,
+            service: one.service_title,
+            notes: one.notes,
+            info_requested: one.info_asked,
+            info_provided: one.info_given,
+            comments: one.comments,
+            report_url: one.report_url,
+            report_file_id: one.report_file,
+            issued_id: one.issued,
+            reason: one.reason,
+        }
+    }
+}
+
+/// A job as its verifier sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VerifierJob)]
+struct JobBody {
+    id: VerificationId,
+    status: State,
+    credential_id: CredentialId,
+    /// The credential's type.
+    r#type: String,
+    service_id: ServiceId,
+    service: String,
+    /// Minor units, before the platform's fee.
+    price: i64,
+    currency: Asset,
+    /// The price for people.
+    display: String,
+    /// The platform's part in minor units, once there is a verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee: Option<i64>,
+    /// What the owner wrote.
+    notes: String,
+    created_at: Timestamp,
+    /// When it expires unless you act; while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Timestamp>,
+    #[schema(inline)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    urgency: Option<Urgency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_requested: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_provided: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comments: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report_file_id: Option<FileId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_id: Option<IssuedId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl JobBody {
+    fn of(one: Verification, now: Timestamp) -> Self {
+        let is_open = one.state.is_open();
+        Self {
+            id: one.id,
+            status: one.state,
+            credential_id: one.credential,
+            service_id: one.service,
+            price: one.price,
+            currency: one.currency,
+            display: one.price().to_string(),
+            fee: one.fee,
+            created_at: one.requested_at,
+            due_at: is_open.then_some(one.due_at),
+            urgency: is_open.then(|| rules::urgency(&one, now)),
+            accepted_at: one.accepted_at,
+            started_at: one.started_at,
+            completed_at: one.ended_at,
+            r#type: one.kind,
+            service: one.service_title,
+            notes: one.notes,
+            info_requested: one.info_asked,
+            info_provided: one.info_given,
+            comments: one.comments,
+            report_url: one.report_url,
+            report_file_id: one.report_file,
+            issued_id: one.issued,
+            reason: one.reason,
+        }
+    }
+}
+
+/// A job with what its verifier needs to judge.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VerifierJobDetail)]
+struct JobDetailBody {
+    #[serde(flatten)]
+    job: JobBody,
+    /// While you work on the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<JobCredentialBody>,
+    /// Whose credential it is; while you work on the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner_name: Option<String>,
+    /// Your own notes, oldest first.
+    work_notes: Vec<NoteBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VerifierJobCredential)]
+struct JobCredentialBody {
+    id: CredentialId,
+    title: String,
+    r#type: String,
+    issuer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document_number: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issue_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiry_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_id: Option<FileId>,
+    /// Where the file can be downloaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_url: Option<String>,
+    /// SHA-256 of the file, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_sha256: Option<String>,
+}
+
+impl From<documents::credential::Credential> for JobCredentialBody {
+    fn from(credential: documents::credential::Credential) -> Self {
+        Self {
+            id: credential.id,
+            title: credential.title,
+            r#type: credential.kind,
+            issuer: credential.issuer_name,
+            document_number: credential.document_number,
+            issue_date: credential.issue_date.map(|date| date.to_string()),
+            expiry_date: credential.expiry_date.map(|date| date.to_string()),
+            file_id: credential.file,
+            file_url: credential.file.map(|file| format!("/v1/files/{file}/content")),
+            file_sha256: credential.file_sha256.map(hex::encode),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VerifierJobNote)]
+struct NoteBody {
+    note: String,
+    author_id: UserId,
+    created_at: Timestamp,
+}
+
+impl From<Note> for NoteBody {
+    fn from(note: Note) -> Self {
+        Self { note: note.text, author_id: note.author, created_at: note.at }
+    }
+}
+
+/// A verification as an admin sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AdminVerification)]
+struct AdminVerificationBody {
+    #[serde(flatten)]
+    verification: VerificationBody,
+    owner_id: UserId,
+    hold_id: HoldId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    /// The verifier's notes, oldest first; in the reply about one verification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work_notes: Option<Vec<NoteBody>>,
+}
+
+impl From<Verification> for AdminVerificationBody {
+    fn from(one: Verification) -> Self {
+        Self {
+            owner_id: one.owner,
+            hold_id: one.hold,
+            fee: one.fee,
+            started_at: one.started_at,
+            work_notes: None,
+            verification: one.into(),
+        }
+    }
+}
+
+/// Something that happened to a verification.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VerificationEvent)]
+struct EventBody {
+    id: FactId,
+    /// Such as `verification.accepted`.
+    r#type: String,
+    created_at: Timestamp,
+    /// What the one who did it is; absent where the platform itself did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_role: Option<Role>,
+    /// Ids, states and amounts.
+    data: serde_json::Value,
+}
+
+impl From<Recorded> for EventBody {
+    fn from(fact: Recorded) -> Self {
+        Self {
+            id: fact.id,
+            r#type: fact.verb,
+            created_at: fact.at,
+            actor_role: fact.role,
+            data: fact.data,
+        }
+    }
+}
+
+/// A verifier's work at a glance.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VerifierDashboard)]
+struct DashboardBody {
+    waiting_jobs: i64,
+    active_jobs: i64,
+    completed_jobs: i64,
+    /// For people: what was earned after fees, in whole units of `currency`.
+    earnings: f64,
+    /// The currency with the most jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<Asset>,
+    /// What was earned after fees, exactly.
+    earnings_by_currency: Vec<EarnedBody>,
+    /// From 0 to 100; 50 before the first rating.
+    reputation: i64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VerifierEarnings)]
+struct EarnedBody {
+    /// Minor units.
+    amount: i64,
+    currency: Asset,
+    display: String,
+}
+
+impl From<Dashboard> for DashboardBody {
+    fn from(dashboard: Dashboard) -> Self {
+        let first = dashboard.earnings.first();
+        let whole = |money: &kernel::Money| {
+            money.minor as f64 / 10_f64.powi(i32::from(money.asset.scale()))
+        };
+        Self {
+            waiting_jobs: dashboard.waiting_jobs,
+            active_jobs: dashboard.active_jobs,
+            completed_jobs: dashboard.completed_jobs,
+            earnings: first.map_or(0.0, whole),
+            currency: first.map(|money| money.asset),
+            earnings_by_currency: dashboard
+                .earnings
+                .iter()
+                .map(|money| EarnedBody {
+                    amount: money.minor,
+                    currency: money.asset,
+                    display: money.to_string(),
+                })
+                .collect(),
+            reputation: dashboard.reputation,
+        }
+    }
+}
+
+type Of = At<VerificationId>;
+
+async fn list(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    Query(query): Query<StatusQuery>,
+    paging: Paging,
+) -> Reply<List<VerificationBody>> {
+    let page = service.list(&caller, query.parse()?, &paging.page).await?;
+    Ok(paging.reply(page.map(VerificationBody::from)))
+}
+
+async fn request(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<VerificationRequest>,
+) -> Reply<Created<VerificationBody>> {
+    Ok(Created(service.request(&caller, &body.parse()?).await?.into()))
+}
+
+async fn read(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<VerificationBody>> {
+    Ok(Json(service.owned(&caller, id).await?.into()))
+}
+
+async fn cancel(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<VerificationBody>> {
+    Ok(Json(service.cancel(&caller, id).await?.into()))
+}
+
+async fn provide_info(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+    Json(body): Json<InfoBody>,
+) -> Reply<Json<VerificationBody>> {
+    let info = Text::some("/message", &body.message)?;
+    Ok(Json(service.provide_info(&caller, id, &info).await?.into()))
+}
+
+async fn events(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<Vec<EventBody>>> {
+    let events = service.events(&caller, id).await?;
+    Ok(Json(events.into_iter().map(EventBody::from).collect()))
+}
+
+async fn dashboard(On(service): On<Arc<Service>>, By(caller): By) -> Reply<Json<DashboardBody>> {
+    Ok(Json(service.dashboard(&caller).await?.into()))
+}
+
+async fn available(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    Query(query): Query<AvailableQuery>,
+    paging: Paging,
+) -> Reply<List<JobBody>> {
+    let kind = query.r#type.as_deref();
+    let page = service.available(&caller, kind, query.urgency, &paging.page).await?;
+    let now = service.now();
+    Ok(paging.reply(page.map(|one| JobBody::of(one, now))))
+}
+
+async fn active(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    paging: Paging,
+) -> Reply<List<JobBody>> {
+    let page = service.active(&caller, &paging.page).await?;
+    let now = service.now();
+    Ok(paging.reply(page.map(|one| JobBody::of(one, now))))
+}
+
+async fn job(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<JobDetailBody>> {
+    let Job { verification, credential, owner_name, notes } = service.job(&caller, id).await?;
+    Ok(Json(JobDetailBody {
+        job: JobBody::of(verification, service.now()),
+        credential: credential.map(JobCredentialBody::from),
+        owner_name,
+        work_notes: notes.into_iter().map(NoteBody::from).collect(),
+    }))
+}
+
+async fn accept(On(service): On<Arc<Service>>, By(caller): By, At(id): Of) -> Reply<Json<JobBody>> {
+    Ok(Json(JobBody::of(service.accept(&caller, id).await?, service.now())))
+}
+
+async fn decline(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<JobBody>> {
+    Ok(Json(JobBody::of(service.decline(&caller, id).await?, service.now())))
+}
+
+async fn set_status(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+    Json(body): Json<JobStatusBody>,
+) -> Reply<Json<JobBody>> {
+    let verification = match body.status {
+        WorkStatus::InProgress | WorkStatus::InReview => service.start(&caller, id).await?,
+        WorkStatus::NeedsInfo => {
+            let question = Text::some("/message", body.message.as_deref().unwrap_or_default())?;
+            service.request_info(&caller, id, &question).await?
+        }
+    };
+    Ok(Json(JobBody::of(verification, service.now())))
+}
+
+async fn note(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+    Json(body): Json<NewNoteBody>,
+) -> Reply<Created<JobBody>> {
+    let text = Text::some("/note", &body.note)?;
+    Ok(Created(JobBody::of(service.note(&caller, id, &text).await?, service.now())))
+}
+
+async fn complete(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+    Json(body): Json<ReportBody>,
+) -> Reply<Json<JobBody>> {
+    let verification = service.complete(&caller, id, &body.parse()?).await?;
+    Ok(Json(JobBody::of(verification, service.now())))
+}
+
+async fn search(
+    On(service): On<Arc<Service>>,
+    Query(query): Query<StatusQuery>,
+    paging: Paging,
+) -> Reply<List<AdminVerificationBody>> {
+    let page = service.search(query.parse()?, &paging.page).await?;
+    Ok(paging.reply(page.map(AdminVerificationBody::from)))
+}
+
+async fn find(On(service): On<Arc<Service>>, At(id): Of) -> Reply<Json<AdminVerificationBody>> {
+    let (verification, notes) = service.find(id).await?;
+    let mut body = AdminVerificationBody::from(verification);
+    body.work_notes = Some(notes.into_iter().map(NoteBody::from).collect());
+    Ok(Json(body))
+}
+
+async fn force_cancel(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+    Json(body): Json<ForceCancelBody>,
+) -> Reply<Json<AdminVerificationBody>> {
+    let reason = Text::some("/reason", &body.reason)?;
+    Ok(Json(service.force_cancel(&caller, id, &reason).await?.into()))
+}

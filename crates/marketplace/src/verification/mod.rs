@@ -1,0 +1,38 @@
+//! A verification is one request by an owner that one verifier judge one credential.
+//!
+//! The price is held when it is requested, paid out with the verdict, and given back when the
+//! verification ends without one.
+//!
+//! ```text
+//! pending --accept--> in_review --complete--> verified | rejected
+//!    |                 |     ^
+//!    |      request_info     provide_info, start
+//!    |                 v     |
+//!    |                needs_info
+//!    +--decline--> declined       (verifier)
+//!    +--cancel---> cancelled      (owner)
+//! pending, in_review, needs_info --expire--> expired | --force_cancel--> force_cancelled
+//! ```
+//!
+//! Invariants:
+//! - What may happen when, and who may do it, is [`rules::step`] and nothing else.
+//! - A credential has at most one open verification. An open one has an open hold of exactly its
+//!   price; a closed one has none.
+//! - A verdict is one transaction: state, money, fee, signed credential, the credential's status,
+//!   the verifier's access, facts. Rejecting is work as well: it is paid, and issues nothing.
+//! - A change is made on the version that was decided on. Who loses a race is run again on what
+//!   the winner left, and is told the state that is.
+//! - The verifier reads the credential from the acceptance to the end, and not beyond.
+//! - Whoever is neither owner, verifier nor admin cannot tell that it exists.
+
+pub mod http;
+pub mod jobs;
+pub mod model;
+pub mod rules;
+pub mod service;
+pub(crate) mod store;
+#[cfg(test)]
+mod tests;
+
+pub use model::{State, Verification};
+pub use service::Service;

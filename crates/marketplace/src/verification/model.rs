@@ -1,0 +1,315 @@
+//! The nouns.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use kernel::error::Fields;
+use kernel::id::kinds;
+use kernel::{Asset, Error, Id, Money, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Where a verification stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = VerificationStatus)]
+pub enum State {
+    /// Asked for; the price is held; the verifier has not answered yet.
+    Pending,
+    /// The verifier is at work.
+    InReview,
+    /// The verifier waits for the owner to add something.
+    NeedsInfo,
+    /// Verdict: true. A signed credential was issued.
+    Verified,
+    /// Verdict: not true, or not provable.
+    Rejected,
+    /// The verifier did not take the job.
+    Declined,
+    /// The owner took the request back in time.
+    Cancelled,
+    /// Nobody acted in time.
+    Expired,
+    /// An admin ended it.
+    ForceCancelled,
+}
+
+impl State {
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::InReview,
+        Self::NeedsInfo,
+        Self::Verified,
+        Self::Rejected,
+        Self::Declined,
+        Self::Cancelled,
+        Self::Expired,
+        Self::ForceCancelled,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InReview => "in_review",
+            Self::NeedsInfo => "needs_info",
+            Self::Verified => "verified",
+            Self::Rejected => "rejected",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::ForceCancelled => "force_cancelled",
+        }
+    }
+
+    /// Whether it can still end in more than one way; its price is held that long.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::InReview | Self::NeedsInfo)
+    }
+
+    /// Whether the verifier has taken the job and not ended it: they may read the credential.
+    pub const fn is_at_work(self) -> bool {
+        matches!(self, Self::InReview | Self::NeedsInfo)
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|state| state.as_str()).collect();
+            Error::field("/status", "invalid", format!("one of {}", known.join(", ")))
+        })
+    }
+}
+
+/// What can be done to a verification that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    Accept,
+    Decline,
+    Start,
+    RequestInfo,
+    ProvideInfo,
+    Note,
+    Verify,
+    Reject,
+    Cancel,
+    ForceCancel,
+    Expire,
+}
+
+impl Command {
+    pub const ALL: [Self; 11] = [
+        Self::Accept,
+        Self::Decline,
+        Self::Start,
+        Self::RequestInfo,
+        Self::ProvideInfo,
+        Self::Note,
+        Self::Verify,
+        Self::Reject,
+        Self::Cancel,
+        Self::ForceCancel,
+        Self::Expire,
+    ];
+
+    /// The past participle: "it cannot be accepted now".
+    pub const fn done(self) -> &'static str {
+        match self {
+            Self::Accept => "accepted",
+            Self::Decline => "declined",
+            Self::Start => "started",
+            Self::RequestInfo => "sent back for information",
+            Self::ProvideInfo => "added to",
+            Self::Note => "noted on",
+            Self::Verify => "verified",
+            Self::Reject => "rejected",
+            Self::Cancel => "cancelled",
+            Self::ForceCancel => "cancelled by force",
+            Self::Expire => "expired",
+        }
+    }
+
+    /// What the journal calls it.
+    pub const fn fact(self) -> &'static str {
+        match self {
+            Self::Accept => "verification.accepted",
+            Self::Decline => "verification.declined",
+            Self::Start => "verification.started",
+            Self::RequestInfo => "verification.info_requested",
+            Self::ProvideInfo => "verification.info_provided",
+            Self::Note => "verification.noted",
+            Self::Verify => "verification.verified",
+            Self::Reject => "verification.rejected",
+            Self::Cancel => "verification.cancelled",
+            Self::ForceCancel => "verification.force_cancelled",
+            Self::Expire => "verification.expired",
+        }
+    }
+}
+
+/// A verification as stored. It is also what an idempotent request remembers, hence the derives;
+/// what clients see stands in `http`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    pub id: Id<kinds::Verification>,
+    pub owner: Id<kinds::User>,
+    pub credential: Id<kinds::Credential>,
+    /// The credential's type when it was requested, such as "Education".
+    pub kind: String,
+    pub verifier: Id<kinds::Verifier>,
+    pub verifier_name: String,
+    pub service: Id<kinds::Service>,
+    /// The service's title when it was requested.
+    pub service_title: String,
+    /// Minor units of `currency`; fixed when it was requested.
+    pub price: i64,
+    pub currency: Asset,
+    pub sla_hours: u32,
+    pub hold: Id<kinds::Hold>,
+    pub state: State,
+    /// Grows by one with every change.
+    pub version: i64,
+    /// What the owner wrote for the verifier.
+    pub notes: String,
+    pub requested_at: Timestamp,
+    /// When it expires unless somebody acts.
+    pub due_at: Timestamp,
+    pub accepted_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub info_asked: Option<String>,
+    pub info_given: Option<String>,
+    pub comments: Option<String>,
+    pub report_url: Option<String>,
+    pub report_file: Option<Id<kinds::File>>,
+    /// The platform's part of the price, in minor units; set with the verdict.
+    pub fee: Option<i64>,
+    pub issued: Option<Id<kinds::Issued>>,
+    /// Why an admin ended it.
+    pub reason: Option<String>,
+}
+
+impl Verification {
+    pub const fn price(&self) -> Money {
+        Money::new(self.price, self.currency)
+    }
+
+    /// The user behind the verifier.
+    pub const fn verifier_user(&self) -> Id<kinds::User> {
+        self.verifier.same_as()
+    }
+
+    /// How long the verifier has, from the acceptance.
+    pub const fn sla(&self) -> Duration {
+        Duration::from_secs(self.sla_hours as u64 * 3600)
+    }
+}
+
+/// A request, parsed.
+#[derive(Debug, Clone)]
+pub struct NewVerification {
+    pub credential: Id<kinds::Credential>,
+    pub verifier: Id<kinds::Verifier>,
+    pub service: Option<Id<kinds::Service>>,
+    pub notes: Text,
+}
+
+/// Text of a person, trimmed, at most [`Text::MAX`] characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Text {
+    pub const MAX: usize = 2000;
+
+    /// Text that may be empty.
+    pub fn any(pointer: &str, text: &str) -> Result<Self> {
+        let text = text.trim();
+        if text.chars().count() > Self::MAX || text.contains('\0') {
+            let message = format!("text of at most {} characters", Self::MAX);
+            return Err(Error::field(pointer, "invalid", message));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Text that says something.
+    pub fn some(pointer: &str, text: &str) -> Result<Self> {
+        let text = Self::any(pointer, text)?;
+        if text.0.is_empty() {
+            return Err(Error::field(pointer, "required", "say something"));
+        }
+        Ok(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a verifier found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Verified,
+    Rejected,
+}
+
+impl Verdict {
+    pub const fn command(self) -> Command {
+        match self {
+            Self::Verified => Command::Verify,
+            Self::Rejected => Command::Reject,
+        }
+    }
+}
+
+/// A verdict with what it rests on, parsed.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub verdict: Verdict,
+    pub comments: Text,
+    pub url: Option<String>,
+    pub file: Option<Id<kinds::File>>,
+}
+
+impl Report {
+    const URL_MAX: usize = 2048;
+
+    /// The address of a report is kept and shown, never fetched.
+    pub fn parse(
+        verdict: Verdict,
+        comments: Option<&str>,
+        url: Option<String>,
+        file: Option<Id<kinds::File>>,
+    ) -> Result<Self> {
+        let mut fields = Fields::new();
+        let comments = fields.take(Text::any("/comments", comments.unwrap_or_default()));
+        if url.as_deref().is_some_and(|url| !is_web_address(url)) {
+            fields.add("/reportUrl", "invalid", "an address that begins with https://");
+        }
+        fields.check()?;
+        Ok(Self { verdict, comments: comments.unwrap_or_default(), url, file })
+    }
+}
+
+fn is_web_address(url: &str) -> bool {
+    let plain = url.len() <= Report::URL_MAX && url.chars().all(|c| c.is_ascii_graphic());
+    plain
+        && url.parse::<http::Uri>().is_ok_and(|uri| {
+            uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty())
+        })
+}
+
+/// What a verifier wrote down while working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub author: Id<kinds::User>,
+    pub text: String,
+    pub at: Timestamp,
+}

@@ -1,0 +1,613 @@
+//! The verbs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use documents::credential::{Credential, Outcome};
+use kernel::id::kinds;
+use kernel::{Caller, Error, Id, Kind, Money, Page, PageRequest, Result, Timestamp};
+use platform::db::{Db, Tx};
+use platform::journal::{self, Fact, Recorded};
+use rpc::users::Users;
+use trust::issuance::service::VerdictClaim;
+
+use super::model::{Command, NewVerification, Note, Report, State, Text, Verdict, Verification};
+use super::rules::{self, Refusal, Relation, Urgency};
+use super::store::{self, Narrowed, Whose};
+use crate::verifier;
+
+/// Facts that one timeline shows.
+const TIMELINE_MAX: i64 = 500;
+/// Verifications that the timer looks at in one go.
+const DUE_BATCH: i64 = 100;
+
+/// Requests, jobs and verdicts.
+///
+/// Transactions that go through other contexts are boxed: their futures are large, and would be
+/// copied into each future around them.
+pub struct Service {
+    pub(crate) db: Db,
+    pub(crate) users: Arc<dyn Users>,
+    pub(crate) verifiers: Arc<verifier::Service>,
+    pub(crate) wallets: money::wallet::Service,
+    pub(crate) credentials: documents::credential::Service,
+    pub(crate) files: documents::file::Service,
+    pub(crate) issuance: trust::issuance::service::Service,
+    pub(crate) terms: Terms,
+}
+
+/// What the platform takes and allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The platform's part of a price, in hundredths of a percent.
+    pub fee_bps: u16,
+    /// How long a request waits for the verifier's answer.
+    pub acceptance_sla: Duration,
+}
+
+/// A job with what its verifier may see of it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub verification: Verification,
+    /// While the verifier is at work, and not before or after.
+    pub credential: Option<Credential>,
+    /// The owner's name, as long as the credential is shown.
+    pub owner_name: Option<String>,
+    pub notes: Vec<Note>,
+}
+
+/// A verifier's work at a glance.
+#[derive(Debug, Clone)]
+pub struct Dashboard {
+    pub waiting_jobs: i64,
+    pub active_jobs: i64,
+    pub completed_jobs: i64,
+    /// After fees, the currency with the most jobs first.
+    pub earnings: Vec<Money>,
+    /// From 0 to 100.
+    pub reputation: i64,
+}
+
+impl Service {
+    /// Asks a verifier to judge one of the caller's credentials, and holds the price.
+    ///
+    /// # Errors
+    /// `NotFound` for another's credential; `Invalid` at `/verifierId` or `/serviceId` where
+    /// nothing fits; `Conflict` `wrong_state` while the credential is not free, and
+    /// `insufficient_funds`.
+    pub async fn request(&self, caller: &Caller, asked: &NewVerification) -> Result<Verification> {
+        let owner = caller.user()?;
+        if asked.verifier.same_as() == owner {
+            return Err(Error::field("/verifierId", "yourself", "somebody else must judge"));
+        }
+        self.db
+            .once(caller, "verification.request", |tx| {
+                Box::pin(async move {
+                    let credential =
+                        self.credentials.begin_verification(&tx, owner, asked.credential).await?;
+                    let offer = self
+                        .verifiers
+                        .choose(&tx, asked.verifier, &credential.kind, asked.service)
+                        .await?;
+                    let id: Id<kinds::Verification> = tx.world().id();
+                    let subject = id.to_string();
+                    let hold = self.wallets.hold(&tx, owner, offer.price, "job", &subject).await?;
+                    let requested = Requested { id, owner, credential, offer, hold };
+                    self.insert(&tx, caller, asked, requested).await
+                })
+            })
+            .await
+    }
+
+    async fn insert(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        asked: &NewVerification,
+        requested: Requested,
+    ) -> Result<Verification> {
+        let Requested { id, owner, credential, offer, hold } = requested;
+        let new = Verification {
+            id,
+            owner,
+            credential: credential.id,
+            kind: credential.kind,
+            verifier: asked.verifier,
+            verifier_name: String::new(),
+            service: offer.id,
+            service_title: offer.title,
+            price: offer.price.minor,
+            currency: offer.price.asset,
+            sla_hours: offer.sla_hours,
+            hold,
+            state: State::Pending,
+            version: 1,
+            notes: asked.notes.as_str().to_owned(),
+            requested_at: tx.now(),
+            due_at: tx.now() + self.terms.acceptance_sla,
+            accepted_at: None,
+            started_at: None,
+            ended_at: None,
+            info_asked: None,
+            info_given: None,
+            comments: None,
+            report_url: None,
+            report_file: None,
+            fee: None,
+            issued: None,
+            reason: None,
+        };
+        store::insert(tx, &new).await?;
+        tx.record(
+            fact(caller, "verification.requested", &new)
+                .with("service", new.service)
+                .with("price", new.price)
+                .with("currency", new.currency),
+        );
+        load(tx, id).await
+    }
+
+    /// The caller's verifications, newest first.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        state: Option<State>,
+        page: &PageRequest,
+    ) -> Result<Page<Verification>> {
+        let narrowed = Narrowed { states: state.into_iter().collect(), ..Narrowed::default() };
+        store::list(&self.db, Whose::Owner(caller.user()?), &narrowed, page).await
+    }
+
+    /// One of the caller's verifications.
+    pub async fn owned(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Verification> {
+        self.seen_as(Relation::Owner, caller, id).await
+    }
+
+    /// What has happened to one of the caller's verifications, oldest first. A verifier's notes
+    /// are their own.
+    pub async fn events(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Vec<Recorded>> {
+        self.owned(caller, id).await?;
+        let mut facts = journal::of_subject(&self.db, &id.to_string(), TIMELINE_MAX).await?;
+        facts.retain(|fact| fact.verb != Command::Note.fact());
+        Ok(facts)
+    }
+
+    /// The owner takes the request back before it was accepted; the price is free again.
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Verification> {
+        self.end(caller, id, Command::Cancel, None).await
+    }
+
+    /// The owner adds what the verifier has asked for.
+    pub async fn provide_info(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+        info: &Text,
+    ) -> Result<Verification> {
+        self.db
+            .once(caller, "verification.provide_info", |tx| async move {
+                let mut verification = act(&tx, caller, id, Command::ProvideInfo).await?;
+                verification.info_given = Some(info.as_str().to_owned());
+                store::save(&tx, &mut verification).await?;
+                tx.record(fact(caller, Command::ProvideInfo.fact(), &verification));
+                Ok(verification)
+            })
+            .await
+    }
+
+    /// Requests that wait for the calling verifier's answer, newest first.
+    pub async fn available(
+        &self,
+        caller: &Caller,
+        kind: Option<&str>,
+        urgency: Option<Urgency>,
+        page: &PageRequest,
+    ) -> Result<Page<Verification>> {
+        let urgent_until = rules::urgent_until(self.db.world().now());
+        let narrowed = Narrowed {
+            states: vec![State::Pending],
+            kind: kind.map(store::kind_key),
+            due_until: (urgency == Some(Urgency::High)).then_some(urgent_until),
+            due_after: (urgency == Some(Urgency::Normal)).then_some(urgent_until),
+        };
+        let whose = Whose::Verifier(caller.user()?.same_as());
+        store::list(&self.db, whose, &narrowed, page).await
+    }
+
+    /// Jobs that the calling verifier has taken and not ended, newest first.
+    pub async fn active(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Verification>> {
+        let states = vec![State::InReview, State::NeedsInfo];
+        let narrowed = Narrowed { states, ..Narrowed::default() };
+        let whose = Whose::Verifier(caller.user()?.same_as());
+        store::list(&self.db, whose, &narrowed, page).await
+    }
+
+    /// One job of the calling verifier. While they are at work it comes with the credential.
+    pub async fn job(&self, caller: &Caller, id: Id<kinds::Verification>) -> Result<Job> {
+        let verification = self.seen_as(Relation::Verifier, caller, id).await?;
+        let notes = store::notes(&self.db, id).await?;
+        if !verification.state.is_at_work() {
+            return Ok(Job { verification, credential: None, owner_name: None, notes });
+        }
+        let verifier = verification.verifier_user();
+        let credential = self.credentials.get(&self.db, verifier, verification.credential).await?;
+        let owner_name = self.users.profile(verification.owner).await?.name;
+        let (credential, owner_name) = (Some(credential), Some(owner_name));
+        Ok(Job { verification, credential, owner_name, notes })
+    }
+
+    /// The verifier takes the job, and may read the credential from here on.
+    pub async fn accept(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Verification> {
+        self.db
+            .once(caller, "verification.accept", |tx| async move {
+                let mut verification = act(&tx, caller, id, Command::Accept).await?;
+                store::save(&tx, &mut verification).await?;
+                let (credential, verifier) =
+                    (verification.credential, verification.verifier_user());
+                self.credentials.grant(&tx, credential, verifier).await?;
+                tx.record(fact(caller, Command::Accept.fact(), &verification));
+                Ok(verification)
+            })
+            .await
+    }
+
+    /// The verifier does not take the job; the price is free again.
+    pub async fn decline(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Verification> {
+        self.end(caller, id, Command::Decline, None).await
+    }
+
+    /// The verifier is at work, again or for the first time. Saying so twice changes nothing.
+    pub async fn start(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Verification> {
+        self.db
+            .run("verification.start", |tx| async move {
+                let before = load(&tx, id).await?;
+                let mut verification = before.clone();
+                let relation = Relation::of(caller, &before);
+                rules::act(&mut verification, relation, Command::Start, tx.now())?;
+                if verification == before {
+                    return Ok(before);
+                }
+                store::save(&tx, &mut verification).await?;
+                tx.record(fact(caller, Command::Start.fact(), &verification));
+                Ok(verification)
+            })
+            .await
+    }
+
+    /// The verifier cannot go on until the owner has added something.
+    pub async fn request_info(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+        question: &Text,
+    ) -> Result<Verification> {
+        self.db
+            .run("verification.request_info", |tx| async move {
+                let mut verification = act(&tx, caller, id, Command::RequestInfo).await?;
+                verification.info_asked = Some(question.as_str().to_owned());
+                store::save(&tx, &mut verification).await?;
+                tx.record(fact(caller, Command::RequestInfo.fact(), &verification));
+                Ok(verification)
+            })
+            .await
+    }
+
+    /// The verifier writes something down for themselves.
+    pub async fn note(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+        text: &Text,
+    ) -> Result<Verification> {
+        self.db
+            .once(caller, "verification.note", |tx| async move {
+                let mut verification = act(&tx, caller, id, Command::Note).await?;
+                store::save(&tx, &mut verification).await?;
+                let author = verification.verifier_user();
+                store::insert_note(&tx, &verification, author, text.as_str()).await?;
+                tx.record(Fact::by(caller, Command::Note.fact()).on(id));
+                Ok(verification)
+            })
+            .await
+    }
+
+    /// The verdict, with all that follows from it, as one transaction: the state, the money and
+    /// the platform's fee, the signed credential where it is positive, the credential's status,
+    /// the end of the verifier's access, and the facts.
+    pub async fn complete(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+        report: &Report,
+    ) -> Result<Verification> {
+        self.db
+            .once(caller, "verification.complete", |tx| {
+                Box::pin(async move {
+                    let command = report.verdict.command();
+                    let mut verification = act(&tx, caller, id, command).await?;
+                    self.check_report(&tx, &verification, report).await?;
+                    let fee = rules::fee(verification.price(), self.terms.fee_bps);
+                    verification.comments = Some(report.comments.as_str().to_owned());
+                    verification.report_url.clone_from(&report.url);
+                    verification.report_file = report.file;
+                    verification.fee = Some(fee.minor);
+                    store::save(&tx, &mut verification).await?;
+                    self.wallets
+                        .capture(&tx, verification.hold, verification.verifier_user(), fee)
+                        .await?;
+                    let outcome = self.settle(&tx, &mut verification, report.verdict).await?;
+                    self.credentials
+                        .settle_verification(&tx, verification.credential, outcome)
+                        .await?;
+                    self.close_file(&tx, &verification).await?;
+                    self.verifiers.count_job(&tx, verification.verifier).await?;
+                    tx.record(
+                        fact(caller, command.fact(), &verification)
+                            .with("price", verification.price)
+                            .with("fee", fee.minor)
+                            .with("currency", verification.currency)
+                            .with("issued", verification.issued),
+                    );
+                    Ok(verification)
+                })
+            })
+            .await
+    }
+
+    /// A report is the verifier's own work: not the owner's document, nor anybody else's file.
+    async fn check_report(
+        &self,
+        tx: &Tx,
+        verification: &Verification,
+        report: &Report,
+    ) -> Result<()> {
+        let Some(file) = report.file else { return Ok(()) };
+        let verifier = verification.verifier_user();
+        match self.files.get(tx, verifier, file).await {
+            Ok(file) if file.owner == verifier => Ok(()),
+            Err(error) if error.kind() != Kind::NotFound => Err(error),
+            _ => Err(Error::field("/reportFileId", "unknown", "not a file of your own")),
+        }
+    }
+
+    /// A positive verdict becomes a signed credential; a negative one becomes nothing portable.
+    async fn settle(
+        &self,
+        tx: &Tx,
+        verification: &mut Verification,
+        verdict: Verdict,
+    ) -> Result<Outcome> {
+        if verdict == Verdict::Rejected {
+            return Ok(Outcome::Rejected);
+        }
+        let verifier = verification.verifier_user();
+        let credential = self.credentials.get(tx, verifier, verification.credential).await?;
+        let claim = VerdictClaim {
+            verification: verification.id,
+            credential: verification.credential,
+            holder: verification.owner,
+            title: credential.title,
+            kind: credential.kind,
+            issuer_name: credential.issuer_name,
+            verifier_name: verification.verifier_name.clone(),
+            file_sha256: credential.file_sha256,
+            verified_at: tx.now(),
+        };
+        let issued = self.issuance.issue(tx, &claim).await?;
+        store::set_issued(tx, verification.id, issued.id).await?;
+        verification.issued = Some(issued.id);
+        Ok(Outcome::Verified { issued: issued.id, valid_until: issued.valid_until })
+    }
+
+    /// An admin ends it, and the owner gets the price back. The reason is shown to both sides.
+    pub async fn force_cancel(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+        reason: &Text,
+    ) -> Result<Verification> {
+        self.end(caller, id, Command::ForceCancel, Some(reason)).await
+    }
+
+    /// Everybody's verifications, newest first; for admins.
+    pub async fn search(
+        &self,
+        state: Option<State>,
+        page: &PageRequest,
+    ) -> Result<Page<Verification>> {
+        let narrowed = Narrowed { states: state.into_iter().collect(), ..Narrowed::default() };
+        store::list(&self.db, Whose::Everybody, &narrowed, page).await
+    }
+
+    /// Anybody's verification with the verifier's notes; for admins.
+    pub async fn find(&self, id: Id<kinds::Verification>) -> Result<(Verification, Vec<Note>)> {
+        let found = store::get(&self.db, id).await?;
+        let verification = found.ok_or(Refusal::NoSuchThing)?;
+        Ok((verification, store::notes(&self.db, id).await?))
+    }
+
+    /// The calling verifier's work at a glance.
+    pub async fn dashboard(&self, caller: &Caller) -> Result<Dashboard> {
+        let verifier = caller.user()?.same_as();
+        let tally = store::tally(&self.db, verifier).await?;
+        let count = |wanted: fn(State) -> bool| {
+            tally.iter().filter(|(state, _)| wanted(*state)).map(|(_, count)| count).sum()
+        };
+        let known = self.verifiers.find(&self.db, verifier).await?;
+        let rating = known.map(|verifier| verifier.rating).unwrap_or_default();
+        Ok(Dashboard {
+            waiting_jobs: count(|state| state == State::Pending),
+            active_jobs: count(State::is_at_work),
+            completed_jobs: count(|state| matches!(state, State::Verified | State::Rejected)),
+            earnings: store::earnings(&self.db, verifier).await?,
+            reputation: verifier::rules::reputation(rating),
+        })
+    }
+
+    /// Ends verifications whose time has run out, and gives the prices back; answers how many.
+    /// Several workers may do this at once: each verification expires once.
+    pub async fn expire_due(&self) -> Result<u64> {
+        let mut expired = 0;
+        loop {
+            let due = store::due(&self.db, self.db.world().now(), DUE_BATCH).await?;
+            let mut moved = 0;
+            for id in &due {
+                match self.expire(*id).await {
+                    Ok(is_mine) => moved += u64::from(is_mine),
+                    // Somebody has acted on it meanwhile.
+                    Err(error) if error.kind() == Kind::Conflict => {}
+                    // One that cannot be ended must not keep the others from it.
+                    Err(error) => tracing::error!(%error, verification = %id, "expiry failed"),
+                }
+            }
+            expired += moved;
+            if moved == 0 {
+                return Ok(expired);
+            }
+        }
+    }
+
+    async fn expire(&self, id: Id<kinds::Verification>) -> Result<bool> {
+        let nobody = &Caller::nobody();
+        self.db
+            .run("verification.expire", |tx| {
+                Box::pin(async move {
+                    let mut verification = load(&tx, id).await?;
+                    if !rules::is_due(&verification, tx.now()) {
+                        return Ok(false);
+                    }
+                    rules::act(&mut verification, Relation::Timer, Command::Expire, tx.now())?;
+                    self.give_back(&tx, nobody, &mut verification, Command::Expire).await?;
+                    Ok(true)
+                })
+            })
+            .await
+    }
+
+    /// Ends a verification without a verdict.
+    async fn end(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+        command: Command,
+        reason: Option<&Text>,
+    ) -> Result<Verification> {
+        let name = command.fact();
+        self.db
+            .once(caller, name, |tx| {
+                Box::pin(async move {
+                    let mut verification = act(&tx, caller, id, command).await?;
+                    verification.reason = reason.map(|reason| reason.as_str().to_owned());
+                    self.give_back(&tx, caller, &mut verification, command).await?;
+                    Ok(verification)
+                })
+            })
+            .await
+    }
+
+    /// Writes an end without a verdict: the price is the owner's again, the credential is free,
+    /// and the verifier's access is over.
+    async fn give_back(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        verification: &mut Verification,
+        command: Command,
+    ) -> Result<()> {
+        store::save(tx, verification).await?;
+        self.wallets.release(tx, verification.hold).await?;
+        let credential = verification.credential;
+        self.credentials.settle_verification(tx, credential, Outcome::Withdrawn).await?;
+        self.close_file(tx, verification).await?;
+        let mut fact = fact(caller, command.fact(), verification)
+            .with("refunded", verification.price)
+            .with("currency", verification.currency);
+        if let Some(reason) = &verification.reason {
+            fact = fact.with("reason", reason);
+        }
+        tx.record(fact);
+        Ok(())
+    }
+
+    async fn close_file(&self, tx: &Tx, verification: &Verification) -> Result<()> {
+        let (credential, verifier) = (verification.credential, verification.verifier_user());
+        self.credentials.withdraw_grant(tx, credential, verifier).await
+    }
+
+    async fn seen_as(
+        &self,
+        relation: Relation,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Verification> {
+        let found = store::get(&self.db, id).await?;
+        let theirs = found.filter(|found| Relation::of(caller, found) == relation);
+        Ok(theirs.ok_or(Refusal::NoSuchThing)?)
+    }
+
+    /// What a verifier sees as the time left.
+    pub fn now(&self) -> Timestamp {
+        self.db.world().now()
+    }
+}
+
+/// What a request has gathered before it is written down.
+struct Requested {
+    id: Id<kinds::Verification>,
+    owner: Id<kinds::User>,
+    credential: Credential,
+    offer: verifier::Offer,
+    hold: Id<kinds::Hold>,
+}
+
+async fn load(tx: &Tx, id: Id<kinds::Verification>) -> Result<Verification> {
+    Ok(store::get(tx, id).await?.ok_or(Refusal::NoSuchThing)?)
+}
+
+/// Loads a verification and takes the caller's step; it is still to be saved.
+async fn act(
+    tx: &Tx,
+    caller: &Caller,
+    id: Id<kinds::Verification>,
+    command: Command,
+) -> Result<Verification> {
+    let mut verification = load(tx, id).await?;
+    let relation = Relation::of(caller, &verification);
+    rules::act(&mut verification, relation, command, tx.now())?;
+    Ok(verification)
+}
+
+/// A fact that concerns both sides.
+fn fact(caller: &Caller, verb: &'static str, verification: &Verification) -> Fact {
+    Fact::by(caller, verb)
+        .on(verification.id)
+        .about(verification.owner)
+        .about(verification.verifier_user())
+        .with("status", verification.state)
+        .with("credential", verification.credential)
+        .with("verifier", verification.verifier)
+}

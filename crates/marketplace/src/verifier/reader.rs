@@ -1,0 +1,50 @@
+//! How the marketplace learns of verifiers: it follows the journal's facts about users.
+
+use futures_util::future::{BoxFuture, FutureExt};
+use kernel::id::kinds;
+use kernel::{Id, Result, Role};
+use platform::db::Tx;
+use platform::journal::{Reader, Recorded};
+
+use super::store;
+
+/// Knows verifiers from their registration on, and shows them while they are approved and not
+/// suspended. It waits for nothing but the database: names come later, see [`super::service`].
+pub struct Follower;
+
+impl Reader for Follower {
+    fn name(&self) -> &'static str {
+        "marketplace.verifiers"
+    }
+
+    fn read<'a>(&'a self, tx: &'a Tx, facts: &'a [Recorded]) -> BoxFuture<'a, Result<()>> {
+        async move {
+            for fact in facts {
+                follow(tx, fact).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+async fn follow(tx: &Tx, fact: &Recorded) -> Result<()> {
+    if !fact.verb.starts_with("user.") {
+        return Ok(());
+    }
+    let Ok(user) = fact.subject.parse::<Id<kinds::User>>() else { return Ok(()) };
+    let id = user.same_as();
+    if fact.data["role"] == Role::Verifier.as_str() {
+        let approved = fact.data["approved"].as_bool().unwrap_or_default();
+        store::know(tx, id, approved, fact.at).await?;
+    }
+    // Of users who are no verifiers there is no row, and these touch none.
+    match fact.verb.as_str() {
+        "user.approved" => store::set_approved(tx, id, true).await,
+        "user.rejected" => store::set_approved(tx, id, false).await,
+        "user.suspended" | "user.banned" => store::set_suspended(tx, id, true).await,
+        "user.unsuspended" | "user.unbanned" => store::set_suspended(tx, id, false).await,
+        "user.deleted" | "user.closed" => store::forget(tx, id).await,
+        _ => Ok(()),
+    }
+}

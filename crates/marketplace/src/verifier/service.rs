@@ -1,0 +1,193 @@
+//! The verbs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kernel::id::kinds;
+use kernel::{Asset, Caller, Error, Id, Page, PageRequest, Result};
+use platform::db::{Db, Read, Tx};
+use platform::journal::Fact;
+use rpc::users::Users;
+
+use super::model::{NewOffer, Offer, Profile, Search, Verifier};
+use super::rules::{self, Refusal};
+use super::store;
+
+/// Verifiers, their profiles and their services.
+pub struct Service {
+    db: Db,
+    users: Arc<dyn Users>,
+    /// What a list sorted by price is in, where the client names no currency.
+    currency: Asset,
+}
+
+/// A verifier with the services that can be had.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub verifier: Verifier,
+    pub offers: Vec<Offer>,
+}
+
+impl Service {
+    pub fn new(db: Db, users: Arc<dyn Users>, currency: Asset) -> Self {
+        Self { db, users, currency }
+    }
+
+    /// The caller's own profile, also before anything has been saved.
+    pub async fn profile(&self, caller: &Caller) -> Result<Verifier> {
+        let id = caller.user()?.same_as();
+        let known = store::get(&self.db, id).await?;
+        let mut verifier = known.unwrap_or_else(|| Verifier::unknown(id, self.db.world().now()));
+        if verifier.name.is_empty() {
+            verifier.name = self.users.profile(id.same_as()).await?.name;
+        }
+        Ok(verifier)
+    }
+
+    /// Replaces the caller's profile.
+    pub async fn replace_profile(&self, caller: &Caller, profile: &Profile) -> Result<Verifier> {
+        let me = Me::of(caller)?;
+        let account_name = self.users.profile(caller.user()?).await?.name;
+        let account_name = account_name.as_str();
+        self.db
+            .run("verifier.replace_profile", |tx| async move {
+                store::know(&tx, me.id, me.approved, tx.now()).await?;
+                let verifier = store::replace_profile(&tx, me.id, profile, account_name).await?;
+                let fact = Fact::by(caller, "verifier.profile_replaced").on(me.id);
+                tx.record(fact.with("status", verifier.status));
+                Ok(verifier)
+            })
+            .await
+    }
+
+    /// The caller's services, also those that are not active.
+    pub async fn offers(&self, caller: &Caller) -> Result<Vec<Offer>> {
+        store::offers(&self.db, caller.user()?.same_as()).await
+    }
+
+    /// Puts `offers` in the place of all the caller's services. Those with an id keep it.
+    ///
+    /// # Errors
+    /// `Invalid` when an id is not one of the caller's services.
+    pub async fn replace_offers(&self, caller: &Caller, offers: &[NewOffer]) -> Result<Vec<Offer>> {
+        let me = Me::of(caller)?;
+        let account_name = self.users.profile(caller.user()?).await?.name;
+        let account_name = account_name.as_str();
+        self.db
+            .run("verifier.replace_services", |tx| async move {
+                store::know(&tx, me.id, me.approved, tx.now()).await?;
+                store::claim(&tx, me.id, account_name).await?;
+                refuse_foreign(&store::offers(&tx, me.id).await?, offers)?;
+                let offers = store::replace_offers(&tx, me.id, offers).await?;
+                store::replace_prices(&tx, me.id, &rules::price_ranges(&offers)).await?;
+                let fact = Fact::by(caller, "verifier.services_replaced").on(me.id);
+                tx.record(fact.with("services", offers.iter().map(|o| o.id).collect::<Vec<_>>()));
+                Ok(offers)
+            })
+            .await
+    }
+
+    /// One page of the marketplace.
+    pub async fn search(&self, search: &Search, page: &PageRequest) -> Result<Page<Shown>> {
+        let currency = search.currency.unwrap_or(self.currency);
+        let mut page = store::list(&self.db, search, currency, page).await?;
+        let mut offers = store::offers_of(&self.db, &page.items).await?;
+        self.name(&mut page.items).await?;
+        Ok(page.map(|verifier| {
+            let offers = offers.remove(&verifier.id).unwrap_or_default();
+            Shown { verifier, offers }
+        }))
+    }
+
+    /// One verifier, as the marketplace shows them.
+    ///
+    /// # Errors
+    /// `NotFound`, also for who is hidden, suspended or not approved.
+    pub async fn open(&self, id: Id<kinds::Verifier>) -> Result<Shown> {
+        let verifier = store::get(&self.db, id).await?.filter(Verifier::is_open);
+        let mut verifier = [verifier.ok_or_else(|| Error::not_found("verifier"))?];
+        self.name(&mut verifier).await?;
+        let mut offers = store::offers(&self.db, id).await?;
+        offers.retain(|offer| offer.active);
+        let [verifier] = verifier;
+        Ok(Shown { verifier, offers })
+    }
+
+    /// What is known of a verifier, shown in the marketplace or not.
+    pub async fn find(&self, db: &impl Read, id: Id<kinds::Verifier>) -> Result<Option<Verifier>> {
+        store::get(db, id).await
+    }
+
+    /// The service that a request to this verifier, for this type of credential, gets.
+    pub async fn choose(
+        &self,
+        tx: &Tx,
+        id: Id<kinds::Verifier>,
+        kind: &str,
+        wanted: Option<Id<kinds::Service>>,
+    ) -> Result<Offer> {
+        let verifier = store::get(tx, id).await?.filter(Verifier::is_open);
+        verifier.ok_or(Refusal::NotOpen)?;
+        let offers = store::offers(tx, id).await?;
+        Ok(rules::choose(&offers, kind, wanted).cloned()?)
+    }
+
+    /// Counts one verdict.
+    pub async fn count_job(&self, tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+        store::count_job(tx, id).await
+    }
+
+    /// Adds a rating of 1 to 5 stars. Whoever calls makes sure that it is given once.
+    pub async fn rate(&self, tx: &Tx, id: Id<kinds::Verifier>, stars: u8) -> Result<()> {
+        if !(1..=5).contains(&stars) {
+            return Err(Error::field("/rating", "out_of_range", "from 1 to 5"));
+        }
+        if store::rate(tx, id, stars.into()).await? {
+            return Ok(());
+        }
+        Err(Error::not_found("verifier"))
+    }
+
+    /// Fills in the account's name of those who have not chosen one yet.
+    async fn name(&self, verifiers: &mut [Verifier]) -> Result<()> {
+        let nameless = verifiers.iter().filter(|verifier| verifier.name.is_empty());
+        let ids: Vec<Id<kinds::User>> = nameless.map(|verifier| verifier.id.same_as()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let profiles = self.users.profiles(&ids).await?;
+        let mut names: HashMap<_, _> =
+            profiles.into_iter().map(|profile| (profile.id.same_as(), profile.name)).collect();
+        for verifier in verifiers {
+            if verifier.name.is_empty() {
+                verifier.name = names.remove(&verifier.id).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The verifier who calls. Saved before the journal's reader has come by, they are known all the
+/// same: the session says who they are and whether they are approved.
+#[derive(Clone, Copy)]
+struct Me {
+    id: Id<kinds::Verifier>,
+    approved: bool,
+}
+
+impl Me {
+    fn of(caller: &Caller) -> Result<Self> {
+        let principal = caller.principal()?;
+        Ok(Self { id: principal.user.same_as(), approved: principal.approved })
+    }
+}
+
+fn refuse_foreign(mine: &[Offer], offers: &[NewOffer]) -> Result<()> {
+    let mut fields = kernel::error::Fields::new();
+    for (index, offer) in offers.iter().enumerate() {
+        if offer.id.is_some_and(|id| mine.iter().all(|known| known.id != id)) {
+            fields.add(&format!("/{index}/id"), "unknown", "not one of your services");
+        }
+    }
+    fields.check()
+}

@@ -1,0 +1,326 @@
+//! All SQL of verifiers and their services.
+
+use std::collections::HashMap;
+
+use kernel::id::kinds;
+use kernel::{Asset, Cursor, Id, Money, Page, PageRequest, Result, Timestamp};
+use platform::db::{DbError, Read, Row, Tx};
+use platform::params;
+use uuid::Uuid;
+
+use super::model::{NewOffer, Offer, Profile, Rating, Search, Sort, Status, Verifier, key};
+use super::rules::PriceRange;
+
+const COLUMNS: &str = "verifiers.id, verifiers.name, verifiers.headline, verifiers.bio, \
+                       verifiers.categories, verifiers.jurisdiction, verifiers.licence, \
+                       verifiers.status, verifiers.approved, verifiers.suspended, \
+                       verifiers.rating_sum, verifiers.rating_count, verifiers.jobs_done, \
+                       verifiers.since";
+
+fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
+    Ok(Verifier {
+        id: row.take()?,
+        name: row.take()?,
+        headline: row.take()?,
+        bio: row.take()?,
+        categories: serde_json::from_str(&row.take::<String>()?)
+            .map_err(|error| DbError::Other(format!("verifiers.categories: {error}")))?,
+        jurisdiction: row.take()?,
+        licence: row.take()?,
+        status: match row.take::<String>()?.as_str() {
+            "hidden" => Status::Hidden,
+            _ => Status::Listed,
+        },
+        approved: row.take()?,
+        suspended: row.take()?,
+        rating: Rating { sum: row.take()?, count: row.take()? },
+        jobs_done: row.take()?,
+        since: row.take()?,
+    })
+}
+
+pub(crate) async fn get(db: &impl Read, id: Id<kinds::Verifier>) -> Result<Option<Verifier>> {
+    let sql = format!("SELECT {COLUMNS} FROM verifiers WHERE id = $1");
+    Ok(db.maybe(&sql, params![id], read).await?)
+}
+
+/// Adds a verifier of whom nothing is known yet, unless they are known.
+pub(crate) async fn know(
+    tx: &Tx,
+    id: Id<kinds::Verifier>,
+    approved: bool,
+    since: Timestamp,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO verifiers (id, name, headline, bio, categories, jurisdiction, licence, status,
+             approved, suspended, rating_sum, rating_count, rating_rank, jobs_done, search_text,
+             category_keys, since, updated_at)
+         VALUES ($1, '', '', '', '[]', '', '', 'listed', $2, FALSE, 0, 0, 0, 0, '', '|', $3, $3)
+         ON CONFLICT (id) DO NOTHING",
+        params![id, approved, since],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_approved(tx: &Tx, id: Id<kinds::Verifier>, approved: bool) -> Result<()> {
+    let sql = "UPDATE verifiers SET approved = $2 WHERE id = $1";
+    tx.touch(sql, params![id, approved]).await?;
+    Ok(())
+}
+
+pub(super) async fn set_suspended(tx: &Tx, id: Id<kinds::Verifier>, suspended: bool) -> Result<()> {
+    let sql = "UPDATE verifiers SET suspended = $2 WHERE id = $1";
+    tx.touch(sql, params![id, suspended]).await?;
+    Ok(())
+}
+
+/// Empties what a deleted account said of itself; figures and past verdicts stay.
+pub(super) async fn forget(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+    let sql = "UPDATE verifiers SET suspended = TRUE, status = 'hidden', name = '', headline = '',
+                   bio = '', categories = '[]', jurisdiction = '', licence = '', search_text = '',
+                   category_keys = '|'
+               WHERE id = $1";
+    tx.touch(sql, params![id]).await?;
+    Ok(())
+}
+
+/// Saves a profile; an absent name becomes `fallback` where there is none yet.
+pub(super) async fn replace_profile(
+    tx: &Tx,
+    id: Id<kinds::Verifier>,
+    profile: &Profile,
+    fallback: &str,
+) -> Result<Verifier> {
+    let categories = serde_json::to_string(&profile.categories)
+        .map_err(|error| DbError::Other(format!("categories: {error}")))?;
+    let about = [&profile.headline, &profile.bio, &profile.jurisdiction];
+    let about = about.map(|text| key(text)).join("\n");
+    let (name, now) = (profile.name.as_deref(), tx.now());
+    let (status, keys) = (profile.status.as_str(), category_keys(&profile.categories));
+    let sql = format!(
+        "UPDATE verifiers SET
+             name = CASE WHEN CAST($2 AS TEXT) IS NOT NULL THEN $2
+                         WHEN name = '' THEN $3 ELSE name END,
+             headline = $4, bio = $5, categories = $6, jurisdiction = $7, licence = $8,
+             status = $9, search_text = $10, category_keys = $11, updated_at = $12
+         WHERE id = $1 RETURNING {COLUMNS}"
+    );
+    let params = params![
+        id,
+        name,
+        fallback,
+        profile.headline,
+        profile.bio,
+        categories,
+        profile.jurisdiction,
+        profile.licence,
+        status,
+        about,
+        keys,
+        now
+    ];
+    let verifier = tx.one(&sql, params, read).await?;
+    set_search_text(tx, &verifier, &about).await?;
+    Ok(verifier)
+}
+
+/// The name is searched as well, and may have come from either place.
+async fn set_search_text(tx: &Tx, verifier: &Verifier, about: &str) -> Result<()> {
+    let text = format!("{}\n{about}", key(&verifier.name));
+    let sql = "UPDATE verifiers SET search_text = $2 WHERE id = $1";
+    tx.touch(sql, params![verifier.id, text]).await?;
+    Ok(())
+}
+
+/// `|education|employment|`: found by a fixed text between bars.
+fn category_keys(categories: &[String]) -> String {
+    let mut keys = String::from("|");
+    for category in categories {
+        // A bar of the verifier's own must not end a category.
+        keys.push_str(&key(category).replace('|', " "));
+        keys.push('|');
+    }
+    keys
+}
+
+/// Claims the verifier's row, so that two replacements of the services follow one another, and
+/// names who has no name yet.
+pub(super) async fn claim(tx: &Tx, id: Id<kinds::Verifier>, fallback: &str) -> Result<()> {
+    let sql = "UPDATE verifiers SET updated_at = $2,
+                   search_text = CASE WHEN name = '' THEN $4 || search_text ELSE search_text END,
+                   name = CASE WHEN name = '' THEN $3 ELSE name END
+               WHERE id = $1";
+    tx.touch(sql, params![id, tx.now(), fallback, key(fallback)]).await?;
+    Ok(())
+}
+
+const OFFER_COLUMNS: &str = "id, title, category, price, currency, sla_hours, active";
+
+fn read_offer(row: &Row<'_>) -> Result<Offer, DbError> {
+    Ok(Offer {
+        id: row.take()?,
+        title: row.take()?,
+        category: row.take()?,
+        price: Money::new(row.take()?, row.take()?),
+        sla_hours: row.take()?,
+        active: row.take()?,
+    })
+}
+
+/// In the verifier's own order.
+pub(crate) async fn offers(db: &impl Read, verifier: Id<kinds::Verifier>) -> Result<Vec<Offer>> {
+    let sql = format!("SELECT {OFFER_COLUMNS} FROM services WHERE verifier = $1 ORDER BY place");
+    Ok(db.all(&sql, params![verifier], read_offer).await?)
+}
+
+/// The services of several verifiers, at most a page of them.
+pub(super) async fn offers_of(
+    db: &impl Read,
+    verifiers: &[Verifier],
+) -> Result<HashMap<Id<kinds::Verifier>, Vec<Offer>>> {
+    let mut found: HashMap<_, Vec<Offer>> = HashMap::new();
+    if verifiers.is_empty() {
+        return Ok(found);
+    }
+    let markers: Vec<String> = (1..=verifiers.len()).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "SELECT verifier, {OFFER_COLUMNS} FROM services WHERE verifier IN ({}) AND active
+         ORDER BY verifier, place",
+        markers.join(", ")
+    );
+    let ids: Vec<_> = verifiers.iter().map(|one| platform::db::Bind::bind(&one.id)).collect();
+    let rows = db.all(&sql, &ids, |row| Ok((row.take()?, read_offer(row)?))).await?;
+    for (verifier, offer) in rows {
+        found.entry(verifier).or_default().push(offer);
+    }
+    Ok(found)
+}
+
+/// Puts the given services in the place of all the verifier had. Ids of `offers` are the
+/// verifier's own, or new.
+pub(super) async fn replace_offers(
+    tx: &Tx,
+    verifier: Id<kinds::Verifier>,
+    offers: &[NewOffer],
+) -> Result<Vec<Offer>> {
+    tx.execute("DELETE FROM services WHERE verifier = $1", params![verifier]).await?;
+    for (place, offer) in offers.iter().enumerate() {
+        let id = offer.id.unwrap_or_else(|| tx.world().id());
+        tx.execute(
+            "INSERT INTO services (id, verifier, place, title, title_key, category, category_key,
+                 price, currency, sla_hours, active)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            params![
+                id,
+                verifier,
+                i64::try_from(place).unwrap_or(i64::MAX),
+                offer.title,
+                key(&offer.title),
+                offer.category,
+                key(&offer.category),
+                offer.price.minor,
+                offer.price.asset,
+                offer.sla_hours,
+                offer.active
+            ],
+        )
+        .await?;
+    }
+    self::offers(tx, verifier).await
+}
+
+pub(super) async fn replace_prices(
+    tx: &Tx,
+    verifier: Id<kinds::Verifier>,
+    ranges: &[PriceRange],
+) -> Result<()> {
+    tx.execute("DELETE FROM verifier_prices WHERE verifier = $1", params![verifier]).await?;
+    for PriceRange { lowest, highest } in ranges {
+        tx.execute(
+            "INSERT INTO verifier_prices (verifier, currency, lowest, highest)
+             VALUES ($1, $2, $3, $4)",
+            params![verifier, lowest.asset, lowest.minor, highest.minor],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Counts one verdict.
+pub(crate) async fn count_job(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+    let sql = "UPDATE verifiers SET jobs_done = jobs_done + 1 WHERE id = $1";
+    tx.touch(sql, params![id]).await?;
+    Ok(())
+}
+
+pub(super) async fn rate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result<bool> {
+    let sql = "UPDATE verifiers SET rating_sum = rating_sum + $2, rating_count = rating_count + 1,
+                   rating_rank = (rating_sum + $2) * 1000 / (rating_count + 1)
+               WHERE id = $1";
+    Ok(tx.touch(sql, params![id, stars]).await?)
+}
+
+const OPEN: &str = "verifiers.status = 'listed' AND verifiers.approved AND NOT verifiers.suspended";
+
+/// `$1` to `$5` narrow the list, `$6` is the currency of a price sort or a filter of its own.
+const NARROWED: &str = r"(CAST($1 AS TEXT) IS NULL OR verifiers.search_text LIKE $1 ESCAPE '\')
+    AND (CAST($2 AS TEXT) IS NULL
+         OR verifiers.category_keys LIKE '%|' || $2 || '|%' ESCAPE '\'
+         OR EXISTS (SELECT 1 FROM services WHERE services.verifier = verifiers.id
+                    AND services.active AND services.category_key LIKE $2 ESCAPE '\'))
+    AND (CAST($3 AS TEXT) IS NULL
+         OR EXISTS (SELECT 1 FROM services WHERE services.verifier = verifiers.id
+                    AND services.active
+                    AND (services.category_key = $4
+                         OR services.title_key LIKE $3 ESCAPE '\')))
+    AND verifiers.rating_rank >= $5
+    AND (CAST($6 AS TEXT) IS NULL
+         OR EXISTS (SELECT 1 FROM verifier_prices WHERE verifier_prices.verifier = verifiers.id
+                    AND verifier_prices.currency = $6))";
+
+/// One page of the marketplace. A sort by price takes `currency`.
+pub(super) async fn list(
+    db: &impl Read,
+    search: &Search,
+    currency: Asset,
+    page: &PageRequest,
+) -> Result<Page<Verifier>> {
+    let by_price = search.sort == Sort::Price;
+    let (from, sort_key, direction) = match search.sort {
+        Sort::Rating => ("verifiers", "verifiers.rating_rank", "DESC"),
+        Sort::Newest => ("verifiers", "verifiers.since", "DESC"),
+        Sort::Price => (
+            "verifier_prices AS offered
+             JOIN verifiers ON offered.currency = $6 AND verifiers.id = offered.verifier",
+            "offered.lowest",
+            "ASC",
+        ),
+    };
+    let beyond = if by_price { ">" } else { "<" };
+    let start = if by_price { (i64::MIN, Uuid::nil()) } else { (i64::MAX, Uuid::max()) };
+    let (after_key, after_id) = page.after.map_or(start, |cursor| (cursor.key, cursor.id));
+    let sql = format!(
+        "SELECT {COLUMNS}, {sort_key} FROM {from} WHERE {OPEN} AND {NARROWED}
+           AND ({sort_key}, verifiers.id) {beyond} ($7, $8)
+         ORDER BY {sort_key} {direction}, verifiers.id {direction} LIMIT $9 OFFSET $10"
+    );
+    let part = |text: &String| format!("%{}%", escaped(&key(text)));
+    let text = search.text.as_ref().map(part);
+    let category = search.category.as_deref().map(|category| escaped(&key(category)));
+    let title = search.service.as_ref().map(part);
+    let service = search.service.as_deref().map(key);
+    let currency = if by_price { Some(currency) } else { search.currency };
+    let (limit, offset, rating) = (page.fetch(), page.offset, search.rating_min);
+    let params = params![
+        text, category, title, service, rating, currency, after_key, after_id, limit, offset
+    ];
+    let rows = db.all(&sql, params, |row| Ok((read(row)?, row.take::<i64>()?))).await?;
+    let ends = |(verifier, key): &(Verifier, i64)| Cursor { key: *key, id: verifier.id.uuid() };
+    Ok(page.page(rows, ends).map(|(verifier, _)| verifier))
+}
+
+/// A text in which LIKE finds nothing but itself.
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+}

@@ -1,0 +1,309 @@
+//! Profiles, services and the marketplace's list.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::id::kinds;
+use kernel::{Asset, Caller, Id, Kind, Money, PageRequest, Role};
+use platform::db::Tx;
+use platform::journal::{self, Fact, Filter, Runner};
+use platform::testing::TestDb;
+
+use super::Service;
+use super::model::{self, NewOffer, OfferDraft, ProfileDraft, Search, Sort, Status};
+use super::reader::Follower;
+use super::service::Shown;
+use crate::testing::{People, id_of};
+
+const MIGRATIONS: &[platform::db::Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
+
+struct Stage {
+    people: Arc<People>,
+    verifiers: Service,
+}
+
+fn stage(t: &TestDb) -> Stage {
+    let people = Arc::new(People::default());
+    let verifiers = Service::new(t.db.clone(), people.clone(), Asset::USD);
+    Stage { people, verifiers }
+}
+
+fn offer(title: &str, category: &str, minor: i64, currency: Asset) -> NewOffer {
+    let (title, category) = (title.to_owned(), category.to_owned());
+    let price = Money::new(minor, currency);
+    NewOffer { id: None, title, category, price, sla_hours: 48, active: true }
+}
+
+async fn record(t: &TestDb, fact: Fact) {
+    let fact = &fact;
+    t.db.run("test.record", |tx: Tx| async move {
+        tx.record(fact.clone());
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn follow(t: &TestDb) {
+    Runner::new(t.db.clone(), vec![Arc::new(Follower)]).drain().await;
+}
+
+fn user_fact(verb: &'static str, user: Id<kinds::User>, role: Role) -> Fact {
+    Fact::by(&Caller::nobody(), verb).on(user).with("role", role)
+}
+
+impl Stage {
+    /// A verifier with a profile of that name and one service.
+    async fn verifier(&self, t: &TestDb, name: &str, offers: &[NewOffer]) -> Caller {
+        let caller = self.people.add(t, name, Role::Verifier);
+        self.verifiers.replace_offers(&caller, offers).await.unwrap();
+        caller
+    }
+
+    async fn found(&self, search: &Search) -> Vec<String> {
+        let page = self.verifiers.search(search, &PageRequest::first(100)).await.unwrap();
+        page.items.into_iter().map(|shown| shown.verifier.name).collect()
+    }
+
+    async fn rate(&self, t: &TestDb, verifier: &Caller, stars: &[u8]) {
+        let id = id_of(verifier).same_as();
+        for stars in stars {
+            t.db.run("test.rate", |tx| async move { self.verifiers.rate(&tx, id, *stars).await })
+                .await
+                .unwrap();
+        }
+    }
+}
+
+platform::on_both_engines! { MIGRATIONS;
+    async fn the_journal_makes_a_verifier_known_and_approval_makes_them_found(t: &TestDb) {
+        let stage = stage(t);
+        let verifier = id_of(&stage.people.add(t, "Global Verify", Role::Verifier));
+        let user = id_of(&stage.people.add(t, "Ada", Role::User));
+        record(t, user_fact("user.registered", verifier, Role::Verifier)).await;
+        record(t, user_fact("user.registered", user, Role::User)).await;
+        follow(t).await;
+        assert!(stage.found(&Search::default()).await.is_empty());
+
+        record(t, user_fact("user.approved", verifier, Role::Verifier)).await;
+        record(t, user_fact("user.approved", user, Role::User)).await;
+        follow(t).await;
+        // The name is the account's until the verifier chooses one.
+        assert_eq!(stage.found(&Search::default()).await, ["Global Verify"]);
+
+        for (verb, count) in [
+            ("user.suspended", 0),
+            ("user.unsuspended", 1),
+            ("user.banned", 0),
+            ("user.unbanned", 1),
+            ("user.deleted", 0),
+        ] {
+            record(t, user_fact(verb, verifier, Role::Verifier)).await;
+            follow(t).await;
+            assert_eq!(stage.found(&Search::default()).await.len(), count, "{verb}");
+        }
+        let gone = stage.verifiers.open(verifier.same_as()).await.unwrap_err();
+        assert_eq!(gone.kind(), Kind::NotFound);
+    }
+
+    async fn who_is_approved_from_the_start_is_found_from_the_start(t: &TestDb) {
+        let stage = stage(t);
+        let verifier = id_of(&stage.people.add(t, "Global Verify", Role::Verifier));
+        let registered = user_fact("user.registered", verifier, Role::Verifier);
+        record(t, registered.with("approved", true)).await;
+        follow(t).await;
+        assert_eq!(stage.found(&Search::default()).await, ["Global Verify"]);
+    }
+
+    async fn a_profile_is_replaced_and_hiding_it_takes_it_off_the_marketplace(t: &TestDb) {
+        let stage = stage(t);
+        let caller = stage.people.add(t, "Jo", Role::Verifier);
+        assert_eq!(stage.verifiers.profile(&caller).await.unwrap().name, "Jo");
+        let draft = ProfileDraft {
+            name: Some("Global Verify".to_owned()),
+            bio: "We ask the registrar.".to_owned(),
+            categories: vec!["Education".to_owned(), "education ".to_owned()],
+            ..ProfileDraft::default()
+        };
+        let profile = draft.clone().parse().unwrap();
+        let saved = stage.verifiers.replace_profile(&caller, &profile).await.unwrap();
+        assert!(saved.is_open());
+        assert_eq!((saved.name.as_str(), saved.categories.len()), ("Global Verify", 1));
+        assert_eq!(stage.verifiers.profile(&caller).await.unwrap(), saved);
+
+        let hidden = ProfileDraft { name: None, status: Some(Status::Hidden), ..draft };
+        let hidden = hidden.parse().unwrap();
+        let saved = stage.verifiers.replace_profile(&caller, &hidden).await.unwrap();
+        assert_eq!(saved.name, "Global Verify");
+        assert!(stage.found(&Search::default()).await.is_empty());
+        assert!(stage.verifiers.open(saved.id).await.is_err());
+
+        let (all, page) = (Filter::default(), PageRequest::first(10));
+        let trail = journal::search(&t.db, &all, &page).await.unwrap();
+        let verbs: Vec<_> = trail.items.iter().map(|fact| fact.verb.as_str()).collect();
+        assert_eq!(verbs, ["verifier.profile_replaced", "verifier.profile_replaced"]);
+        assert_eq!(trail.items[0].subject, saved.id.to_string());
+    }
+
+    async fn services_are_replaced_as_a_set_and_keep_the_ids_that_are_named(t: &TestDb) {
+        let stage = stage(t);
+        let offers = [
+            offer("Diplomas", "Education", 1000, Asset::USD),
+            offer("Jobs", "Employment", 5000, Asset::USD),
+        ];
+        let caller = stage.verifier(t, "Global Verify", &offers).await;
+        let before = stage.verifiers.offers(&caller).await.unwrap();
+        let mut kept = offer("Employment history", "Employment", 4000, Asset::USD);
+        kept.id = Some(before[1].id);
+        let mut paused = offer("Permits", "Licence", 9000, Asset::USD);
+        paused.active = false;
+        let next = [paused, kept];
+        let after = stage.verifiers.replace_offers(&caller, &next).await.unwrap();
+        assert_eq!(after[1].id, before[1].id);
+        assert_eq!(after.iter().map(|o| o.title.as_str()).collect::<Vec<_>>(),
+            ["Permits", "Employment history"]);
+        let Shown { offers, .. } = stage.verifiers.open(id_of(&caller).same_as()).await.unwrap();
+        assert_eq!(offers, after[1..]);
+
+        // Another verifier's service, and one that is gone, cannot be taken over.
+        let other = stage.verifier(t, "Other", &[]).await;
+        let refused = stage.verifiers.replace_offers(&other, &next).await.unwrap_err();
+        assert_eq!(refused.fields()[0].pointer, "/1/id");
+        let mut gone = offer("Diplomas", "Education", 1000, Asset::USD);
+        gone.id = Some(before[0].id);
+        assert!(stage.verifiers.replace_offers(&caller, &[gone]).await.is_err());
+        assert_eq!(stage.verifiers.offers(&caller).await.unwrap(), after);
+    }
+
+    async fn a_search_looks_at_words_services_categories_ratings_and_currencies(t: &TestDb) {
+        let stage = stage(t);
+        let offers = [offer("Diplomas 100%", "Education", 1000, Asset::USD)];
+        let ada = stage.verifier(t, "Ada Checks", &offers).await;
+        let offers = [offer("Payslips", "Employment", 2000, Asset::NGN)];
+        let bob = stage.verifier(t, "Bob Checks", &offers).await;
+        let profile = ProfileDraft {
+            headline: "Registrar's friend".to_owned(),
+            categories: vec!["Health".to_owned()],
+            jurisdiction: "Québec".to_owned(),
+            ..ProfileDraft::default()
+        };
+        stage.verifiers.replace_profile(&bob, &profile.parse().unwrap()).await.unwrap();
+        stage.rate(t, &ada, &[5, 4]).await;
+        stage.rate(t, &bob, &[3]).await;
+
+        let text = |text: &str| Search { text: Some(text.to_owned()), ..Search::default() };
+        let category = |c: &str| Search { category: Some(c.to_owned()), ..Search::default() };
+        let service = |s: &str| Search { service: Some(s.to_owned()), ..Search::default() };
+        let cases: [(Search, &[&str]); 14] = [
+            (Search::default(), &["Ada Checks", "Bob Checks"]),
+            (text("checks"), &["Ada Checks", "Bob Checks"]),
+            (text("REGISTRAR"), &["Bob Checks"]),
+            (text("québec"), &["Bob Checks"]),
+            (text("%"), &[]),
+            (text("a_a"), &[]),
+            (category("EDUCATION"), &["Ada Checks"]),
+            (category("health"), &["Bob Checks"]),
+            (category("heal"), &[]),
+            (service("100%"), &["Ada Checks"]),
+            (service("employment"), &["Bob Checks"]),
+            (service("pay"), &["Bob Checks"]),
+            (Search { rating_min: 4500, ..Search::default() }, &["Ada Checks"]),
+            (Search { currency: Some(Asset::NGN), ..Search::default() }, &["Bob Checks"]),
+        ];
+        for (search, names) in cases {
+            assert_eq!(stage.found(&search).await, names, "{search:?}");
+        }
+    }
+
+    async fn every_sort_pages_through_all_verifiers_once_and_in_order(t: &TestDb) {
+        let stage = stage(t);
+        for n in 0..23_i64 {
+            t.clock.advance(Duration::from_secs(60));
+            let offers = [
+                offer("Dear", "Education", 9000, Asset::USD),
+                // Many alike, so that the id has to break ties.
+                offer("Cheap", "Education", 1000 + n % 4, Asset::USD),
+            ];
+            let caller = stage.verifier(t, &format!("Number {n:02}"), &offers).await;
+            let stars = u8::try_from(n % 6).unwrap();
+            if stars > 0 {
+                stage.rate(t, &caller, &[stars]).await;
+            }
+        }
+        for sort in [Sort::Rating, Sort::Price, Sort::Newest] {
+            let search = Search { sort, ..Search::default() };
+            let mut request = PageRequest::first(5);
+            let mut seen: Vec<Shown> = Vec::new();
+            loop {
+                let page = stage.verifiers.search(&search, &request).await.unwrap();
+                seen.extend(page.items);
+                let Some(next) = page.next else { break };
+                request.after = Some(next);
+            }
+            assert_eq!(seen.len(), 23, "{sort:?}");
+            let keys: Vec<i64> = seen.iter().map(|shown| match sort {
+                Sort::Rating => -shown.verifier.rating.rank(),
+                Sort::Price => shown.offers.iter().map(|o| o.price.minor).min().unwrap(),
+                Sort::Newest => -shown.verifier.since.micros(),
+            }).collect();
+            assert!(keys.is_sorted(), "{sort:?} {keys:?}");
+            let mut ids: Vec<_> = seen.iter().map(|shown| shown.verifier.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), 23, "{sort:?}");
+        }
+        let euro = Search { sort: Sort::Price, currency: Some(Asset::EUR), ..Search::default() };
+        assert!(stage.found(&euro).await.is_empty());
+    }
+
+    async fn two_replacements_at_once_leave_one_of_the_two_sets(t: &TestDb) {
+        let stage = stage(t);
+        let caller = &stage.verifier(t, "Global Verify", &[]).await;
+        let sets: Vec<Vec<NewOffer>> = (0..6)
+            .map(|n| (0..3).map(|_| offer("Alike", "Education", 100 + n, Asset::USD)).collect())
+            .collect();
+        let replacements = sets.iter().map(|set| stage.verifiers.replace_offers(caller, set));
+        for outcome in futures_util::future::join_all(replacements).await {
+            outcome.unwrap();
+        }
+        let left = stage.verifiers.offers(caller).await.unwrap();
+        assert_eq!(left.len(), 3);
+        assert!(left.iter().all(|offer| offer.price == left[0].price));
+    }
+}
+
+#[test]
+fn a_service_is_refused_with_all_that_is_wrong_about_it() {
+    let draft = OfferDraft {
+        id: None,
+        title: " ".to_owned(),
+        category: "a\nb".to_owned(),
+        price: 0,
+        currency: Asset::USD,
+        sla_hours: 0,
+        active: true,
+    };
+    let fine = OfferDraft {
+        title: "Diplomas".to_owned(),
+        category: "Education".to_owned(),
+        price: 1,
+        sla_hours: 1,
+        ..draft.clone()
+    };
+    let error = model::parse_offers(vec![fine, draft]).unwrap_err();
+    let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/1/title", "/1/category", "/1/price", "/1/slaHours"]);
+}
+
+#[test]
+fn a_profile_is_refused_with_all_that_is_wrong_about_it() {
+    let draft = ProfileDraft {
+        name: Some("x".to_owned()),
+        bio: "b".repeat(4001),
+        categories: vec![String::new()],
+        ..ProfileDraft::default()
+    };
+    let error = draft.parse().unwrap_err();
+    let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/name", "/bio", "/categories/0"]);
+}
