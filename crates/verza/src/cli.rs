@@ -1,0 +1,220 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no (a check failed, a credential is \
+invalid); 2 the command line is wrong; 3 the configuration is wrong; 4 something that is needed \
+is not there (port, folder, database); 5 a defect of Verza.";
+
+/// Verifies documents about people: escrow, verdicts, and signed credentials that anyone can
+/// check.
+#[derive(Debug, Parser)]
+#[command(name = "verza", version = crate::VERSION, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub sources: SourceArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// The configuration file; `verza config init` writes one to start from
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Sets one configuration key; may be given several times
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The folder of the embedded database, the files and the generated keys
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Starts everything, plays one diploma from upload to a checked verdict, and stays up
+    Demo(DemoArgs),
+    /// Serves the platform
+    Serve(ServeArgs),
+    /// Checks an exported credential without any network
+    Verify(VerifyArgs),
+    /// Brings the database's schema up to date, or says what is missing
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Looks after the ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Makes admins; there is never a default password
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Shows and rotates signing keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Shows and checks the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Looks at everything that Verza needs, and says what is missing
+    Doctor,
+    /// Asks a running server whether it is ready: for container health checks
+    Healthcheck {
+        /// The server's address; without it, the configured one
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Prints the API's generated descriptions
+    #[command(subcommand)]
+    Api(ApiCommand),
+    /// Prints a completion script for a shell
+    Completion {
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The address for clients
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// The address for operators (metrics, unsent mails)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub ops_listen: Option<SocketAddr>,
+    /// How clients reach the platform
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// Ends when the story is told, instead of staying up
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The exported file: a bundle, or a bare credential
+    pub file: PathBuf,
+    /// A did.json of the issuer that you got elsewhere and trust
+    #[arg(long, value_name = "FILE")]
+    pub did: Option<PathBuf>,
+    /// A key of the transparency log that you got elsewhere and trust
+    #[arg(long, value_name = "VKEY")]
+    pub log_key: Option<String>,
+    /// The document itself, to learn whether it is the one that was checked
+    #[arg(long, value_name = "FILE")]
+    pub document: Option<PathBuf>,
+    /// How old the revocation list in the file may be, in hours
+    #[arg(long, value_name = "HOURS")]
+    pub max_status_age: Option<u64>,
+    /// Prints the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// Says which migrations have been applied
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Applies what is missing
+    Up,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Recomputes the ledger's invariants; changes nothing, also beside a running server
+    Check {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Prints a one-time link with which a first or further admin sets up an account
+    SetupLink,
+    /// Makes an admin; the password is read from the terminal or from standard input
+    Create {
+        #[arg(long)]
+        email: String,
+        #[arg(long)]
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Lists the signing keys: public halves, purposes, ages
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes a new key for a purpose; the old one stays published
+    Rotate {
+        /// tokens, issuer or log
+        purpose: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Reads the configuration and says whether it is right
+    Check,
+    /// Prints the configuration as it is in effect, without secrets
+    Show {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the JSON Schema of the configuration file
+    Schema,
+    /// Prints a configuration file with every key and its documentation
+    Init,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ApiCommand {
+    /// One line a route: method, path, audience, limit, idempotency, handler
+    Routes,
+    /// The OpenAPI 3.1 document
+    Openapi,
+}
+
+impl ServeArgs {
+    /// The flags as configuration keys.
+    pub fn flags(&self) -> Vec<(String, String)> {
+        let mut flags = Vec::new();
+        let mut add = |key: &str, value: Option<String>| {
+            flags.extend(value.map(|value| (key.to_owned(), value)));
+        };
+        add("server.listen", self.listen.map(|address| address.to_string()));
+        add("server.ops_listen", self.ops_listen.map(|address| address.to_string()));
+        add("server.public_url", self.public_url.clone());
+        flags
+    }
+}
+
+impl SourceArgs {
+    /// The flags as configuration keys.
+    pub fn flags(&self) -> kernel::Result<Vec<(String, String)>> {
+        let mut flags = Vec::new();
+        for pair in &self.set {
+            let (key, value) = pair.split_once('=').ok_or_else(|| {
+                let message = format!("--set {pair}: write it as section.key=value.");
+                kernel::Error::invalid("invalid_configuration", message)
+            })?;
+            flags.push((key.to_owned(), value.to_owned()));
+        }
+        if let Some(folder) = &self.data_dir {
+            flags.push(("storage.data_dir".into(), folder.display().to_string()));
+        }
+        Ok(flags)
+    }
+}

@@ -1,0 +1,63 @@
+//! `verza verify`: judges an exported credential without any network.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use kernel::{Error, Result};
+use trust::verify::report::{Report, Verdict};
+use trust::verify::{Options, trust::Trust};
+
+use super::{print_json, verdict};
+use crate::cli::VerifyArgs;
+
+/// A revocation list in a file may be a week old, where the reader does not say otherwise.
+const STATUS_AGE_MAX_HOURS: u64 = 168;
+
+pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
+    let mut pins = Vec::new();
+    if let Some(path) = &args.did {
+        pins.push(String::from_utf8_lossy(&read(path)?).into_owned());
+    }
+    pins.extend(args.log_key.clone());
+    let document = args.document.as_deref().map(read).transpose()?;
+    let hours = args.max_status_age.unwrap_or(STATUS_AGE_MAX_HOURS);
+    let report = judge_file(&read(&args.file)?, &pins, document.as_deref(), hours)?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print!("{report}");
+        if pins.is_empty() {
+            println!(
+                "\nThe issuer's key comes from the file itself. To learn whether it really is \
+                 the issuer's, fetch its did.json yourself and give it with --did."
+            );
+        }
+    }
+    Ok(verdict(report.verdict == Verdict::Valid))
+}
+
+/// Judges the bytes of a file against keys that the reader brings.
+pub fn judge_file(
+    file: &[u8],
+    pins: &[String],
+    document: Option<&[u8]>,
+    status_age_hours: u64,
+) -> Result<Report> {
+    let mut trust = Trust::default();
+    for pin in pins {
+        trust.pin(pin).map_err(|error| Error::invalid("not_a_key", error.to_string()))?;
+    }
+    let options = Options {
+        now: platform::world::system().now().seconds(),
+        trust,
+        status_age_max: i64::try_from(status_age_hours.saturating_mul(3600)).unwrap_or(i64::MAX),
+        document_sha256: document.map(platform::crypto::sha256),
+    };
+    Ok(trust::verify::verify(file, &options))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        Error::unavailable("unreadable_file", format!("Cannot read {}: {error}.", path.display()))
+    })
+}

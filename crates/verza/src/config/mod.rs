@@ -1,0 +1,256 @@
+//! The configuration: one tree, with defaults that work out of the box.
+//!
+//! A file is overruled by `VERZA_*` environment variables, and those by flags. A key that does
+//! not exist is an error that names the nearest one that does. Every secret can be given as a
+//! file: `VERZA_DATABASE_URL_FILE=/run/secrets/db`. The doc comment of a key is its
+//! documentation everywhere: in `config init`, in the schema and in the guide.
+
+mod load;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use kernel::Secret;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use load::{Sources, load};
+pub use show::{environment_name, init_file, schema};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the platform listens and how it is reached.
+    pub server: Server,
+    /// Files on the local disk.
+    pub storage: Storage,
+    /// The database; without a URL it is SQLite in the data folder.
+    pub database: Database,
+    /// Keys that protect everything else.
+    pub secrets: Secrets,
+    /// Accounts, passwords and sessions.
+    pub accounts: Accounts,
+    /// Payments.
+    pub payments: Payments,
+    /// The marketplace of verifiers.
+    pub marketplace: Marketplace,
+    /// Signed verdicts.
+    pub trust: Trust,
+    /// What is written to the log.
+    pub log: Log,
+}
+
+/// Where the platform listens and how it is reached.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address for clients.
+    pub listen: SocketAddr,
+    /// The address for operators: metrics, and the mails that were not sent. No login guards it.
+    pub ops_listen: SocketAddr,
+    /// How clients reach the platform. Every link in a mail, and the issuer's did:web name, are
+    /// built from it. Without it: `http://localhost` and the port.
+    pub public_url: Option<String>,
+    /// Origins of pages that may call the API from a browser, such as https://app.example.com.
+    pub cors_origins: Vec<String>,
+    /// Networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8.
+    pub trusted_proxies: Vec<String>,
+    /// Seconds that a request with a body may take.
+    pub request_timeout_seconds: u64,
+    /// Seconds that an upload or download may take.
+    pub transfer_timeout_seconds: u64,
+    /// Seconds that requests in flight may go on after the word to stop.
+    pub shutdown_grace_seconds: u64,
+    /// Threads that serve requests; 0 takes one a core.
+    pub threads: usize,
+    /// Whether requests are limited by address and account.
+    pub rate_limits: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            ops_listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            public_url: None,
+            cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            request_timeout_seconds: 30,
+            transfer_timeout_seconds: 900,
+            shutdown_grace_seconds: 30,
+            threads: 0,
+            rate_limits: true,
+        }
+    }
+}
+
+impl Server {
+    /// The public address, without a slash at its end.
+    pub fn public_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://localhost:{}", self.listen.port()),
+        }
+    }
+}
+
+/// Files on the local disk.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// The folder of the embedded database, the uploaded files and the generated keys.
+    pub data_dir: PathBuf,
+    /// Megabytes that one account may store.
+    pub quota_mb: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::from("data"), quota_mb: 2048 }
+    }
+}
+
+/// The database; without a URL it is SQLite in the data folder.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// A PostgreSQL URL: postgres://user:password@host:5432/verza?sslmode=require
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub url: Option<Secret<String>>,
+    /// PostgreSQL connections of this process.
+    pub connections: usize,
+    /// Seconds that one statement may take.
+    pub statement_timeout_seconds: u64,
+    /// Whether a pooler in transaction mode (PgBouncer) stands before PostgreSQL.
+    pub transaction_pooler: bool,
+    /// Whether the schema is brought up to date at start; else `verza migrate up` does it.
+    pub migrate_at_start: bool,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            connections: 16,
+            statement_timeout_seconds: 10,
+            transaction_pooler: false,
+            migrate_at_start: true,
+        }
+    }
+}
+
+/// Keys that protect everything else.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Secrets {
+    /// 64 hexadecimal digits under which all other keys are wrapped. Without it one is made and
+    /// kept in the data folder; replicas that share a database must share it too.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub master_key: Option<Secret<String>>,
+}
+
+/// Accounts, passwords and sessions.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounts {
+    /// Memory of one argon2id hash, in KiB.
+    pub argon2_memory_kib: u32,
+    /// Passes of one argon2id hash.
+    pub argon2_passes: u32,
+    /// Passwords hashed at once; 0 takes one less than there are cores, at least one.
+    pub hashing_threads: usize,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { argon2_memory_kib: 19_456, argon2_passes: 2, hashing_threads: 0 }
+    }
+}
+
+/// Payments.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Payments {
+    /// The currency of requests that name none.
+    pub default_currency: String,
+    /// Whether money can be deposited through the sandbox, a provider that asks nobody. Meant for
+    /// trying things out; it warns at start when it is on.
+    pub sandbox: bool,
+    /// Where the sandbox is reached; without it, the one inside of this process.
+    pub sandbox_url: Option<String>,
+}
+
+impl Default for Payments {
+    fn default() -> Self {
+        Self { default_currency: "USD".into(), sandbox: true, sandbox_url: None }
+    }
+}
+
+/// The marketplace of verifiers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Marketplace {
+    /// The platform's share of a price, in hundredths of a percent.
+    pub fee_basis_points: u16,
+    /// Hours that a verifier has to accept a request before the money goes back.
+    pub acceptance_hours: u64,
+}
+
+impl Default for Marketplace {
+    fn default() -> Self {
+        Self { fee_basis_points: 250, acceptance_hours: 168 }
+    }
+}
+
+/// Signed verdicts.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trust {
+    /// The issuer's name, as verdicts show it.
+    pub issuer_name: String,
+    /// Days for which a verdict is valid.
+    pub validity_days: u32,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { issuer_name: "Verza".into(), validity_days: 730 }
+    }
+}
+
+/// What is written to the log.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// error, warn, info, debug or trace; or directives such as info,platform=debug.
+    pub level: String,
+    /// text for people, json for machines.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// The shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+fn hide<S: Serializer>(secret: &Option<Secret<String>>, out: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(_) => out.serialize_some("[secret]"),
+        None => out.serialize_none(),
+    }
+}

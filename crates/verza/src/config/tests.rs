@@ -1,0 +1,89 @@
+use std::collections::BTreeMap;
+
+use super::show::keys;
+use super::{Config, Sources, environment_name, init_file, load};
+
+fn environment(pairs: &[(&str, &str)]) -> Sources {
+    let pairs = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Sources { environment: pairs.collect::<BTreeMap<_, _>>(), ..Sources::default() }
+}
+
+fn file(text: &str) -> (tempfile::TempDir, Sources) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("verza.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, Sources { file: Some(path), ..Sources::default() })
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let config = load(&Sources::default()).unwrap();
+    assert_eq!(config.server.public_url(), "http://localhost:8080");
+}
+
+#[test]
+fn flags_overrule_the_environment_and_the_environment_overrules_the_file() {
+    let (_folder, mut sources) = file("[server]\nthreads = 1\nrequest_timeout_seconds = 1\n");
+    sources.environment.insert("VERZA_SERVER_THREADS".into(), "2".into());
+    sources.environment.insert("VERZA_SERVER_CORS_ORIGINS".into(), "https://a, https://b".into());
+    assert_eq!(load(&sources).unwrap().server.threads, 2);
+    sources.flags.push(("server.threads".into(), "3".into()));
+    let server = load(&sources).unwrap().server;
+    assert_eq!((server.threads, server.request_timeout_seconds), (3, 1));
+    assert_eq!(server.cors_origins, ["https://a", "https://b"]);
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_one() {
+    let error = load(&environment(&[("VERZA_SERVER_LISTNE", "x")])).unwrap_err();
+    assert!(error.message().contains("VERZA_SERVER_LISTEN?"), "{error}");
+    let (_folder, sources) = file("[server]\npublic_ulr = \"x\"\n");
+    let error = load(&sources).unwrap_err();
+    assert!(error.message().contains("server.public_url?"), "{error}");
+    let (_folder, sources) = file("listen = \"x\"\n");
+    assert!(load(&sources).unwrap_err().message().contains("outside of any [section]"));
+}
+
+#[test]
+fn a_wrong_value_says_where_and_what() {
+    let error = load(&environment(&[("VERZA_SERVER_THREADS", "many")])).unwrap_err();
+    assert!(error.message().contains("server.threads"), "{error}");
+    let error = load(&environment(&[("VERZA_SERVER_LISTEN", "8080")])).unwrap_err();
+    assert!(error.message().contains("listen"), "{error}");
+}
+
+#[test]
+fn a_secret_may_come_from_a_file_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    std::fs::write(&path, "postgres://verza:hunter2@db/verza\n").unwrap();
+    let sources = environment(&[("VERZA_DATABASE_URL_FILE", path.to_str().unwrap())]);
+    let config = load(&sources).unwrap();
+    let url = config.database.url.as_ref().unwrap();
+    assert_eq!(url.expose(), "postgres://verza:hunter2@db/verza");
+    let shown = serde_json::to_string(&config).unwrap() + &format!("{config:?}");
+    assert!(!shown.contains("hunter2"));
+}
+
+#[test]
+fn the_file_to_start_from_changes_nothing_and_names_everything() {
+    let text = init_file();
+    let (_folder, sources) = file(&text);
+    let defaults = serde_json::to_value(Config::default()).unwrap();
+    assert_eq!(serde_json::to_value(load(&sources).unwrap()).unwrap(), defaults);
+    for key in keys() {
+        assert!(text.contains(&environment_name(&key.path)), "{}", key.path);
+        assert!(!key.description.is_empty(), "{} has no description", key.path);
+    }
+    // With the comment marks taken away it is still the default, but for what has none.
+    let bare: String = text
+        .lines()
+        .filter(|line| !line.ends_with("\"\""))
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.contains(" = ") => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let (_folder, sources) = file(&bare);
+    assert_eq!(serde_json::to_value(load(&sources).unwrap()).unwrap(), defaults);
+}
