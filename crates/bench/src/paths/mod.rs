@@ -1,0 +1,50 @@
+//! The paths that are measured: those of the goal table, and the bare ones that measure the
+//! method.
+//!
+//! To add a workload: a file here with a type that implements [`Workload`](crate::Workload) and a
+//! `pub const NAME: Declared`, then its name in the path's row.
+
+pub mod bare;
+
+use crate::workload::Declared;
+
+/// One line of the goal table.
+pub struct Path {
+    /// What it is called on the command line.
+    pub id: &'static str,
+    pub title: &'static str,
+    /// One for each number the line asks for.
+    pub workloads: &'static [Declared],
+}
+
+/// Every path, in the order of the goal table. A path of it that has no workload yet is listed,
+/// and asking for it is an error: nothing is skipped silently.
+pub const PATHS: &[Path] = &[
+    Path { id: "2", title: "session check (whoami, cookie and bearer)", workloads: &[] },
+    Path { id: "4a", title: "durable JSON write, 64 connections", workloads: &[] },
+    Path { id: "4b", title: "durable JSON write, one connection", workloads: &[] },
+    Path { id: "5", title: "list by keyset, 20 of an owner's rows", workloads: &[] },
+    Path { id: "7", title: "upload of 10 MiB", workloads: &[] },
+    Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[] },
+    Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[] },
+    Path { id: "15", title: "start, idle memory, size", workloads: &[] },
+    Path { id: "16", title: "growth from 1e3 to 1e7 rows", workloads: &[] },
+    Path { id: "bare-http", title: "bare-axum by itself", workloads: &[bare::HTTP] },
+    Path {
+        id: "bare-rows",
+        title: "bare-axum with a statement by itself",
+        workloads: &[bare::ROWS],
+    },
+    Path {
+        id: "bare-commit",
+        title: "bare-sqlite by the commit model",
+        workloads: &[bare::COMMIT],
+    },
+    Path { id: "bare-hash", title: "bare-hash by itself", workloads: &[bare::HASH] },
+    Path { id: "bare-upload", title: "bare-sha-write by itself", workloads: &[bare::UPLOAD] },
+];
+
+/// The path of this name.
+pub fn find(id: &str) -> Option<&'static Path> {
+    PATHS.iter().find(|path| path.id == id)
+}
