@@ -114,13 +114,18 @@ impl Bench {
 
     /// Starts Verza on the server's core and waits until it is ready.
     pub fn spawn_verza(&self, options: &VerzaOptions) -> Result<Server> {
+        Server::spawn(&self.verza_command(options)?)
+    }
+
+    /// What [`Bench::spawn_verza`] starts, for those who start it again.
+    pub fn verza_command(&self, options: &VerzaOptions) -> Result<ServerCommand> {
         if !self.verza.is_file() {
             let place = self.verza.display();
             return Err(Failure::new(format!(
                 "{place} is missing: build it, or name it by --verza"
             )));
         }
-        Server::spawn(&ServerCommand {
+        Ok(ServerCommand {
             program: self.verza.clone(),
             arguments: options.arguments.clone(),
             environment: options.environment.clone(),

@@ -115,6 +115,12 @@ impl OwnedAnswer {
         self.as_ref().header(name).map(str::to_owned)
     }
 
+    /// All headers, in their order.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        headers(&self.head).map(|(name, value)| (text(name), text(value))).collect()
+    }
+
     /// The body as JSON, when the status is the expected one.
     pub fn json(&self, status: u16) -> Result<serde_json::Value> {
         if self.status != status {

@@ -10,7 +10,8 @@
 //! process spoken to over HTTP: it is measured as its users meet it.
 //!
 //! Where to look: [`workload`] is what a new path implements, [`paths`] the list it is entered
-//! in, [`runner`] the method, [`bare`] the limits, [`load`] and [`client`] the generator.
+//! in, [`verza`] what they share, [`runner`] the method, [`bare`] the limits, [`load`] and
+//! [`client`] the generator.
 
 pub mod bare;
 pub mod bench;
@@ -27,6 +28,7 @@ pub mod random;
 pub mod report;
 pub mod runner;
 pub mod stats;
+pub mod verza;
 pub mod workload;
 
 pub use bench::{Bench, Plan};

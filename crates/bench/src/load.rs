@@ -1,7 +1,7 @@
 //! The closed-loop generator: a number of connections, each sending its next request when the
 //! last one is answered.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -159,6 +159,28 @@ impl Generator {
         self.runtime.block_on(within(PATIENCE, exchange))
     }
 
+    /// Many requests outside of any measurement, over all connections at once; the answers in the
+    /// order of the requests.
+    pub fn call_all(&mut self, requests: &[Bytes]) -> Result<Vec<OwnedAnswer>> {
+        let next = Cell::new(0);
+        let answers = RefCell::new(vec![None; requests.len()]);
+        let connections = &mut self.connections;
+        let work = async {
+            freshen(connections).await?;
+            let lanes = connections.iter_mut().map(|connection| async {
+                while let Some(request) = requests.get(next.get()) {
+                    let place = next.replace(next.get() + 1);
+                    let answer = within(PATIENCE, connection.exchange(request)).await?;
+                    answers.borrow_mut()[place] = Some(answer.to_owned());
+                }
+                Ok::<(), Failure>(())
+            });
+            try_join_all(lanes).await
+        };
+        self.runtime.block_on(work)?;
+        Ok(answers.into_inner().into_iter().flatten().collect())
+    }
+
     /// Loads the server for `length`; the scripts (one a connection) carry on where they were.
     ///
     /// Requests under way at the end are awaited and counted, and so is the time they take.
@@ -309,6 +331,22 @@ mod tests {
             let error = generator.run(&mut scripts, SHORT).err().unwrap().to_string();
             assert!(error.contains("found status 200, body yes"), "{error}");
         }
+    }
+
+    #[test]
+    fn many_calls_are_answered_in_the_order_they_were_asked_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("x.db");
+        rusqlite::Connection::open(&database).unwrap();
+        let content = Content::Rows { database, sql: "SELECT ?1 AS n".to_owned() };
+        let server = Running::start(content);
+        let mut generator = Generator::connect(server.address, 3).unwrap();
+        let template = Template::new("GET", server.address);
+        let ask = |number| template.request(&format!("/?p=i:{number}"), None, b"");
+        let requests: Vec<Bytes> = (0..20).map(ask).collect();
+        let answers = generator.call_all(&requests).unwrap();
+        let found = answers.iter().map(|answer| answer.json(200).unwrap()[0]["n"].clone());
+        assert!(found.eq((0..20).map(serde_json::Value::from)));
     }
 
     #[test]

@@ -218,7 +218,7 @@ impl App {
             .run("test.verify", |tx| async move {
                 let credential = documents.credentials.begin_verification(&tx, owner, id).await?;
                 let claim = VerdictClaim {
-                    verification: Id::<Verification>::from_uuid(id.uuid()),
+                    verification: tx.world().id::<Verification>(),
                     credential: id,
                     holder: owner,
                     title: credential.title,

@@ -100,7 +100,10 @@ mod tests {
     fn the_rightmost_untrusted_address_is_the_client() {
         let proxies = ["10.0.0.0/8", "::1"];
         assert_eq!(client(&proxies, "10.1.1.1", &["1.2.3.4, 203.0.113.9"]), "203.0.113.9");
-        assert_eq!(client(&proxies, "10.1.1.1", &["1.2.3.4", "203.0.113.9, 10.2.2.2"]), "203.0.113.9");
+        assert_eq!(
+            client(&proxies, "10.1.1.1", &["1.2.3.4", "203.0.113.9, 10.2.2.2"]),
+            "203.0.113.9"
+        );
         assert_eq!(client(&proxies, "::1", &["2001:db8::1"]), "2001:db8::1");
         assert_eq!(client(&proxies, "10.1.1.1", &["nonsense"]), "10.1.1.1");
         assert_eq!(client(&proxies, "10.1.1.1", &[]), "10.1.1.1");

@@ -62,10 +62,7 @@ impl Origins {
         out.append(header::VARY, HeaderValue::from_static("origin"));
         if origin.to_str().is_ok_and(|origin| self.allows(origin)) {
             out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            out.insert(
-                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                HeaderValue::from_static("true"),
-            );
+            out.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             out.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
@@ -81,9 +78,9 @@ impl Origins {
         }
         match headers.get(header::ORIGIN) {
             None => !headers.contains_key("sec-fetch-site"),
-            Some(origin) => origin.to_str().is_ok_and(|origin| {
-                origin.eq_ignore_ascii_case(&self.own) || self.allows(origin)
-            }),
+            Some(origin) => origin
+                .to_str()
+                .is_ok_and(|origin| origin.eq_ignore_ascii_case(&self.own) || self.allows(origin)),
         }
     }
 }
@@ -104,9 +101,10 @@ mod tests {
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| {
-            (http::HeaderName::from_static(name), value.parse().unwrap())
-        }).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]

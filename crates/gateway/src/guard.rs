@@ -176,7 +176,8 @@ impl Guard {
         admit(row.audience, caller.principal.as_deref())?;
 
         let length = parts.headers.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let length =
+            length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
         if length.is_some_and(|length: u64| length > row.body_max as u64) {
             return Err(too_large(row.body_max));
         }
@@ -323,7 +324,6 @@ impl Guard {
     }
 }
 
-
 /// Errors that were made below us, by the router or an extractor of the framework: 404, 405 and
 /// their kind become problems like all others.
 fn foreign_failure(response: &Response) -> Option<Error> {
@@ -404,9 +404,7 @@ fn security_headers(headers: &mut HeaderMap, https: bool) {
     const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
     headers.entry(header::CACHE_CONTROL).or_insert(NO_STORE);
-    headers
-        .entry(header::REFERRER_POLICY)
-        .or_insert(HeaderValue::from_static("no-referrer"));
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     if https {

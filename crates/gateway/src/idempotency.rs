@@ -19,10 +19,7 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<&str>> {
         return Err(wrong());
     }
     let text = value.to_str().map_err(|_| wrong())?;
-    let text = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-        .unwrap_or(text);
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let visible = text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     if text.is_empty() || text.len() > 255 || !visible { Err(wrong()) } else { Ok(Some(text)) }
 }

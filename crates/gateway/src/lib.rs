@@ -1,8 +1,7 @@
 //! The HTTP edge: everything between a socket and a handler.
 //!
 //! A request passes, in this order: request id, cross-origin rules, rate limit by address,
-//! authentication, audience, rate limit by account, idempotency key, body limit and time limit,
-//! handler. Its answer passes back through one place that renders errors in the route's shape,
+//! authentication, audience, idempotency key, body limit and time limit, handler. Its answer passes back through one place that renders errors in the route's shape,
 //! sets the security headers, counts and logs. All of it is driven by the route's row.
 
 mod address;

@@ -121,9 +121,8 @@ fn spawn_connection(
     });
     let service = tower::Layer::layer(&compression(), with_peer);
     let service = hyper_util::service::TowerToHyperService::new(service);
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        .into_owned();
+    let connection =
+        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     let connection = connections.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

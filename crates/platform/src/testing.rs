@@ -3,6 +3,7 @@
 //!
 //! PostgreSQL is the server that `VERZA_TEST_POSTGRES_URL` names; `cargo xtask test` starts one.
 //! Without it the PostgreSQL half of a test fails: nothing is skipped silently.
+#![expect(clippy::expect_used, reason = "a harness that cannot be set up fails its test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -113,6 +114,12 @@ impl TestDb {
                 .expect("the test's database connects"),
             None => self.db.clone(),
         }
+    }
+
+    /// Where this test's PostgreSQL database is, for a platform that connects by itself.
+    pub fn postgres_url(&self) -> Option<String> {
+        let (config, name) = self.dropping.as_ref()?;
+        Some(postgres::url(config, name))
     }
 
     /// The SQLite file.

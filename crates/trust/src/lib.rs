@@ -22,10 +22,7 @@ use platform::db::{Migration, Migrations};
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {
     context: "trust",
-    files: &[Migration {
-        name: "0001_trust",
-        sql: include_str!("../migrations/0001_trust.sql"),
-    }],
+    files: &[Migration { name: "0001_trust", sql: include_str!("../migrations/0001_trust.sql") }],
 };
 
 #[cfg(test)]

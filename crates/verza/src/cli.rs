@@ -69,9 +69,7 @@ pub enum Command {
     #[command(subcommand)]
     Api(ApiCommand),
     /// Prints a completion script for a shell
-    Completion {
-        shell: clap_complete::Shell,
-    },
+    Completion { shell: clap_complete::Shell },
 }
 
 #[derive(Debug, Args)]

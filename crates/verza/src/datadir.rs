@@ -74,7 +74,7 @@ impl DataDir {
 }
 
 /// The master key for commands that only look: it must be there already.
-pub fn existing_master_key(config: &Config) -> Result<MasterKey> {
+pub(crate) fn existing_master_key(config: &Config) -> Result<MasterKey> {
     if let Some(text) = &config.secrets.master_key {
         return parse_key(text.expose(), "secrets.master_key");
     }
@@ -87,7 +87,7 @@ pub fn existing_master_key(config: &Config) -> Result<MasterKey> {
 }
 
 /// Why a shared database is not served without a configured key.
-pub fn shared_key_is_missing() -> Error {
+pub(crate) fn shared_key_is_missing() -> Error {
     Error::invalid(
         "invalid_configuration",
         "secrets.master_key is not set. With a PostgreSQL database it must be: every process that \
@@ -96,15 +96,17 @@ pub fn shared_key_is_missing() -> Error {
 }
 
 /// Reads a key, and refuses what is obviously none.
-pub fn parse_key(text: &str, place: &str) -> Result<MasterKey> {
+pub(crate) fn parse_key(text: &str, place: &str) -> Result<MasterKey> {
     let key: Option<[u8; 32]> = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     let key = key.ok_or_else(|| {
-        let message = format!("{place} must be 64 hexadecimal digits, as openssl rand -hex 32 gives.");
+        let message =
+            format!("{place} must be 64 hexadecimal digits, as openssl rand -hex 32 gives.");
         Error::invalid("invalid_configuration", message)
     })?;
     let first = key[0];
     if key.iter().all(|byte| *byte == first) {
-        let message = format!("{place} is one byte repeated: that is no secret. Make a random one.");
+        let message =
+            format!("{place} is one byte repeated: that is no secret. Make a random one.");
         return Err(Error::invalid("invalid_configuration", message));
     }
     Ok(MasterKey::new(key))

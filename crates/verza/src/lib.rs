@@ -81,6 +81,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
+/// TLS wants one provider for the whole process, chosen before its first use; choosing it again
+/// changes nothing.
+fn choose_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Runs a command on the asynchronous runtime, with as many threads as are configured.
 fn in_runtime(
     config: Config,
@@ -93,7 +99,6 @@ fn in_runtime(
     let runtime = builder.enable_all().build().map_err(|error| {
         Error::unavailable("threads", "The system gives no threads to run on.").because(error)
     })?;
-    // rustls wants one provider for the whole process, chosen before its first use.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    choose_cryptography();
     runtime.block_on(command(config))
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 /// Starts logging to standard error. Called once in a process.
-pub fn start_log(log: &Log) -> Result<()> {
+pub(crate) fn start_log(log: &Log) -> Result<()> {
     let filter = EnvFilter::try_new(&log.level).map_err(|error| {
         let message = format!("log.level is set to {:?}: {error}.", log.level);
         Error::invalid("invalid_configuration", message)
@@ -29,7 +29,7 @@ pub fn start_log(log: &Log) -> Result<()> {
 
 /// What was counted, ready to be rendered for Prometheus. Counting starts with the first call;
 /// there is one count a process.
-pub fn metrics() -> Result<PrometheusHandle> {
+pub(crate) fn metrics() -> Result<PrometheusHandle> {
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
     if let Some(metrics) = METRICS.get() {
         return Ok(metrics.clone());

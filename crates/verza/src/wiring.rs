@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use gateway::{Edge, EdgeOptions, Health, Origins, Readiness, ServerOptions, TrustedProxies};
-use kernel::{Asset, Caller, Error, Result, Secret};
+use kernel::id::kinds::User;
+use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret};
 use platform::blob::Blobs;
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, PostgresOptions, SqliteOptions};
 use platform::http::{Info, Route};
 use platform::jobs::{Registry, Worker};
-use platform::mail::{MailOptions, Mailer};
 use platform::journal::{Reader, Runner};
 use platform::limits::{Limiter, Quotas};
+use platform::mail::{MailOptions, Mailer};
+use rpc::users::{Status, Users};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
@@ -32,6 +36,7 @@ pub const MIGRATIONS: &[Migrations] = &[
     documents::MIGRATIONS,
     trust::MIGRATIONS,
     marketplace::MIGRATIONS,
+    messaging::MIGRATIONS,
 ];
 
 /// What the API says of itself.
@@ -56,6 +61,8 @@ pub struct Platform {
     pub documents: documents::Documents,
     pub trust: Trust,
     pub marketplace: marketplace::Marketplace,
+    pub messaging: messaging::Context,
+    pub backoffice: backoffice::Context,
     pub mailer: Mailer,
     limiter: Arc<Limiter>,
     /// Claimed for as long as the platform lives; none beside a server that runs already.
@@ -193,7 +200,13 @@ impl Platform {
         let limiter = Arc::new(Limiter::new(quotas));
         let mailer = Mailer::new(db.clone(), master_key.clone(), MailOptions::default());
         let identity = build_identity(&db, &config, &master_key, &mailer, &limiter)?;
-        let money = money::Context::new(money_options(&db, &config, &master_key, local_url)?)?;
+        let money = money::Context::new(money_options(
+            &db,
+            &config,
+            &master_key,
+            local_url,
+            identity.clone(),
+        )?)?;
         let trust = Trust::new(TrustOptions {
             db: db.clone(),
             master_key,
@@ -201,7 +214,7 @@ impl Platform {
             issuer_name: config.trust.issuer_name.clone(),
             validity: Duration::from_secs(u64::from(config.trust.validity_days) * 24 * 3600),
         })?;
-        let blobs = Blobs::on_disk(config.storage.data_dir.join("blobs"), db.world().clone())?;
+        let blobs = Blobs::on_disk(&config.storage.data_dir, db.world().clone())?;
         let documents = documents::Documents::new(documents::Parts {
             db: db.clone(),
             blobs,
@@ -212,7 +225,7 @@ impl Platform {
                 ..documents::Options::at(public_url.clone())
             },
         });
-        let users: Arc<dyn rpc::users::Users> = identity.clone();
+        let users: Arc<dyn Users> = identity.clone();
         let marketplace = marketplace::Marketplace::new(marketplace::Options {
             db: db.clone(),
             users: users.clone(),
@@ -224,6 +237,8 @@ impl Platform {
             acceptance_sla: Duration::from_secs(config.marketplace.acceptance_hours * 3600),
             currency: config.payments.default_currency.parse()?,
         });
+        let messaging = messaging::Context::new(messaging::Options { db: db.clone() });
+        let backoffice = backoffice::Context::new(backoffice::Options { db: db.clone() });
         Ok(Self {
             config,
             db,
@@ -233,6 +248,8 @@ impl Platform {
             documents,
             trust,
             marketplace,
+            messaging,
+            backoffice,
             mailer,
             limiter,
             _folder: folder,
@@ -247,6 +264,8 @@ impl Platform {
         routes.extend(self.documents.routes());
         routes.extend(self.trust.routes());
         routes.extend(self.marketplace.routes());
+        routes.extend(self.messaging.routes());
+        routes.extend(self.backoffice.routes());
         let docs = gateway::docs_routes(&API_INFO, &routes);
         routes.extend(docs);
         routes
@@ -256,6 +275,7 @@ impl Platform {
     fn readers(&self) -> Vec<Arc<dyn Reader>> {
         let mut readers = self.trust.readers();
         readers.extend(self.marketplace.readers());
+        readers.extend(self.messaging.readers());
         readers
     }
 
@@ -304,14 +324,31 @@ impl Platform {
     }
 }
 
-/// By default only what is public or costly is limited: reads and writes of signed-in users are
-/// bounded by what the machine can do.
+/// Who may be sent money: whoever has an account in good standing.
+struct Payees(Arc<dyn Users>);
+
+impl money::wallet::Payees for Payees {
+    fn may_receive(&self, user: Id<User>) -> BoxFuture<'_, Result<bool>> {
+        async move {
+            match self.0.profile(user).await {
+                Ok(profile) => Ok(profile.status == Status::Active),
+                Err(error) if error.kind() == Kind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// By default only doors that a guesser would try and what is costly are limited: plain reads and
+/// writes are bounded by what the machine can do.
 fn quotas() -> Quotas {
     Quotas { read: None, write: None, ..Quotas::default() }
 }
 
 async fn refuse_stale_schema(db: &Db) -> Result<()> {
-    let missing = db.migration_status(MIGRATIONS).await?.iter().filter(|step| !step.applied).count();
+    let missing =
+        db.migration_status(MIGRATIONS).await?.iter().filter(|step| !step.applied).count();
     if missing == 0 {
         return Ok(());
     }
@@ -346,11 +383,13 @@ fn money_options(
     config: &Config,
     master_key: &MasterKey,
     local_url: &str,
+    users: Arc<dyn Users>,
 ) -> Result<money::Options> {
     let mut options = money::Options::new(db.clone());
+    options.payees = Some(Arc::new(Payees(users)));
     options.default_currency = config.payments.default_currency.parse()?;
     options.job_fee_bps = config.marketplace.fee_basis_points;
-    if config.payments.sandbox {
+    if config.sandbox() {
         let secret = |label: &str| Secret::new(hex::encode(master_key.derive(label).expose()));
         let url = config.payments.sandbox_url.as_deref().unwrap_or(local_url);
         let sandbox =
@@ -391,16 +430,14 @@ pub struct Running {
     pub platform: Platform,
     pub address: SocketAddr,
     pub ops_address: SocketAddr,
-    /// Cancelled, the listeners stop; [`Running::finish`] waits for what is in flight.
-    pub stop: CancellationToken,
-    stop_workers: CancellationToken,
+    stop: CancellationToken,
     readiness: Arc<Readiness>,
-    listeners: Vec<JoinHandle<()>>,
-    workers: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Starts everything in this process.
 pub async fn start(config: Config) -> Result<Running> {
+    crate::choose_cryptography();
     check(&config)?;
     let folder = DataDir::claim(&config.storage.data_dir)?;
     // Before anything else is done: a taken port is the most common reason not to start.
@@ -418,7 +455,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let metrics = telemetry::metrics()?;
     let platform = Platform::build(config, Some(folder), &local_url).await?;
 
-    let (stop, stop_workers) = (CancellationToken::new(), CancellationToken::new());
+    let stop = CancellationToken::new();
     let readiness = Arc::new(Readiness::default());
     let routes = platform.routes(&platform.health(readiness.clone()));
     let mut router = gateway::router(&platform.edge()?, routes)?;
@@ -433,19 +470,10 @@ pub async fn start(config: Config) -> Result<Running> {
     let serve = |listener, router: Router| {
         tokio::spawn(gateway::serve(listener, router, options.clone(), stop.clone()))
     };
-    let listeners = vec![serve(listener, router), serve(ops_listener, ops)];
-    let workers = start_workers(&platform, &stop_workers, options.grace);
+    let mut tasks = vec![serve(listener, router), serve(ops_listener, ops)];
+    tasks.extend(start_workers(&platform, &stop, options.grace));
     readiness.set(true);
-    Ok(Running {
-        platform,
-        address,
-        ops_address,
-        stop,
-        stop_workers,
-        readiness,
-        listeners,
-        workers,
-    })
+    Ok(Running { platform, address, ops_address, stop, readiness, tasks })
 }
 
 fn start_workers(
@@ -486,14 +514,13 @@ impl Running {
         format!("http://{}", reachable(self.address))
     }
 
-    /// Stops: nobody new is let in, requests in flight finish, workers hand back what they hold,
-    /// and the files are closed.
+    /// Stops within the grace: nobody new is let in, requests in flight finish, workers hand back
+    /// what they hold, and the files are closed. What the last requests left to do is done after
+    /// the next start.
     pub async fn finish(self) {
         self.readiness.set(false);
         self.stop.cancel();
-        futures_util::future::join_all(self.listeners).await;
-        self.stop_workers.cancel();
-        futures_util::future::join_all(self.workers).await;
+        futures_util::future::join_all(self.tasks).await;
         self.platform.db.close().await;
         tracing::info!("stopped");
     }

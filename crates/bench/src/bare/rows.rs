@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
+use super::sqlite::SERVER_MEMORY;
 use crate::{Context, Failure, Result};
 
 /// A statement on a read-only connection.
@@ -24,6 +25,7 @@ impl Rows {
     pub fn open(database: &Path, sql: &str) -> Result<Rows> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(database, flags)?;
+        connection.execute_batch(SERVER_MEMORY)?;
         let keys = {
             let statement = connection.prepare(sql)?;
             let names = statement.column_names();

@@ -30,17 +30,28 @@ impl BareUpload {
         Ok(BareUpload { source, folder: folder.to_owned(), hash })
     }
 
-    /// Copies on `threads` threads for `length`; a unit is a file.
+    /// Copies on `threads` threads for `length`; a unit is a file. Each copy is a new file, as
+    /// each upload is one; they are removed outside of the measured time.
     pub fn run(&self, threads: usize, length: Duration) -> Result<Work> {
-        crowd(threads, length, |number| {
-            let target = self.folder.join(format!("copy-{number}"));
-            Ok(move || self.copy(&target))
-        })
+        let copies = self.folder.join("copies");
+        fs::create_dir(&copies)?;
+        let work = crowd(threads, length, |number| {
+            let (copies, mut count) = (copies.clone(), 0_u64);
+            Ok(move || {
+                count += 1;
+                self.copy(&copies.join(format!("{number}-{count}")))
+            })
+        });
+        fs::remove_dir_all(&copies)?;
+        work
+    }
+
+    /// The bytes that are copied.
+    pub fn source(&self) -> &Path {
+        &self.source
     }
 
     fn copy(&self, target: &Path) -> Result<()> {
-        // A removed and a new file, as each upload is one; writing over an old one is cheaper.
-        let _ = fs::remove_file(target);
         let mut input = File::open(&self.source)?;
         let mut output = File::create_new(target)?;
         let mut hasher = Sha256::new();
@@ -70,8 +81,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let upload = BareUpload::create(folder.path(), 1_000_003).unwrap();
         assert!(upload.run(2, Duration::from_millis(1)).unwrap().units >= 2);
-        let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
-        assert_eq!(read("source").len(), 1_000_003);
-        assert!(read("source") == read("copy-0") && read("source") == read("copy-1"));
+        assert!(!folder.path().join("copies").exists());
+        let copy = folder.path().join("copy");
+        upload.copy(&copy).unwrap();
+        let source = fs::read(upload.source()).unwrap();
+        assert_eq!(source.len(), 1_000_003);
+        assert!(fs::read(copy).unwrap() == source);
     }
 }

@@ -220,7 +220,7 @@ impl NewCredential {
         let title = fields.take(line("/title", texts.title, TITLE_CHARS_MAX));
         let kind = fields.take(line("/type", texts.kind, KIND_CHARS_MAX));
         let issuer_name = fields.take(line("/issuer", texts.issuer_name, ISSUER_CHARS_MAX));
-        let number = texts.document_number.map(|text| number(text)).transpose();
+        let number = texts.document_number.map(number).transpose();
         let number = fields.take(number);
         fields.take(in_order(texts.issue_date, texts.expiry_date));
         match (title, kind, issuer_name, number) {

@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use kernel::id::kinds::File as FileKind;
-use kernel::{Error, Id, Timestamp};
+use kernel::{Caller, Error, Id, Result, Timestamp};
 use platform::http::{
-    At, Audience, By, Created, Done, Json, Limit, List, Paging, Problem, Reply, Route, delete, get,
-    post, table,
+    At, Audience, By, Created, Done, ErrorShape, Json, Limit, List, Paging, Problem, Reply, Route,
+    delete, get, post, table,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::model::File;
 use super::rules::{Answer, Conditions};
@@ -37,7 +38,8 @@ pub fn routes(files: &Service, links: &Links) -> Vec<Route> {
     let body_max = usize::try_from(body_max).unwrap_or(usize::MAX);
     let form = "The file, in a part named `file`: PDF, PNG, JPEG, WebP or DOCX.";
     let api = Arc::new(Api { files: files.clone(), links: links.clone() });
-    table(
+    let mut routes = compat_routes(&api, body_max, form);
+    routes.extend(table(
         &api,
         [
             post(Audience::Any, "/v1/files")
@@ -78,13 +80,44 @@ pub fn routes(files: &Service, links: &Links) -> Vec<Route> {
                 .returns::<Done>(200)
                 .to(remove),
         ],
+    ));
+    routes
+}
+
+/// The same files under the paths, names and error shape of the older document API.
+fn compat_routes(api: &Arc<Api>, body_max: usize, form: &str) -> Vec<Route> {
+    table(
+        api,
+        [
+            post(Audience::Any, "/api/files")
+                .summary("Upload a file")
+                .errors(ErrorShape::Text)
+                .limit(Limit::Heavy)
+                .streams(body_max)
+                .takes_media("multipart/form-data", form)
+                .returns::<CompatBody>(201)
+                .to(compat_create),
+            get(Audience::Any, "/api/files")
+                .summary("Your files, newest first")
+                .errors(ErrorShape::Text)
+                .paged()
+                .returns::<Vec<CompatBody>>(200)
+                .to(compat_list),
+            get(Audience::Any, "/api/files/{id}")
+                .summary("Download a file")
+                .errors(ErrorShape::Text)
+                .returns_media(200, "application/octet-stream", "The file.")
+                .returns_media(206, "application/octet-stream", "The range that was asked for.")
+                .returns_nothing(304)
+                .to(compat_content),
+        ],
     )
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = File)]
-pub struct FileBody {
+struct FileBody {
     id: FileId,
     name: String,
     /// Of the content, as its first bytes say.
@@ -101,9 +134,34 @@ pub struct FileBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Upload)]
-pub struct UploadBody {
+struct UploadBody {
     url: String,
     id: FileId,
+}
+
+/// A file in the names of the older API, with bare UUIDs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CompatFile)]
+struct CompatBody {
+    id: String,
+    user_id: String,
+    name: String,
+    size: u64,
+    mime_type: &'static str,
+    created: Timestamp,
+}
+
+impl From<File> for CompatBody {
+    fn from(file: File) -> Self {
+        Self {
+            id: file.id.uuid().to_string(),
+            user_id: file.owner.uuid().to_string(),
+            name: file.name,
+            size: file.size,
+            mime_type: file.media_type.as_str(),
+            created: file.created_at,
+        }
+    }
 }
 
 impl Api {
@@ -119,7 +177,7 @@ impl Api {
         }
     }
 
-    async fn receive(&self, caller: &kernel::Caller, request: Request) -> kernel::Result<File> {
+    async fn receive(&self, caller: &Caller, request: Request) -> Result<File> {
         let content_type = text(request.headers(), header::CONTENT_TYPE).unwrap_or_default();
         let content_type = content_type.to_owned();
         self.files.upload(caller, &content_type, request.into_body()).await
@@ -178,42 +236,83 @@ async fn content(
     method: Method,
     headers: HeaderMap,
 ) -> Reply<Response> {
-    // Asking for the headers alone shows nobody the document.
-    let is_head = method == Method::HEAD;
-    let file = if is_head {
-        api.files.get(api.files.db(), caller.user()?, id).await?
-    } else {
-        api.files.view(&caller, id).await?
-    };
-    let etag = format!("\"{}\"", hex::encode(file.sha256));
-    let asked = Conditions {
-        if_none_match: text(&headers, header::IF_NONE_MATCH),
-        if_range: text(&headers, header::IF_RANGE),
-        range: text(&headers, header::RANGE),
-    };
-    let (status, range) = match rules::answer(asked, &etag, file.size) {
-        Answer::Whole => (StatusCode::OK, 0..file.size),
-        Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Answer::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
-        Answer::Unsatisfiable => return Ok(unsatisfiable(file.size)),
-    };
-    let mut response = if is_head || range.is_empty() {
-        Body::empty().into_response()
-    } else {
-        Body::new(api.files.open(&file, range.clone()).await?).into_response()
-    };
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    describe(headers, &file, &etag);
-    if status == StatusCode::PARTIAL_CONTENT {
-        let place = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
-        insert(headers, header::CONTENT_RANGE, &place);
+    Ok(api.download(&caller, id, &method, &headers).await?)
+}
+
+async fn compat_create(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    request: Request,
+) -> Reply<Created<CompatBody>> {
+    Ok(Created(api.receive(&caller, request).await?.into()))
+}
+
+async fn compat_list(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    paging: Paging,
+) -> Reply<List<CompatBody>> {
+    let page = api.files.list(caller.user()?, &paging.page).await?;
+    Ok(paging.reply(page.map(CompatBody::from)))
+}
+
+async fn compat_content(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    At(id): At<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    let id = Uuid::parse_str(&id).map_err(|_| Error::not_found("file"))?;
+    Ok(api.download(&caller, Id::from_uuid(id), &method, &headers).await?)
+}
+
+impl Api {
+    async fn download(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Response> {
+        // Asking for the headers alone shows nobody the document, and has no ranges (RFC 9110
+        // section 14.2).
+        let is_head = method == Method::HEAD;
+        let file = if is_head {
+            self.files.get(self.files.db(), caller.user()?, id).await?
+        } else {
+            self.files.view(caller, id).await?
+        };
+        let etag = format!("\"{}\"", hex::encode(file.sha256));
+        let asked = Conditions {
+            if_none_match: text(headers, header::IF_NONE_MATCH),
+            if_range: text(headers, header::IF_RANGE),
+            range: text(headers, header::RANGE).filter(|_| !is_head),
+        };
+        let (status, range) = match rules::answer(asked, &etag, file.size) {
+            Answer::Whole => (StatusCode::OK, 0..file.size),
+            Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+            Answer::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
+            Answer::Unsatisfiable => return Ok(unsatisfiable(file.size)),
+        };
+        let mut response = if is_head || range.is_empty() {
+            Body::empty().into_response()
+        } else {
+            Body::new(self.files.open(&file, range.clone()).await?).into_response()
+        };
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        describe(headers, &file, &etag);
+        if status == StatusCode::PARTIAL_CONTENT {
+            let place = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
+            insert(headers, header::CONTENT_RANGE, &place);
+        }
+        if status != StatusCode::NOT_MODIFIED {
+            headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
+            insert(headers, header::CONTENT_TYPE, file.media_type.as_str());
+        }
+        Ok(response)
     }
-    if status != StatusCode::NOT_MODIFIED {
-        headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-        insert(headers, header::CONTENT_TYPE, file.media_type.as_str());
-    }
-    Ok(response)
 }
 
 /// Whatever a file holds, no browser runs it in our name, and nobody but its reader keeps it.
@@ -221,7 +320,7 @@ fn describe(headers: &mut HeaderMap, file: &File, etag: &str) {
     insert(headers, header::ETAG, etag);
     insert(headers, header::ACCEPT_RANGES, "bytes");
     insert(headers, header::CONTENT_DISPOSITION, &name::disposition(&file.name));
-    insert(headers, header::CACHE_CONTROL, "private, no-cache");
+    insert(headers, header::CACHE_CONTROL, "private, no-cache, no-transform");
     insert(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     insert(headers, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
     insert(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-site");

@@ -26,7 +26,7 @@ use kernel::id::kinds::{File as FileKind, User};
 use kernel::{Error, Id, Result};
 use platform::db::Tx;
 
-pub use http::{FileBody, UploadBody, routes};
+pub use http::routes;
 pub use jobs::register;
 pub use model::{File, MediaType};
 pub use service::{Limits, Service};

@@ -119,6 +119,7 @@ struct Slot {
     live: Arc<Live>,
     /// When the presentation itself is over: an access token's `exp`.
     until: Timestamp,
+    /// Whether it was asked for again since the hand came by. A new one has yet to be.
     used: AtomicBool,
 }
 
@@ -272,7 +273,7 @@ impl Cache {
         now: Timestamp,
     ) -> Arc<Live> {
         live.see(now);
-        let slot = Slot { key, live: Arc::clone(&live), until, used: AtomicBool::new(true) };
+        let slot = Slot { key, live: Arc::clone(&live), until, used: AtomicBool::new(false) };
         let shard = &self.presented[usize::from(key[0]) % SHARDS];
         let gone = shard.write().put(slot, self.shard_max);
         if let Some(gone) = gone {

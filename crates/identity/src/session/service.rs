@@ -345,21 +345,24 @@ impl Service {
             // The same session under a new token: what is known of it holds.
             return Ok(self.cache.present(key, until, live, now));
         }
-        let live = self.load(Key::Id(claims.sid), key, Some(until), now).await?;
-        let live = live.filter(|live| live.principal.user == claims.sub);
+        let live = self.load(Key::Id(claims.sid), key, Some(claims), now).await?;
         live.ok_or_else(|| rules::Refusal::Ended.into())
     }
 
-    /// Reads a session from the store and remembers it.
+    /// Reads a session from the store and remembers it under what was presented; claims that
+    /// came with it must be of its user.
     async fn load(
         &self,
         by: Key,
         key: [u8; 32],
-        until: Option<Timestamp>,
+        claims: Option<&Claims>,
         now: Timestamp,
     ) -> Result<Option<Arc<Live>>> {
         let ticket: Ticket = self.cache.ticket();
         let Some((session, account)) = store::load(&self.db, by).await? else { return Ok(None) };
+        if claims.is_some_and(|claims| claims.sub != session.user) {
+            return Ok(None);
+        }
         let policy = self.policies.of(account.role);
         rules::usable(&session, account.status, policy, now)?;
         let live = Live::new(
@@ -370,7 +373,7 @@ impl Service {
             session.last_seen_at,
             now,
         );
-        let until = until.unwrap_or(session.expires_at);
+        let until = claims.map_or(session.expires_at, Claims::expires_at);
         Ok(Some(self.cache.remember(ticket, key, until, live, now)))
     }
 

@@ -8,7 +8,6 @@ use kernel::{Caller, Kind, PageRequest, Role};
 use platform::db::Read;
 use platform::on_both_engines;
 use platform::params;
-use platform::testing::TestDb;
 use rpc::users::Users;
 use serde_json::json;
 
@@ -64,7 +63,8 @@ on_both_engines! { TABLES;
         assert!(plain.headers.get(header::SET_COOKIE).is_none());
         assert_eq!(plain.headers[header::CACHE_CONTROL], "no-store");
         assert_eq!(plain.json["token"], plain.json["accessToken"]);
-        assert_eq!((&plain.json["expiresIn"], &plain.json["tokenType"]), (&json!(900), &json!("Bearer")));
+        assert_eq!(plain.json["expiresIn"], 900);
+        assert_eq!(plain.json["tokenType"], "Bearer");
         assert_eq!(plain.json["user"], json!({
             "id": id, "name": "Anne Cooper", "email": "anne@example.org", "role": "user",
         }));
@@ -146,8 +146,10 @@ on_both_engines! { TABLES;
             }
             let reused = sessions.refresh(&nobody, refresh(&anne)).await.unwrap_err();
             assert_eq!(reused.code(), "reused_refresh");
-            assert_eq!(house.authenticate(access(&anne)).await.unwrap_err().code(), "session_ended");
-            assert_eq!(house.authenticate(cookie(&anne)).await.unwrap_err().code(), "session_ended");
+            for presented in [access(&anne), cookie(&anne)] {
+                let refused = house.authenticate(presented).await.unwrap_err();
+                assert_eq!(refused.code(), "session_ended");
+            }
             let thief = sessions.refresh(&nobody, &current).await.unwrap_err();
             assert_eq!(thief.code(), "session_ended");
             let detected = house.facts().await;
@@ -222,6 +224,19 @@ on_both_engines! { TABLES;
         }
     }
 
+    async fn a_token_of_one_user_does_not_show_the_session_of_another(t: &TestDb) {
+        let house = house(t);
+        let anne = house.signed_in("anne@example.org", Role::User).await;
+        let eve = house.member("eve@example.org", Role::User).await;
+        let until = t.db.world().now() + Duration::from_secs(60);
+        let tokens = &house.identity.tokens;
+        let token = tokens.issue(eve, Role::User, anne.session, until).await.unwrap();
+        for _ in 0..2 {
+            assert!(house.authenticate(token.expose()).await.is_err());
+            house.authenticate(access(&anne)).await.unwrap();
+        }
+    }
+
     async fn a_session_can_be_ended_from_another_and_only_by_its_owner(t: &TestDb) {
         let house = house(t);
         let anne = house.signed_in("anne@example.org", Role::User).await;
@@ -289,7 +304,8 @@ on_both_engines! { TABLES;
         let sessions = Policies { user: policy, ..Policies::default() };
         let house = house_of(t, IdentityOptions { sessions, ..options(t) });
         house.member("anne@example.org", Role::User).await;
-        let (idle, used) = (house.login("anne@example.org").await, house.login("anne@example.org").await);
+        let idle = house.login("anne@example.org").await;
+        let used = house.login("anne@example.org").await;
         for _ in 0..9 {
             t.clock.advance(hour);
             house.authenticate(cookie(&used)).await.unwrap();
@@ -300,9 +316,10 @@ on_both_engines! { TABLES;
         let lapsed = house.identity.sessions.refresh(&Caller::nobody(), refresh(&idle)).await;
         assert_eq!(lapsed.unwrap_err().code(), "session_expired");
         // An access token does not outlive its session.
-        let last = house.identity.sessions.refresh(&Caller::nobody(), refresh(&used)).await.unwrap();
+        let nobody = Caller::nobody();
+        let last = house.identity.sessions.refresh(&nobody, refresh(&used)).await.unwrap();
         t.clock.advance(hour - Duration::from_secs(60));
-        let tokens = house.identity.sessions.refresh(&Caller::nobody(), last.refresh.expose());
+        let tokens = house.identity.sessions.refresh(&nobody, last.refresh.expose());
         assert_eq!(tokens.await.unwrap().expires_in, Duration::from_secs(60));
         t.clock.advance(Duration::from_secs(60));
         assert!(house.authenticate(cookie(&used)).await.is_err());
@@ -405,8 +422,8 @@ on_both_engines! { TABLES;
         for email in ["anne@example.org", "nobody@example.org"] {
             let tries = (0..15).map(|_| house.login_with(email, "a wrong guess"));
             let outcomes = join_all(tries).await;
-            let of_one: Vec<_> =
-                outcomes.into_iter().map(|outcome| outcome.unwrap_err().code().to_owned()).collect();
+            let code = |outcome: Result<_, kernel::Error>| outcome.unwrap_err().code().to_owned();
+            let of_one: Vec<_> = outcomes.into_iter().map(code).collect();
             assert_eq!(of_one.iter().filter(|code| *code == "rate_limited").count(), 5);
             codes.push(of_one);
         }
@@ -447,7 +464,8 @@ on_both_engines! { TABLES;
         let now = t.db.world().now().seconds();
         assert_eq!(of_access["exp"], now + 900);
         let of_cookie = ask(cookie(&anne)).await;
-        assert_eq!((&of_cookie["active"], &of_cookie["token_type"]), (&json!(true), &json!("session")));
+        assert_eq!(of_cookie["active"], true);
+        assert_eq!(of_cookie["token_type"], "session");
         let nothing = json!({ "active": false });
         assert_eq!(ask(refresh(&anne)).await, nothing);
         assert_eq!(ask("x").await, nothing);

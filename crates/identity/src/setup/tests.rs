@@ -4,7 +4,6 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use kernel::{Caller, Kind, Role};
 use platform::on_both_engines;
-use platform::testing::TestDb;
 use serde_json::json;
 
 use crate::testing::{House, PASSWORD, TABLES, house, registration};

@@ -58,7 +58,7 @@ impl<'a> Unverified<'a> {
         let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
         // A dot that is left over is no letter of base64url, and is refused as such.
         let header = decode(header)?;
-        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| Refusal::Malformed)?;
+        let header: Header<'_> = object(&header)?;
         if header.alg != ALGORITHM || header.typ != TYPE {
             return Err(Refusal::Malformed);
         }
@@ -76,8 +76,16 @@ impl<'a> Unverified<'a> {
     pub fn verify<T: DeserializeOwned>(&self, key: &VerifyingKey) -> Result<T, Refusal> {
         key.verify_strict(self.signed.as_bytes(), &self.signature)
             .map_err(|_| Refusal::BadSignature)?;
-        serde_json::from_slice(&self.payload).map_err(|_| Refusal::Malformed)
+        object(&self.payload)
     }
+}
+
+/// Reads a JSON object. Serde would take an array of the members' values as well.
+fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Refusal> {
+    if !json.starts_with(b"{") {
+        return Err(Refusal::Malformed);
+    }
+    serde_json::from_slice(json).map_err(|_| Refusal::Malformed)
 }
 
 /// The engine refuses padding, foreign letters and loose bits at the end: one text per value.

@@ -569,7 +569,7 @@ impl Service {
         Ok(theirs.ok_or(Refusal::NoSuchThing)?)
     }
 
-    /// What a verifier sees as the time left.
+    /// The instant by which a view tells what is urgent.
     pub fn now(&self) -> Timestamp {
         self.db.world().now()
     }

@@ -38,6 +38,15 @@ pub use value::{Bind, Column, FromColumn, Row, Value};
 /// How often a transaction that collided with another is tried before its caller is told.
 const ATTEMPTS: u32 = 5;
 
+/// Waits for statements of one transaction that were sent together. All of them are waited for,
+/// and the first error in their order is the answer: on PostgreSQL the statements behind a failed
+/// one fail too, with an error that tells nothing.
+pub async fn together<T>(
+    statements: impl IntoIterator<Item = impl Future<Output = Result<T>>>,
+) -> Result<Vec<T>> {
+    futures_util::future::join_all(statements).await.into_iter().collect()
+}
+
 /// Where statements run. Reads outside of a transaction see the last commit.
 pub trait Read: Sync {
     /// All rows.
@@ -232,7 +241,7 @@ impl Read for Db {
         value::check(params)?;
         match &self.0.engine {
             Engine::Sqlite(store) => store.read(sql, params, read),
-            Engine::Postgres(store) => store.read(sql, params, read).await,
+            Engine::Postgres(store) => Box::pin(store.read(sql, params, read)).await,
         }
     }
 }

@@ -189,12 +189,23 @@ pub(super) async fn insert(tx: &Tx, reply: &Reply) -> Result<()> {
     Ok(())
 }
 
-/// Forgets replies whose time is over, a batch at a time; answers how many.
+/// Replies forgotten in one transaction.
+const SWEPT_AT_ONCE: u64 = 1000;
+
+/// Forgets replies whose time is over, a batch at a time until none is left; answers how many.
 pub async fn sweep(db: &Db) -> Result<u64> {
-    db.run("idempotency.sweep", |tx| async move {
-        let sql = "DELETE FROM idempotency WHERE scope IN
-                       (SELECT scope FROM idempotency WHERE expires_at <= $1 LIMIT 1000)";
-        Ok(tx.execute(sql, params![tx.now()]).await?)
-    })
-    .await
+    let mut swept = 0;
+    loop {
+        let batch = db
+            .run("idempotency.sweep", |tx| async move {
+                let sql = "DELETE FROM idempotency WHERE scope IN
+                               (SELECT scope FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
+                Ok(tx.execute(sql, params![tx.now(), SWEPT_AT_ONCE.cast_signed()]).await?)
+            })
+            .await?;
+        swept += batch;
+        if batch < SWEPT_AT_ONCE {
+            return Ok(swept);
+        }
+    }
 }

@@ -29,9 +29,12 @@ struct Open {
     consequences: Mutex<Consequences>,
 }
 
+/// PostgreSQL's futures are boxed wherever they are awaited: they are large, and would make every
+/// verb's future large on the embedded store too, where they are never used.
 enum EngineTx {
     Sqlite(sqlite::Transaction),
-    Postgres(postgres::Transaction),
+    // Boxed: it carries a whole connection.
+    Postgres(Box<postgres::Transaction>),
 }
 
 /// Fails the transaction when it is dropped, unless the statement was seen to succeed.
@@ -70,7 +73,7 @@ impl Tx {
     pub(super) async fn begin(db: &Db) -> Result<Self, DbError> {
         let engine = match &db.0.engine {
             Engine::Sqlite(store) => EngineTx::Sqlite(store.begin().await?),
-            Engine::Postgres(store) => EngineTx::Postgres(store.begin().await?),
+            Engine::Postgres(store) => EngineTx::Postgres(Box::new(Box::pin(store.begin()).await?)),
         };
         Ok(Self(Arc::new(Open {
             engine,
@@ -96,7 +99,7 @@ impl Tx {
             value::check(params)?;
             match &self.0.engine {
                 EngineTx::Sqlite(tx) => tx.execute(sql, params),
-                EngineTx::Postgres(tx) => tx.execute(sql, params).await,
+                EngineTx::Postgres(tx) => Box::pin(tx.execute(sql, params)).await,
             }
         })
         .await
@@ -117,7 +120,7 @@ impl Tx {
         self.guarded(async {
             match &self.0.engine {
                 EngineTx::Sqlite(tx) => tx.batch(sql),
-                EngineTx::Postgres(tx) => tx.batch(sql).await,
+                EngineTx::Postgres(tx) => Box::pin(tx.batch(sql)).await,
             }
         })
         .await
@@ -218,7 +221,7 @@ impl Tx {
             .ok_or_else(|| Error::internal("a transaction was kept beyond its work"))?;
         match open.engine {
             EngineTx::Sqlite(tx) => tx.commit(hooks).await?,
-            EngineTx::Postgres(tx) => tx.commit(hooks).await?,
+            EngineTx::Postgres(tx) => Box::pin(tx.commit(hooks)).await?,
         }
         Ok(())
     }
@@ -235,7 +238,7 @@ impl Read for Tx {
             value::check(params)?;
             match &self.0.engine {
                 EngineTx::Sqlite(tx) => tx.read(sql, params, read),
-                EngineTx::Postgres(tx) => tx.read(sql, params, read).await,
+                EngineTx::Postgres(tx) => Box::pin(tx.read(sql, params, read)).await,
             }
         })
         .await

@@ -5,11 +5,11 @@ use kernel::{Cursor, Error, Id, Page, PageRequest, Result, Timestamp};
 use uuid::Uuid;
 
 use super::{LEASE, NewJob, Run, backoff, due};
-use crate::db::{DbError, Read, Row, Tx};
+use crate::db::{DbError, Read, Row, Tx, together};
 use crate::params;
 
 pub(crate) async fn insert(tx: &Tx, jobs: &[NewJob]) -> Result<()> {
-    futures_util::future::try_join_all(jobs.iter().map(|job| insert_one(tx, job))).await?;
+    together(jobs.iter().map(|job| insert_one(tx, job))).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use kernel::{Error, Id, Page, PageRequest, Result, Timestamp};
 use uuid::Uuid;
 
 use super::{Fact, Recorded, RecordedOrigin};
-use crate::db::{Bind, DbError, Read, Row, Tx, Value};
+use crate::db::{Bind, DbError, Read, Row, Tx, Value, together};
 use crate::params;
 
 const COLUMNS: &str = "facts.id, facts.seq, facts.at, facts.verb, facts.actor, facts.actor_role, \
@@ -28,7 +28,7 @@ fn read(row: &Row<'_>) -> Result<Recorded, DbError> {
 }
 
 pub(crate) async fn insert(tx: &Tx, facts: &[Fact]) -> Result<()> {
-    futures_util::future::try_join_all(facts.iter().map(|fact| insert_one(tx, fact))).await?;
+    together(facts.iter().map(|fact| insert_one(tx, fact))).await?;
     Ok(())
 }
 
@@ -112,6 +112,8 @@ pub(super) async fn parties(db: &impl Read, fact: Uuid) -> Result<Vec<Id<User>>>
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub actor: Option<Id<User>>,
+    /// Everybody but this user, and what nobody in particular did.
+    pub not_by: Option<Id<User>>,
     /// A verb (`verification.accepted`) or everything of a noun (`verification`).
     pub action: Option<String>,
     /// A subject, by its id's text.
@@ -137,6 +139,9 @@ impl<'a> Conditions<'a> {
     fn filter(&mut self, filter: &'a Filter, noun: &'a str) {
         if let Some(actor) = &filter.actor {
             self.add("facts.actor = ?", actor.bind());
+        }
+        if let Some(actor) = &filter.not_by {
+            self.add("(facts.actor IS NULL OR facts.actor <> ?)", actor.bind());
         }
         match &filter.action {
             Some(action) if action.contains('.') => self.add("facts.verb = ?", action.bind()),

@@ -268,7 +268,14 @@ on_both_engines! { TABLES;
         record(&t.db, by_nobody("first")).await;
         runner.drain().await;
         assert_eq!(taken(&t.db, "fine").await.len(), 1);
-        runner.drain().await;
+        let all_have_read = async {
+            // The rollback of the failed turn may still hold the reader's place for a moment.
+            while taken(&t.db, "panics").await.is_empty()
+                || taken(&t.db, "failing").await.is_empty() {
+                runner.drain().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), all_have_read).await.unwrap();
         for name in ["failing", "panics", "fine"] {
             assert_eq!(taken(&t.db, name).await, [(1, "first".to_owned())], "{name}");
         }
@@ -280,7 +287,16 @@ on_both_engines! { TABLES;
         place_all(&t.db).await;
         assert!(advance(&t.db, reader.as_ref()).await.is_err());
         assert_eq!(taken(&t.db, "failing").await, []);
-        assert_eq!(advance(&t.db, reader.as_ref()).await.unwrap(), 1);
+        let again = async {
+            // The rollback may still hold the reader's place for a moment.
+            loop {
+                match advance(&t.db, reader.as_ref()).await.unwrap() {
+                    0 => tokio::task::yield_now().await,
+                    read => return read,
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(Duration::from_secs(60), again).await.unwrap(), 1);
         assert_eq!(advance(&t.db, reader.as_ref()).await.unwrap(), 0);
     }
 
@@ -330,6 +346,10 @@ on_both_engines! { TABLES;
             ("a verb", (Filter { action: action("thing.made"), ..Filter::default() }, vec!["s0"])),
             ("a noun", (Filter { action: action("thing"), ..Filter::default() }, vec!["s1", "s0"])),
             ("an actor", (Filter { actor: Some(user(2)), ..Filter::default() }, vec!["s3", "s1"])),
+            (
+                "not by one",
+                (Filter { not_by: Some(user(2)), ..Filter::default() }, vec!["s2", "s0"]),
+            ),
             ("a subject", (Filter { resource: action("s2"), ..Filter::default() }, vec!["s2"])),
             ("from", (Filter { from: minute(2), ..Filter::default() }, vec!["s3", "s2"])),
             ("until before", (Filter { to: minute(2), ..Filter::default() }, vec!["s1", "s0"])),
@@ -338,6 +358,7 @@ on_both_engines! { TABLES;
                 (
                     Filter {
                         actor: Some(user(1)),
+                        not_by: Some(user(2)),
                         action: action("thing"),
                         resource: action("s0"),
                         from: minute(0),

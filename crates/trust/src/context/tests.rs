@@ -217,11 +217,7 @@ async fn the_log_proves_every_fact_and_each_head_contains_the_one_before(t: &Tes
     assert!(trust.log.consistency(0, 1).await.is_err());
     assert!(trust.log.consistency(1, 10_000).await.is_err());
 
-    let vkey = crate::log::note::VerifierKey::parse(
-        &trust.log.verifier_key(&trust.keys.published().iter()
-            .find(|key| key.purpose == Purpose::Log).unwrap().public_key).await.unwrap(),
-    )
-    .unwrap();
+    let vkey = trust.log.verifier_keys().await.unwrap().remove(0);
     for fact in journal::since(&t.db, 0, 1000).await.unwrap().iter().step_by(37) {
         let shown = trust.log.inclusion(fact).await.unwrap().unwrap();
         let proof = crate::log::proof::InclusionProof::parse(&shown.proof).unwrap();

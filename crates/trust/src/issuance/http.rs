@@ -6,14 +6,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use kernel::World;
-use platform::http::{Audience, Json, Limit, Raw, Route, get, post, table};
+use platform::http::{Audience, Json, Limit, Raw, Reply, Route, get, post, table};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::badge::Achievement;
 use super::service::achievement_url;
-use crate::key::service::{Purpose, Service as Keys};
+use crate::key::service::Service as Keys;
 use crate::log::service::Service as Log;
 use crate::verify::{self, Options, trust::Trust};
 
@@ -82,14 +82,12 @@ async fn achievement(State(pages): State<Pages>) -> Response {
     (headers, body.to_string()).into_response()
 }
 
-async fn judge(State(pages): State<Pages>, Raw(file): Raw) -> Json<Judgement> {
+async fn judge(State(pages): State<Pages>, Raw(file): Raw) -> Reply<Json<Judgement>> {
     let mut trust = Trust::default();
     // Our own documents are always pins.
     let _ = trust.pin(&pages.keys.did_document().to_string());
-    for key in pages.keys.published().iter().filter(|key| key.purpose == Purpose::Log) {
-        if let Some(vkey) = pages.log.verifier_key(&key.public_key).await {
-            let _ = trust.pin(&vkey);
-        }
+    for key in pages.log.verifier_keys().await? {
+        let _ = trust.pin(&key.to_string());
     }
     let options = Options {
         now: pages.world.now().seconds(),
@@ -98,5 +96,5 @@ async fn judge(State(pages): State<Pages>, Raw(file): Raw) -> Json<Judgement> {
         document_sha256: None,
     };
     let verify::report::Report { verdict, checks } = verify::verify(&file, &options);
-    Json(Judgement { verdict, checks })
+    Ok(Json(Judgement { verdict, checks }))
 }

@@ -218,7 +218,11 @@ fn portable(text: &str) -> String {
     text.chars()
         .map(|letter| {
             let mut buffer = [0; 4];
-            if super::rdfc::is_portable_text(letter.encode_utf8(&mut buffer)) { letter } else { ' ' }
+            if super::rdfc::is_portable_text(letter.encode_utf8(&mut buffer)) {
+                letter
+            } else {
+                ' '
+            }
         })
         .collect()
 }

@@ -179,9 +179,7 @@ impl Service {
         let id = self
             .0
             .db
-            .run("key.rotate", |tx| async move {
-                self.make(&tx, purpose, tx.now() + wait).await
-            })
+            .run("key.rotate", |tx| async move { self.make(&tx, purpose, tx.now() + wait).await })
             .await?;
         self.reload().await?;
         Ok(id)
@@ -190,9 +188,8 @@ impl Service {
     /// The key that signs for a purpose at a time: of those whose time has come, the newest.
     pub fn signer(&self, purpose: Purpose, now: Timestamp) -> Result<Arc<Signer>> {
         let opened = self.0.opened.read();
-        let ready = |key: &&Opened| {
-            key.published.purpose == purpose && key.published.signs_from <= now
-        };
+        let ready =
+            |key: &&Opened| key.published.purpose == purpose && key.published.signs_from <= now;
         opened.iter().rev().find(ready).map(|key| key.signer.clone()).ok_or_else(|| {
             Error::unavailable("no_signing_key", "The signing keys are not ready yet.")
         })

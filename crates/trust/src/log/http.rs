@@ -30,6 +30,11 @@ pub fn routes(pages: &Pages) -> Vec<Route> {
                 .summary("The signed head of the transparency log (C2SP tlog-checkpoint)")
                 .returns_media(200, "text/plain", "A signed note: origin, size, root.")
                 .to(checkpoint),
+            get(Audience::Public, "/v1/audit/key")
+                .summary("The keys of the transparency log, as vkeys")
+                .describe("Pin them: a key that comes with the proof it checks proves little.")
+                .returns_media(200, "text/plain", "One C2SP vkey a line, the newest last.")
+                .to(key),
             get(Audience::Public, "/v1/audit/tile/{level}/{*index}")
                 .summary("A tile of the transparency log (C2SP tlog-tiles)")
                 .returns_media(200, "application/octet-stream", "Hashes, or log entries.")
@@ -56,6 +61,17 @@ async fn checkpoint(State(pages): State<Pages>) -> Result<Response, Problem> {
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
     Ok((headers, note).into_response())
+}
+
+async fn key(State(pages): State<Pages>) -> Result<Response, Problem> {
+    let keys = pages.log.verifier_keys().await?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=600"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    let lines: String = keys.iter().map(|key| format!("{key}\n")).collect();
+    Ok((headers, lines).into_response())
 }
 
 async fn tile(

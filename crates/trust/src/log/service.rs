@@ -19,7 +19,6 @@ use super::proof::InclusionProof;
 use super::store;
 use super::tile::{self, Growth, Level, Tile, TileSet, WIDTH};
 use crate::issuance::jcs;
-use crate::key::multikey::PublicKey;
 use crate::key::service::{Purpose, Service as Keys};
 use crate::verify::bundle::LogEvidence;
 
@@ -80,7 +79,9 @@ impl Service {
     }
 
     async fn state(&self, db: &impl Read) -> Result<store::State> {
-        store::state(db).await?.ok_or_else(|| Error::unavailable("log_not_started", "The log has not begun yet."))
+        store::state(db)
+            .await?
+            .ok_or_else(|| Error::unavailable("log_not_started", "The log has not begun yet."))
     }
 
     /// The newest signed checkpoint.
@@ -92,16 +93,18 @@ impl Service {
         Ok(state.checkpoint)
     }
 
-    /// How a key of ours is written for people who check notes.
-    pub async fn verifier_key(&self, key: &PublicKey) -> Option<String> {
-        let state = self.state(&self.0.db).await.ok()?;
-        VerifierKey::new(&state.origin, *key).ok().map(|key| key.to_string())
+    /// The keys that ever signed checkpoints, as people who check notes write them.
+    pub async fn verifier_keys(&self) -> Result<Vec<VerifierKey>> {
+        let state = self.state(&self.0.db).await?;
+        self.keys_of(&state.origin)
     }
 
-    async fn current_key(&self) -> Result<String> {
-        let signer = self.0.keys.signer(Purpose::Log, self.0.db.world().now())?;
-        let key = PublicKey::of(&signer.key);
-        self.verifier_key(&key).await.ok_or_else(|| Error::internal("the log has no name"))
+    fn keys_of(&self, origin: &str) -> Result<Vec<VerifierKey>> {
+        let keys = self.0.keys.published();
+        let keys = keys.iter().filter(|key| key.purpose == Purpose::Log);
+        keys.map(|key| VerifierKey::new(origin, key.public_key))
+            .collect::<Result<_, _>>()
+            .map_err(|error| broken("the log's name cannot name a key", error))
     }
 
     /// Appends facts, in order, in the transaction that moves the reader on.
@@ -125,8 +128,7 @@ impl Service {
         for (tile, hashes) in &tiles {
             store::put_tile(tx, *tile, hashes).await?;
         }
-        let checkpoint =
-            Checkpoint { origin: state.origin, size: edge.size(), root: edge.root() };
+        let checkpoint = Checkpoint { origin: state.origin, size: edge.size(), root: edge.root() };
         let signer = self.0.keys.signer(Purpose::Log, tx.now())?;
         let note = checkpoint
             .sign(&signer.key)
@@ -160,10 +162,13 @@ impl Service {
         let tiles = self.tiles(&nodes, size).await?;
         let hashes = merkle::inclusion_proof(&tiles, index, size)
             .map_err(|error| broken("no proof can be made", error))?;
-        let checkpoint = Note::parse(&state.checkpoint)
-            .map_err(|error| broken("the stored checkpoint is broken", error))?;
+        let failed = |error| broken("the stored checkpoint is broken", error);
+        let checkpoint = Note::parse(&state.checkpoint).map_err(failed)?;
+        // The key that signed it, which after a rotation need not be the one that signs now.
+        let known = self.keys_of(&state.origin)?;
+        let signers = checkpoint.verify(&known).map_err(failed)?;
+        let key = signers.first().map(ToString::to_string).unwrap_or_default();
         let proof = InclusionProof { extra: None, index, hashes, checkpoint }.to_string();
-        let key = self.current_key().await?;
         let (salt, row) = (fact.salt, row_of(fact));
         Ok(Some(Inclusion { index, size, entry, salt, row, proof, key }))
     }
@@ -246,20 +251,13 @@ impl Service {
             failures.push("the root over the leaves is not the root that was kept".into());
         }
         if size > 0 {
-            self.check_checkpoint(&state, &mut failures);
+            self.check_checkpoint(&state, &mut failures)?;
         }
         Ok(LogReport { size, failures })
     }
 
-    fn check_checkpoint(&self, state: &store::State, failures: &mut Vec<String>) {
-        let known: Vec<VerifierKey> = self
-            .0
-            .keys
-            .published()
-            .iter()
-            .filter(|key| key.purpose == Purpose::Log)
-            .filter_map(|key| VerifierKey::new(&state.origin, key.public_key).ok())
-            .collect();
+    fn check_checkpoint(&self, state: &store::State, failures: &mut Vec<String>) -> Result<()> {
+        let known = self.keys_of(&state.origin)?;
         let opened = Note::parse(&state.checkpoint)
             .map_err(|error| error.to_string())
             .and_then(|note| Checkpoint::open(&note, &known).map_err(|error| error.to_string()));
@@ -268,6 +266,7 @@ impl Service {
             Ok(_) => failures.push("the signed checkpoint is of another tree".into()),
             Err(error) => failures.push(format!("the signed checkpoint: {error}")),
         }
+        Ok(())
     }
 
     /// The fact of an id, if it is there.

@@ -72,11 +72,7 @@ pub(super) async fn leaf(db: &impl Read, fact: Uuid) -> Result<Option<(u64, Stri
 }
 
 /// Entries from a place on, with the facts they stand for.
-pub(super) async fn entries(
-    db: &impl Read,
-    from: u64,
-    limit: u16,
-) -> Result<Vec<(Uuid, String)>> {
+pub(super) async fn entries(db: &impl Read, from: u64, limit: u16) -> Result<Vec<(Uuid, String)>> {
     let sql = "SELECT fact, entry FROM log_leaves WHERE place >= $1 ORDER BY place LIMIT $2";
     let read = |row: &Row<'_>| Ok((row.take()?, row.take()?));
     Ok(db.all(sql, params![from.cast_signed(), limit], read).await?)
@@ -99,9 +95,8 @@ pub(super) async fn put_tile(tx: &Tx, tile: Tile, hashes: &[u8]) -> Result<()> {
 pub(super) async fn tile(db: &impl Read, tile: Tile) -> Result<Option<Vec<u8>>> {
     let Level::Hashes(level) = tile.level else { return Ok(None) };
     let sql = "SELECT hashes FROM log_tiles WHERE level = $1 AND place = $2";
-    let held: Option<Vec<u8>> = db
-        .maybe(sql, params![level, tile.index.cast_signed()], |row| row.take())
-        .await?;
+    let held: Option<Vec<u8>> =
+        db.maybe(sql, params![level, tile.index.cast_signed()], |row| row.take()).await?;
     let length = usize::from(tile.width) * size_of::<Hash>();
     Ok(held.filter(|hashes| hashes.len() >= length).map(|mut hashes| {
         hashes.truncate(length);

@@ -33,8 +33,7 @@ pub(super) async fn take_place(tx: &Tx, list: List, place: i64) -> Result<bool> 
         return Ok(false);
     }
     let sql = "UPDATE status_lists SET used = used + 1 WHERE id = $1";
-    tx.touch(sql, params![list.id]).await
-        .map_err(Into::into)
+    tx.touch(sql, params![list.id]).await.map_err(Into::into)
 }
 
 /// Sets a bit for good; `false` when it was set before.

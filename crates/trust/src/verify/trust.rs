@@ -30,9 +30,12 @@ impl fmt::Display for NotAPin {
 impl std::error::Error for NotAPin {}
 
 impl Trust {
-    /// Adds what a text holds: a `did.json`, an issuer's Multikey, or a log's vkey.
+    /// Adds what a text holds: a `did.json`, an issuer's Multikey, or a log's vkeys, one a line.
     pub fn pin(&mut self, text: &str) -> Result<(), NotAPin> {
         let text = text.trim();
+        if text.is_empty() {
+            return Err(NotAPin);
+        }
         if text.starts_with('{') {
             let document = jcs::parse(text).map_err(|_| NotAPin)?;
             if !document["id"].is_string() || !document["verificationMethod"].is_array() {
@@ -42,7 +45,10 @@ impl Trust {
         } else if let Ok(key) = PublicKey::parse(text) {
             self.keys.push(key);
         } else {
-            self.log_keys.push(VerifierKey::parse(text).map_err(|_| NotAPin)?);
+            // After a rotation a log publishes several, one a line.
+            for line in text.lines() {
+                self.log_keys.push(VerifierKey::parse(line.trim()).map_err(|_| NotAPin)?);
+            }
         }
         Ok(())
     }

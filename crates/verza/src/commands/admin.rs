@@ -15,7 +15,7 @@ pub async fn admin(config: &Config, command: &AdminCommand) -> Result<ExitCode> 
     match command {
         AdminCommand::SetupLink => {
             let link = platform.setup_link().await?;
-            println!("{link}");
+            say!("{link}");
             eprintln!("Good for one hour and one use.");
         }
         AdminCommand::Create { email, name } => {
@@ -24,7 +24,7 @@ pub async fn admin(config: &Config, command: &AdminCommand) -> Result<ExitCode> 
             let link = platform.setup_link().await?;
             let (_, token) = link.split_once("token=").unwrap_or_default();
             let setup = &platform.identity.setup;
-            println!("{}", setup.complete(&Caller::nobody(), token, &admin).await?);
+            say!("{}", setup.complete(&Caller::nobody(), token, &admin).await?);
         }
     }
     platform.db.close().await;

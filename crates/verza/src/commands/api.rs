@@ -10,8 +10,8 @@ use crate::wiring;
 
 pub fn api(command: &ApiCommand) -> Result<ExitCode> {
     match command {
-        ApiCommand::Routes => print!("{}", routes_page()?),
-        ApiCommand::Openapi => print!("{}", openapi_document()?),
+        ApiCommand::Routes => say_all!("{}", routes_page()?),
+        ApiCommand::Openapi => say_all!("{}", openapi_document()?),
     }
     Ok(ExitCode::SUCCESS)
 }

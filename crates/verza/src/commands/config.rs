@@ -8,23 +8,20 @@ use super::print_json;
 use crate::cli::ConfigCommand;
 use crate::config::{Config, init_file, schema};
 
-pub fn config(
-    command: &ConfigCommand,
-    read: impl FnOnce() -> Result<Config>,
-) -> Result<ExitCode> {
+pub fn config(command: &ConfigCommand, read: impl FnOnce() -> Result<Config>) -> Result<ExitCode> {
     match command {
         ConfigCommand::Schema => print_json(&schema())?,
-        ConfigCommand::Init => print!("{}", init_file()),
+        ConfigCommand::Init => say_all!("{}", init_file()),
         ConfigCommand::Check => {
             let config = read()?;
             crate::wiring::check(&config)?;
-            println!("The configuration is right.");
+            say!("The configuration is right.");
         }
         ConfigCommand::Show { json: true } => print_json(&read()?)?,
         ConfigCommand::Show { json: false } => {
             let text = toml::to_string(&read()?)
                 .map_err(|error| Error::internal("it cannot be shown").because(error))?;
-            print!("{text}");
+            say_all!("{text}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -18,12 +18,12 @@ impl Findings {
     fn note<T>(&mut self, what: &str, outcome: Result<T>) -> Option<T> {
         match outcome {
             Ok(value) => {
-                println!("well     {what}");
+                say!("well     {what}");
                 Some(value)
             }
             Err(error) => {
                 self.well = false;
-                println!("MISSING  {what}: {error}");
+                say!("MISSING  {what}: {error}");
                 None
             }
         }
@@ -40,10 +40,13 @@ pub async fn doctor(config: Result<Config>) -> Result<ExitCode> {
     let claimed = DataDir::claim(folder);
     match &claimed {
         Err(error) if error.code() == "data_dir_in_use" => {
-            println!("well     {} is used by a running Verza", folder.display());
+            say!("well     {} is used by a running Verza", folder.display());
         }
         _ => {
-            findings.note(&format!("{} can be written", folder.display()), claimed.as_ref().map(|_| ()).map_err(Clone::clone));
+            findings.note(
+                &format!("{} can be written", folder.display()),
+                claimed.as_ref().map(|_| ()).map_err(Clone::clone),
+            );
         }
     }
     if claimed.is_ok() {
@@ -54,13 +57,13 @@ pub async fn doctor(config: Result<Config>) -> Result<ExitCode> {
     }
     let known = config.database.url.is_some() || DataDir::database(folder).exists();
     if !known {
-        println!("well     there is no database yet; the first start makes it");
+        say!("well     there is no database yet; the first start makes it");
     } else if let Some(db) = findings.note("the database opens", wiring::open_to_look(&config)) {
         findings.note("the database answers", db.ping().await);
         let status = db.migration_status(MIGRATIONS).await;
         if let Some(status) = findings.note("the schema is known", status) {
             let missing = status.iter().filter(|step| !step.applied).count();
-            println!("well     {} migrations applied, {missing} to come", status.len() - missing);
+            say!("well     {} migrations applied, {missing} to come", status.len() - missing);
         }
     }
     Ok(verdict(findings.well))

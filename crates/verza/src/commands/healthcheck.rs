@@ -18,11 +18,11 @@ pub async fn healthcheck(config: &Config, url: Option<String>) -> Result<ExitCod
         .map_err(|error| Error::internal("no HTTP client").because(error))?;
     match client.get(&url).send().await {
         Ok(answer) => {
-            println!("{url} answers {}", answer.status());
+            say!("{url} answers {}", answer.status());
             Ok(verdict(answer.status().is_success()))
         }
         Err(error) => {
-            println!("{url} does not answer: {error}");
+            say!("{url} does not answer: {error}");
             Ok(verdict(false))
         }
     }

@@ -44,7 +44,7 @@ pub async fn keys(config: &Config, command: &KeysCommand) -> Result<ExitCode> {
             } else {
                 for key in keys {
                     let Key { id, purpose, public_key, signs_from, .. } = key;
-                    println!("{id}  {purpose:10}  signs from {signs_from}  {public_key}");
+                    say!("{id}  {purpose:10}  signs from {signs_from}  {public_key}");
                 }
             }
         }
@@ -66,7 +66,7 @@ async fn rotate(platform: &wiring::Platform, purpose: &str) -> Result<()> {
         }
         "tokens" => {
             platform.identity.tokens.rotate(&Caller::nobody()).await?;
-            println!("A new key signs tokens. The old one stays published while its tokens live.");
+            say!("A new key signs tokens. The old one stays published while its tokens live.");
             return Ok(());
         }
         other => {
@@ -74,6 +74,6 @@ async fn rotate(platform: &wiring::Platform, purpose: &str) -> Result<()> {
             return Err(Error::invalid("unknown_purpose", message));
         }
     };
-    println!("{id} is published now and signs in {} s. The old key stays good.", wait.as_secs());
+    say!("{id} is published now and signs in {} s. The old key stays good.", wait.as_secs());
     Ok(())
 }

@@ -25,14 +25,14 @@ pub async fn ledger(config: &Config, command: &LedgerCommand) -> Result<ExitCode
         print_json(&checks.collect::<Vec<_>>())?;
     } else {
         for line in report_lines(&report) {
-            println!("{line}");
+            say!("{line}");
         }
     }
     Ok(verdict(report.is_sound()))
 }
 
 /// The report for people: a line a check.
-pub fn report_lines(report: &money::ledger::Report) -> Vec<String> {
+pub(super) fn report_lines(report: &money::ledger::Report) -> Vec<String> {
     report
         .checks
         .iter()

@@ -33,7 +33,7 @@ pub async fn migrate(config: &Config, command: &MigrateCommand) -> Result<ExitCo
             } else {
                 for step in &status {
                     let state = if step.applied { "applied" } else { "missing" };
-                    println!("{state}  {}/{}", step.context, step.name);
+                    say!("{state}  {}/{}", step.context, step.name);
                 }
             }
             Ok(verdict(complete))
@@ -42,9 +42,9 @@ pub async fn migrate(config: &Config, command: &MigrateCommand) -> Result<ExitCo
             let (db, _folder) = wiring::open_to_write(config)?;
             let done = db.migrate(MIGRATIONS).await?;
             for step in &done {
-                println!("applied  {}/{}", step.context, step.name);
+                say!("applied  {}/{}", step.context, step.name);
             }
-            println!("The schema is up to date ({} applied now).", done.len());
+            say!("The schema is up to date ({} applied now).", done.len());
             db.close().await;
             Ok(ExitCode::SUCCESS)
         }

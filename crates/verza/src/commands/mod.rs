@@ -1,5 +1,14 @@
 //! The commands, one file each.
 
+/// Prints a line for people. Who closes the pipe has seen enough.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::commands::write_out(format_args!("{}\n", format_args!($($text)*))) };
+}
+/// Prints a text that ends its own lines.
+macro_rules! say_all {
+    ($($text:tt)*) => { $crate::commands::write_out(format_args!($($text)*)) };
+}
+
 mod admin;
 mod api;
 mod config;
@@ -28,6 +37,14 @@ pub use migrate::migrate;
 pub use serve::{serve, wait_for_the_word};
 pub use verify::{judge_file, verify};
 
+/// Writes to standard output; when nobody reads it any more, the command ends.
+fn write_out(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if std::io::stdout().write_fmt(text).is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// The answer of a command that checks something.
 fn verdict(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
@@ -37,7 +54,7 @@ fn verdict(good: bool) -> ExitCode {
 fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::internal("the answer cannot be written").because(error))?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }
 

@@ -1,10 +1,8 @@
 //! `verza serve`: the platform, until it is told to stop.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use kernel::Result;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::telemetry;
@@ -14,7 +12,7 @@ pub async fn serve(config: Config) -> Result<ExitCode> {
     telemetry::start_log(&config.log)?;
     let running = wiring::start(config).await?;
     announce(&running).await?;
-    wait_for_the_word(running.stop.clone()).await;
+    wait_for_the_word().await;
     running.finish().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -24,7 +22,7 @@ async fn announce(running: &Running) -> Result<()> {
     let Running { platform, address, ops_address, .. } = running;
     let url = &platform.public_url;
     tracing::info!(%address, %ops_address, %url, database = platform.db.engine_name(), "ready");
-    if platform.config.payments.sandbox {
+    if platform.config.sandbox() {
         tracing::warn!("the payment sandbox is on: deposits cost nothing (payments.sandbox)");
     }
     if let Some(link) = platform.first_setup_link().await? {
@@ -35,22 +33,13 @@ async fn announce(running: &Running) -> Result<()> {
 }
 
 /// Waits for SIGTERM or SIGINT; a second one ends the process at once.
-pub async fn wait_for_the_word(stop: CancellationToken) {
-    let stop = Arc::new(stop);
-    let _ = tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            signal().await;
-            tracing::info!("stopping: requests in flight may finish");
-            stop.cancel();
-            tokio::spawn(async {
-                signal().await;
-                std::process::exit(130);
-            });
-        }
-    })
-    .await;
-    stop.cancelled().await;
+pub async fn wait_for_the_word() {
+    signal().await;
+    tracing::info!("stopping: requests in flight may finish");
+    tokio::spawn(async {
+        signal().await;
+        std::process::exit(130);
+    });
 }
 
 async fn signal() {

@@ -25,9 +25,9 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     if args.json {
         print_json(&report)?;
     } else {
-        print!("{report}");
+        say_all!("{report}");
         if pins.is_empty() {
-            println!(
+            say!(
                 "\nThe issuer's key comes from the file itself. To learn whether it really is \
                  the issuer's, fetch its did.json yourself and give it with --did."
             );

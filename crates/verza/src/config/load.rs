@@ -7,7 +7,7 @@ use kernel::{Error, Result};
 use toml::{Table, Value};
 
 use super::Config;
-use super::show::{Key, environment_name, keys};
+use super::show::{Key, Kind, environment_name, keys};
 
 /// Variables that begin like ours and are not configuration.
 const OTHER_VARIABLES: &[&str] = &["VERZA_CONFIG", "VERZA_VECTORS"];
@@ -74,7 +74,11 @@ fn read_file(path: &Path, keys: &[Key]) -> Result<Table> {
         for name in content.keys() {
             let path = format!("{section}.{name}");
             if find(keys, &path).is_none() {
-                return Err(unknown(&format!("In {shown}: the key {path}"), &path, &self::paths(keys)));
+                return Err(unknown(
+                    &format!("In {shown}: the key {path}"),
+                    &path,
+                    &self::paths(keys),
+                ));
             }
         }
     }
@@ -113,14 +117,10 @@ fn set(tree: &mut Table, key: &Key, text: &str) -> Result<()> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
     } else {
-        match &key.default {
-            Some(serde_json::Value::Bool(_)) => {
-                Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?)
-            }
-            Some(serde_json::Value::Number(_)) => {
-                Value::Integer(text.parse().map_err(|_| wrong("whole number"))?)
-            }
-            _ => Value::String(text.to_owned()),
+        match key.kind {
+            Kind::Truth => Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?),
+            Kind::Number => Value::Integer(text.parse().map_err(|_| wrong("whole number"))?),
+            Kind::Text => Value::String(text.to_owned()),
         }
     };
     let section = tree
@@ -141,9 +141,9 @@ fn paths(keys: &[Key]) -> Vec<String> {
 }
 
 fn unknown(what: &str, name: &str, known: &[String]) -> Error {
-    let nearest = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))
-    });
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
     let hint = nearest.map(|nearest| format!(" Did you mean {nearest}?")).unwrap_or_default();
     let message = format!("{what} does not exist.{hint} `verza config init` shows all there are.");
     Error::invalid("unknown_configuration_key", message)

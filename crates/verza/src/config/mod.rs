@@ -67,7 +67,8 @@ pub struct Server {
     pub shutdown_grace_seconds: u64,
     /// Threads that serve requests; 0 takes one a core.
     pub threads: usize,
-    /// Whether requests are limited by address and account.
+    /// Whether costly and guessable requests (signing in, registering, mails, refreshing, uploads)
+    /// are limited by address.
     pub rate_limits: bool,
 }
 
@@ -95,6 +96,21 @@ impl Server {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://localhost:{}", self.listen.port()),
         }
+    }
+
+    /// Whether clients are on this machine only: somebody is trying things out.
+    fn is_local(&self) -> bool {
+        let url = self.public_url();
+        let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let host = host.split(['/', ':']).next().unwrap_or_default();
+        matches!(host, "localhost" | "127.0.0.1") && self.listen.ip().is_loopback()
+    }
+}
+
+impl Config {
+    /// Whether the sandbox takes deposits.
+    pub fn sandbox(&self) -> bool {
+        self.payments.sandbox.unwrap_or_else(|| self.server.is_local())
     }
 }
 
@@ -179,16 +195,16 @@ impl Default for Accounts {
 pub struct Payments {
     /// The currency of requests that name none.
     pub default_currency: String,
-    /// Whether money can be deposited through the sandbox, a provider that asks nobody. Meant for
-    /// trying things out; it warns at start when it is on.
-    pub sandbox: bool,
+    /// Whether money can be deposited through the sandbox, a provider that asks nobody. Without a
+    /// word it is on only where the platform is reached at localhost, to try things out.
+    pub sandbox: Option<bool>,
     /// Where the sandbox is reached; without it, the one inside of this process.
     pub sandbox_url: Option<String>,
 }
 
 impl Default for Payments {
     fn default() -> Self {
-        Self { default_currency: "USD".into(), sandbox: true, sandbox_url: None }
+        Self { default_currency: "USD".into(), sandbox: None, sandbox_url: None }
     }
 }
 

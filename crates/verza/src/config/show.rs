@@ -15,19 +15,42 @@ pub fn schema() -> Json {
     settings.into_generator().into_root_schema_for::<Config>().into()
 }
 
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Truth,
+    Number,
+    Text,
+}
+
+impl Kind {
+    /// From a schema's `type`, which is a word or, where there may be nothing, a list of words.
+    fn of(schema: &Json) -> Self {
+        let words = schema["type"].to_string();
+        if words.contains("\"boolean\"") {
+            Self::Truth
+        } else if words.contains("\"integer\"") {
+            Self::Number
+        } else {
+            Self::Text
+        }
+    }
+}
+
 /// One key of the tree.
 #[derive(Debug, Clone)]
-pub struct Key {
+pub(super) struct Key {
     /// `server.listen`
     pub path: String,
     pub description: String,
+    pub kind: Kind,
     pub is_list: bool,
     pub is_secret: bool,
     pub default: Option<Json>,
 }
 
 /// Every key there is, in the order of the tree.
-pub fn keys() -> Vec<Key> {
+pub(super) fn keys() -> Vec<Key> {
     let schema = schema();
     let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
     let mut keys = Vec::new();
@@ -37,6 +60,7 @@ pub fn keys() -> Vec<Key> {
             keys.push(Key {
                 path: format!("{section}.{name}"),
                 description: text("description"),
+                kind: Kind::of(schema),
                 is_list: schema["type"] == "array",
                 is_secret: schema["x-secret"] == true,
                 default: Some(defaults[section][name].clone()).filter(|value| !value.is_null()),

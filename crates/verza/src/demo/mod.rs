@@ -80,7 +80,7 @@ pub async fn run(config: Config, args: &DemoArgs) -> Result<ExitCode> {
         }
     }
     if !args.once {
-        commands::wait_for_the_word(running.stop.clone()).await;
+        commands::wait_for_the_word().await;
     }
     running.finish().await;
     Ok(ExitCode::SUCCESS)
@@ -108,7 +108,10 @@ async fn tell_story(running: &Running, narrator: &Narrator) -> Result<Option<Tol
     let cast = story::play(&stage, &mut tell).await?;
     let report = money::ledger::check(&running.platform.db).await?;
     let broken = report.checks.iter().filter(|check| !check.violations.is_empty()).count();
-    narrator.tell(&format!("The ledger was recomputed: {} checks, {broken} broken", report.checks.len()));
+    narrator.tell(&format!(
+        "The ledger was recomputed: {} checks, {broken} broken",
+        report.checks.len()
+    ));
     let log = running.platform.trust.log.check().await?;
     narrator.tell(&format!(
         "The log was recomputed: {} leaves, {} failures",

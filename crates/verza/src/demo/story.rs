@@ -80,9 +80,11 @@ pub async fn play(stage: &Stage, tell: &mut (dyn FnMut(String) + Send)) -> Resul
     tell("She picked Global Verify in the marketplace; $25.00 are held in escrow".into());
     let verdict = judge(stage, &vera, &job, "verified").await?;
     expect(verdict["status"] == "verified", "the verdict stands", &verdict)?;
-    tell("Global Verify accepted, read the document and found it genuine: in one transaction the \
+    tell(
+        "Global Verify accepted, read the document and found it genuine: in one transaction the \
           escrow was captured, the fee split off, the credential signed"
-        .into());
+            .into(),
+    );
 
     let share_link = share(stage, &anne, &credential).await?;
     tell(format!("Anne shared it; this opens without a login: {share_link}"));
@@ -98,7 +100,9 @@ pub async fn play(stage: &Stage, tell: &mut (dyn FnMut(String) + Send)) -> Resul
     let job = request(stage, &anne, &second, &offer).await?;
     judge(stage, &vera, &job, "rejected").await?;
     refused_export(stage, &anne, &second).await?;
-    tell("A second document was rejected: nothing portable was issued, the verifier was paid".into());
+    tell(
+        "A second document was rejected: nothing portable was issued, the verifier was paid".into(),
+    );
 
     let last = self::wallet(stage, &anne).await?;
     expect(last == (DEPOSIT - 2 * PRICE, 0), "both jobs are paid", last)?;
@@ -164,8 +168,7 @@ fn after(text: &str, mark: &str) -> Result<String> {
 
 /// Registers, reads the verification mail from the sink, confirms, and signs in.
 async fn join(stage: &Stage, name: &str, email: &str, role: &str) -> Result<Person> {
-    let body =
-        json!({ "name": name, "email": email, "password": stage.password, "role": role });
+    let body = json!({ "name": name, "email": email, "password": stage.password, "role": role });
     stage.client.post("/v1/auth/register", None, body).await?;
     let url = format!("{}/mail?to={email}", stage.ops_url);
     let mail = until("the mail", async || {
@@ -234,10 +237,7 @@ async fn deposit(stage: &Stage, anne: &Person) -> Result<()> {
     let request = stage.client.request(Method::POST, &format!("{page}/approve"), None);
     let clicked = request.send().await;
     clicked.map_err(|error| Error::internal("the checkout page failed").because(error))?;
-    until("the deposit", async || {
-        Ok((wallet(stage, anne).await?.0 == DEPOSIT).then_some(()))
-    })
-    .await
+    until("the deposit", async || Ok((wallet(stage, anne).await?.0 == DEPOSIT).then_some(()))).await
 }
 
 /// What is available and what is held, in cents.
@@ -246,9 +246,7 @@ async fn wallet(stage: &Stage, person: &Person) -> Result<(i64, i64)> {
     let dollars = wallets["currencies"]
         .as_array()
         .and_then(|all| all.iter().find(|one| one["currency"] == "USD"));
-    let amount = |name: &str| {
-        dollars.map_or(0, |one| one[name].as_i64().unwrap_or_default())
-    };
+    let amount = |name: &str| dollars.map_or(0, |one| one[name].as_i64().unwrap_or_default());
     Ok((amount("available"), amount("held")))
 }
 
@@ -271,12 +269,7 @@ async fn create_credential(stage: &Stage, anne: &Person, document: &Document) ->
     text(&made, "id")
 }
 
-async fn request(
-    stage: &Stage,
-    anne: &Person,
-    credential: &str,
-    offer: &Offer,
-) -> Result<String> {
+async fn request(stage: &Stage, anne: &Person, credential: &str, offer: &Offer) -> Result<String> {
     let mut body = json!({
         "credentialId": credential, "verifierId": offer.verifier, "notes": "Please verify",
     });
@@ -345,13 +338,19 @@ async fn export_and_check(
         let message = format!("Cannot write {}.", stage.export_to.display());
         Error::unavailable("unwritable_file", message).because(error)
     })?;
-    let did = stage.client.get_bytes("/.well-known/did.json", None).await?;
-    let pins = [String::from_utf8_lossy(&did).into_owned()];
+    let mut pins = Vec::new();
+    for published in ["/.well-known/did.json", "/v1/audit/key"] {
+        let key = stage.client.get_bytes(published, None).await?;
+        pins.push(String::from_utf8_lossy(&key).into_owned());
+    }
     let report = commands::judge_file(&bundle, &pins, Some(DIPLOMA), 168)?;
     expect(report.verdict == Verdict::Valid, "the exported file is valid", report.to_string())?;
     let proved = report.checks.iter().filter(|check| check.outcome == Outcome::Proved).count();
     tell(format!("She exported it: {}", stage.export_to.display()));
-    tell(format!("verza verify, offline: valid, {proved} of {} checks proved", report.checks.len()));
+    tell(format!(
+        "verza verify, offline: valid, {proved} of {} checks proved",
+        report.checks.len()
+    ));
     for check in report.checks.iter().filter(|check| check.outcome != Outcome::Proved) {
         tell(format!("  not checked: {} ({})", check.name.as_str(), check.detail));
     }
@@ -384,12 +383,10 @@ async fn show_trail(
     let newest = trail.get(0).ok_or_else(|| Error::internal("the trail is empty"))?;
     let (event, action) = (text(newest, "id")?, text(newest, "action")?);
     let path = format!("/v1/audit/proof/inclusion?event={event}");
-    let proof = until("the event's proof", async || {
-        match stage.client.get(&path, session).await {
-            Ok(proof) => Ok(Some(proof)),
-            Err(error) if error.message().contains("not_logged_yet") => Ok(None),
-            Err(error) => Err(error),
-        }
+    let proof = until("the event's proof", async || match stage.client.get(&path, session).await {
+        Ok(proof) => Ok(Some(proof)),
+        Err(error) if error.message().contains("not_logged_yet") => Ok(None),
+        Err(error) => Err(error),
     })
     .await?;
     tell(format!("Anne's audit trail has {events} events; the newest is {action}"));

@@ -1,0 +1,285 @@
+//! The trail over HTTP.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use http::{HeaderMap, HeaderValue, header};
+use kernel::id::kinds;
+use kernel::{Error, Id, Page, Role, Timestamp};
+use platform::http::{Audience, By, List, Paging, Query, Reply, Route, get, table};
+use platform::journal::Filter;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::model::{Entry, Scope};
+use super::service::Service;
+
+// Names without parameters: the schema's derive looks no further than that.
+type FactId = Id<kinds::Fact>;
+type UserId = Id<kinds::User>;
+
+const LINES: &str = "application/x-ndjson";
+const EXPORT: &str = "With `Accept: application/x-ndjson` the whole trail comes as JSON lines \
+                      instead of one page, newest first, at most 200,000 of them. Where there \
+                      are more, the last line is `{\"next\": cursor}`: ask again with that \
+                      `cursor`.";
+
+/// The routes of the audit trail.
+pub fn routes(service: &Service) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Any, "/v1/audit/logs")
+                .summary("Your audit trail, newest first")
+                .describe(EXPORT)
+                .query::<OwnQuery>()
+                .paged()
+                .returns::<Vec<EntryBody>>(200)
+                .to(own),
+            get(Audience::Admin, "/v1/admin/audit-logs")
+                .summary("Everybody's audit trail, newest first")
+                .describe(EXPORT)
+                .query::<AllQuery>()
+                .paged()
+                .returns::<Vec<EntryBody>>(200)
+                .to(all),
+            get(Audience::Any, "/v1/me/activity")
+                .summary("What has happened lately around you, newest first")
+                .paged()
+                .returns::<Vec<ActivityBody>>(200)
+                .to(activity),
+            get(Audience::Any, "/v1/me/access-log")
+                .summary("Who has looked at your documents, newest first")
+                .paged()
+                .returns::<Vec<AccessBody>>(200)
+                .to(access_log),
+        ],
+    )
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct OwnQuery {
+    /// A verb (`verification.accepted`) or all of a noun (`verification`).
+    action: Option<String>,
+    /// The id of what it happened to.
+    resource: Option<String>,
+    /// From this time on, RFC 3339.
+    from: Option<Timestamp>,
+    /// Before this time, RFC 3339.
+    to: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct AllQuery {
+    /// The id of the user who did it.
+    actor: Option<UserId>,
+    /// A verb (`verification.accepted`) or all of a noun (`verification`).
+    action: Option<String>,
+    /// The id of what it happened to.
+    resource: Option<String>,
+    /// From this time on, RFC 3339.
+    from: Option<Timestamp>,
+    /// Before this time, RFC 3339.
+    to: Option<Timestamp>,
+}
+
+impl From<OwnQuery> for AllQuery {
+    fn from(OwnQuery { action, resource, from, to }: OwnQuery) -> Self {
+        Self { actor: None, action, resource, from, to }
+    }
+}
+
+impl AllQuery {
+    fn filter(self) -> Result<Filter, Error> {
+        let Self { actor, action, resource, from, to } = self;
+        if let (Some(from), Some(to)) = (from, to)
+            && to <= from
+        {
+            return Err(Error::field("/to", "out_of_range", "later than `from`"));
+        }
+        // `?action=` of an empty form field narrows nothing.
+        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let (action, resource) = (filled(action), filled(resource));
+        Ok(Filter { actor, not_by: None, action, resource, from, to })
+    }
+}
+
+/// One line of the trail.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AuditEntry)]
+struct EntryBody {
+    id: FactId,
+    timestamp: Timestamp,
+    /// Who did it; absent where the platform did it by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_role: Option<Role>,
+    /// What was done: noun and past tense.
+    action: String,
+    /// The id of what it happened to.
+    resource: String,
+    /// Where the request came from; only in your own lines, and for admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[schema(value_type = Object)]
+    metadata: serde_json::Value,
+}
+
+impl From<Entry> for EntryBody {
+    fn from(entry: Entry) -> Self {
+        Self {
+            id: entry.id,
+            timestamp: entry.at,
+            actor: entry.actor,
+            actor_role: entry.role,
+            action: entry.action,
+            resource: entry.resource,
+            ip: entry.origin.ip,
+            user_agent: entry.origin.user_agent,
+            request_id: entry.origin.request_id,
+            metadata: entry.metadata,
+        }
+    }
+}
+
+/// Something that has happened around you.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Activity)]
+struct ActivityBody {
+    id: FactId,
+    timestamp: Timestamp,
+    /// The action as a heading.
+    title: String,
+    action: String,
+    resource: String,
+    /// Whether it was you.
+    by_me: bool,
+}
+
+/// Somebody else looked at a document of yours.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Access)]
+struct AccessBody {
+    id: FactId,
+    timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_role: Option<Role>,
+    /// The id of the credential.
+    resource: String,
+    #[schema(value_type = Object)]
+    metadata: serde_json::Value,
+}
+
+async fn own(
+    State(service): State<Service>,
+    By(caller): By,
+    Query(query): Query<OwnQuery>,
+    paging: Paging,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    let scope = Scope::Own(caller.user()?);
+    show(&service, scope, AllQuery::from(query), &paging, &headers).await
+}
+
+async fn all(
+    State(service): State<Service>,
+    Query(query): Query<AllQuery>,
+    paging: Paging,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    show(&service, Scope::All, query, &paging, &headers).await
+}
+
+async fn show(
+    service: &Service,
+    scope: Scope,
+    query: AllQuery,
+    paging: &Paging,
+    headers: &HeaderMap,
+) -> Reply<Response> {
+    let filter = query.filter()?;
+    if wants_lines(headers) {
+        return Ok(lines(service.export(scope, filter, paging.page.after)));
+    }
+    let page = service.list(scope, &filter, &paging.page).await?;
+    Ok(paging.reply(page.map(EntryBody::from)).into_response())
+}
+
+fn wants_lines(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|media| media.split(';').next())
+        .any(|media| media.trim().eq_ignore_ascii_case(LINES))
+}
+
+/// What fails half way ends the body early, which a client can tell from its end.
+fn lines(pages: impl Stream<Item = kernel::Result<Page<Entry>>> + Send + 'static) -> Response {
+    let body = pages
+        .and_then(|page| std::future::ready(encode(page)))
+        .inspect_err(|error| tracing::error!(%error, "an export of the audit trail broke off"));
+    let media = HeaderValue::from_static(LINES);
+    ([(header::CONTENT_TYPE, media)], Body::from_stream(body)).into_response()
+}
+
+fn encode(page: Page<Entry>) -> kernel::Result<Bytes> {
+    let json = |error| Error::internal("a line cannot be written").because(error);
+    let mut out = Vec::new();
+    for entry in page.items {
+        serde_json::to_writer(&mut out, &EntryBody::from(entry)).map_err(json)?;
+        out.push(b'\n');
+    }
+    if let Some(next) = page.next {
+        let next = serde_json::json!({ "next": next.encode() });
+        serde_json::to_writer(&mut out, &next).map_err(json)?;
+        out.push(b'\n');
+    }
+    Ok(out.into())
+}
+
+async fn activity(
+    State(service): State<Service>,
+    By(caller): By,
+    paging: Paging,
+) -> Reply<List<ActivityBody>> {
+    let user = caller.user()?;
+    let page = service.activity(&caller, &paging.page).await?;
+    Ok(paging.reply(page.map(|entry| ActivityBody {
+        title: entry.title(),
+        id: entry.id,
+        timestamp: entry.at,
+        action: entry.action,
+        resource: entry.resource,
+        by_me: entry.actor == Some(user),
+    })))
+}
+
+async fn access_log(
+    State(service): State<Service>,
+    By(caller): By,
+    paging: Paging,
+) -> Reply<List<AccessBody>> {
+    let page = service.access_log(&caller, &paging.page).await?;
+    Ok(paging.reply(page.map(|entry| AccessBody {
+        id: entry.id,
+        timestamp: entry.at,
+        actor: entry.actor,
+        actor_role: entry.role,
+        resource: entry.resource,
+        metadata: entry.metadata,
+    })))
+}

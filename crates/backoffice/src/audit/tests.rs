@@ -1,0 +1,318 @@
+//! The trail as its readers see it.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use futures_util::{StreamExt, TryStreamExt};
+use http::Request;
+use http_body_util::BodyExt;
+use kernel::caller::RequestId;
+use kernel::id::kinds::User;
+use kernel::{Caller, Error, Id, Principal, Role};
+use platform::db::{Db, Migrations};
+use platform::http::{Audience, Failure};
+use platform::journal::{Fact, Filter};
+use platform::on_both_engines;
+use serde_json::{Value as Json, json};
+use tower::ServiceExt;
+
+use super::{Scope, Service};
+use crate::{Context, Options};
+
+const TABLES: &[Migrations] = &[platform::MIGRATIONS];
+
+fn user(number: u128) -> Id<User> {
+    Id::from_uuid(uuid::Uuid::from_u128(number))
+}
+
+fn caller(number: u128) -> Caller {
+    let mut caller = Caller::of(Principal {
+        user: user(number),
+        role: if number == 9 { Role::Admin } else { Role::User },
+        session: user(number).same_as(),
+        email_verified: true,
+        approved: true,
+    });
+    caller.origin.ip = Some(format!("192.0.2.{number}").parse().unwrap());
+    caller.origin.user_agent = Some(format!("browser {number}").into());
+    caller.origin.request_id = RequestId::Theirs(format!("request {number}").into());
+    caller
+}
+
+async fn record(db: &Db, fact: Fact) {
+    let fact = &fact;
+    db.run("record", |tx| async move {
+        tx.record(fact.clone());
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// What was answered: body, media type and `Link`.
+struct Answer {
+    body: String,
+    media: String,
+    link: Option<String>,
+}
+
+async fn ask(db: &Db, who: u128, path: &str, accept: &str) -> Result<Answer, Error> {
+    let router = Context::new(Options { db: db.clone() })
+        .routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    let request = Request::get(path).header("accept", accept).extension(caller(who));
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    if let Some(failure) = response.extensions().get::<Failure>() {
+        return Err(failure.0.clone());
+    }
+    let header =
+        |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (media, link) = (header("content-type").unwrap(), header("link"));
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    Ok(Answer { body: String::from_utf8(body.to_vec()).unwrap(), media, link })
+}
+
+async fn list(db: &Db, who: u128, path: &str) -> Vec<Json> {
+    serde_json::from_str(&ask(db, who, path, "*/*").await.unwrap().body).unwrap()
+}
+
+async fn resources(db: &Db, who: u128, path: &str) -> Vec<String> {
+    let all = list(db, who, path).await;
+    all.iter().map(|line| line["resource"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Three users' doings, a minute apart: 1 and 2 share a verification, 3 has nothing to do with it.
+async fn history(t: &platform::testing::TestDb) {
+    let facts = [
+        Fact::by(&caller(1), "credential.created").on("c_1").with("type", "Education"),
+        Fact::by(&caller(1), "verification.requested").on("vrf_1").about(user(2)),
+        Fact::by(&caller(2), "document.viewed").on("c_1").about(user(1)).with("file", "file_1"),
+        Fact::by(&caller(2), "verification.accepted").on("vrf_1").about(user(1)),
+        Fact::by(&caller(3), "credential.created").on("c_3"),
+        Fact::by(&Caller::nobody(), "verification.expired").on("vrf_1").about(user(1)),
+    ];
+    for fact in facts {
+        record(&t.db, fact).await;
+        t.clock.advance(Duration::from_secs(60));
+    }
+}
+
+on_both_engines! { TABLES;
+    async fn a_user_sees_what_concerns_them_and_an_admin_sees_all(t: &TestDb) {
+        history(t).await;
+        let own = "/v1/audit/logs";
+        assert_eq!(resources(&t.db, 1, own).await, ["vrf_1", "vrf_1", "c_1", "vrf_1", "c_1"]);
+        assert_eq!(resources(&t.db, 2, own).await, ["vrf_1", "c_1", "vrf_1"]);
+        assert_eq!(resources(&t.db, 3, own).await, ["c_3"]);
+        assert_eq!(resources(&t.db, 4, own).await, [""; 0]);
+        assert_eq!(resources(&t.db, 9, own).await, [""; 0], "an admin's own trail is their own");
+        assert_eq!(
+            resources(&t.db, 9, "/v1/admin/audit-logs").await,
+            ["vrf_1", "c_3", "vrf_1", "c_1", "vrf_1", "c_1"]
+        );
+    }
+
+    async fn a_line_has_the_shape_that_clients_know(t: &TestDb) {
+        history(t).await;
+        let lines = list(&t.db, 1, "/v1/audit/logs?action=credential").await;
+        let id = lines[0]["id"].as_str().unwrap();
+        assert!(id.starts_with("evt_"), "{id}");
+        assert_eq!(lines, [json!({
+            "id": id,
+            "timestamp": "2026-01-01T00:00:00Z",
+            "actor": user(1).to_string(),
+            "actorRole": "user",
+            "action": "credential.created",
+            "resource": "c_1",
+            "ip": "192.0.2.1",
+            "userAgent": "browser 1",
+            "requestId": "request 1",
+            "metadata": {"type": "Education"},
+        })]);
+    }
+
+    async fn where_others_are_is_shown_to_admins_only(t: &TestDb) {
+        history(t).await;
+        for line in list(&t.db, 1, "/v1/audit/logs").await {
+            let is_own = line["actor"] == json!(user(1).to_string());
+            for field in ["ip", "userAgent", "requestId"] {
+                assert_eq!(line.get(field).is_some(), is_own, "{line}");
+            }
+        }
+        let export = ask(&t.db, 1, "/v1/audit/logs", "application/x-ndjson").await.unwrap();
+        assert!(export.body.contains("192.0.2.1") && !export.body.contains("192.0.2.2"));
+        assert!(!export.body.contains("browser 2") && !export.body.contains("request 2"));
+        let all = list(&t.db, 9, "/v1/admin/audit-logs?resource=vrf_1").await;
+        assert_eq!(all[0].get("ip"), None, "the platform is nowhere");
+        assert_eq!(all[1]["ip"], "192.0.2.2");
+    }
+
+    async fn filters_narrow_and_combine(t: &TestDb) {
+        history(t).await;
+        let actor = user(2);
+        for (query, expected) in [
+            (format!("actor={actor}"), vec!["vrf_1", "c_1"]),
+            (format!("actor={actor}&action=document.viewed"), vec!["c_1"]),
+            ("action=verification".to_owned(), vec!["vrf_1", "vrf_1", "vrf_1"]),
+            ("action=&resource=c_1".to_owned(), vec!["c_1", "c_1"]),
+            ("from=2026-01-01T00:04:00Z".to_owned(), vec!["vrf_1", "c_3"]),
+            ("to=2026-01-01T00:01:00Z".to_owned(), vec!["c_1"]),
+            (
+                "from=2026-01-01T01:01:00%2B01:00&to=2026-01-01T00:02:00.5Z".to_owned(),
+                vec!["c_1", "vrf_1"],
+            ),
+            ("actor=".to_owned() + &user(7).to_string(), vec![]),
+        ] {
+            let path = format!("/v1/admin/audit-logs?{query}");
+            assert_eq!(resources(&t.db, 9, &path).await, expected, "{query}");
+        }
+        let own = "/v1/audit/logs?action=verification&from=2026-01-01T00:02:00Z";
+        assert_eq!(resources(&t.db, 1, own).await, ["vrf_1", "vrf_1"]);
+    }
+
+    async fn a_users_actor_filter_does_not_widen_their_trail(t: &TestDb) {
+        history(t).await;
+        let path = format!("/v1/audit/logs?actor={}", user(3));
+        assert!(!resources(&t.db, 1, &path).await.contains(&"c_3".to_owned()));
+    }
+
+    async fn a_wrong_filter_is_named(t: &TestDb) {
+        for (query, pointer, words) in [
+            ("from=yesterday", "/from", "RFC 3339"),
+            ("to=2026-01-01", "/to", "RFC 3339"),
+            ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "/to", "later than"),
+            ("actor=c_01h455vb4pex5vsknk084sn02q", "/actor", "not the id of a user"),
+            ("limit=0", "/limit", "from 1 to 100"),
+            ("cursor=x", "/cursor", "Link"),
+        ] {
+            let path = format!("/v1/admin/audit-logs?{query}");
+            let error = ask(&t.db, 9, &path, "*/*").await.err().expect(query);
+            let field = &error.fields()[0];
+            assert_eq!(field.pointer, pointer, "{query}");
+            assert!(field.message.contains(words), "{query}: {}", field.message);
+        }
+        let path = "/v1/admin/audit-logs?resource=a%00b";
+        let error = ask(&t.db, 9, path, "*/*").await.err().unwrap();
+        assert_eq!(error.kind(), kernel::Kind::Invalid, "{error:?}");
+    }
+
+    async fn pages_follow_the_link(t: &TestDb) {
+        history(t).await;
+        for (who, start) in [(9, "/v1/admin/audit-logs?limit=2"), (1, "/v1/audit/logs?limit=2")] {
+            let whole = resources(&t.db, who, start.split('?').next().unwrap()).await;
+            let mut path = start.to_owned();
+            let mut seen = Vec::new();
+            loop {
+                let answer = ask(&t.db, who, &path, "application/json").await.unwrap();
+                assert_eq!(answer.media, "application/json");
+                let page: Vec<Json> = serde_json::from_str(&answer.body).unwrap();
+                assert!(page.len() <= 2);
+                seen.extend(page.iter().map(|line| line["resource"].as_str().unwrap().to_owned()));
+                let Some(link) = answer.link else { break };
+                path = link.split(['<', '>']).nth(1).unwrap().to_owned();
+            }
+            assert_eq!(seen, whole);
+        }
+    }
+
+    async fn an_export_brings_the_whole_trail_as_lines(t: &TestDb) {
+        for turn in 0..26 {
+            let turn = &turn;
+            t.db.run("record", |tx| async move {
+                for number in 0..50 {
+                    tx.record(Fact::by(&caller(1), "thing.made").on(turn * 50 + number));
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        }
+        let accept = "text/html, Application/X-NDJSON;q=0.9";
+        for (who, path) in [(9, "/v1/admin/audit-logs"), (1, "/v1/audit/logs?limit=3")] {
+            let answer = ask(&t.db, who, path, accept).await.unwrap();
+            assert_eq!(answer.media, "application/x-ndjson");
+            assert!(answer.body.ends_with('\n'));
+            let found: Vec<String> = answer
+                .body
+                .lines()
+                .map(|line| serde_json::from_str::<Json>(line).unwrap())
+                .map(|line| line["resource"].as_str().unwrap().to_owned())
+                .collect();
+            let expected: Vec<String> = (0..1300).rev().map(|number| number.to_string()).collect();
+            assert_eq!(found, expected);
+        }
+        let none = ask(&t.db, 5, "/v1/audit/logs", accept).await.unwrap();
+        assert_eq!(none.body, "");
+    }
+
+    async fn an_export_that_is_cut_off_says_where_to_go_on(t: &TestDb) {
+        history(t).await;
+        let service = Service::new(t.db.clone());
+        let mut seen = Vec::new();
+        let mut after = None;
+        for _ in 0..3 {
+            let pages = service.export_at_most(2, Scope::All, Filter::default(), after);
+            let pages: Vec<_> = pages.try_collect().await.unwrap();
+            assert_eq!(pages.len(), 1);
+            after = pages[0].next;
+            seen.extend(pages[0].items.iter().map(|entry| entry.resource.clone()));
+        }
+        assert_eq!(after, None, "what ends at the bound and is whole has no next");
+        assert_eq!(seen, resources(&t.db, 9, "/v1/admin/audit-logs").await);
+        let whole = service.export(Scope::All, Filter::default(), None);
+        assert_eq!(whole.count().await, 1);
+    }
+
+    async fn the_access_log_names_others_who_looked(t: &TestDb) {
+        history(t).await;
+        let lines = list(&t.db, 1, "/v1/me/access-log").await;
+        assert_eq!(lines, [json!({
+            "id": lines[0]["id"],
+            "timestamp": "2026-01-01T00:02:00Z",
+            "actor": user(2).to_string(),
+            "actorRole": "user",
+            "resource": "c_1",
+            "metadata": {"file": "file_1"},
+        })]);
+        assert_eq!(list(&t.db, 2, "/v1/me/access-log").await, [Json::Null; 0], "not their own");
+        assert_eq!(list(&t.db, 3, "/v1/me/access-log").await, [Json::Null; 0]);
+    }
+
+    async fn activity_tells_the_latest_in_words_and_without_noise(t: &TestDb) {
+        history(t).await;
+        record(&t.db, Fact::by(&caller(1), "notification.all_read").on("u_1")).await;
+        record(&t.db, Fact::by(&caller(2), "verification.info_requested").on("vrf_1").about(user(1)))
+            .await;
+        let lines = list(&t.db, 1, "/v1/me/activity?limit=3").await;
+        assert_eq!(lines, [
+            json!({
+                "id": lines[0]["id"],
+                "timestamp": "2026-01-01T00:06:00Z",
+                "title": "Verification info requested",
+                "action": "verification.info_requested",
+                "resource": "vrf_1",
+                "byMe": false,
+            }),
+            json!({
+                "id": lines[1]["id"],
+                "timestamp": "2026-01-01T00:05:00Z",
+                "title": "Verification expired",
+                "action": "verification.expired",
+                "resource": "vrf_1",
+                "byMe": false,
+            }),
+        ]);
+    }
+}
+
+#[tokio::test]
+async fn only_admins_see_everybody() {
+    let t = platform::testing::TestDb::sqlite(TABLES).await;
+    for route in (Context::new(Options { db: t.db.clone() })).routes() {
+        let expected = if route.path.contains("/admin/") { Audience::Admin } else { Audience::Any };
+        assert_eq!(route.audience, expected, "{}", route.path);
+    }
+    t.finish().await;
+}

@@ -1,0 +1,158 @@
+//! Verza as the thing that is measured: an instance on a data folder, people with sessions, and
+//! its database file while it is stopped.
+
+pub mod ledger;
+pub mod people;
+pub mod store;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::bench::Bench;
+use crate::load::Generator;
+use crate::process::{Server, ServerCommand, VerzaOptions, free_address};
+use crate::{Context, Failure, Result};
+
+/// A running Verza, and where it keeps what it knows.
+///
+/// It runs as a user runs it, but for four settings: passwords are hashed cheaply (how long a hash
+/// takes is path 1's matter, and the people have to sign in somehow), nobody is rate-limited
+/// (thousands of users share one address here), requests are not logged, and no quota of storage
+/// is reached.
+pub struct Verza {
+    server: Server,
+    /// What it was started by.
+    command: ServerCommand,
+    folder: PathBuf,
+    ops: SocketAddr,
+}
+
+impl Verza {
+    /// Starts on a data folder, new or not, and waits until it is ready.
+    pub fn start(bench: &Bench, folder: &Path) -> Result<Verza> {
+        let (address, ops) = (free_address()?, free_address()?);
+        let options = VerzaOptions::serve(address)
+            .env("VERZA_STORAGE_DATA_DIR", folder)
+            .env("VERZA_STORAGE_QUOTA_MB", "10000000")
+            .env("VERZA_SERVER_LISTEN", address.to_string())
+            .env("VERZA_SERVER_OPS_LISTEN", ops.to_string())
+            .env("VERZA_SERVER_RATE_LIMITS", "false")
+            .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
+            .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
+            .env("VERZA_LOG_LEVEL", "warn");
+        let command = bench.verza_command(&options)?;
+        let server = Server::spawn(&command)?;
+        Ok(Verza { server, command, folder: folder.to_owned(), ops })
+    }
+
+    /// Starts it once more on the same folder and addresses, after it was killed.
+    pub fn restart(self) -> Result<Verza> {
+        let Verza { server, command, folder, ops } = self;
+        server.kill_hard()?;
+        let server = Server::spawn(&command)?;
+        Ok(Verza { server, command, folder, ops })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Where the operators' listener is: metrics, and the mails.
+    pub fn ops(&self) -> SocketAddr {
+        self.ops
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The embedded database's file.
+    pub fn database(&self) -> PathBuf {
+        database(&self.folder)
+    }
+
+    /// Stops it in order: afterwards the database is one file, without a log beside it.
+    pub fn stop(self) -> Result<Stopped> {
+        let Verza { server, command, folder, .. } = self;
+        let status = server.stop()?;
+        if status.success() {
+            return Ok(Stopped { folder, program: command.program });
+        }
+        Err(Failure::new(format!("Verza ended with {status}")))
+    }
+
+    /// Kills it without a word in `after`, from another thread, while this one goes on.
+    pub fn kill_in(&self, after: Duration) -> thread::JoinHandle<()> {
+        let pid = self.server.pid().to_string();
+        thread::spawn(move || {
+            thread::sleep(after);
+            // Should it fail, the server lives on and the caller sees that.
+            let _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
+        })
+    }
+
+    /// Physical commits since the start, those of its background work among them: an upper bound
+    /// of the syncs, because a commit that wrote nothing does not sync.
+    pub fn commits(&self) -> Result<u64> {
+        const NAME: &str = "db_group_commit_members_count ";
+        let request = crate::Template::new("GET", self.ops).request("/metrics", None, b"");
+        let answer = Generator::connect(self.ops, 0)?.call(&request)?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let value = text.lines().find_map(|line| line.strip_prefix(NAME));
+        let value = value.ok_or_else(|| Failure::new("the metrics count no commits"))?;
+        value.trim().parse().context("the metrics")
+    }
+
+    /// Bytes the process had written to disk, as the kernel counts them.
+    pub fn bytes_written(&self) -> Result<u64> {
+        let path = format!("/proc/{}/io", self.server.pid());
+        let text = fs::read_to_string(&path).context(&path)?;
+        let value = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        let value = value.ok_or_else(|| Failure::new("/proc/<pid>/io is strange"))?;
+        value.trim().parse().context(path)
+    }
+}
+
+/// What an instance left.
+pub struct Stopped {
+    pub folder: PathBuf,
+    program: PathBuf,
+}
+
+impl Stopped {
+    pub fn database(&self) -> PathBuf {
+        database(&self.folder)
+    }
+
+    /// Asks `verza ledger check` whether the ledger's invariants hold.
+    pub fn check_ledger(&self) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(["ledger", "check"]).env("VERZA_STORAGE_DATA_DIR", &self.folder);
+        let output = command.output().context("verza ledger check")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = [output.stdout, output.stderr].concat();
+        Err(Failure::new(format!("verza ledger check: {}", String::from_utf8_lossy(&said))))
+    }
+}
+
+/// The database file of a data folder.
+pub fn database(folder: &Path) -> PathBuf {
+    folder.join("verza.db")
+}
+
+/// A copy of a stopped instance's folder.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    // Copies of the same files by the same program that an operator would use.
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().context("cp")?;
+    if status.success() { Ok(()) } else { Err(Failure::new("the data folder was not copied")) }
+}

@@ -1,0 +1,126 @@
+//! Which facts are worth a word, to whom, and which words: the one table.
+
+use kernel::id::kinds::User;
+use kernel::{Asset, Id, Money};
+use platform::journal::Recorded;
+
+use super::model::Kind::{self, Info, Success, Warning};
+
+/// Whom a fact is told to, of those whom it concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Everybody but who did it: they know.
+    Others,
+    /// Everybody, since who did it may not be who they say they are.
+    Everybody,
+}
+use Audience::{Everybody, Others};
+
+/// The words for a verb. `{amount}` stands for the fact's amount in its currency.
+#[derive(Debug)]
+pub(super) struct Template {
+    pub(super) verb: &'static str,
+    /// How the subject's id begins, where a verb is recorded on more than one thing.
+    prefix: &'static str,
+    audience: Audience,
+    pub(super) kind: Kind,
+    pub(super) title: &'static str,
+    description: &'static str,
+}
+
+const fn row(
+    verb: &'static str,
+    audience: Audience,
+    kind: Kind,
+    title: &'static str,
+    description: &'static str,
+) -> Template {
+    Template { verb, prefix: "", audience, kind, title, description }
+}
+
+/// Money that moves because of a verification has no row: the verification's own fact tells it.
+#[rustfmt::skip]
+pub(super) const TEMPLATES: &[Template] = &[
+    row("user.approved", Others, Success, "Account approved",
+        "Your account has been approved. You can now act for others."),
+    row("user.suspended", Others, Warning, "Account suspended",
+        "Your account has been suspended."),
+    row("user.unsuspended", Others, Info, "Account active again",
+        "The suspension of your account has been lifted."),
+    row("user.unbanned", Others, Info, "Account active again",
+        "The ban of your account has been lifted."),
+    row("user.password_changed", Everybody, Warning, "Password changed",
+        "If that was not you, reset your password now."),
+    row("session.reuse_detected", Everybody, Warning, "Suspicious sign-in ended",
+        "An old token of one of your sessions was used again, as a thief would. The session has \
+         been ended. If it was not you, change your password."),
+    row("deposit.settled", Others, Success, "Deposit received",
+        "{amount} has arrived in your wallet."),
+    row("deposit.suspended", Others, Warning, "Deposit on hold",
+        "We received another amount than the {amount} that was announced. It is being looked \
+         into."),
+    row("deposit.failed", Others, Warning, "Deposit failed",
+        "Your deposit of {amount} did not go through. Nothing was credited."),
+    row("deposit.expired", Others, Info, "Deposit expired",
+        "Your deposit of {amount} was not paid in time."),
+    row("transfer.sent", Others, Success, "Money received",
+        "You have been sent {amount}."),
+    row("earning.released", Others, Success, "Earnings available",
+        "{amount} of your earnings is now free to be paid out."),
+    row("verification.requested", Others, Info, "New verification request",
+        "You have been asked to verify a credential."),
+    row("verification.accepted", Others, Info, "Verification accepted",
+        "The verifier has accepted your request."),
+    row("verification.declined", Others, Warning, "Verification declined",
+        "The verifier has declined your request. The price is back in your wallet."),
+    row("verification.started", Others, Info, "Verification started",
+        "The verifier is looking at your credential."),
+    row("verification.info_requested", Others, Warning, "More information needed",
+        "The verifier needs more information from you to go on."),
+    row("verification.info_provided", Others, Info, "Information added",
+        "The information you asked for has been added to a verification."),
+    row("verification.noted", Others, Info, "New note",
+        "A note has been added to a verification of yours."),
+    row("verification.verified", Others, Success, "Verification complete",
+        "Your credential has been verified."),
+    row("verification.rejected", Others, Warning, "Verification rejected",
+        "Your credential could not be verified. The verifier's report says why."),
+    row("verification.cancelled", Others, Info, "Verification cancelled",
+        "The verification has been cancelled by its owner."),
+    row("verification.force_cancelled", Others, Warning, "Verification cancelled",
+        "The verification has been cancelled by the platform. Its price has been returned."),
+    row("verification.expired", Others, Warning, "Verification expired",
+        "The verification was not finished in time. Its price has been returned."),
+    // Recorded on the credential as well; one word is enough.
+    Template {
+        prefix: "vc_",
+        ..row("credential.revoked", Others, Warning, "Verification revoked",
+            "The verification of one of your credentials has been revoked. It no longer proves \
+             anything.")
+    },
+];
+
+impl Template {
+    pub(super) fn of(fact: &Recorded) -> Option<&'static Self> {
+        TEMPLATES.iter().find(|row| row.verb == fact.verb && fact.subject.starts_with(row.prefix))
+    }
+
+    pub(super) fn is_for(&self, user: Id<User>, fact: &Recorded) -> bool {
+        self.audience == Everybody || fact.actor != Some(user)
+    }
+
+    pub(super) fn description(&self, fact: &Recorded) -> String {
+        if !self.description.contains("{amount}") {
+            return self.description.to_owned();
+        }
+        // A fact without its amount is still worth the word.
+        let amount = amount(fact).map_or_else(|| "An amount".to_owned(), |it| it.to_string());
+        self.description.replace("{amount}", &amount)
+    }
+}
+
+fn amount(fact: &Recorded) -> Option<Money> {
+    let minor = fact.data.get("amount")?.as_i64()?;
+    let asset: Asset = fact.data.get("currency")?.as_str()?.parse().ok()?;
+    Some(Money::new(minor, asset))
+}

@@ -1,0 +1,88 @@
+//! All SQL of notifications.
+
+use kernel::id::kinds::{Notification as NotificationKind, User};
+use kernel::{Cursor, Id, Page, PageRequest, Result};
+use platform::db::{DbError, Read, Row, Tx};
+use platform::journal::Recorded;
+use platform::params;
+
+use super::model::Notification;
+use super::rules::Template;
+
+const COLUMNS: &str = "id, kind, title, description, subject, created_at, read_at";
+
+fn read(row: &Row<'_>) -> Result<Notification, DbError> {
+    Ok(Notification {
+        id: row.take()?,
+        kind: row
+            .take::<String>()?
+            .parse()
+            .map_err(|error: kernel::Error| DbError::Other(error.to_string()))?,
+        title: row.take()?,
+        description: row.take()?,
+        subject: row.take()?,
+        at: row.take()?,
+        read_at: row.take()?,
+    })
+}
+
+/// Tells a user of a fact, unless they have been told.
+pub(super) async fn insert(
+    tx: &Tx,
+    user: Id<User>,
+    fact: &Recorded,
+    template: &Template,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO notifications
+             (id, user_id, fact, kind, title, description, subject, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (user_id, fact) DO NOTHING",
+        params![
+            tx.world().id::<NotificationKind>(),
+            user,
+            fact.id,
+            template.kind.as_str(),
+            template.title,
+            template.description(fact),
+            fact.subject,
+            fact.at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A user's notifications, newest first.
+pub(super) async fn list(
+    db: &impl Read,
+    user: Id<User>,
+    only_unread: bool,
+    page: &PageRequest,
+) -> Result<Page<Notification>> {
+    let unread = if only_unread { "AND read_at IS NULL" } else { "" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM notifications WHERE user_id = $1 AND id < $2 {unread}
+         ORDER BY id DESC LIMIT $3 OFFSET $4"
+    );
+    let rows =
+        db.all(&sql, params![user, page.after_id(), page.fetch(), page.offset], read).await?;
+    Ok(page.page(rows, |notification| Cursor::by_id(notification.id)))
+}
+
+pub(super) async fn is_of(tx: &Tx, id: Id<NotificationKind>, user: Id<User>) -> Result<bool> {
+    let sql = "SELECT id FROM notifications WHERE id = $1 AND user_id = $2";
+    let found = tx.maybe(sql, params![id, user], |row| row.take::<Id<NotificationKind>>()).await?;
+    Ok(found.is_some())
+}
+
+/// Answers whether it was unread.
+pub(super) async fn mark_read(tx: &Tx, id: Id<NotificationKind>) -> Result<bool> {
+    let sql = "UPDATE notifications SET read_at = $2 WHERE id = $1 AND read_at IS NULL";
+    Ok(tx.touch(sql, params![id, tx.now()]).await?)
+}
+
+/// Answers how many were unread.
+pub(super) async fn mark_all_read(tx: &Tx, user: Id<User>) -> Result<u64> {
+    let sql = "UPDATE notifications SET read_at = $2 WHERE user_id = $1 AND read_at IS NULL";
+    Ok(tx.execute(sql, params![user, tx.now()]).await?)
+}

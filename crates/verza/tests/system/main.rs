@@ -1,0 +1,5 @@
+//! The whole system, as the executable starts it.
+
+mod describe;
+mod story;
+mod world;
