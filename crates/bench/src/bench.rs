@@ -138,11 +138,16 @@ impl Bench {
 
     /// Starts a bare server on the same core and the same runtime as Verza.
     pub fn spawn_bare(&self, content: &Content) -> Result<Server> {
+        Server::spawn(&self.bare_command(content)?)
+    }
+
+    /// What [`Bench::spawn_bare`] starts, for those who start it again.
+    pub fn bare_command(&self, content: &Content) -> Result<ServerCommand> {
         let folder = self.folder("bare")?;
         let address = free_address()?;
         let mut arguments = vec!["serve-bare".into(), address.to_string().into()];
         arguments.extend(content.to_arguments(&folder)?);
-        Server::spawn(&ServerCommand {
+        Ok(ServerCommand {
             program: self.bench.clone(),
             arguments,
             environment: Vec::new(),

@@ -43,7 +43,7 @@ impl Token {
 
 /// The key under which everything secret in the database is wrapped. Keys for different purposes
 /// are derived from it by label, so that none serves two.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MasterKey(Secret<[u8; 32]>);
 
 impl MasterKey {

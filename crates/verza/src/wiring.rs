@@ -279,7 +279,11 @@ impl Platform {
         readers
     }
 
-    /// Everybody who runs jobs.
+    /// A worker for the jobs of all contexts.
+    pub fn worker(&self) -> Worker {
+        Worker::new(self.db.clone(), self.registry())
+    }
+
     fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         self.mailer.jobs(&mut registry);
@@ -419,6 +423,16 @@ pub fn routes_for_description() -> Result<Vec<Route>> {
 }
 
 impl Platform {
+    /// Everything that clients reach, behind the edge.
+    pub fn router(&self, readiness: Arc<Readiness>) -> Result<Router> {
+        let routes = self.routes(&self.health(readiness));
+        let router = gateway::router(&self.edge()?, routes)?;
+        Ok(match &self.money.sandbox {
+            Some(sandbox) => router.merge(sandbox.router()),
+            None => router,
+        })
+    }
+
     fn health(&self, readiness: Arc<Readiness>) -> Health {
         let commit = option_env!("VERZA_COMMIT").unwrap_or("unknown");
         Health { db: self.db.clone(), readiness, version: crate::VERSION, commit }
@@ -457,11 +471,7 @@ pub async fn start(config: Config) -> Result<Running> {
 
     let stop = CancellationToken::new();
     let readiness = Arc::new(Readiness::default());
-    let routes = platform.routes(&platform.health(readiness.clone()));
-    let mut router = gateway::router(&platform.edge()?, routes)?;
-    if let Some(sandbox) = &platform.money.sandbox {
-        router = router.merge(sandbox.router());
-    }
+    let router = platform.router(readiness.clone())?;
     let options = ServerOptions {
         grace: Duration::from_secs(platform.config.server.shutdown_grace_seconds),
         ..ServerOptions::default()
@@ -482,7 +492,7 @@ fn start_workers(
     grace: Duration,
 ) -> Vec<JoinHandle<()>> {
     let journal = Runner::new(platform.db.clone(), platform.readers());
-    let worker = Worker::new(platform.db.clone(), platform.registry());
+    let worker = platform.worker();
     let (identity, trust) = (platform.identity.clone(), platform.trust.clone());
     let stopped = || stop.clone();
     let (for_journal, for_jobs, for_tending, for_keys) =

@@ -165,8 +165,7 @@ impl List {
         let mut depths = Depths::new(7, ROWS);
         let mut after: Vec<u64> = (0..PAGES).map(|_| depths.next()).collect();
         after.extend([ROWS, PAGE + 1, 7]);
-        let template =
-            Template::new("GET", api.address()).header("cookie", &self.owner.cookie);
+        let template = Template::new("GET", api.address()).header("cookie", &self.owner.cookie);
         let ask = |after: &u64| {
             let path = format!("/v1/user/credentials?limit={PAGE}&cursor={}", cursor(*after));
             template.request(&path, None, b"")

@@ -5,6 +5,13 @@
 //! `pub const NAME: Declared`, then its name in the path's row.
 
 pub mod bare;
+pub mod growth;
+pub mod ledger;
+pub mod list;
+pub mod start;
+pub mod upload;
+pub mod whoami;
+pub mod write;
 
 use crate::workload::Declared;
 
@@ -20,15 +27,23 @@ pub struct Path {
 /// Every path, in the order of the goal table. A path of it that has no workload yet is listed,
 /// and asking for it is an error: nothing is skipped silently.
 pub const PATHS: &[Path] = &[
-    Path { id: "2", title: "session check (whoami, cookie and bearer)", workloads: &[] },
-    Path { id: "4a", title: "durable JSON write, 64 connections", workloads: &[] },
-    Path { id: "4b", title: "durable JSON write, one connection", workloads: &[] },
-    Path { id: "5", title: "list by keyset, 20 of an owner's rows", workloads: &[] },
-    Path { id: "7", title: "upload of 10 MiB", workloads: &[] },
-    Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[] },
-    Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[] },
-    Path { id: "15", title: "start, idle memory, size", workloads: &[] },
-    Path { id: "16", title: "growth from 1e3 to 1e7 rows", workloads: &[] },
+    Path {
+        id: "2",
+        title: "session check (whoami, cookie and bearer)",
+        workloads: &[whoami::COOKIE, whoami::BEARER],
+    },
+    Path { id: "4a", title: "durable JSON write, 64 connections", workloads: &[write::TOGETHER] },
+    Path { id: "4b", title: "durable JSON write, one connection", workloads: &[write::ALONE] },
+    Path { id: "5", title: "list by keyset, 20 of an owner's rows", workloads: &[list::PAGES] },
+    Path { id: "7", title: "upload of 10 MiB", workloads: &[upload::FILES] },
+    Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[ledger::MANY] },
+    Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[ledger::HOT] },
+    Path { id: "15", title: "start, idle memory, size", workloads: &[start::REDIS, start::BARE] },
+    Path {
+        id: "16",
+        title: "growth from 1e3 to 1e6 rows",
+        workloads: &[growth::WHOAMI, growth::WRITE, growth::LIST, growth::LEDGER],
+    },
     Path { id: "bare-http", title: "bare-axum by itself", workloads: &[bare::HTTP] },
     Path {
         id: "bare-rows",

@@ -96,7 +96,7 @@ fn drive(server: &Server, questions: Vec<(Bytes, Bytes)>) -> Result<Driven> {
 /// Sessions of these people, each asked once: what follows is answered from memory.
 pub(super) struct Asked {
     pub(super) driven: Driven,
-    pub(super) first: OwnedAnswer,
+    first: OwnedAnswer,
     questions: Vec<(Bytes, Bytes)>,
 }
 

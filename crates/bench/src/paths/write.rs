@@ -14,7 +14,7 @@ use crate::bench::Bench;
 use crate::client::{Answer, Template};
 use crate::failure::{Failure, Result};
 use crate::fsync::commit_model;
-use crate::load::{Driven, Script};
+use crate::load::{Driven, Generator, Script};
 use crate::machine::Pinning;
 use crate::random::Random;
 use crate::verza::people::{self, Person};
@@ -71,8 +71,7 @@ impl Script for Creating {
         self.number = book.next;
         book.next += 1;
         let (title, kind, issuer) = (store::title(self.number), store::KIND, store::ISSUER);
-        let body =
-            format!("{{\"title\":\"{title}\",\"type\":\"{kind}\",\"issuer\":\"{issuer}\"}}");
+        let body = format!("{{\"title\":\"{title}\",\"type\":\"{kind}\",\"issuer\":\"{issuer}\"}}");
         self.template.write(scratch, "/v1/user/credentials", None, body.as_bytes());
         scratch
     }
@@ -87,11 +86,7 @@ impl Script for Creating {
 }
 
 /// A connection for each of these people, making credentials.
-pub(super) fn drive(
-    verza: &Verza,
-    people: &[Person],
-    book: &Rc<RefCell<Book>>,
-) -> Result<Driven> {
+pub(super) fn drive(verza: &Verza, people: &[Person], book: &Rc<RefCell<Book>>) -> Result<Driven> {
     let script = |person: &Person| {
         let template = Template::new("POST", verza.address()).bearer(&person.bearer).json();
         Box::new(Creating { template, book: book.clone(), number: 0 }) as Box<dyn Script>
@@ -103,6 +98,7 @@ pub(super) fn drive(
 struct Write {
     /// None while the check replaces it.
     verza: Option<Verza>,
+    people: Vec<Person>,
     driven: Driven,
     book: Rc<RefCell<Book>>,
     reference: Reference,
@@ -157,7 +153,7 @@ impl Write {
         let verza = Verza::start(bench, &stopped.folder)?;
         let book = Rc::default();
         let driven = drive(&verza, &people, &book)?;
-        Ok(Write { verza: Some(verza), driven, book, reference, commits: 0, acked: 0 })
+        Ok(Write { verza: Some(verza), people, driven, book, reference, commits: 0, acked: 0 })
     }
 
     fn verza(&self) -> Result<&Verza> {
@@ -190,7 +186,9 @@ impl Write {
             return Err(Failure::new("Verza was not killed in the middle of its work"));
         }
         let verza = self.verza.take().ok_or_else(|| Failure::new("there is no Verza to kill"))?;
-        let stopped = verza.restart()?.stop()?;
+        let verza = verza.restart()?;
+        self.newest_is_shown(&verza)?;
+        let stopped = verza.stop()?;
         let connection = store::open_to_look(&stopped.database())?;
         let mut titles = connection.prepare("SELECT title FROM credentials")?;
         let titles = titles.query_map([], |row| row.get::<_, String>(0))?;
@@ -200,6 +198,25 @@ impl Write {
             return Ok(());
         }
         Err(Failure::new(format!("{lost} of {} acknowledged credentials are lost", acked.len())))
+    }
+}
+
+impl Write {
+    /// After a restart the sessions are good and the rows are shown.
+    fn newest_is_shown(&self, verza: &Verza) -> Result<()> {
+        let mut api = Generator::connect(verza.address(), 8)?;
+        let template = Template::new("GET", verza.address());
+        let ask = |person: &Person| {
+            let template = template.clone().header("cookie", &person.cookie);
+            template.request("/v1/user/credentials?limit=1", None, b"")
+        };
+        let requests: Vec<_> = self.people.iter().map(ask).collect();
+        for answer in api.call_all(&requests)? {
+            if answer.json(200)?[0]["title"].is_null() {
+                return Err(Failure::new("somebody's credentials are gone"));
+            }
+        }
+        Ok(())
     }
 }
 

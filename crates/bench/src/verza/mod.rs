@@ -40,6 +40,8 @@ impl Verza {
             .env("VERZA_STORAGE_QUOTA_MB", "10000000")
             .env("VERZA_SERVER_LISTEN", address.to_string())
             .env("VERZA_SERVER_OPS_LISTEN", ops.to_string())
+            // Tokens name the issuer: so they are good at another port as well.
+            .env("VERZA_SERVER_PUBLIC_URL", "http://localhost:8080")
             .env("VERZA_SERVER_RATE_LIMITS", "false")
             .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
             .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
@@ -57,6 +59,16 @@ impl Verza {
         Ok(Verza { server, command, folder, ops })
     }
 
+    /// Kills it, puts a copy of another folder in the place of its own, and starts it again.
+    pub fn reset(self, template: &Path) -> Result<Verza> {
+        let Verza { server, command, folder, ops } = self;
+        server.kill_hard()?;
+        fs::remove_dir_all(&folder)?;
+        copy_folder(template, &folder)?;
+        let server = Server::spawn(&command)?;
+        Ok(Verza { server, command, folder, ops })
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -64,6 +76,11 @@ impl Verza {
     /// Where the operators' listener is: metrics, and the mails.
     pub fn ops(&self) -> SocketAddr {
         self.ops
+    }
+
+    /// What it was started by.
+    pub fn command(&self) -> &ServerCommand {
+        &self.command
     }
 
     pub fn server(&self) -> &Server {

@@ -144,7 +144,7 @@ impl Service {
                     file::release(&tx, file).await?;
                 }
                 store::withdraw_all_grants(&tx, id).await?;
-
+                share::end_all(&tx, id).await?;
                 tx.record(Fact::by(caller, "credential.deleted").on(id));
                 Ok(())
             })

@@ -122,6 +122,7 @@ async fn whatever_is_wrong_with_a_credential_is_named(t: &TestDb) {
         body
     };
     let unknown: Id<kernel::id::kinds::File> = app.db.world().id();
+    let another: Id<kernel::id::kinds::File> = app.db.world().id();
     for (more, pointers) in [
         (json!({ "title": " ", "type": "", "issuer": "\n" }), vec!["/title", "/type", "/issuer"]),
         (json!({ "title": "x".repeat(201) }), vec!["/title"]),
@@ -130,7 +131,7 @@ async fn whatever_is_wrong_with_a_credential_is_named(t: &TestDb) {
         (json!({ "issueDate": "2021-01-02", "expiryDate": "2021-01-01" }), vec!["/expiryDate"]),
         (json!({ "issueDate": "2021-02-30" }), vec!["/issueDate"]),
         (json!({ "fileUrl": "https://evil.example/file.pdf" }), vec!["/fileUrl"]),
-        (json!({ "fileUrl": format!("/v1/files/{unknown}"), "fileId": app.db.world().id::<kernel::id::kinds::File>() }), vec!["/fileUrl"]),
+        (json!({ "fileUrl": format!("/v1/files/{unknown}"), "fileId": another }), vec!["/fileUrl"]),
         (json!({ "fileId": unknown }), vec!["/fileId"]),
         (json!({ "fileId": "c_nonsense" }), vec!["/fileId"]),
         (json!({ "status": "verified" }), vec!["/status"]),
@@ -241,6 +242,17 @@ async fn a_verification_begins_and_ends_once(t: &TestDb) {
     assert_eq!(verification(&app, &owner, id, None).await.unwrap_err().code(), "wrong_state");
 }
 
+async fn of_many_verifications_at_once_one_begins(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let id = draft(&app, &owner, "Diploma").await;
+    let tries = (0..8).map(|_| verification(&app, &owner, id, None));
+    let outcomes = futures_util::future::join_all(tries).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    let conflict = |error: &kernel::Error| error.kind() == kernel::Kind::Conflict;
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().err().is_none_or(conflict)));
+}
+
 async fn a_verdict_expires_and_may_be_renewed(t: &TestDb) {
     let app = App::new(t).await;
     let owner = app.user();
@@ -277,7 +289,8 @@ async fn revoking_takes_the_signed_form_back_too(t: &TestDb) {
     let app = App::new(t).await;
     let owner = app.user();
     let id = app.credential(&owner).await;
-    let (path, reason) = (format!("{}/revoke", at(id)), json!({ "reason": "sent to the wrong one" }));
+    let path = format!("{}/revoke", at(id));
+    let reason = json!({ "reason": "sent to the wrong one" });
     assert_eq!(app.post(&owner, &path, reason.clone()).await.refusal(), (409, "wrong_state"));
     app.verify(&owner, id).await;
     let revoked = app.post(&owner, &path, reason.clone()).await.ok().json();

@@ -33,7 +33,7 @@ pub fn register(registry: &mut Registry, service: &Service) {
     registry.every("file.sweep", SWEEP_PERIOD, move || {
         let files = files.clone();
         async move {
-            let swept = files.sweep(files.slice_of_the_hour()).await?;
+            let swept = files.sweep(files.slice_in_turn()).await?;
             if swept > 0 {
                 tracing::info!(swept, "removed what cut-off uploads had left");
             }
@@ -44,7 +44,7 @@ pub fn register(registry: &mut Registry, service: &Service) {
 
 impl Service {
     /// Which slice's turn it is.
-    fn slice_of_the_hour(&self) -> u8 {
+    fn slice_in_turn(&self) -> u8 {
         let turn = self.now().seconds() / SWEEP_PERIOD.as_secs().cast_signed();
         u8::try_from(turn.rem_euclid(256)).unwrap_or_default()
     }

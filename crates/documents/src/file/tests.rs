@@ -151,7 +151,8 @@ async fn a_part_of_a_file_can_be_asked_for(t: &TestDb) {
         assert_eq!(read.header("content-range"), "bytes */600000");
     }
     // Several ranges, and what is no range, are answered whole.
-    for asked in ["bytes=0-1,3-4", "bytes=9-3", "bytes=", "bytes=-", "lines=1-2", "0-1", "bytes=a-"] {
+    let odd = ["bytes=0-1,3-4", "bytes=9-3", "bytes=", "bytes=-", "lines=1-2", "0-1", "bytes=a-"];
+    for asked in odd {
         let read = app.get_with(&owner, &path, &[("range", asked)]).await;
         assert_eq!((read.status, read.body.len()), (StatusCode::OK, 600_000), "{asked}");
     }
@@ -330,7 +331,9 @@ async fn who_was_granted_a_credential_reads_its_file_and_the_owner_learns_of_it(
 
     let (credentials, to) = (&app.documents.credentials, verifier.user().unwrap());
     let withdraw =
-        app.db.run("test", |tx| async move { credentials.withdraw_grant(&tx, credential, to).await });
+        app.db.run("test", |tx| async move {
+            credentials.withdraw_grant(&tx, credential, to).await
+        });
     withdraw.await.unwrap();
     assert_eq!(app.get(&verifier, &content).await.status, 404);
 }
@@ -595,7 +598,8 @@ fn every_kind_of_document_is_known_by_its_first_bytes() {
 proptest::proptest! {
     #[test]
     fn no_bytes_break_the_sniffer(head: Vec<u8>, start in 0_usize..5) {
-        let starts = [&b""[..], b"PK\x03\x04", b"RIFF", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"\x89PNG"];
+        let office = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
+        let starts = [&b""[..], b"PK\x03\x04", b"RIFF", office, b"\x89PNG"];
         let _ = rules::sniff(&[starts[start], &head].concat());
     }
 }

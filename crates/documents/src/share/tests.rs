@@ -107,7 +107,8 @@ async fn the_token_is_nowhere_in_the_database(t: &TestDb) {
         let sql = format!("SELECT {columns} FROM {table}");
         let count = columns.split(',').count();
         let read = |row: &platform::db::Row<'_>| {
-            (0..count).map(|_| row.take::<Option<String>>().map(Option::unwrap_or_default)).collect()
+            let column = |_| row.take::<Option<String>>().map(Option::unwrap_or_default);
+            (0..count).map(column).collect()
         };
         let rows: Vec<Vec<String>> = app.db.all(&sql, &[], read).await.unwrap();
         dump.push_str(&format!("{rows:?}"));
@@ -238,7 +239,8 @@ async fn a_browser_sees_a_page_in_which_nothing_runs(t: &TestDb) {
     }
     app.delete(&owner, &format!("/v1/user/credentials/{made}/shares/{share}")).await.ok();
     let over = app.get_with(&nobody(), &path, &[("accept", browser)]).await;
-    assert_eq!((over.status, over.header("content-type")), (StatusCode::GONE, "text/html; charset=utf-8"));
+    assert_eq!(over.status, StatusCode::GONE);
+    assert_eq!(over.header("content-type"), "text/html; charset=utf-8");
     assert!(String::from_utf8_lossy(&over.body).contains("taken this link back"));
     let never = app.get_with(&nobody(), "/v1/share/x", &[("accept", browser)]).await;
     assert_eq!(never.status, StatusCode::NOT_FOUND);

@@ -47,6 +47,21 @@ pub async fn together<T>(
     futures_util::future::join_all(statements).await.into_iter().collect()
 }
 
+/// What statements have cost so far on SQLite: the same on every machine, so that tests can hold
+/// them to a bound.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Statements run, without those that begin and end transactions.
+    pub statements: u64,
+    /// Rows answered.
+    pub rows: u64,
+    /// Rows that were visited without an index.
+    pub scanned: u64,
+    /// Answers that had to be sorted.
+    pub sorts: u64,
+}
+
 /// Where statements run. Reads outside of a transaction see the last commit.
 pub trait Read: Sync {
     /// All rows.
@@ -211,6 +226,15 @@ impl Db {
         match &self.0.engine {
             Engine::Sqlite(store) => Some(store.physical_commits()),
             Engine::Postgres(_) => None,
+        }
+    }
+
+    /// What statements have cost so far; nothing on PostgreSQL.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn counts(&self) -> Counts {
+        match &self.0.engine {
+            Engine::Sqlite(store) => store.counts(),
+            Engine::Postgres(_) => Counts::default(),
         }
     }
 

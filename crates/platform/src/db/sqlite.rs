@@ -73,6 +73,8 @@ pub(super) struct Store {
     closed: AtomicBool,
     #[cfg(any(test, feature = "testing"))]
     fail: Arc<AtomicBool>,
+    #[cfg(any(test, feature = "testing"))]
+    counts: Vec<Arc<Counters>>,
 }
 
 enum Signal {
@@ -87,6 +89,30 @@ struct Timed {
     deadline: Arc<AtomicU64>,
     start: Instant,
     timeout: Duration,
+    #[cfg(any(test, feature = "testing"))]
+    counts: Arc<Counters>,
+}
+
+/// What statements have cost so far, exact on any machine; see [`super::Db::counts`].
+#[cfg(any(test, feature = "testing"))]
+#[derive(Debug, Default)]
+struct Counters {
+    statements: AtomicU64,
+    rows: AtomicU64,
+    scanned: AtomicU64,
+    sorts: AtomicU64,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Counters {
+    fn add(&self, statement: &rusqlite::Statement<'_>, rows: usize) {
+        use rusqlite::StatementStatus::{FullscanStep, Sort};
+        let taken = |status| statement.reset_status(status).unsigned_abs().into();
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.scanned.fetch_add(taken(FullscanStep), Ordering::Relaxed);
+        self.sorts.fetch_add(taken(Sort), Ordering::Relaxed);
+    }
 }
 
 impl Timed {
@@ -101,7 +127,14 @@ impl Timed {
             )
             .map_err(DbError::from_sqlite)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-        Ok(Self { connection, deadline, start, timeout })
+        Ok(Self {
+            connection,
+            deadline,
+            start,
+            timeout,
+            #[cfg(any(test, feature = "testing"))]
+            counts: Arc::default(),
+        })
     }
 
     fn all<T>(
@@ -120,6 +153,9 @@ impl Timed {
             while let Some(row) = rows.next().map_err(fail)? {
                 items.push(read(&Row::sqlite(row))?);
             }
+            drop(rows);
+            #[cfg(any(test, feature = "testing"))]
+            self.counts.add(&statement, items.len());
             Ok(items)
         })
     }
@@ -129,7 +165,10 @@ impl Timed {
         self.deadline.store(micros(end), Ordering::Relaxed);
         let done = with_markers(sql, |sql| {
             let mut statement = self.connection.prepare_cached(sql)?;
-            statement.execute(rusqlite::params_from_iter(params))
+            let done = statement.execute(rusqlite::params_from_iter(params));
+            #[cfg(any(test, feature = "testing"))]
+            self.counts.add(&statement, 0);
+            done
         });
         done.map(|count| count as u64).map_err(|error| self.error(error))
     }
@@ -314,6 +353,10 @@ impl Store {
 
         let commits = Arc::new(AtomicU64::new(0));
         #[cfg(any(test, feature = "testing"))]
+        let counts = std::iter::once(writer.counts.clone())
+            .chain(readers.iter().map(|reader| reader.lock().counts.clone()))
+            .collect();
+        #[cfg(any(test, feature = "testing"))]
         let fail = install_fault(&mut writer).map_err(|error| cannot_open(path, error))?;
         let writer = Arc::new(tokio::sync::Mutex::new(Writer {
             connection: Mutex::new(writer),
@@ -343,6 +386,8 @@ impl Store {
             closed: AtomicBool::new(false),
             #[cfg(any(test, feature = "testing"))]
             fail,
+            #[cfg(any(test, feature = "testing"))]
+            counts,
         })
     }
 
@@ -377,6 +422,19 @@ impl Store {
 
     pub(super) fn physical_commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn counts(&self) -> super::Counts {
+        let sum = |read: fn(&Counters) -> &AtomicU64| {
+            self.counts.iter().map(|counts| read(counts).load(Ordering::Relaxed)).sum()
+        };
+        super::Counts {
+            statements: sum(|counts| &counts.statements),
+            rows: sum(|counts| &counts.rows),
+            scanned: sum(|counts| &counts.scanned),
+            sorts: sum(|counts| &counts.sorts),
+        }
     }
 
     #[cfg(any(test, feature = "testing"))]

@@ -134,7 +134,7 @@ impl VerdictCredential<'_> {
 }
 
 impl Check<'_> {
-    fn to_json(&self) -> Result<Value, TimestampError> {
+    fn to_json(self) -> Result<Value, TimestampError> {
         let narrative = format!(
             "Checked by {} on {}. Method: {}. Outcome: verified.",
             self.verifier,
