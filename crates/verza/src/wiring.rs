@@ -452,8 +452,6 @@ pub struct Running {
 /// Starts everything in this process.
 pub async fn start(config: Config) -> Result<Running> {
     crate::choose_cryptography();
-    check(&config)?;
-    let folder = DataDir::claim(&config.storage.data_dir)?;
     // Before anything else is done: a taken port is the most common reason not to start.
     let listener = gateway::listen(config.server.listen).await?;
     let ops_listener = gateway::listen(config.server.ops_listen).await?;
@@ -465,6 +463,8 @@ pub async fn start(config: Config) -> Result<Running> {
     let (address, ops_address) = (local(&listener)?, local(&ops_listener)?);
     let mut config = config;
     config.server.listen = address;
+    check(&config)?;
+    let folder = DataDir::claim(&config.storage.data_dir)?;
     let local_url = format!("http://{}", reachable(address));
     let metrics = telemetry::metrics()?;
     let platform = Platform::build(config, Some(folder), &local_url).await?;

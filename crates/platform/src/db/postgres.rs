@@ -11,6 +11,9 @@ use tokio_postgres::types::{ToSql, Type};
 use super::tx::{Hook, run_hooks};
 use super::{DbError, Row, Value};
 
+/// How long making one connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How to reach PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
@@ -53,7 +56,7 @@ impl Store {
             .expose()
             .parse()
             .map_err(|error: tokio_postgres::Error| wrong(error.to_string()))?;
-        config.application_name("verza").connect_timeout(options.wait_timeout);
+        config.application_name("verza").connect_timeout(CONNECT_TIMEOUT);
         if !options.transaction_pooler {
             let millis = options.statement_timeout.as_millis();
             config.options(format!(
@@ -70,8 +73,8 @@ impl Store {
         };
         let timeouts = Timeouts {
             wait: Some(options.wait_timeout),
-            create: Some(options.wait_timeout),
-            recycle: Some(options.wait_timeout),
+            create: Some(CONNECT_TIMEOUT),
+            recycle: Some(CONNECT_TIMEOUT),
         };
         let pool = Pool::builder(manager)
             .max_size(options.connections)

@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_says_so() {
-        for body in [&b"{"[..], b"", b"\xff", b"{\"lines\":[]} x", b"[1,]"] {
+        for body in [&b"{"[..], b"", b"\xff", b"{\"lines\":[]} x", b"{\"lines\":[],}"] {
             assert_eq!(refusal(body).0, "invalid_json", "{body:?}");
         }
         assert!(parse::<Order>(br#"{"lines":[],"lines":[]}"#).is_err());

@@ -27,7 +27,10 @@ async fn announce(running: &Running) -> Result<()> {
     }
     if let Some(link) = platform.first_setup_link().await? {
         // To the terminal and not to the log: whoever has it becomes admin.
-        eprintln!("\n  There is no admin yet. Set one up within the hour:\n  {link}\n");
+        eprintln!(
+            "\n  There is no admin yet. Set one up within the hour:\n  {link}\n  A front end opens \
+             this link; without one, POST the token with name, email and password to /v1/setup.\n"
+        );
     }
     Ok(())
 }

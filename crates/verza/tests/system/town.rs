@@ -6,7 +6,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value as Json, json};
 
-pub const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "seven blue kettles sing";
 /// What a verification costs.
 pub const PRICE: i64 = 2_500;
 /// How often something that happens in the background is asked for, and how long.
