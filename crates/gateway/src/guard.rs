@@ -117,6 +117,21 @@ where
     }
 }
 
+/// Headers that every answer gets, at most.
+const HEADERS_SET: usize = 10;
+
+/// The request's id as a header, without a text in between.
+fn request_id_header(id: &RequestId) -> Option<HeaderValue> {
+    match id {
+        RequestId::None => None,
+        RequestId::Ours(uuid) => {
+            let mut buffer = [0; uuid::fmt::Simple::LENGTH];
+            HeaderValue::from_str(uuid.simple().encode_lower(&mut buffer)).ok()
+        }
+        RequestId::Theirs(text) => HeaderValue::from_str(text).ok(),
+    }
+}
+
 /// What is known of a request when it is answered.
 struct Passage {
     started: Instant,
@@ -133,6 +148,12 @@ impl Guard {
         S: Service<Request, Response = Response, Error = Infallible> + Send,
         S::Future: Send,
     {
+        // No route takes OPTIONS, so a preflight comes here by way of the unmatched row.
+        if *request.method() == Method::OPTIONS
+            && let Some(answer) = self.edge.options.origins.preflight(&request)
+        {
+            return answer;
+        }
         let mut passage = Passage {
             started: Instant::now(),
             method: request.method().clone(),
@@ -249,14 +270,15 @@ impl Guard {
 
     /// Renders an error, sets the headers that every answer has, counts and logs.
     fn finish(&self, mut response: Response, passage: &Passage) -> Response {
-        let request_id = passage.request_id.to_string();
         let failure = response.extensions_mut().remove::<Failure>().map(|failure| failure.0);
         let failure = failure.or_else(|| foreign_failure(&response));
         if let Some(error) = &failure {
-            response = self.rendered(error, &request_id);
+            response = self.rendered(error, &passage.request_id);
         }
         let headers = response.headers_mut();
-        if let Ok(value) = HeaderValue::from_str(&request_id) {
+        // Room for all that is set here, made once.
+        headers.reserve(HEADERS_SET);
+        if let Some(value) = request_id_header(&passage.request_id) {
             headers.insert("x-request-id", value);
         }
         if let Some(decision) = &passage.decision {
@@ -268,12 +290,12 @@ impl Guard {
         }
         self.edge.options.origins.mark(passage.origin.as_ref(), headers);
         security_headers(headers, self.edge.options.https);
-        self.record(response.status(), failure.as_ref(), passage, &request_id);
+        self.record(response.status(), failure.as_ref(), passage);
         response
     }
 
-    fn rendered(&self, error: &Error, request_id: &str) -> Response {
-        let shown = render(error, request_id, self.row.errors);
+    fn rendered(&self, error: &Error, request_id: &RequestId) -> Response {
+        let shown = render(error, &request_id.to_string(), self.row.errors);
         let mut response = Response::new(Body::from(shown.body));
         *response.status_mut() = shown.status;
         let headers = response.headers_mut();
@@ -289,13 +311,8 @@ impl Guard {
     }
 
     /// One line a request, and the one place where a failure is logged.
-    fn record(
-        &self,
-        status: StatusCode,
-        failure: Option<&Error>,
-        passage: &Passage,
-        request_id: &str,
-    ) {
+    fn record(&self, status: StatusCode, failure: Option<&Error>, passage: &Passage) {
+        let request_id = &passage.request_id;
         let elapsed = passage.started.elapsed();
         self.row.seconds.record(elapsed.as_secs_f64());
         let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
@@ -308,17 +325,17 @@ impl Guard {
         };
         match failure {
             Some(error) if error.kind() == Kind::Internal => {
-                tracing::error!(%method, route, status, micros, request_id, user = user(), %error);
+                tracing::error!(%method, route, status, micros, %request_id, user = user(), %error);
             }
             Some(error) if error.kind() == Kind::Unavailable => {
-                tracing::warn!(%method, route, status, micros, request_id, user = user(), %error);
+                tracing::warn!(%method, route, status, micros, %request_id, user = user(), %error);
             }
             Some(error) => {
                 let code = error.code();
-                tracing::info!(%method, route, status, micros, request_id, user = user(), code);
+                tracing::info!(%method, route, status, micros, %request_id, user = user(), code);
             }
             None => {
-                tracing::info!(%method, route, status, micros, request_id, user = user());
+                tracing::info!(%method, route, status, micros, %request_id, user = user());
             }
         }
     }

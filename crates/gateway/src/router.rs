@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http::StatusCode;
 use kernel::{Error, Result};
@@ -26,27 +24,13 @@ pub fn router(edge: &Arc<Edge>, routes: Vec<Route>) -> Result<Router> {
     let unmatched = |status| move || async move { empty(status) };
     let nothing = axum::handler::Handler::layer(unmatched(StatusCode::NOT_FOUND), guard.clone());
     let not_so = axum::handler::Handler::layer(unmatched(StatusCode::METHOD_NOT_ALLOWED), guard);
-    Ok(router
-        .fallback(nothing)
-        .method_not_allowed_fallback(not_so)
-        .layer(from_fn_with_state(edge.clone(), answer_preflights)))
+    Ok(router.fallback(nothing).method_not_allowed_fallback(not_so))
 }
 
 fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
-}
-
-async fn answer_preflights(
-    axum::extract::State(edge): axum::extract::State<Arc<Edge>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match edge.options.origins.preflight(&request) {
-        Some(answer) => answer,
-        None => next.run(request).await,
-    }
 }
 
 /// Two rows for one address would panic inside of the framework; this says which.

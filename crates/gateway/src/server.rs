@@ -17,6 +17,10 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 use crate::guard::Peer;
 
+/// What one HTTP/1 connection may buffer: the head of a request must fit, and uploads and downloads
+/// of many at once must not fill the memory.
+const BUFFER_MAX: usize = 64 * 1024;
+
 /// How a listener serves.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -60,6 +64,7 @@ pub async fn serve(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
+        .max_buf_size(BUFFER_MAX)
         .pipeline_flush(true);
     // The default windows starve one connection that carries many streams.
     builder
@@ -102,7 +107,8 @@ fn compression() -> CompressionLayer<impl Predicate> {
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("application/pdf"))
         .and(NotForContentType::const_new("application/octet-stream"))
-        .and(NotForContentType::const_new("application/zip"));
+        .and(NotForContentType::const_new("application/zip"))
+        .and(NotForContentType::const_new("application/vnd.openxmlformats"));
     CompressionLayer::new().compress_when(worthwhile)
 }
 

@@ -134,7 +134,8 @@ pub struct View {
 
 const CHECK_SIGNED: &str = "The signed credential proves itself: give it to any verifier of W3C \
      Verifiable Credentials or Open Badges 3.0, to POST /v1/verify, or to `verza verify`. \
-     Its proof and its revocation list are checked against the issuer's published keys; this page need not be trusted.";
+     Its proof and its revocation list are checked against the issuer's published \
+     keys; this page need not be trusted.";
 const CHECK_ASK: &str = "This page shows the state of things at this moment, as this platform \
      knows it. Ask the owner for the signed credential to check it without this platform.";
 const CHECK_NOTHING: &str =

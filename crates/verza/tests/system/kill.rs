@@ -3,8 +3,8 @@
 //! sent again, and no verdict is half done.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use platform::db::{DbError, Read, Row};
@@ -17,7 +17,7 @@ use crate::dice::Dice;
 use crate::house::House;
 use crate::town::{Answer, Call, PRICE, Person, Town, pdf, until, verifier_id};
 
-const KILLS: u64 = 10;
+const KILLS: u64 = 20;
 const USERS: usize = 3;
 const DEPOSIT: i64 = 5_000_000;
 /// The load has to reach the moment of the kill within this time.
@@ -102,11 +102,11 @@ impl Load {
             Deed::Transfer { from, to, amount } => town
                 .post("/v1/user/wallet/transfers", &users[*from])
                 .json(&json!({ "to": users[*to].id, "amount": amount, "currency": "USD" })),
-            Deed::Request { owner, credential } => town
-                .post("/v1/user/verifications", &users[*owner])
-                .json(&json!({
+            Deed::Request { owner, credential } => {
+                town.post("/v1/user/verifications", &users[*owner]).json(&json!({
                     "credentialId": credential, "verifierId": verifier_id(&self.verifier),
-                })),
+                }))
+            }
             Deed::Accept { job } => {
                 town.post(&format!("/v1/verifier/jobs/{job}/accept"), &self.verifier)
             }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, and its modules are all there is"
 )]
 
+mod bad_input;
 mod describe;
 mod dice;
 mod house;

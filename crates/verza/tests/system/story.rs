@@ -13,7 +13,7 @@ async fn the_story_is_so(stage: &Stage) {
         ops_url: format!("http://{}", running.ops_address),
         setup_link: running.platform.first_setup_link().await.unwrap().unwrap(),
         export_to: folder.join("diploma.verza.json"),
-        password: "correct horse battery staple".into(),
+        password: "seven quiet herons at dusk".into(),
     };
     let mut lines = Vec::new();
     let mut tell = |line: String| lines.push(line);

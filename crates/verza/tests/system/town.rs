@@ -13,6 +13,28 @@ pub const PRICE: i64 = 2_500;
 const POLL_EVERY: Duration = Duration::from_millis(20);
 const POLLS: u32 = 1_500;
 
+/// Words of the database, the file system and the code: no answer names them.
+const INSIDE: &[&str] = &[
+    "select ",
+    "insert into",
+    "update set",
+    "delete from",
+    "sqlite",
+    "postgres",
+    "rusqlite",
+    "constraint",
+    "no such table",
+    "no such column",
+    "relation \\\"",
+    "panicked",
+    ".rs:",
+    "/crates/",
+    "/tmp/",
+    "/home/",
+    "/root/",
+    "verza.db",
+];
+
 /// One platform and the way to it.
 pub struct Town {
     http: reqwest::Client,
@@ -64,6 +86,32 @@ impl Answer {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The body of a refusal that has to have this status and code, and the shape of all.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Json {
+        let (text, body) = (self.text(), self.json());
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{text}");
+        self.is_a_problem();
+        body
+    }
+
+    /// RFC 9457 with our members, and nothing of what is behind it.
+    #[track_caller]
+    pub fn is_a_problem(&self) {
+        let (text, body) = (self.text(), self.json());
+        assert_eq!(self.header("content-type"), "application/problem+json", "{text}");
+        assert_eq!(body["status"], self.status, "{text}");
+        assert_eq!(body["type"], format!("urn:verza:problem:{}", self.code()), "{text}");
+        for member in ["type", "title", "detail", "code", "requestId"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {text}");
+        }
+        assert_eq!(body["requestId"], self.header("x-request-id"), "{text}");
+        let detail = format!("{} {:?}", body["detail"], self.headers).to_ascii_lowercase();
+        for word in INSIDE {
+            assert!(!detail.contains(word), "{word} is nobody's business: {text}");
+        }
+    }
+
     /// The body of a request that has to succeed.
     #[track_caller]
     pub fn done(self) -> Json {
@@ -86,7 +134,8 @@ impl Call {
     /// Adds a header; one of the same name that is there stays.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        self.request = self.request.header(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        self.request =
+            self.request.header(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         self
     }
 
@@ -172,7 +221,8 @@ impl Town {
 
     pub fn call(&self, method: Method, path: &str, who: Option<&Person>) -> Call {
         let what = format!("{method} {path}");
-        let url = if path.starts_with("http") { path.into() } else { format!("{}{path}", self.url) };
+        let url =
+            if path.starts_with("http") { path.into() } else { format!("{}{path}", self.url) };
         let mut request = self.http.request(method, url);
         if let Some(person) = who {
             request = request.bearer_auth(&person.token);
@@ -186,6 +236,14 @@ impl Town {
 
     pub fn post(&self, path: &str, who: &Person) -> Call {
         self.call(Method::POST, path, Some(who))
+    }
+
+    pub fn patch(&self, path: &str, who: &Person) -> Call {
+        self.call(Method::PATCH, path, Some(who))
+    }
+
+    pub fn delete(&self, path: &str, who: &Person) -> Call {
+        self.call(Method::DELETE, path, Some(who))
     }
 
     pub fn put(&self, path: &str, who: &Person) -> Call {
@@ -273,14 +331,11 @@ impl Town {
         let before = self.wallet(who).await.0;
         let body = json!({ "amount": amount, "currency": "USD", "provider": "sandbox" });
         let key = format!("deposit-{}-{before}", who.id);
-        let started =
-            self.post("/v1/user/wallet/deposit", who).key(&key).json(&body).done().await;
+        let started = self.post("/v1/user/wallet/deposit", who).key(&key).json(&body).done().await;
         let page = text(&started, "authorization_url");
         self.call(Method::POST, &format!("{page}/approve"), None).answer().await;
-        until("the deposit", async || {
-            (self.wallet(who).await.0 == before + amount).then_some(())
-        })
-        .await;
+        until("the deposit", async || (self.wallet(who).await.0 == before + amount).then_some(()))
+            .await;
     }
 
     /// What is available and what is held, in cents.
@@ -322,6 +377,33 @@ impl Town {
         let path = format!("/v1/verifier/jobs/{job}/complete");
         let key = format!("complete-{job}");
         self.post(&path, verifier).key(&key).json(&json!({ "verdict": verdict })).done().await
+    }
+}
+
+/// Who is in most tests.
+pub struct Cast {
+    pub town: Town,
+    pub admin: Person,
+    /// With [`FUNDS`] in her wallet.
+    pub anne: Person,
+    pub ben: Person,
+    /// An approved verifier with a service for [`PRICE`].
+    pub vera: Person,
+}
+
+pub const FUNDS: i64 = 100_000;
+
+impl Cast {
+    pub async fn on(stage: &crate::world::Stage) -> Self {
+        let town = stage.town();
+        let link = stage.running.platform.first_setup_link().await.unwrap().unwrap();
+        let admin = town.set_up(&link).await;
+        let anne = town.join("Anne", "user").await;
+        let ben = town.join("Ben", "user").await;
+        let vera = town.join("Vera", "verifier").await;
+        town.open_shop(&admin, &vera).await;
+        town.deposit(&anne, FUNDS).await;
+        Self { town, admin, anne, ben, vera }
     }
 }
 

@@ -4,6 +4,8 @@ use platform::testing::TestDb;
 use verza::config::Config;
 use verza::wiring::{self, MIGRATIONS, Running};
 
+use crate::town::Town;
+
 /// A running platform, and what it leaves behind.
 pub struct Stage {
     pub running: Running,
@@ -12,14 +14,19 @@ pub struct Stage {
 
 impl Stage {
     pub async fn on_sqlite() -> Self {
-        Self::over(TestDb::sqlite(MIGRATIONS).await).await
+        Self::with(|_| {}).await
     }
 
     pub async fn on_postgres() -> Self {
-        Self::over(TestDb::postgres(MIGRATIONS).await).await
+        Self::over(TestDb::postgres(MIGRATIONS).await, |_| {}).await
     }
 
-    async fn over(test: TestDb) -> Self {
+    /// On the embedded store, with a configuration of its own.
+    pub async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::over(TestDb::sqlite(MIGRATIONS).await, configure).await
+    }
+
+    async fn over(test: TestDb, configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.server.listen = ([127, 0, 0, 1], 0).into();
         config.server.ops_listen = ([127, 0, 0, 1], 0).into();
@@ -31,8 +38,13 @@ impl Stage {
             config.database.url = Some(url.into());
             config.secrets.master_key = Some("0123456789abcdef".repeat(4).into());
         }
+        configure(&mut config);
         let running = wiring::start(config).await.expect("the platform starts");
         Self { running, test }
+    }
+
+    pub fn town(&self) -> Town {
+        Town::new(self.running.local_url(), format!("http://{}", self.running.ops_address))
     }
 
     pub async fn finish(self) {
@@ -40,3 +52,30 @@ impl Stage {
         self.test.finish().await;
     }
 }
+
+/// Writes a test once and plays it on both engines.
+macro_rules! on_both_stages {
+    ($($(#[$meta:meta])* async fn $name:ident($stage:ident: &Stage) $body:block)*) => {
+        $(mod $name {
+            use super::*;
+
+            $(#[$meta])*
+            async fn play($stage: &$crate::world::Stage) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                let stage = $crate::world::Stage::on_sqlite().await;
+                play(&stage).await;
+                stage.finish().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                let stage = $crate::world::Stage::on_postgres().await;
+                play(&stage).await;
+                stage.finish().await;
+            }
+        })*
+    };
+}
+pub(crate) use on_both_stages;
