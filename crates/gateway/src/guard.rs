@@ -21,6 +21,7 @@ use metrics::{Counter, Histogram};
 use platform::http::{Audience, ErrorShape, Failure, Limit, Once, render};
 use platform::limits::Decision;
 use tower::{Layer, Service};
+use tracing::Instrument;
 
 use crate::edge::{Edge, admit, presented};
 use crate::idempotency;
@@ -163,7 +164,12 @@ impl Guard {
             decision: None,
         };
         let response = match self.admit(request, &mut passage).await {
-            Ok(request) => self.handle(request, inner).await,
+            Ok(request) => {
+                // What is logged on the way bears the request's id.
+                let id = &passage.request_id;
+                let span = tracing::info_span!("request", %id, route = self.row.path);
+                self.handle(request, inner).instrument(span).await
+            }
             Err(error) => platform::http::Problem(error).into_response(),
         };
         self.finish(response, &passage)

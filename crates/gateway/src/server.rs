@@ -1,10 +1,13 @@
 //! Sockets: listening, serving, and stopping without dropping anybody.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -12,6 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use kernel::{Error, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tower::{Layer, ServiceExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
@@ -36,17 +40,17 @@ impl Default for ServerOptions {
     }
 }
 
-/// Listens on an address.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
+/// Listens on an address; `setting` is how an operator chooses another one.
+pub async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::AddrInUse => format!(
                 "Port {} of {} is taken by another program: stop it, or choose another with \
-                 --listen.",
+                 {setting}.",
                 address.port(),
                 address.ip()
             ),
-            _ => format!("Cannot listen on {address}: {error}."),
+            _ => format!("Cannot listen on {address}."),
         };
         Error::unavailable("cannot_listen", message).because(error)
     })
@@ -65,7 +69,10 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(BUFFER_MAX)
-        .pipeline_flush(true);
+        // Answers are small: copying them together costs less than gathering them. This is not
+        // `pipeline_flush`, which never sends the 400 or 431 to a head that cannot be read, and
+        // lets who sends without reading fill the memory.
+        .writev(false);
     // The default windows starve one connection that carries many streams.
     builder
         .http2()
@@ -99,6 +106,24 @@ pub async fn serve(
     }
 }
 
+/// Asks the router, and compresses the answer where the client takes it compressed. Only there:
+/// a body that may be compressed carries its encoder's state along, kilobytes that would be moved
+/// through every answer.
+async fn answer(router: Router, request: Request<Body>) -> Result<Response, Infallible> {
+    if !accepts_compression(request.headers()) {
+        return router.oneshot(request).await;
+    }
+    let compressed = Box::pin(compression().layer(router).oneshot(request)).await?;
+    Ok(compressed.map(Body::new))
+}
+
+fn accepts_compression(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .any(|codings| ["gzip", "br", "zstd", "*"].iter().any(|coding| codings.contains(coding)))
+}
+
 /// Answers may be compressed, but for what is small, streamed or compressed already.
 fn compression() -> CompressionLayer<impl Predicate> {
     let worthwhile = SizeAbove::new(1024)
@@ -121,12 +146,11 @@ fn spawn_connection(
 ) {
     // Small answers are not held back to be sent together.
     let _ = stream.set_nodelay(true);
-    let with_peer = tower::util::MapRequest::new(router, move |mut request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        request
+        answer(router.clone(), request)
     });
-    let service = tower::Layer::layer(&compression(), with_peer);
-    let service = hyper_util::service::TowerToHyperService::new(service);
     let connection =
         builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     let connection = connections.watch(connection);

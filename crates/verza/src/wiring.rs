@@ -453,8 +453,8 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running> {
     crate::choose_cryptography();
     // Before anything else is done: a taken port is the most common reason not to start.
-    let listener = gateway::listen(config.server.listen).await?;
-    let ops_listener = gateway::listen(config.server.ops_listen).await?;
+    let listener = gateway::listen(config.server.listen, "--listen").await?;
+    let ops_listener = gateway::listen(config.server.ops_listen, "--ops-listen").await?;
     let local = |listener: &tokio::net::TcpListener| {
         listener
             .local_addr()

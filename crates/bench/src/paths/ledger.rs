@@ -304,3 +304,47 @@ impl Workload for Ledger {
         Ok(Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transferring(choice: Choice, people: usize) -> Transferring {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let sender =
+            |number| Sender { id: format!("u_{number}"), template: Template::new("POST", address) };
+        let book = Book {
+            people: (0..people).map(sender).collect(),
+            balances: vec![FUNDS; people],
+            keys: FreshKeys::new(),
+        };
+        let book = Rc::new(RefCell::new(book));
+        let (random, unanswered) = (Random::new(3), Rc::default());
+        Transferring { book, choice, random, count: 0, unanswered }
+    }
+
+    #[test]
+    fn nobody_pays_themselves_and_the_hot_wallet_is_in_every_transfer() {
+        let mut anybody = transferring(Choice::Anybody, 5);
+        let mut hot = transferring(Choice::Hot, 5);
+        for _ in 0..1000 {
+            let (from, to) = anybody.choose(5);
+            assert!(from != to && from < 5 && to < 5);
+            let (from, to) = hot.choose(5);
+            assert!(from != to && from.min(to) == 0 && from.max(to) < 5);
+        }
+    }
+
+    #[test]
+    fn what_was_not_answered_is_kept_to_be_sent_again() {
+        let mut one = transferring(Choice::Anybody, 3);
+        let mut scratch = Vec::new();
+        let request = one.request(&mut scratch).to_vec();
+        let kept = one.unanswered.take().unwrap();
+        assert_eq!(request, kept.request);
+        let mut book = one.book.borrow_mut();
+        book.enter(&kept);
+        assert_eq!(book.balances.iter().sum::<i64>(), 3 * FUNDS);
+        assert_eq!(book.balances[kept.from], FUNDS - AMOUNT);
+    }
+}

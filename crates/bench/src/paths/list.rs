@@ -221,3 +221,22 @@ impl Workload for List {
         }])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_a_key_of_zero_and_the_id_of_the_last_row() {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor(77)).unwrap();
+        assert_eq!((&bytes[..8], &bytes[8..]), (&[0; 8][..], &store::row_id(77)[..]));
+    }
+
+    #[test]
+    fn every_page_that_is_asked_for_is_a_full_one() {
+        let mut depths = Depths::new(1, 30);
+        let drawn: Vec<u64> = (0..1000).map(|_| depths.next()).collect();
+        assert_eq!(drawn.iter().min(), Some(&(PAGE + 1)));
+        assert_eq!(drawn.iter().max(), Some(&29));
+    }
+}

@@ -181,3 +181,15 @@ pub fn balances(api: &mut Generator, people: &[Person]) -> Result<Vec<i64>> {
     };
     answers.iter().map(amount).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_what_follows_its_name_in_the_mail() {
+        let mails = json!([{ "text": "Open:\nhttp://x/verify-email#token=aB-_9\n\nBye" }]);
+        assert_eq!(token_in(&mails).as_deref(), Some("aB-_9"));
+        assert_eq!(token_in(&json!([])), None);
+    }
+}

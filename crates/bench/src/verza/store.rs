@@ -210,3 +210,44 @@ pub fn put_sessions(connection: &Connection, count: u64) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_as_their_numbers_and_are_uuids_of_version_7() {
+        let mut random = Random::new(1);
+        let mut ids: Vec<[u8; 16]> = [0, 1, 255, 256, 999_999].map(row_id).to_vec();
+        ids.push(fresh_id(0, &mut random));
+        assert!(ids.is_sorted());
+        for id in ids {
+            assert_eq!((id[6] >> 4, id[8] >> 6), (7, 2));
+        }
+        assert_ne!(fresh_id(5, &mut random), fresh_id(5, &mut random));
+    }
+
+    #[test]
+    fn a_filled_database_has_its_rows_in_the_file_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.db");
+        let connection = Connection::open(&file).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL;
+                 CREATE TABLE credentials (id BLOB PRIMARY KEY, owner, title, kind, issuer_name,
+                     document_number, issue_date, expiry_date, status, file, file_sha256, search,
+                     version, created_at, updated_at);",
+            )
+            .unwrap();
+        drop(connection);
+        fill(&file, |connection| put_credentials(connection, b"owner", 100)).unwrap();
+        let log = folder.path().join("x.db-wal");
+        assert!(!log.exists() || std::fs::metadata(log).unwrap().len() == 0);
+        let connection = open_to_look(&file).unwrap();
+        let newest: String = connection
+            .query_row("SELECT title FROM credentials ORDER BY id DESC", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(newest, title(99));
+    }
+}

@@ -50,8 +50,10 @@ pub async fn doctor(config: Result<Config>) -> Result<ExitCode> {
         }
     }
     if claimed.is_ok() {
-        for address in [config.server.listen, config.server.ops_listen] {
-            let free = gateway::listen(address).await.map(drop);
+        for (address, flag) in
+            [(config.server.listen, "--listen"), (config.server.ops_listen, "--ops-listen")]
+        {
+            let free = gateway::listen(address, flag).await.map(drop);
             findings.note(&format!("{address} is free to listen on"), free);
         }
     }

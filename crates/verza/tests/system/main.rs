@@ -7,10 +7,15 @@
 )]
 
 mod bad_input;
+mod cli;
 mod describe;
 mod dice;
+mod fuzz;
 mod house;
 mod kill;
+mod matrix;
+mod routes;
 mod story;
+mod strangers;
 mod town;
 mod world;

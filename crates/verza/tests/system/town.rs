@@ -193,7 +193,7 @@ pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
 }
 
 /// The token in a link.
-fn token_in(text: &str) -> String {
+pub fn token_in(text: &str) -> String {
     let (_, rest) = text.split_once("token=").unwrap_or_else(|| panic!("no token in {text}"));
     let end = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');
     rest.split(end).next().unwrap().to_owned()
@@ -289,15 +289,20 @@ impl Town {
         let email = format!("{}@example.com", name.to_ascii_lowercase());
         let body = json!({ "name": name, "email": email, "password": PASSWORD, "role": role });
         self.call(Method::POST, "/v1/auth/register", None).json(&body).done().await;
+        let body = json!({ "token": self.mailed_token(&email).await });
+        self.call(Method::POST, "/v1/auth/verify-email", None).json(&body).done().await;
+        self.login(&email).await
+    }
+
+    /// The token in the newest mail to an address.
+    pub async fn mailed_token(&self, email: &str) -> String {
         let mails = format!("{}/mail?to={email}", self.ops_url);
         let mail = until("the mail", async || {
             let mails = self.call(Method::GET, &mails, None).done().await;
             mails.get(0).cloned()
         })
         .await;
-        let body = json!({ "token": token_in(&text(&mail, "text")) });
-        self.call(Method::POST, "/v1/auth/verify-email", None).json(&body).done().await;
-        self.login(&email).await
+        token_in(&text(&mail, "text"))
     }
 
     pub async fn approve(&self, admin: &Person, who: &Person) {
