@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kernel::caller::{Origin, RequestId};
@@ -118,6 +119,10 @@ where
     }
 }
 
+/// How much of a refused request's body is read, and for how long.
+const SWALLOWED_MAX: usize = 1 << 20;
+const SWALLOWED_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Headers that every answer gets, at most.
 const HEADERS_SET: usize = 10;
 
@@ -163,22 +168,32 @@ impl Guard {
             caller: None,
             decision: None,
         };
-        let response = match self.admit(request, &mut passage).await {
-            Ok(request) => {
+        let (mut parts, body) = request.into_parts();
+        let mut body = Some(body);
+        let response = match self.admit(&mut parts, &mut body, &mut passage).await {
+            Ok(()) => {
+                let request = Request::from_parts(parts, body.unwrap_or_default());
                 // What is logged on the way bears the request's id.
                 let id = &passage.request_id;
                 let span = tracing::info_span!("request", %id, route = self.row.path);
                 self.handle(request, inner).instrument(span).await
             }
-            Err(error) => platform::http::Problem(error).into_response(),
+            Err(error) => {
+                swallow(body).await;
+                platform::http::Problem(error).into_response()
+            }
         };
         self.finish(response, &passage)
     }
 
     /// Everything that is decided before a handler sees the request.
-    async fn admit(&self, request: Request, passage: &mut Passage) -> Result<Request> {
+    async fn admit(
+        &self,
+        parts: &mut Parts,
+        body: &mut Option<Body>,
+        passage: &mut Passage,
+    ) -> Result<()> {
         let (edge, row) = (&self.edge, &self.row);
-        let (mut parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
         let ip = edge.client(peer, &parts.headers);
         if row.limit != Limit::Free {
@@ -208,11 +223,14 @@ impl Guard {
         if length.is_some_and(|length: u64| length > row.body_max as u64) {
             return Err(too_large(row.body_max));
         }
-        let mut body = if changes { Body::new(Limited::new(body, row.body_max)) } else { body };
+        if changes {
+            *body = body.take().map(|body| Body::new(Limited::new(body, row.body_max)));
+        }
         if row.once != Once::No {
             match idempotency::key(&parts.headers)? {
                 Some(key) => {
-                    let bytes = collect(body, row.body_max, edge.options.request_timeout).await?;
+                    let whole = body.take().unwrap_or_default();
+                    let bytes = collect(whole, row.body_max, edge.options.request_timeout).await?;
                     caller.idempotency = Some(Arc::new(idempotency::of(
                         caller.principal.as_deref(),
                         &parts.method,
@@ -221,7 +239,7 @@ impl Guard {
                         key,
                         &bytes,
                     )));
-                    body = Body::from(bytes);
+                    *body = Some(Body::from(bytes));
                 }
                 None if row.once == Once::Required => {
                     let message = "Send an Idempotency-Key header, such as a new UUID: should \
@@ -235,7 +253,7 @@ impl Guard {
             passage.caller = Some(caller.clone());
         }
         parts.extensions.insert(caller);
-        Ok(Request::from_parts(parts, body))
+        Ok(())
     }
 
     /// Runs the handler: a panic is an internal error, and time is limited where a slow client
@@ -383,6 +401,15 @@ fn limit_headers(headers: &mut HeaderMap, class: Limit, decision: &Decision) {
 fn too_large(max: usize) -> Error {
     let message = format!("The body is larger than the {max} bytes that are allowed here.");
     Error::invalid("payload_too_large", message)
+}
+
+/// Reads what a refused client is still sending, within bounds: who is busy sending does not read,
+/// and an answer that is followed by a closed connection can get lost.
+async fn swallow(body: Option<Body>) {
+    let Some(body) = body else { return };
+    let all = Limited::new(body, SWALLOWED_MAX).collect();
+    // Whether it was the end or the bound makes no difference.
+    let _ = tokio::time::timeout(SWALLOWED_WITHIN, all).await;
 }
 
 async fn collect(body: Body, max: usize, limit: std::time::Duration) -> Result<bytes::Bytes> {
