@@ -34,7 +34,7 @@ pub use healthcheck::healthcheck;
 pub use keys::keys;
 pub use ledger::ledger;
 pub use migrate::migrate;
-pub use serve::{serve, wait_for_the_word};
+pub use serve::{Word, serve};
 pub use verify::{judge_file, verify};
 
 /// Writes to standard output; when nobody reads it any more, the command ends.

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use kernel::Result;
+use kernel::{Error, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
 use crate::telemetry;
@@ -10,9 +11,14 @@ use crate::wiring::{self, Running};
 
 pub async fn serve(config: Config) -> Result<ExitCode> {
     telemetry::start_log(&config.log)?;
-    let running = wiring::start(config).await?;
+    // Who asks us to stop does not wait until we are there.
+    let mut word = Word::listen()?;
+    let running = tokio::select! {
+        running = wiring::start(config) => running?,
+        () = word.said() => return Ok(ExitCode::SUCCESS),
+    };
     announce(&running).await?;
-    wait_for_the_word().await;
+    word.wait().await;
     running.finish().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -35,25 +41,37 @@ async fn announce(running: &Running) -> Result<()> {
     Ok(())
 }
 
-/// Waits for SIGTERM or SIGINT; a second one ends the process at once.
-pub async fn wait_for_the_word() {
-    signal().await;
-    tracing::info!("stopping: requests in flight may finish");
-    tokio::spawn(async {
-        signal().await;
-        std::process::exit(130);
-    });
+/// The word to stop: SIGTERM or SIGINT. It is heard from the moment at which this is made; before
+/// that it ends the process as it is.
+pub struct Word {
+    term: Signal,
+    int: Signal,
 }
 
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+impl Word {
+    pub fn listen() -> Result<Self> {
+        let hear = |kind| {
+            signal(kind).map_err(|error| {
+                Error::unavailable("signals", "The system lets us hear no signals.").because(error)
+            })
+        };
+        Ok(Self { term: hear(SignalKind::terminate())?, int: hear(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the word; a second one ends the process at once.
+    pub async fn wait(mut self) {
+        self.said().await;
+        tracing::info!("stopping: requests in flight may finish");
+        tokio::spawn(async move {
+            self.said().await;
+            std::process::exit(130);
+        });
+    }
+
+    async fn said(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
     }
 }

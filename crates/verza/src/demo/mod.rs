@@ -80,7 +80,7 @@ pub async fn run(config: Config, args: &DemoArgs) -> Result<ExitCode> {
         }
     }
     if !args.once {
-        commands::wait_for_the_word().await;
+        commands::Word::listen()?.wait().await;
     }
     running.finish().await;
     Ok(ExitCode::SUCCESS)

@@ -398,3 +398,13 @@ async fn a_request_under_way_is_finished_when_the_server_is_told_to_stop() {
     assert_eq!(kept.len(), 1, "what was answered has happened: {kept:?}");
     house.finish().await;
 }
+
+#[tokio::test]
+async fn the_word_to_stop_is_heard_from_the_first_moment() {
+    let mut house = House::on_sqlite();
+    for _ in 0..5 {
+        house.start().await;
+        house.stop().await;
+    }
+    house.finish().await;
+}

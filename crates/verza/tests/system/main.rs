@@ -18,4 +18,5 @@ mod routes;
 mod story;
 mod strangers;
 mod town;
+mod wire;
 mod world;

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use crate::routes;
-use crate::town::{Cast, FUNDS, PRICE, Person, Town, pdf, until};
+use crate::town::{Cast, FUNDS, Person, Town, pdf, until};
 use crate::world::{Stage, on_both_stages};
 
 /// What the routes with a body take, so that it is the id that is refused. A route that is not
@@ -110,7 +110,7 @@ async fn what_belongs_to_somebody_else_is_not_there(stage: &Stage) {
     let eve = &town.join("Eve", "enterprise").await;
     town.approve(admin, eve).await;
     let owned = things_of(&cast).await;
-    let before = state_of(&cast).await;
+    let before = state_of(&cast, &owned).await;
 
     let mut asked = 0;
     for line in routes::all() {
@@ -135,7 +135,7 @@ async fn what_belongs_to_somebody_else_is_not_there(stage: &Stage) {
         }
     }
     assert!(asked >= 30, "only {asked} attempts");
-    assert_eq!(state_of(&cast).await, before, "a stranger has changed something");
+    assert_eq!(state_of(&cast, &owned).await, before, "a stranger has changed something");
 
     // In a body as well: a foreign credential, a foreign file.
     let body = json!({ "credentialId": owned.draft, "verifierId": crate::town::verifier_id(vera) });
@@ -235,20 +235,23 @@ async fn things_of(cast: &Cast) -> Owned {
 }
 
 /// All of Anne's that a stranger could have changed, as she sees it.
-async fn state_of(cast: &Cast) -> Json {
+async fn state_of(cast: &Cast, owned: &Owned) -> Json {
     let Cast { town, anne, .. } = cast;
-    let mut state = vec![Json::from(town.wallet(anne).await.0), PRICE.into()];
+    let (available, held) = town.wallet(anne).await;
+    let mut state = vec![Json::from(available), held.into()];
     for path in [
         "/v1/user/credentials",
         "/v1/user/verifications",
         "/v1/files",
-        "/v1/notifications",
         "/v1/user/wallet/transactions",
     ] {
         state.push(town.all(path, anne).await.into());
     }
     let sessions = town.all("/v1/me/sessions", anne).await;
     state.push(sessions.iter().map(id_in).collect());
+    // Others may still arrive; this one has been there.
+    let notifications = town.all("/v1/notifications", anne).await;
+    state.extend(notifications.into_iter().filter(|one| id_in(one) == owned.notification));
     state.into()
 }
 

@@ -209,13 +209,17 @@ pub fn pdf(nonce: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// A client that follows nothing: what is answered is what is looked at.
+pub fn http_client(timeout: Duration) -> reqwest::Client {
+    // Chosen once a process, here or by a platform in it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let redirects = reqwest::redirect::Policy::none();
+    reqwest::Client::builder().timeout(timeout).redirect(redirects).build().unwrap()
+}
+
 impl Town {
     pub fn new(url: impl Into<String>, ops_url: impl Into<String>) -> Self {
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(30))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
+        let http = http_client(Duration::from_secs(30));
         Self { http, url: url.into(), ops_url: ops_url.into() }
     }
 
