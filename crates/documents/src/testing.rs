@@ -117,13 +117,7 @@ impl App {
     /// Somebody new, signed in.
     pub(crate) fn somebody(&self, role: Role) -> Caller {
         let world = self.db.world();
-        Caller::of(kernel::Principal {
-            user: world.id(),
-            role,
-            session: world.id(),
-            email_verified: true,
-            approved: true,
-        })
+        Caller::of(kernel::Principal::new(world.id(), role, world.id()))
     }
 
     pub(crate) fn user(&self) -> Caller {

@@ -151,13 +151,9 @@ mod tests {
     use kernel::Id;
 
     fn principal(role: Role, approved: bool) -> Principal {
-        Principal {
-            user: Id::from_uuid(uuid::Uuid::nil()),
-            role,
-            session: Id::from_uuid(uuid::Uuid::nil()),
-            email_verified: true,
-            approved,
-        }
+        let nil = uuid::Uuid::nil();
+        let somebody = Principal::new(Id::from_uuid(nil), role, Id::from_uuid(nil));
+        Principal { approved, ..somebody }
     }
 
     /// Every audience against every role: the whole table.

@@ -43,10 +43,10 @@ pub use public_url::PublicUrl;
 /// The tables of the user service.
 pub const MIGRATIONS: Migrations = Migrations {
     context: "identity",
-    files: &[Migration {
-        name: "0001_identity",
-        sql: include_str!("../migrations/0001_identity.sql"),
-    }],
+    files: &[
+        Migration { name: "0001_identity", sql: include_str!("../migrations/0001_identity.sql") },
+        Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
+    ],
 };
 
 /// How often each process writes what it has gathered and reads what others have changed.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::kinds::{Session, User};
-use crate::{Error, Id, Result};
+use crate::{Error, Id, Result, Timestamp};
 
 /// What a user is on this platform. One user has one role.
 #[derive(
@@ -63,6 +63,46 @@ impl FromStr for Role {
     }
 }
 
+/// How sure we are of who is there: the authenticator assurance level (NIST SP 800-63B, 4).
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+pub enum Level {
+    /// One factor.
+    #[serde(rename = "aal1")]
+    One,
+    /// Two distinct factors, or one authenticator that holds both (a passkey with its PIN).
+    #[serde(rename = "aal2")]
+    Two,
+}
+
+impl Level {
+    pub const ALL: [Self; 2] = [Self::One, Self::Two];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "aal1",
+            Self::Two => "aal2",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A signed-in user, as the session says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -72,6 +112,27 @@ pub struct Principal {
     pub email_verified: bool,
     /// Verifiers and enterprises act for others only after an admin has approved them.
     pub approved: bool,
+    pub level: Level,
+    /// When the person last showed who they are on this session: at the login, or since.
+    pub proven_at: Timestamp,
+    /// The admin who looks at the platform as this user.
+    pub impersonator: Option<Id<User>>,
+}
+
+impl Principal {
+    /// Somebody with a confirmed address and every approval, signed in with one factor long ago.
+    pub const fn new(user: Id<User>, role: Role, session: Id<Session>) -> Self {
+        Self {
+            user,
+            role,
+            session,
+            email_verified: true,
+            approved: true,
+            level: Level::One,
+            proven_at: Timestamp::from_micros(0),
+            impersonator: None,
+        }
+    }
 }
 
 /// Where a request came from. Kept beside facts as their private origin.

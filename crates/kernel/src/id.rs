@@ -74,6 +74,20 @@ kinds! {
     StatusList = "sl", "status list";
     /// A mail to be sent or kept in the sink.
     Mail = "mail", "mail";
+    /// A WebAuthn credential of a user.
+    Passkey = "pk", "passkey";
+    /// A login, an enrolment or a proof that is not finished yet.
+    Challenge = "ch", "challenge";
+    /// A kind of account that a user may hold.
+    AccountType = "at", "account type";
+    /// An account of some type, owned by a user.
+    Holding = "ua", "account";
+    /// An order of engagement for a web address.
+    Order = "ord", "order";
+    /// An organisation.
+    Organization = "org", "organization";
+    /// An API key of an organisation.
+    ApiKey = "ak", "API key";
 }
 
 /// The id of a `K`.

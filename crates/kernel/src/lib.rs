@@ -12,7 +12,7 @@ pub mod secret;
 pub mod time;
 pub mod world;
 
-pub use caller::{Caller, Principal, Role};
+pub use caller::{Caller, Level, Principal, Role};
 pub use error::{Error, FieldError, Kind, Result};
 pub use id::Id;
 pub use money::{Asset, Money};

@@ -35,7 +35,7 @@ impl People {
         let profile = Profile { id, name, email, role, status, approved: true };
         self.0.lock().insert(id, profile);
         let session = world.id();
-        Caller::of(Principal { user: id, role, session, email_verified: true, approved: true })
+        Caller::of(Principal::new(id, role, session))
     }
 }
 

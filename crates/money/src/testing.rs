@@ -33,13 +33,7 @@ pub(crate) fn user(number: u128) -> Id<User> {
 }
 
 pub(crate) fn caller(user: Id<User>) -> Caller {
-    Caller::of(Principal {
-        user,
-        role: Role::User,
-        session: user.same_as::<User>().same_as::<Session>(),
-        email_verified: true,
-        approved: true,
-    })
+    Caller::of(Principal::new(user, Role::User, user.same_as::<Session>()))
 }
 
 /// The caller with an idempotency key, as the edge hands it in for a request of this content.

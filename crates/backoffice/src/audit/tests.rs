@@ -27,13 +27,8 @@ fn user(number: u128) -> Id<User> {
 }
 
 fn caller(number: u128) -> Caller {
-    let mut caller = Caller::of(Principal {
-        user: user(number),
-        role: if number == 9 { Role::Admin } else { Role::User },
-        session: user(number).same_as(),
-        email_verified: true,
-        approved: true,
-    });
+    let role = if number == 9 { Role::Admin } else { Role::User };
+    let mut caller = Caller::of(Principal::new(user(number), role, user(number).same_as()));
     caller.origin.ip = Some(format!("192.0.2.{number}").parse().unwrap());
     caller.origin.user_agent = Some(format!("browser {number}").into());
     caller.origin.request_id = RequestId::Theirs(format!("request {number}").into());

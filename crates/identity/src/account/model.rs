@@ -3,7 +3,7 @@
 use std::fmt;
 
 use kernel::error::Fields;
-use kernel::id::kinds::{Session, User};
+use kernel::id::kinds::User;
 use kernel::{Error, Id, Principal, Result, Role, Secret, Timestamp};
 use rpc::users::{Profile, Status};
 use serde_json::{Map, Value as Json};
@@ -187,13 +187,17 @@ impl Account {
         }
     }
 
-    pub(crate) const fn principal(&self, session: Id<Session>) -> Principal {
+    /// The account's owner on one of its sessions.
+    pub(crate) const fn principal(&self, session: &crate::session::Session) -> Principal {
         Principal {
             user: self.id,
             role: self.role,
-            session,
+            session: session.id,
             email_verified: self.email_verified_at.is_some(),
             approved: self.approved,
+            level: session.proof.level,
+            proven_at: session.proven_at,
+            impersonator: session.proof.impersonator,
         }
     }
 }

@@ -364,13 +364,8 @@ mod tests {
 
     fn live(user: u128, session: u128, version: i64) -> Live {
         let id = uuid::Uuid::from_u128;
-        let principal = Principal {
-            user: Id::from_uuid(id(user)),
-            role: Role::User,
-            session: Id::from_uuid(id(session)),
-            email_verified: true,
-            approved: true,
-        };
+        let (user, session) = (Id::from_uuid(id(user)), Id::from_uuid(id(session)));
+        let principal = Principal::new(user, Role::User, session);
         Live::new(principal, Bytes::new(), version, (NOW + HOUR * 2, HOUR), NOW, NOW)
     }
 

@@ -24,7 +24,7 @@ mod rules;
 mod service;
 pub(crate) mod store;
 
-pub use model::{Device, Policies, Policy, Reason, Session, SignedIn, Tokens};
+pub use model::{Device, Method, Policies, Policy, Proof, Reason, Session, SignedIn, Tokens};
 pub use rules::Refusal;
 pub use service::{Introspection, Login, Service};
 

@@ -7,8 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::caller::Origin;
 use kernel::id::kinds::{Session as SessionKind, User};
-use kernel::{Id, Role, Secret, Timestamp};
+use kernel::{Id, Level, Role, Secret, Timestamp};
 use platform::crypto::{base64url, hmac_sha256};
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -66,12 +67,83 @@ impl Policies {
     }
 }
 
+/// One way in which somebody shows who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AuthenticationMethod)]
+pub enum Method {
+    Password,
+    /// A code of an authenticator app (RFC 6238).
+    Totp,
+    /// A single-use code kept for the day the authenticator is lost.
+    RecoveryCode,
+    /// A WebAuthn credential.
+    Passkey,
+    /// An Ory Kratos session.
+    Kratos,
+    /// An admin who looks at the platform as this user.
+    Impersonation,
+}
+
+impl Method {
+    pub const ALL: [Self; 6] = [
+        Self::Password,
+        Self::Totp,
+        Self::RecoveryCode,
+        Self::Passkey,
+        Self::Kratos,
+        Self::Impersonation,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Totp => "totp",
+            Self::RecoveryCode => "recovery_code",
+            Self::Passkey => "passkey",
+            Self::Kratos => "kratos",
+            Self::Impersonation => "impersonation",
+        }
+    }
+}
+
+/// How somebody has shown who they are on a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    pub level: Level,
+    /// In the order in which they were used.
+    pub methods: Vec<Method>,
+    pub impersonator: Option<Id<User>>,
+}
+
+impl Proof {
+    /// A password and nothing more.
+    pub fn password() -> Self {
+        Self { level: Level::One, methods: vec![Method::Password], impersonator: None }
+    }
+
+    /// As it is stored: the methods' names with spaces between.
+    pub(super) fn methods_text(&self) -> String {
+        let names: Vec<&str> = self.methods.iter().map(|method| method.as_str()).collect();
+        names.join(" ")
+    }
+
+    /// Names that this executable does not know are of a newer one, and are left out.
+    pub(super) fn methods_of(text: &str) -> Vec<Method> {
+        let known = |name: &str| Method::ALL.into_iter().find(|method| method.as_str() == name);
+        text.split(' ').filter_map(known).collect()
+    }
+}
+
 /// A session as it stands.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub id: Id<SessionKind>,
     pub user: Id<User>,
     pub device: Device,
+    pub proof: Proof,
+    /// When the person last showed who they are on it.
+    pub proven_at: Timestamp,
     pub created_at: Timestamp,
     /// To within a minute or so.
     pub last_seen_at: Timestamp,

@@ -14,7 +14,7 @@ use platform::limits::{Limiter, Quota, Subject};
 use rpc::users::Status;
 
 use super::cache::{Cache, Live, Ticket};
-use super::model::{Device, Policies, Reason, Refresh, Session, SignedIn, Tokens};
+use super::model::{Device, Policies, Proof, Reason, Refresh, Session, SignedIn, Tokens};
 use super::rules::{self, Meaning};
 use super::store::{self, Key};
 use crate::account::{self, Account, Email};
@@ -148,13 +148,23 @@ impl Service {
                     if !account::store::log_in(&tx, account, rehashed).await? {
                         return Err(invalid_credentials());
                     }
-                    self.start_in(&tx, caller, account, cookie).await
+                    self.start_in(&tx, caller, account, Proof::password(), cookie).await
                 }
             })
             .await?;
+        self.signed_in(account, &session, cookie).await
+    }
+
+    /// What is handed to whoever has just been given this session.
+    pub(crate) async fn signed_in(
+        &self,
+        account: Account,
+        session: &Session,
+        cookie: Option<Token>,
+    ) -> Result<SignedIn> {
         let lifetime = self.policies.of(account.role).lifetime;
         Ok(SignedIn {
-            tokens: self.tokens(&account, &session).await?,
+            tokens: self.tokens(&account, session).await?,
             session: session.id,
             account,
             cookie: cookie.map(|token| (token.text, lifetime)),
@@ -183,11 +193,12 @@ impl Service {
     }
 
     /// Starts a session of an account that has shown who it is.
-    async fn start_in(
+    pub(crate) async fn start_in(
         &self,
         tx: &Tx,
         caller: &Caller,
         account: &Account,
+        proof: Proof,
         cookie: Option<&Token>,
     ) -> Result<Session> {
         let policy = self.policies.of(account.role);
@@ -195,6 +206,8 @@ impl Service {
             id: tx.world().id(),
             user: account.id,
             device: Device::from(&caller.origin),
+            proof,
+            proven_at: tx.now(),
             created_at: tx.now(),
             last_seen_at: tx.now(),
             expires_at: tx.now() + policy.lifetime,
@@ -366,7 +379,7 @@ impl Service {
         let policy = self.policies.of(account.role);
         rules::usable(&session, account.status, policy, now)?;
         let live = Live::new(
-            account.principal(session.id),
+            account.principal(&session),
             (self.show)(&account, session.id)?,
             account.version,
             (session.expires_at, policy.idle),

@@ -1,19 +1,20 @@
 //! All SQL of sessions.
 
 use kernel::id::kinds::{Session as SessionKind, User};
-use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
+use kernel::{Cursor, Id, Level, Page, PageRequest, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
-use super::model::{Device, Reason, Session};
+use super::model::{Device, Proof, Reason, Session};
 use crate::account::{self, Account};
 
 const COLUMNS: &str = "sessions.id, sessions.user_id, sessions.user_agent, sessions.ip, \
     sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.ended_at, \
-    sessions.refresh_salt, sessions.refresh_generation, sessions.refreshed_at";
+    sessions.refresh_salt, sessions.refresh_generation, sessions.refreshed_at, \
+    sessions.level, sessions.methods, sessions.proven_at, sessions.impersonator";
 
 fn read(row: &Row<'_>) -> Result<Session, DbError> {
-    Ok(Session {
+    let mut session = Session {
         id: row.take()?,
         user: row.take()?,
         device: Device {
@@ -27,7 +28,16 @@ fn read(row: &Row<'_>) -> Result<Session, DbError> {
         salt: row.take()?,
         generation: row.take()?,
         refreshed_at: row.take()?,
-    })
+        proof: Proof { level: Level::One, methods: Vec::new(), impersonator: None },
+        proven_at: Timestamp::from_micros(0),
+    };
+    let level = row.take::<String>()?;
+    let level = Level::ALL.into_iter().find(|known| known.as_str() == level);
+    session.proof.level = level.ok_or_else(|| DbError::Other("no such level".to_owned()))?;
+    session.proof.methods = Proof::methods_of(&row.take::<String>()?);
+    session.proven_at = row.take()?;
+    session.proof.impersonator = row.take()?;
+    Ok(session)
 }
 
 /// How a session is found.
@@ -62,12 +72,26 @@ pub(super) async fn insert(
     let Session { id, user, device, created_at, expires_at, salt, generation, .. } = session;
     let ip = device.ip.map(|ip| ip.to_string());
     let sql = "INSERT INTO sessions (id, user_id, cookie_hash, refresh_salt, refresh_generation,
-                   refreshed_at, user_agent, ip, created_at, last_seen_at, expires_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6, $9)";
-    let agent = &device.user_agent;
+                   refreshed_at, user_agent, ip, created_at, last_seen_at, expires_at, level,
+                   methods, proven_at, impersonator)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6, $9, $10, $11, $12, $13)";
     tx.execute(
         sql,
-        params![id, user, cookie_hash, salt, generation, created_at, agent, ip, expires_at],
+        params![
+            id,
+            user,
+            cookie_hash,
+            salt,
+            generation,
+            created_at,
+            device.user_agent,
+            ip,
+            expires_at,
+            session.proof.level.as_str(),
+            session.proof.methods_text(),
+            session.proven_at,
+            session.proof.impersonator
+        ],
     )
     .await?;
     Ok(())

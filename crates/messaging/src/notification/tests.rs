@@ -26,13 +26,7 @@ fn user(number: u128) -> Id<User> {
 }
 
 fn caller(number: u128) -> Caller {
-    Caller::of(Principal {
-        user: user(number),
-        role: Role::User,
-        session: user(number).same_as(),
-        email_verified: true,
-        approved: true,
-    })
+    Caller::of(Principal::new(user(number), Role::User, user(number).same_as()))
 }
 
 fn context(db: &Db) -> Context {

@@ -32,13 +32,8 @@ fn user(number: u128) -> Id<User> {
 }
 
 fn caller(number: u128) -> Caller {
-    Caller::of(Principal {
-        user: user(number),
-        role: Role::User,
-        session: Id::<Session>::from_uuid(Uuid::nil()),
-        email_verified: true,
-        approved: true,
-    })
+    let session = Id::<Session>::from_uuid(Uuid::nil());
+    Caller::of(Principal::new(user(number), Role::User, session))
 }
 
 async fn record(db: &Db, fact: Fact) {
