@@ -19,7 +19,10 @@ const REST: Duration = Duration::from_millis(500);
 
 /// How long the runner gathers after a ring: under load a batch of facts costs the readers hardly
 /// more than one fact does.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Whoever gives facts their places holds this.
+const SEQUENCER: &str = "journal.sequence";
 
 /// Somebody who follows the journal. What it writes commits together with its place in the
 /// journal, so every fact takes effect on every reader exactly once.
@@ -39,12 +42,54 @@ impl Recorded {
 }
 
 /// Gives committed facts their places; answers how many.
-pub async fn sequence(db: &Db) -> Result<u64> {
+pub async fn sequence(db: &Db) -> Result<usize> {
     db.run("journal.sequence", |tx| async move {
-        if !tx.exclusive("journal.sequence").await? {
+        if !tx.exclusive(SEQUENCER).await? {
             return Ok(0);
         }
-        store::sequence(&tx, BATCH).await
+        Ok(store::sequence(&tx, BATCH).await?.len())
+    })
+    .await
+}
+
+/// What one round has done.
+struct Round {
+    /// Facts that got their places.
+    placed: usize,
+    /// Readers that have not read everything yet.
+    behind: Vec<Arc<dyn Reader>>,
+}
+
+/// Gives committed facts their places and hands them, in the same transaction, to all readers
+/// that have read everything before them. What a busy platform pays for its readers is then one
+/// commit for many facts.
+async fn round(db: &Db, readers: &[Arc<dyn Reader>]) -> Result<Round> {
+    db.run("journal.round", |tx| async move {
+        if !tx.exclusive(SEQUENCER).await? {
+            return Ok(Round { placed: 0, behind: Vec::new() });
+        }
+        let facts = store::sequence(&tx, BATCH).await?;
+        let head = match facts.last().and_then(|fact| fact.seq) {
+            Some(last) => last,
+            None => store::head(&tx).await?,
+        };
+        let before = head - i64::try_from(facts.len()).unwrap_or(0);
+        let cursors = store::cursors(&tx).await?;
+        let mut behind = Vec::new();
+        for reader in readers {
+            let cursor = cursors.get(reader.name()).copied().unwrap_or(0);
+            if cursor == head {
+                continue;
+            }
+            // Whoever is behind reads alone, at its own pace.
+            if cursor < before || !tx.exclusive(reader.name()).await? {
+                behind.push(Arc::clone(reader));
+                continue;
+            }
+            reader.read(&tx, &facts).await?;
+            store::set_cursor(&tx, reader.name(), head).await?;
+        }
+        Ok(Round { placed: facts.len(), behind })
     })
     .await
 }
@@ -80,12 +125,9 @@ impl Runner {
     pub async fn drain(&self) -> usize {
         let mut moved = 0;
         loop {
-            let placed = sequence(&self.db).await.unwrap_or_else(|error| {
-                tracing::error!(%error, "the journal's sequencer failed");
-                0
-            });
+            let Round { placed, behind } = self.round().await;
             let mut read = 0;
-            for reader in &self.readers {
+            for reader in &behind {
                 read += self.advance(reader.as_ref()).await.unwrap_or_else(|error| {
                     metrics::counter!("journal_reader_failures_total", "reader" => reader.name())
                         .increment(1);
@@ -96,8 +138,22 @@ impl Runner {
             if placed == 0 && read == 0 {
                 return moved;
             }
-            moved += read;
+            moved += placed + read;
         }
+    }
+
+    /// One round for all; where one reader spoils it for the others, the facts get their places
+    /// all the same, and each reader then reads on its own.
+    async fn round(&self) -> Round {
+        let together = std::panic::AssertUnwindSafe(round(&self.db, &self.readers)).catch_unwind();
+        if let Ok(Ok(round)) = together.await {
+            return round;
+        }
+        let placed = sequence(&self.db).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the journal's sequencer failed");
+            0
+        });
+        Round { placed, behind: self.readers.clone() }
     }
 
     /// A reader that panics fails, and fails alone.

@@ -1,5 +1,7 @@
 //! All SQL of the journal.
 
+use std::collections::HashMap;
+
 use kernel::id::kinds::User;
 use kernel::{Error, Id, Page, PageRequest, Result, Timestamp};
 use uuid::Uuid;
@@ -64,18 +66,19 @@ async fn insert_one(tx: &Tx, fact: &Fact) -> Result<()> {
     Ok(())
 }
 
-/// Gives the next `limit` facts their places; answers how many there were.
-pub(super) async fn sequence(tx: &Tx, limit: i64) -> Result<u64> {
-    Ok(tx
-        .execute(
-            "UPDATE facts SET seq = placed.place FROM (
-                 SELECT id, (SELECT COALESCE(MAX(seq), 0) FROM facts)
-                            + ROW_NUMBER() OVER (ORDER BY id) AS place
-                 FROM (SELECT id FROM facts WHERE seq IS NULL ORDER BY id LIMIT $1) AS waiting
-             ) AS placed WHERE facts.id = placed.id",
-            params![limit],
-        )
-        .await?)
+/// Gives the next `limit` facts their places; answers these facts, in order.
+pub(super) async fn sequence(tx: &Tx, limit: i64) -> Result<Vec<Recorded>> {
+    let sql = format!(
+        "UPDATE facts SET seq = placed.place FROM (
+             SELECT id, (SELECT COALESCE(MAX(seq), 0) FROM facts)
+                        + ROW_NUMBER() OVER (ORDER BY id) AS place
+             FROM (SELECT id FROM facts WHERE seq IS NULL ORDER BY id LIMIT $1) AS waiting
+         ) AS placed WHERE facts.id = placed.id
+         RETURNING {COLUMNS}"
+    );
+    let mut placed = tx.all(&sql, params![limit], read).await?;
+    placed.sort_unstable_by_key(|fact| fact.seq);
+    Ok(placed)
 }
 
 /// The sequence number of the newest placed fact; zero when there is none.
@@ -93,6 +96,13 @@ pub async fn since(db: &impl Read, seq: i64, limit: i64) -> Result<Vec<Recorded>
 pub(super) async fn cursor(tx: &Tx, reader: &str) -> Result<i64> {
     let sql = "SELECT seq FROM journal_readers WHERE name = $1";
     Ok(tx.maybe(sql, params![reader], |row| row.take()).await?.unwrap_or(0))
+}
+
+/// How far every reader is.
+pub(super) async fn cursors(tx: &Tx) -> Result<HashMap<String, i64>> {
+    let sql = "SELECT name, seq FROM journal_readers";
+    let cursors = tx.all(sql, &[], |row| Ok((row.take()?, row.take()?))).await?;
+    Ok(cursors.into_iter().collect())
 }
 
 pub(super) async fn set_cursor(tx: &Tx, reader: &str, seq: i64) -> Result<()> {

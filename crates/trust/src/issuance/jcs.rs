@@ -49,6 +49,11 @@ pub fn canonicalize(value: &Value) -> Result<String, JsonError> {
         .map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
+/// Whether a value has a canonical spelling here.
+pub fn is_spellable(value: &Value) -> bool {
+    check_numbers(value).is_ok()
+}
+
 /// SHA-256 over the canonical spelling.
 pub fn digest(value: &Value) -> Result<[u8; 32], JsonError> {
     Ok(Sha256::digest(canonicalize(value)?).into())

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::tile::ENTRY_LEN_MAX;
@@ -97,12 +97,14 @@ impl Entry {
 
     /// The bytes that are hashed into the tree and served in bundles.
     pub fn encode(&self) -> Result<String, EntryError> {
-        let text = jcs::canonicalize(&json!({
-            "v": VERSION,
-            "commitment": hex::encode(self.commitment),
-            "type": self.kind,
-            "hour": self.hour,
-        }))?;
+        // Its members in JCS order; JCS escapes texts as this serializer does (RFC 8785, 3.2.2.2).
+        let quoted = |text: &str| Value::from(text).to_string();
+        let text = format!(
+            r#"{{"commitment":"{}","hour":{},"type":{},"v":{VERSION}}}"#,
+            hex::encode(self.commitment),
+            quoted(&self.hour),
+            quoted(&self.kind),
+        );
         if text.len() <= ENTRY_LEN_MAX { Ok(text) } else { Err(EntryError::Malformed) }
     }
 

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::Fact;
 use kernel::{Error, Id, Result};
-use platform::db::{Db, Read, Tx};
+use platform::db::{Db, Read, Tx, together};
 use platform::journal::{self, Reader, Recorded};
 use serde_json::{Value as Json, json};
 
@@ -119,11 +119,15 @@ impl Service {
         }
         let mut growth = Growth::resume(state.edge, |tile| partial.remove(&tile))
             .map_err(|error| broken("the log's tiles do not fit its size", error))?;
+        let mut leaves = Vec::with_capacity(facts.len());
         for fact in facts {
             let entry = entry_of(fact)?;
             let place = growth.append(merkle::leaf_hash(entry.as_bytes()));
-            store::insert_leaf(tx, place, fact.id.uuid(), &entry).await?;
+            leaves.push((place, fact.id.uuid(), entry));
         }
+        let leaves =
+            leaves.iter().map(|(place, fact, entry)| store::insert_leaf(tx, *place, *fact, entry));
+        together(leaves).await?;
         let (edge, tiles) = growth.finish();
         for (tile, hashes) in &tiles {
             store::put_tile(tx, *tile, hashes).await?;
@@ -297,9 +301,10 @@ fn row_of(fact: &Recorded) -> Json {
     let origin = serde_json::to_string(&fact.origin).unwrap_or_default();
     let origin = platform::crypto::sha256([&fact.salt[..], origin.as_bytes()].concat());
     // What canonical JSON cannot hold (a fraction) is committed to as the text it was.
-    let data = match jcs::canonicalize(&fact.data) {
-        Ok(_) => fact.data.clone(),
-        Err(_) => fact.data.to_string().into(),
+    let data = if jcs::is_spellable(&fact.data) {
+        fact.data.clone()
+    } else {
+        fact.data.to_string().into()
     };
     json!({
         "id": fact.id,

@@ -13,6 +13,7 @@ use super::merkle::{self, Edge, Hash, HashReader, MerkleError, Node};
 use super::note::{Note, NoteError, VerifierKey};
 use super::proof::{InclusionError, InclusionProof};
 use super::tile::{self, Growth, Level, Tile, TileError, TileSet};
+use crate::issuance::jcs;
 use crate::key::multikey::PublicKey;
 use crate::{sample, vectors};
 
@@ -675,6 +676,16 @@ mod entries {
         );
         assert_eq!(text, expected);
         assert_eq!(Entry::parse(&text), Ok(entry.unwrap()));
+    }
+
+    #[test]
+    fn an_entry_is_spelled_canonically_whatever_its_kind_is() {
+        for kind in ["thing.made", "", "\"quoted\"\\", "tab\t\u{7}\u{1f}\u{7f}", "é\u{2028}𝄞/"]
+        {
+            let text = Entry::new(&sample::SALT, &row(), kind, 0).unwrap().encode().unwrap();
+            let canonical = jcs::canonicalize(&jcs::parse(&text).unwrap()).unwrap();
+            assert_eq!(text, canonical);
+        }
     }
 
     #[test]
