@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use kernel::{Error, Result};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use kernel::{Error, Result, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Job, LEASE, Run, store};
-use crate::db::Db;
+use crate::db::{Db, Tx};
 
 /// Jobs run side by side by one worker.
-const CONCURRENCY: i64 = 8;
+const CONCURRENCY: usize = 8;
 /// How long a worker rests when nothing rings: other replicas' commits do not ring here.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// A handler is stopped before its lease ends.
@@ -73,28 +74,59 @@ impl Registry {
 pub struct Worker {
     db: Db,
     registry: Registry,
+    /// The kinds of jobs that it can run; others are left to workers of newer or older releases.
+    kinds: Vec<&'static str>,
     id: Uuid,
 }
 
 impl Worker {
     pub fn new(db: Db, registry: Registry) -> Self {
         let id = db.world().id::<kernel::id::kinds::Job>().uuid();
-        Self { db, registry, id }
+        let kinds = registry.handlers.keys().copied().collect();
+        Self { db, registry, kinds, id }
     }
 
-    /// Runs what is due now; answers how many jobs that were.
+    /// Runs what is due now, as much as runs side by side; answers how many jobs that were.
     pub async fn run_due(&self) -> Result<usize> {
-        let mut ran = 0;
-        for (name, period, work) in &self.registry.periodic {
-            ran += usize::from(self.run_periodic(name, *period, work).await?);
-        }
-        let runs = self
-            .db
-            .run("jobs.claim", |tx| async move { store::claim(&tx, self.id, CONCURRENCY).await })
-            .await?;
-        ran += runs.len();
-        join_all(runs.iter().map(|run| self.run_one(run))).await;
+        let taken = self.take(CONCURRENCY).await?;
+        let ran = taken.len();
+        join_all(taken).await;
         Ok(ran)
+    }
+
+    /// Takes on what is due, jobs as far as there is room for them.
+    async fn take(&self, room: usize) -> Result<Vec<BoxFuture<'_, ()>>> {
+        let mut taken = self.take_turns().await?;
+        let now = self.db.world().now();
+        if room == 0 || !self.next_job().await?.is_some_and(|due| due <= now) {
+            return Ok(taken);
+        }
+        let kinds = &self.kinds;
+        let claim = |tx| async move { store::claim(&tx, self.id, kinds, room).await };
+        let runs = self.db.run("jobs.claim", claim).await?;
+        taken.extend(runs.into_iter().map(|run| async move { self.run_one(&run).await }.boxed()));
+        Ok(taken)
+    }
+
+    /// When the next job is due that this worker can run.
+    async fn next_job(&self) -> Result<Option<Timestamp>> {
+        store::next_due(&self.db, &self.kinds).await
+    }
+
+    async fn take_turns(&self) -> Result<Vec<BoxFuture<'_, ()>>> {
+        let turns = store::turns(&self.db).await?;
+        let mut taken = Vec::new();
+        for (name, period, work) in &self.registry.periodic {
+            let (name, period) = (*name, *period);
+            if turns.get(name).is_some_and(|next| *next > self.db.world().now()) {
+                continue;
+            }
+            let take = |tx: Tx| async move { store::take_turn(&tx, name, tx.now() + period).await };
+            if self.db.run("jobs.turn", take).await? {
+                taken.push(run_periodic(name, work).boxed());
+            }
+        }
+        Ok(taken)
     }
 
     /// Runs until nothing is due; for tests and for `verza` commands that end.
@@ -106,20 +138,6 @@ impl Worker {
                 some => ran += some,
             }
         }
-    }
-
-    async fn run_periodic(&self, name: &str, period: Duration, work: &Periodic) -> Result<bool> {
-        let turn =
-            self.db
-                .run("jobs.turn", |tx| async move {
-                    store::take_turn(&tx, name, tx.now() + period).await
-                })
-                .await?;
-        if turn && let Err(error) = guarded(|| work()).await {
-            tracing::error!(%error, job = name, "a periodic job failed");
-            metrics::counter!("jobs_failed_total", "kind" => name.to_owned()).increment(1);
-        }
-        Ok(turn)
     }
 
     async fn run_one(&self, run: &Run) {
@@ -168,37 +186,37 @@ impl Worker {
     }
 
     /// Works until told to stop; then finishes what it holds within `grace`, and hands back the
-    /// rest.
+    /// rest. A job that takes long holds up its own place and nobody else's.
     pub async fn run(&self, stop: CancellationToken, grace: Duration) {
+        let mut running = FuturesUnordered::new();
         while !stop.is_cancelled() {
-            let ran = tokio::select! {
-                ran = self.run_due() => ran,
-                () = expire(&stop, grace) => {
-                    self.hand_back().await;
-                    return;
-                }
-            };
-            match ran {
-                Ok(0) => self.rest(&stop).await,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(%error, "the worker cannot claim jobs");
-                    tokio::select! {
-                        () = tokio::time::sleep(REST_MAX) => {}
-                        () = stop.cancelled() => {}
-                    }
-                }
+            let room = CONCURRENCY.saturating_sub(running.len());
+            match beside(&mut running, self.take(room)).await {
+                Ok(taken) => running.extend(taken),
+                Err(error) => tracing::error!(%error, "the worker cannot claim jobs"),
             }
+            let room = CONCURRENCY.saturating_sub(running.len());
+            let next = beside(&mut running, self.until_next()).await;
+            let rest = if room > 0 { next } else { REST_MAX };
+            tokio::select! {
+                Some(()) = running.next() => {}
+                () = self.db.jobs_written(), if room > 0 => {}
+                () = tokio::time::sleep(rest) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        let finish = async { while running.next().await.is_some() {} };
+        if tokio::time::timeout(grace, finish).await.is_err() {
+            drop(running);
+            self.hand_back().await;
         }
     }
 
-    async fn rest(&self, stop: &CancellationToken) {
-        let next = store::next_due(&self.db).await.unwrap_or_default();
-        let until = next.map_or(REST_MAX, |due| due.since(self.db.world().now()));
-        tokio::select! {
-            () = self.db.jobs_written() => {}
-            () = tokio::time::sleep(until.min(REST_MAX)) => {}
-            () = stop.cancelled() => {}
+    /// How long there is nothing to take on, as far as this process knows.
+    async fn until_next(&self) -> Duration {
+        match self.next_job().await {
+            Ok(Some(due)) => due.since(self.db.world().now()).min(REST_MAX),
+            Ok(None) | Err(_) => REST_MAX,
         }
     }
 
@@ -219,6 +237,20 @@ impl Worker {
     }
 }
 
+/// Waits for something while the jobs go on: one of them may hold what it waits for.
+async fn beside<T>(
+    running: &mut FuturesUnordered<BoxFuture<'_, ()>>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(()) = running.next() => {}
+        }
+    }
+}
+
 /// Runs a handler; a panic or a run beyond its time is a failure like any other.
 async fn guarded(work: impl FnOnce() -> BoxFuture<'static, Result<()>>) -> Result<()> {
     let work = std::panic::AssertUnwindSafe(async { work().await }).catch_unwind();
@@ -229,7 +261,9 @@ async fn guarded(work: impl FnOnce() -> BoxFuture<'static, Result<()>>) -> Resul
     }
 }
 
-async fn expire(stop: &CancellationToken, grace: Duration) {
-    stop.cancelled().await;
-    tokio::time::sleep(grace).await;
+async fn run_periodic(name: &'static str, work: &Periodic) {
+    if let Err(error) = guarded(|| work()).await {
+        tracing::error!(%error, job = name, "a periodic job failed");
+        metrics::counter!("jobs_failed_total", "kind" => name).increment(1);
+    }
 }

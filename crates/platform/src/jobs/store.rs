@@ -1,11 +1,13 @@
 //! All SQL of the jobs.
 
+use std::collections::HashMap;
+
 use kernel::id::kinds::Job;
 use kernel::{Cursor, Error, Id, Page, PageRequest, Result, Timestamp};
 use uuid::Uuid;
 
 use super::{LEASE, NewJob, Run, backoff, due};
-use crate::db::{DbError, Read, Row, Tx, together};
+use crate::db::{DbError, Read, Row, Tx, Value, together};
 use crate::params;
 
 pub(crate) async fn insert(tx: &Tx, jobs: &[NewJob]) -> Result<()> {
@@ -32,18 +34,39 @@ async fn insert_one(tx: &Tx, job: &NewJob) -> Result<()> {
     Ok(())
 }
 
-/// Takes up to `limit` due jobs for this worker, also those whose worker let the lease run out.
-pub(super) async fn claim(tx: &Tx, worker: Uuid, limit: i64) -> Result<Vec<Run>> {
+/// Takes up to `limit` due jobs of these kinds for this worker, also those whose worker let the
+/// lease run out.
+pub(super) async fn claim(
+    tx: &Tx,
+    worker: Uuid,
+    kinds: &[&'static str],
+    limit: usize,
+) -> Result<Vec<Run>> {
+    // A running job's `run_at` is the end of its lease: one index finds all that is due.
+    let (now, lease_end) = (tx.now(), tx.now() + LEASE);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut params = params![now, lease_end, worker, limit].to_vec();
     let sql = format!(
         "UPDATE jobs SET state = 'running', attempts = attempts + 1, run_at = $2, worker = $3
          WHERE id IN (SELECT id FROM jobs WHERE state IN ('ready', 'running') AND run_at <= $1
+                          AND kind IN ({})
                       ORDER BY run_at, id LIMIT $4 {})
          RETURNING id, kind, payload, attempts, max_attempts",
+        markers(&mut params, kinds),
         tx.skip_locked()
     );
-    // A running job's `run_at` is the end of its lease: one index finds all that is due.
-    let (now, lease_end) = (tx.now(), tx.now() + LEASE);
-    Ok(tx.all(&sql, params![now, lease_end, worker, limit], |row| read_run(row, worker)).await?)
+    Ok(tx.all(&sql, &params, |row| read_run(row, worker)).await?)
+}
+
+/// Adds the kinds to the parameters, and answers their markers; a list that matches nothing when
+/// there are none.
+fn markers<'a>(params: &mut Vec<Value<'a>>, kinds: &[&'static str]) -> String {
+    let mut list = String::from("NULL");
+    for kind in kinds {
+        params.push(Value::Text(kind));
+        list.push_str(&format!(", ${}", params.len()));
+    }
+    list
 }
 
 fn read_run(row: &Row<'_>, worker: Uuid) -> Result<Run, DbError> {
@@ -96,11 +119,22 @@ pub(super) async fn take_turn(tx: &Tx, name: &str, next_at: Timestamp) -> Result
     Ok(tx.touch(sql, params![name, next_at, tx.now()]).await?)
 }
 
-/// When the next job is due, if any waits.
-pub(super) async fn next_due(db: &impl Read) -> Result<Option<Timestamp>> {
-    let sql = "SELECT run_at FROM jobs WHERE state IN ('ready', 'running')
-               ORDER BY run_at, id LIMIT 1";
-    Ok(db.maybe(sql, &[], |row| row.take()).await?)
+/// When the next periodic jobs are due, of those that ran before.
+pub(super) async fn turns(db: &impl Read) -> Result<HashMap<String, Timestamp>> {
+    let sql = "SELECT name, next_at FROM periodic_jobs";
+    let turns = db.all(sql, &[], |row| Ok((row.take()?, row.take()?))).await?;
+    Ok(turns.into_iter().collect())
+}
+
+/// When the next job of these kinds is due, if any waits.
+pub(super) async fn next_due(db: &impl Read, kinds: &[&'static str]) -> Result<Option<Timestamp>> {
+    let mut params = Vec::new();
+    let sql = format!(
+        "SELECT run_at FROM jobs WHERE state IN ('ready', 'running') AND kind IN ({})
+         ORDER BY run_at, id LIMIT 1",
+        markers(&mut params, kinds)
+    );
+    Ok(db.maybe(&sql, &params, |row| row.take()).await?)
 }
 
 /// How many jobs wait or run, and how many are dead.

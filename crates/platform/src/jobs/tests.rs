@@ -162,7 +162,7 @@ on_both_engines! { TABLES;
         for attempt in 1..=4 {
             assert_eq!(worker.drain().await.unwrap(), 1);
             assert_eq!(runs.load(Ordering::SeqCst), attempt);
-            let due = store::next_due(&t.db).await.unwrap().unwrap();
+            let due = store::next_due(&t.db, &[Paint::KIND]).await.unwrap().unwrap();
             pauses.push(due.since(t.db.world().now()));
             t.clock.advance(pauses[attempt - 1] - Duration::from_micros(1));
             assert_eq!(worker.drain().await.unwrap(), 0, "not before its time");
@@ -214,16 +214,6 @@ on_both_engines! { TABLES;
             first.items.iter().chain(&rest.items).map(|letter| letter.created_at).collect();
         assert_eq!((first.items.len(), rest.items.len(), rest.next), (3, 2, None));
         assert!(times.is_sorted_by(|left, right| left > right), "{times:?}");
-    }
-
-    async fn a_job_without_a_handler_fails_and_is_not_lost(t: &TestDb) {
-        enqueue(&t.db, paint(1)).await;
-        let worker = Worker::new(t.db.clone(), Registry::default());
-        assert_eq!(worker.drain().await.unwrap(), 1);
-        assert_eq!(depth(&t.db).await.unwrap(), (1, 0));
-        t.clock.advance(Duration::from_secs(3));
-        assert_eq!(painter(&t.db).drain().await.unwrap(), 1);
-        assert_eq!(effects(&t.db).await, [1]);
     }
 
     async fn a_panic_is_a_failure_like_any_other(t: &TestDb) {
@@ -386,6 +376,50 @@ on_both_engines! { TABLES;
         tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
         assert_eq!(painter(&t.db).drain().await.unwrap(), 1, "without waiting for the lease");
         assert_eq!(effects(&t.db).await, [1], "and without having lost an attempt");
+    }
+
+    async fn a_job_that_hangs_holds_up_no_other(t: &TestDb) {
+        let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let mut registry = Registry::default();
+        let (own, inside, wait) = (t.db.clone(), entered.clone(), go_on.clone());
+        registry.on(move |Paint(number), run: Run| {
+            let (db, inside, wait) = (own.clone(), inside.clone(), wait.clone());
+            async move {
+                if number == 0 {
+                    inside.notify_one();
+                    wait.notified().await;
+                }
+                effect(&db, number, &run).await
+            }
+        });
+        let worker = Worker::new(t.db.clone(), registry);
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        enqueue(&t.db, paint(0)).await;
+        let running =
+            tokio::spawn(async move { worker.run(stopping, Duration::from_secs(60)).await });
+        entered.notified().await;
+        for number in 1..=20 {
+            enqueue(&t.db, paint(number)).await;
+        }
+        let others = async {
+            while effects(&t.db).await.len() < 20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), others).await.unwrap();
+        go_on.notify_one();
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+        assert_eq!(effects(&t.db).await, (0..=20).collect::<Vec<_>>());
+    }
+
+    async fn a_job_of_a_kind_unknown_here_waits_for_a_worker_that_knows_it(t: &TestDb) {
+        enqueue(&t.db, paint(1).attempts(1)).await;
+        let stranger = Worker::new(t.db.clone(), Registry::default());
+        assert_eq!(stranger.drain().await.unwrap(), 0);
+        assert_eq!(depth(&t.db).await.unwrap(), (1, 0), "no attempt is lost");
+        assert_eq!(painter(&t.db).drain().await.unwrap(), 1);
     }
 
     async fn a_waiting_worker_wakes_up_for_a_new_job(t: &TestDb) {
