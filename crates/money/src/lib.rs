@@ -108,6 +108,7 @@ impl Context {
 
     /// Who runs this context's jobs.
     pub fn jobs(&self, registry: &mut Registry) {
+        wallet::jobs(&self.wallet, registry);
         payment::jobs(&self.payments, registry);
         if let Some(sandbox) = &self.sandbox {
             sandbox.jobs(registry);

@@ -13,6 +13,7 @@
 //! stands in the payee's `li.earn.pending` until the dispute window is over, then in `li.earn`.
 
 mod http;
+mod jobs;
 mod model;
 mod rules;
 mod service;
@@ -21,6 +22,7 @@ mod store;
 mod tests;
 
 pub use http::routes;
+pub(crate) use jobs::register as jobs;
 pub use model::{Balances, Captured, NewTransfer, Transfer};
 pub(crate) use rules::at_least;
 pub use service::{Payees, Service};

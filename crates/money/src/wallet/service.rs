@@ -7,13 +7,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{Hold as HoldKind, Transaction, User};
-use kernel::{Asset, Caller, Error, Id, Money, Page, PageRequest, Result, Timestamp};
+use kernel::{Asset, Caller, Error, Id, Kind, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
 
 use super::model::{Balances, Captured, Hold, NewTransfer, Transfer};
 use super::{rules, store};
 use crate::ledger::{self, Account, Code, Entry, NewTransaction};
+
+/// Earnings looked up in one go by [`Service::release_due`].
+const RELEASED_AT_ONCE: i64 = 200;
 
 /// Who may receive money. Asked for users who have no wallet yet: those who have one may.
 pub trait Payees: Send + Sync {
@@ -164,6 +167,28 @@ impl Service {
                 .with("currency", earning.net.asset),
         );
         Ok(earning.net)
+    }
+
+    /// Releases every earning whose dispute window is over; answers how many. One that somebody
+    /// else releases meanwhile is passed over.
+    pub async fn release_due(&self) -> Result<usize> {
+        let db = &self.0.db;
+        let mut released = 0;
+        loop {
+            let due = store::due_earnings(db, db.world().now(), RELEASED_AT_ONCE).await?;
+            let before = released;
+            for &hold in &due {
+                let release = |tx| async move { self.release_earning(&tx, hold).await };
+                match db.run("earning.release", release).await {
+                    Ok(_) => released += 1,
+                    Err(error) if error.kind() == Kind::Conflict => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if due.is_empty() || released == before {
+                return Ok(released);
+            }
+        }
     }
 
     /// Sends money from the caller's wallet to another user's.

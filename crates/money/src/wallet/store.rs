@@ -69,6 +69,17 @@ pub(super) async fn released(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
     Ok(())
 }
 
+/// Earnings whose dispute window is over, longest first.
+pub(super) async fn due_earnings(
+    db: &impl Read,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Id<HoldKind>>> {
+    let sql = "SELECT id FROM ledger_hold WHERE earning = 'pending' AND available_at <= $1
+               ORDER BY available_at LIMIT $2";
+    Ok(db.all(sql, params![now, limit], |row| row.take()).await?)
+}
+
 /// Takes a pending earning for its release; none when there is none.
 pub(super) async fn take_earning(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Earning>> {
     let sql = "UPDATE ledger_hold SET earning = 'released'

@@ -153,6 +153,29 @@ async fn earnings_are_released_once(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
+async fn earnings_become_free_when_their_dispute_window_is_over(t: &TestDb) {
+    let wallet = &context(&t.db).wallet;
+    give(&t.db, user(0), ngn(10_000)).await;
+    let window = Options::new(t.db.clone()).earning_window;
+    for (number, subject) in ["vrf_1", "vrf_2", "vrf_3"].iter().enumerate() {
+        let job = hold(&t.db, wallet, user(0), 500, subject).await.unwrap();
+        capture(&t.db, wallet, job, user(1), 50).await.unwrap();
+        if number == 1 {
+            t.clock.advance(Duration::from_secs(3600));
+        }
+    }
+    t.clock.advance(window - Duration::from_secs(3600) - Duration::from_micros(1));
+    assert_eq!(wallet.release_due().await.unwrap(), 0, "not before its time");
+    t.clock.advance(Duration::from_micros(1));
+    let both = futures_util::join!(wallet.release_due(), wallet.release_due());
+    assert_eq!(both.0.unwrap() + both.1.unwrap(), 2, "each once, by whichever worker");
+    assert_eq!(balance(&t.db, user(1), Code::EARN).await, 900);
+    t.clock.advance(window);
+    assert_eq!(wallet.release_due().await.unwrap(), 1);
+    assert_eq!(balance(&t.db, user(1), Code::EARN_PENDING).await, 0);
+    assert_sound(&t.db).await;
+}
+
 async fn without_a_dispute_window_earnings_are_free_at_once(t: &TestDb) {
     let options = Options { earning_window: Duration::ZERO, ..Options::new(t.db.clone()) };
     let wallet = &Context::new(options).unwrap().wallet;
