@@ -17,8 +17,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return Ok(());
     }
     // The benchmarks start the executable that stands beside them, so it has to be the current one.
-    run_cargo(cargo(&["build", "--release", "--locked", "-p", "verza"]))?;
-    let mut command = cargo(&["run", "--quiet", "--release", "--locked", "-p", "bench", "--"]);
+    run_cargo(cargo(&["build", "--profile", "dist", "--locked", "-p", "verza"]))?;
+    let mut command =
+        cargo(&["run", "--quiet", "--profile", "dist", "--locked", "-p", "bench", "--"]);
     command.args(arguments.iter().filter(|argument| *argument != "--"));
     run_cargo(command)
 }

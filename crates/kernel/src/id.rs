@@ -99,6 +99,12 @@ impl<K> Id<K> {
         Self(uuid, PhantomData)
     }
 
+    /// Below every id that is made from this instant on, to the millisecond (RFC 9562, 5.7).
+    pub fn first_at(at: crate::Timestamp) -> Self {
+        let millis = at.micros().div_euclid(1000).max(0).unsigned_abs();
+        Self::from_uuid(Uuid::from_u128(u128::from(millis) << 80))
+    }
+
     /// The bare UUID, as it is stored and as the compatibility paths show it.
     pub const fn uuid(self) -> Uuid {
         self.0

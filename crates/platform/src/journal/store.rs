@@ -1,6 +1,7 @@
 //! All SQL of the journal.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use kernel::id::kinds::User;
 use kernel::{Error, Id, Page, PageRequest, Result, Timestamp};
@@ -170,6 +171,19 @@ impl<'a> Conditions<'a> {
     }
 }
 
+/// How far a fact's id may lie behind or ahead of its time: a transaction writes its facts some
+/// time after it has read the clock, and ids grow on while a clock is set back.
+const ID_SLACK: Duration = Duration::from_secs(24 * 3600);
+
+/// The ids between which a filter's facts lie, so that a search of last year's does not walk
+/// through this year's.
+fn bounds(filter: &Filter, page: &PageRequest) -> (Uuid, Uuid) {
+    let first_at = |at| Id::<kernel::id::kinds::Fact>::first_at(at).uuid();
+    let lowest = filter.from.map_or(Uuid::nil(), |from| first_at(from - ID_SLACK));
+    let highest = filter.to.map_or(Uuid::max(), |to| first_at(to + ID_SLACK));
+    (lowest, highest.min(page.after_id()))
+}
+
 async fn list(
     db: &impl Read,
     from: &str,
@@ -182,9 +196,10 @@ async fn list(
     if let Some(party) = &party {
         where_.add("fact_parties.party = ?", party.bind());
     }
-    let after = page.after_id();
+    let (lowest, below) = bounds(filter, page);
     let id = if party.is_some() { "fact_parties.fact" } else { "facts.id" };
-    where_.add(&format!("{id} < ?"), after.bind());
+    where_.add(&format!("{id} >= ?"), lowest.bind());
+    where_.add(&format!("{id} < ?"), below.bind());
     where_.filter(filter, &noun);
     let mut params = where_.params;
     params.extend([Value::Int(page.fetch()), Value::Int(page.offset)]);

@@ -375,6 +375,31 @@ on_both_engines! { TABLES;
         }
     }
 
+    async fn a_span_of_days_is_cut_to_the_instant(t: &TestDb) {
+        let start = t.db.world().now();
+        let day = |n: u64| start + Duration::from_secs(24 * 3600 * n);
+        for number in 0..10 {
+            record(&t.db, Fact::by(&caller(1), "thing.made").on(number)).await;
+            t.clock.advance(Duration::from_secs(24 * 3600));
+        }
+        for (from, to, expected) in [
+            (Some(day(3)), Some(day(5)), vec!["4", "3"]),
+            (Some(day(8)), None, vec!["9", "8"]),
+            (None, Some(day(2)), vec!["1", "0"]),
+            (Some(day(3) + Duration::from_micros(1)), Some(day(4)), vec![]),
+            (Some(day(20)), None, vec![]),
+        ] {
+            let filter = Filter { from, to, ..Filter::default() };
+            for found in [
+                search(&t.db, &filter, &PageRequest::default()).await.unwrap(),
+                of_party(&t.db, user(1), &filter, &PageRequest::default()).await.unwrap(),
+            ] {
+                let subjects: Vec<_> = found.items.iter().map(|fact| &fact.subject).collect();
+                assert_eq!(subjects, expected);
+            }
+        }
+    }
+
     async fn pages_join_up_without_a_gap_while_facts_are_added(t: &TestDb) {
         for number in 0..10 {
             record(&t.db, Fact::by(&caller(1), "thing.made").on(number)).await;
