@@ -8,6 +8,8 @@ pub mod bare;
 pub mod growth;
 pub mod ledger;
 pub mod list;
+pub mod login;
+pub mod read;
 pub mod start;
 pub mod upload;
 pub mod whoami;
@@ -27,11 +29,14 @@ pub struct Path {
 /// Every path, in the order of the goal table. A path of it that has no workload yet is listed,
 /// and asking for it is an error: nothing is skipped silently.
 pub const PATHS: &[Path] = &[
+    Path { id: "1a", title: "login", workloads: &[login::LOGIN] },
+    Path { id: "1b", title: "session checks in a flood of logins", workloads: &[login::FLOODED] },
     Path {
         id: "2",
         title: "session check (whoami, cookie and bearer)",
         workloads: &[whoami::COOKIE, whoami::BEARER],
     },
+    Path { id: "3", title: "JSON read by key with a token", workloads: &[read::BY_KEY] },
     Path { id: "4a", title: "durable JSON write, 64 connections", workloads: &[write::TOGETHER] },
     Path { id: "4b", title: "durable JSON write, one connection", workloads: &[write::ALONE] },
     Path { id: "5", title: "list by keyset, 20 of an owner's rows", workloads: &[list::PAGES] },

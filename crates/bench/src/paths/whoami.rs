@@ -13,12 +13,14 @@ use crate::failure::{Failure, Result};
 use crate::load::{Driven, Generator, Script};
 use crate::process::Server;
 use crate::random::{Random, Zipf};
-use crate::verza::Verza;
 use crate::verza::people::{self, Person};
+use crate::verza::{Verza, store};
 use crate::workload::{Better, Declared, Gauge, Side, Slice, Spec, Workload};
 
 const CONNECTIONS: usize = 32;
 const USERS: usize = 500;
+/// Sessions in the store besides those that are presented.
+const STORED: u64 = 1_000_000;
 /// A user may have twenty sessions.
 const SESSIONS_EACH: usize = 20;
 
@@ -142,6 +144,9 @@ impl Whoami {
     fn prepare(bench: &Bench, by: By) -> Result<Whoami> {
         let verza = Verza::start(bench, &bench.folder("whoami")?)?;
         let people = sessions(&verza)?;
+        let stopped = verza.stop()?;
+        store::fill(&stopped.database(), |database| store::put_sessions(database, STORED))?;
+        let verza = Verza::start(bench, &stopped.folder)?;
         let Asked { driven: ours, first, questions } = ask_all(&verza, &people, by)?;
         // What the server's HTTP library adds by itself is left to it.
         let headers = first.headers().into_iter();

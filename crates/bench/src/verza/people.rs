@@ -13,7 +13,8 @@ use crate::client::{OwnedAnswer, Template};
 use crate::load::Generator;
 use crate::{Failure, Result};
 
-const PASSWORD: &str = "a long enough pass phrase";
+/// Everybody's.
+pub const PASSWORD: &str = "a long enough pass phrase";
 /// Requests at once while people are prepared: they share commits.
 const AT_ONCE: usize = 64;
 /// Money in each wallet at the beginning, in cents: more than any run can spend.

@@ -193,13 +193,17 @@ pub fn put_sessions(connection: &Connection, count: u64) -> Result<()> {
     const LATER: i64 = 4_000_000_000_000_000;
     let mut random = Random::new(count);
     let mut user = connection.prepare(
-        "INSERT INTO users SELECT ?1, ?2, ?2, name, role, status, approved, email_verified_at,
+        "INSERT INTO users (id, email, email_shown, name, role, status, approved,
+             email_verified_at, password_hash, avatar, preferences, searchable, version,
+             created_at, updated_at, last_login_at)
+         SELECT ?1, ?2, ?2, name, role, status, approved, email_verified_at,
              password_hash, avatar, preferences, ?2, version, created_at, updated_at, last_login_at
          FROM users LIMIT 1",
     )?;
     let mut session = connection.prepare(
-        "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, 0, ?5, NULL, '127.0.0.1', ?5, ?5, ?6, NULL,
-             NULL)",
+        "INSERT INTO sessions (id, user_id, cookie_hash, refresh_salt, refresh_generation,
+             refreshed_at, ip, created_at, last_seen_at, expires_at, proven_at)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, '127.0.0.1', ?5, ?5, ?6, ?5)",
     )?;
     for number in 0..count {
         let id = row_id(number);
