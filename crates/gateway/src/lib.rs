@@ -14,6 +14,7 @@ mod idempotency;
 mod ops;
 mod router;
 mod server;
+mod tls;
 
 pub use address::TrustedProxies;
 pub use cors::Origins;
@@ -22,4 +23,5 @@ pub use edge::{Edge, EdgeOptions};
 pub use health::{Health, Readiness};
 pub use ops::ops_router;
 pub use router::{list_routes, router};
-pub use server::{ServerOptions, listen, serve};
+pub use server::{Https, ServerOptions, listen, serve};
+pub use tls::{CertificateFiles, Tls, redirect_router};

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,8 +12,9 @@ use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use kernel::{Error, Result};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, ServiceExt};
@@ -20,14 +22,17 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::guard::Peer;
+use crate::tls::Tls;
 
 /// What one HTTP/1 connection may buffer: the head of a request must fit, and uploads and downloads
 /// of many at once must not fill the memory.
 const BUFFER_MAX: usize = 64 * 1024;
 
 /// How a listener serves.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServerOptions {
+    /// HTTPS; by plain HTTP on the same port, everybody is sent there.
+    pub tls: Option<Https>,
     /// How long a client may take over the head of a request.
     pub header_timeout: Duration,
     /// How long requests in flight may go on after the word to stop.
@@ -36,8 +41,17 @@ pub struct ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), grace: Duration::from_secs(30) }
+        let header_timeout = Duration::from_secs(10);
+        Self { tls: None, header_timeout, grace: Duration::from_secs(30) }
     }
+}
+
+/// How a listener serves HTTPS.
+#[derive(Clone)]
+pub struct Https {
+    pub tls: Arc<Tls>,
+    /// Answers who speaks plain HTTP to it.
+    pub redirect: Router,
 }
 
 /// Listens on an address; `setting` is how an operator chooses another one.
@@ -83,6 +97,7 @@ pub async fn serve(
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let connections = GracefulShutdown::new();
+    let line = Line { builder, router, tls: options.tls, patience: options.header_timeout };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -90,7 +105,9 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                spawn_connection(&builder, stream, peer, router.clone(), &connections);
+                // Small answers are not held back to be sent together.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(line.clone().take(stream, peer, connections.watcher()));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: waiting lets connections end.
@@ -137,26 +154,53 @@ fn compression() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().compress_when(worthwhile)
 }
 
-fn spawn_connection(
-    builder: &auto::Builder<TokioExecutor>,
-    stream: TcpStream,
-    peer: SocketAddr,
+/// What a listener does with each connection.
+#[derive(Clone)]
+struct Line {
+    builder: auto::Builder<TokioExecutor>,
     router: Router,
-    connections: &GracefulShutdown,
-) {
-    // Small answers are not held back to be sent together.
-    let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        answer(router.clone(), request)
-    });
-    let connection =
-        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    tls: Option<Https>,
+    patience: Duration,
+}
+
+/// The first byte of a TLS handshake record (RFC 8446, 5.1). No HTTP request begins with it.
+const HANDSHAKE: u8 = 22;
+
+impl Line {
+    async fn take(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let Some(https) = &self.tls else {
+            return self.speak(stream, peer, &self.router, watcher).await;
+        };
+        let secured = async {
+            let mut first = [0];
+            stream.peek(&mut first).await?;
+            if first != [HANDSHAKE] {
+                return Ok(Err(stream));
+            }
+            https.tls.acceptor().accept(stream).await.map(Ok)
+        };
+        match tokio::time::timeout(self.patience, secured).await {
+            Ok(Ok(Ok(stream))) => self.speak(stream, peer, &self.router, watcher).await,
+            Ok(Ok(Err(plain))) => self.speak(plain, peer, &https.redirect, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn speak<S>(&self, stream: S, peer: SocketAddr, router: &Router, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = router.clone();
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            answer(router.clone(), request)
+        });
+        let connection =
+            self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended badly");
         }
-    });
+    }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::TlsMode;
+
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no (a check failed, a credential is \
 invalid); 2 the command line is wrong; 3 the configuration is wrong; 4 something that is needed \
 is not there (port, folder, database); 5 a defect of Verza.";
@@ -83,6 +85,15 @@ pub struct ServeArgs {
     /// How clients reach the platform
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+    /// HTTPS, and where its certificate comes from
+    #[arg(long)]
+    pub tls: Option<TlsMode>,
+    /// The certificate chain for --tls files, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key for --tls files, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +206,10 @@ impl ServeArgs {
         add("server.listen", self.listen.map(|address| address.to_string()));
         add("server.ops_listen", self.ops_listen.map(|address| address.to_string()));
         add("server.public_url", self.public_url.clone());
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        add("server.tls", self.tls.map(|tls| tls.as_str().to_owned()));
+        add("server.tls_certificate", path(&self.tls_certificate));
+        add("server.tls_key", path(&self.tls_key));
         flags
     }
 }

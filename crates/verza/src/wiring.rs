@@ -8,7 +8,10 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gateway::{Edge, EdgeOptions, Health, Origins, Readiness, ServerOptions, TrustedProxies};
+use gateway::{
+    CertificateFiles, Edge, EdgeOptions, Health, Https, Origins, Readiness, ServerOptions, Tls,
+    TrustedProxies,
+};
 use kernel::id::kinds::User;
 use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret};
 use platform::blob::Blobs;
@@ -24,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
-use crate::config::Config;
+use crate::config::{Config, TlsMode};
 use crate::datadir::{self, DataDir};
 use crate::telemetry;
 
@@ -444,6 +447,7 @@ pub struct Running {
     pub platform: Platform,
     pub address: SocketAddr,
     pub ops_address: SocketAddr,
+    local_url: String,
     stop: CancellationToken,
     readiness: Arc<Readiness>,
     tasks: Vec<JoinHandle<()>>,
@@ -465,11 +469,22 @@ pub async fn start(config: Config) -> Result<Running> {
     config.server.listen = address;
     check(&config)?;
     let folder = DataDir::claim(&config.storage.data_dir)?;
-    let local_url = format!("http://{}", reachable(address));
+    let stop = CancellationToken::new();
+    let tls = tls(&config)?;
+    let redirect_listener = match config.server.redirect_listen {
+        Some(address) => Some(gateway::listen(address, "server.redirect_listen").await?),
+        None => None,
+    };
+    // The platform's own requests to itself have no certificate to check: they stay in here.
+    let inner_listener = match &tls {
+        Some(_) => Some(gateway::listen(INNER, "--listen").await?),
+        None => None,
+    };
+    let inner_address = inner_listener.as_ref().map(&local).transpose()?.unwrap_or(address);
+    let local_url = format!("http://{}", reachable(inner_address));
     let metrics = telemetry::metrics()?;
     let platform = Platform::build(config, Some(folder), &local_url).await?;
 
-    let stop = CancellationToken::new();
     let readiness = Arc::new(Readiness::default());
     let router = platform.router(readiness.clone())?;
     let options = ServerOptions {
@@ -477,13 +492,48 @@ pub async fn start(config: Config) -> Result<Running> {
         ..ServerOptions::default()
     };
     let ops = gateway::ops_router(metrics, Some(platform.db.clone()));
-    let serve = |listener, router: Router| {
+    let redirect = gateway::redirect_router(&platform.public_url);
+    let https = tls.clone().map(|tls| Https { tls, redirect: redirect.clone() });
+    let secured = ServerOptions { tls: https, ..options.clone() };
+    let serve = |listener, router: Router, options: &ServerOptions| {
         tokio::spawn(gateway::serve(listener, router, options.clone(), stop.clone()))
     };
-    let mut tasks = vec![serve(listener, router), serve(ops_listener, ops)];
+    let inner = inner_listener.map(|listener| serve(listener, router.clone(), &options));
+    let mut tasks = vec![serve(listener, router, &secured), serve(ops_listener, ops, &options)];
+    tasks.extend(inner);
+    tasks.extend(redirect_listener.map(|listener| serve(listener, redirect, &options)));
+    if let Some(tls) = tls {
+        let stop = stop.clone();
+        tasks.push(tokio::spawn(async move { tls.follow(stop).await }));
+    }
     tasks.extend(start_workers(&platform, &stop, options.grace));
     readiness.set(true);
-    Ok(Running { platform, address, ops_address, stop, readiness, tasks })
+    Ok(Running { platform, address, ops_address, local_url, stop, readiness, tasks })
+}
+
+/// Any free port of this machine.
+const INNER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// HTTPS as it is configured.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>> {
+    let server = &config.server;
+    let files = match (server.tls, &server.tls_certificate, &server.tls_key) {
+        (TlsMode::Off, None, None) => return Ok(None),
+        (TlsMode::Files, Some(certificate), Some(key)) => {
+            CertificateFiles { certificate: certificate.clone(), key: key.clone() }
+        }
+        (TlsMode::Dev, None, None) => {
+            let folder = config.storage.data_dir.join("tls");
+            let (hosts, world) = ([server.host()], platform::world::system());
+            CertificateFiles::for_development(&folder, &hosts, &world)?
+        }
+        _ => {
+            let message = "Name both server.tls_certificate and server.tls_key with server.tls = \
+                           \"files\", and neither of them otherwise.";
+            return Err(Error::invalid("invalid_configuration", message));
+        }
+    };
+    Tls::new(files).map(Some)
 }
 
 fn start_workers(
@@ -521,7 +571,7 @@ async fn take_up_keys(trust: &Trust, stop: &CancellationToken) {
 impl Running {
     /// Where this machine reaches the platform.
     pub fn local_url(&self) -> String {
-        format!("http://{}", reachable(self.address))
+        self.local_url.clone()
     }
 
     /// Stops within the grace: nobody new is let in, requests in flight finish, workers hand back

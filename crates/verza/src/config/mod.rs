@@ -52,8 +52,17 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The address for operators: metrics, and the mails that were not sent. No login guards it.
     pub ops_listen: SocketAddr,
+    /// HTTPS on the address for clients: off, where a proxy in front does it or nobody needs it;
+    /// files, with the certificate and key below; dev, with a certificate made for this machine.
+    pub tls: TlsMode,
+    /// The certificate chain, PEM. It is taken up anew when the file changes.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// An address, such as 0.0.0.0:80, whose plain HTTP is sent to the HTTPS address.
+    pub redirect_listen: Option<SocketAddr>,
     /// How clients reach the platform. Every link in a mail, and the issuer's did:web name, are
-    /// built from it. Without it: `http://localhost` and the port.
+    /// built from it. Without it: `http://localhost` or `https://localhost` and the port.
     pub public_url: Option<String>,
     /// Origins of pages that may call the API from a browser, such as https://app.example.com.
     pub cors_origins: Vec<String>,
@@ -77,6 +86,10 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             ops_listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            tls: TlsMode::Off,
+            tls_certificate: None,
+            tls_key: None,
+            redirect_listen: None,
             public_url: None,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -94,16 +107,23 @@ impl Server {
     pub fn public_url(&self) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://localhost:{}", self.listen.port()),
+            None => {
+                let scheme = if self.tls == TlsMode::Off { "http" } else { "https" };
+                format!("{scheme}://localhost:{}", self.listen.port())
+            }
         }
     }
 
     /// Whether clients are on this machine only: somebody is trying things out.
     fn is_local(&self) -> bool {
+        matches!(self.host().as_str(), "localhost" | "127.0.0.1") && self.listen.ip().is_loopback()
+    }
+
+    /// The name or address in the public URL.
+    pub fn host(&self) -> String {
         let url = self.public_url();
         let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-        let host = host.split(['/', ':']).next().unwrap_or_default();
-        matches!(host, "localhost" | "127.0.0.1") && self.listen.ip().is_loopback()
+        host.split(['/', ':']).next().unwrap_or_default().to_owned()
     }
 }
 
@@ -253,6 +273,30 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// Where the certificate for HTTPS comes from.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// No HTTPS here
+    Off,
+    /// From files
+    Files,
+    /// Made for this machine, to try things out
+    Dev,
+}
+
+impl TlsMode {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Files => "files",
+            Self::Dev => "dev",
+        }
     }
 }
 
