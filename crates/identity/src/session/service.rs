@@ -390,6 +390,10 @@ impl Service {
             else {
                 return Err(invalid_refresh());
             };
+            // Looked at again as it stands now: it may have been renewed since.
+            if !refresh.is_of(&session, self.refresh_key.expose()) {
+                return Err(invalid_refresh());
+            }
             let policy = self.policies.of(account.role);
             rules::usable(&session, account.status, policy, tx.now())?;
             match rules::meaning(&session, refresh.generation, tx.now()) {
@@ -417,7 +421,10 @@ impl Service {
         session: &Session,
         account: &Account,
     ) -> Result<()> {
-        store::end(tx, session.user, session.id, Reason::Reuse).await?;
+        if !store::end(tx, session.user, session.id, Reason::Reuse).await? {
+            // Somebody else has noticed, and has said so.
+            return Ok(());
+        }
         for verb in ["session.reuse_detected", "session.ended"] {
             let fact = Fact::by(caller, verb)
                 .on(session.id)

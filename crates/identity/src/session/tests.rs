@@ -732,6 +732,33 @@ on_both_engines! { TABLES;
         assert_eq!(renewed_once, 1);
     }
 
+    async fn no_refresh_slips_through_a_renewal(t: &TestDb) {
+        let house = house(t);
+        let mut anne = house.signed_in("anne@example.org", Role::User).await;
+        let sessions = &house.identity.sessions;
+        for _ in 0..10 {
+            let caller = &house.caller(&anne).await;
+            let renew = t.db.run("test.renew", |tx| async move {
+                let (session, account) = sessions.current_in(&tx, caller).await?;
+                let proof = Proof::password();
+                Ok((account, sessions.renew_in(&tx, caller, &session, proof).await?))
+            });
+            let planted = (0..4).map(|_| sessions.refresh(caller, refresh(&anne)));
+            let (renewed, planted) = futures_util::join!(renew, join_all(planted));
+            let (account, renewed) = renewed.unwrap();
+            let after = sessions.signed_in(account, &renewed.session, renewed.cookie);
+            let after = after.await.unwrap();
+            // Who was quick enough has tokens of before, which are worth nothing.
+            for tokens in planted.into_iter().flatten() {
+                assert!(house.authenticate(tokens.access.expose()).await.is_err());
+                let refused = sessions.refresh(caller, tokens.refresh.expose()).await;
+                assert_eq!(refused.unwrap_err().code(), "invalid_refresh");
+            }
+            house.authenticate(access(&after)).await.unwrap();
+            anne = after;
+        }
+    }
+
     async fn of_two_renewals_at_once_one_wins(t: &TestDb) {
         let house = house(t);
         let anne = house.signed_in("anne@example.org", Role::User).await;
