@@ -16,7 +16,7 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, idempotency-key, if-none-match, if-match, range, x-request-id",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "link, etag, retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed, \
+    "authorization, link, etag, retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed, \
      content-disposition",
 );
 

@@ -9,7 +9,7 @@ use kernel::caller::RequestId;
 use kernel::{Error, Principal, Result, Role, Timestamp, World};
 use platform::http::{Audience, Limit};
 use platform::limits::{Decision, Limiter, Subject};
-use rpc::users::{SESSION_COOKIE, Users};
+use rpc::users::{SESSION_COOKIE, SESSION_KEY_COOKIE, Users};
 
 use crate::address::TrustedProxies;
 use crate::cors::Origins;
@@ -36,7 +36,7 @@ pub struct Edge {
 
 /// How a request showed who it is.
 pub(crate) struct Presented<'a> {
-    token: &'a str,
+    pub(crate) token: &'a str,
     pub(crate) by_cookie: bool,
 }
 
@@ -108,15 +108,21 @@ pub(crate) fn presented(headers: &HeaderMap) -> Option<Presented<'_>> {
             .eq_ignore_ascii_case("bearer")
             .then_some(Presented { token, by_cookie: false });
     }
+    cookie(headers).map(|token| Presented { token, by_cookie: true })
+}
+
+/// The session's cookie, under the one name before the other.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut found = None;
     for pair in cookies.flat_map(|cookies| cookies.split(';')) {
-        if let Some((name, token)) = pair.trim().split_once('=')
-            && name == SESSION_COOKIE
-        {
-            return Some(Presented { token, by_cookie: true });
+        match pair.trim().split_once('=') {
+            Some((SESSION_COOKIE, token)) => return Some(token),
+            Some((SESSION_KEY_COOKIE, token)) if found.is_none() => found = Some(token),
+            _ => {}
         }
     }
-    None
+    found
 }
 
 /// Whether a route's audience includes the caller.
@@ -143,6 +149,21 @@ pub(crate) fn admit(audience: Audience, principal: Option<&Principal>) -> Result
         return Err(Error::forbidden("pending_approval", message));
     }
     Ok(())
+}
+
+/// Whether the caller's mail address is proved, or the route serves them all the same. Till then
+/// the account may be anybody's who has typed somebody else's address.
+pub(crate) fn proved(
+    audience: Audience,
+    unproved: bool,
+    principal: Option<&Principal>,
+) -> Result<()> {
+    let open = matches!(audience, Audience::Public | Audience::Provider | Audience::Ops);
+    if open || unproved || principal.is_none_or(|principal| principal.email_verified) {
+        return Ok(());
+    }
+    let message = "Confirm your mail address first, with the link that we sent to it.";
+    Err(Error::forbidden("email_not_verified", message))
 }
 
 #[cfg(test)]
@@ -177,6 +198,36 @@ mod tests {
         }
         assert!(admit(Verifier, Some(&principal(Role::Verifier, false))).is_err());
         assert!(admit(Any, Some(&principal(Role::Verifier, false))).is_ok());
+    }
+
+    #[test]
+    fn who_has_not_proved_their_address_gets_where_it_says_so_and_no_further() {
+        use Audience::{Admin, Any, Public, User};
+        let somebody = principal(Role::User, true);
+        let unproved = Principal { email_verified: false, ..somebody.clone() };
+        for audience in [Any, User, Admin] {
+            let refused = proved(audience, false, Some(&unproved)).unwrap_err();
+            assert_eq!(refused.code(), "email_not_verified");
+            assert!(proved(audience, true, Some(&unproved)).is_ok());
+            assert!(proved(audience, false, Some(&somebody)).is_ok());
+        }
+        assert!(proved(Public, false, Some(&unproved)).is_ok());
+        assert!(proved(Public, false, None).is_ok());
+    }
+
+    #[test]
+    fn a_session_is_found_under_either_name_of_its_cookie() {
+        for (cookies, found) in [
+            ("verza_session=a", Some("a")),
+            ("session_key=b", Some("b")),
+            ("session_key=b; verza_session=a; session_key=c", Some("a")),
+            ("session_key=b; session_key=c", Some("b")),
+            ("xsession_key=b; session_keys=c; session_key", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, cookies.parse().unwrap());
+            assert_eq!(cookie(&headers), found, "{cookies}");
+        }
     }
 
     #[test]

@@ -17,14 +17,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kernel::caller::{Origin, RequestId};
-use kernel::{Caller, Error, Kind, Result};
+use kernel::{Caller, Error, Kind, Principal, Result, Secret};
 use metrics::{Counter, Histogram};
-use platform::http::{Audience, ErrorShape, Failure, Limit, Once, render};
+use platform::http::{Audience, ErrorShape, Failure, Limit, NewToken, Once, render};
 use platform::limits::Decision;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use crate::edge::{Edge, admit, presented};
+use crate::edge::{Edge, Presented, admit, cookie, presented, proved};
 use crate::idempotency;
 
 /// The address of the peer, put into each request by the listener.
@@ -40,6 +40,7 @@ pub(crate) struct Row {
     pub(crate) once: Once,
     pub(crate) body_max: usize,
     pub(crate) streamed: bool,
+    pub(crate) unproved: bool,
     pub(crate) errors: ErrorShape,
     seconds: Histogram,
     /// By the first digit of the status.
@@ -60,6 +61,7 @@ impl Row {
             once: route.once,
             body_max: route.body_max,
             streamed: route.streamed,
+            unproved: route.unproved,
             errors: route.errors,
             seconds: metrics::histogram!("http_request_seconds", "route" => route.path,
                 "method" => route.method.to_string()),
@@ -146,6 +148,8 @@ struct Passage {
     origin: Option<HeaderValue>,
     caller: Option<Caller>,
     decision: Option<Decision>,
+    /// The access token that was issued in the place of one that is over.
+    new_token: Option<Secret<String>>,
 }
 
 impl Guard {
@@ -167,6 +171,7 @@ impl Guard {
             origin: request.headers().get(header::ORIGIN).cloned(),
             caller: None,
             decision: None,
+            new_token: None,
         };
         let (mut parts, body) = request.into_parts();
         let mut body = Some(body);
@@ -204,8 +209,18 @@ impl Guard {
         }
 
         let shown = presented(&parts.headers);
-        let principal = edge.authenticate(shown.as_ref(), row.audience).await?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let principal = match edge.authenticate(shown.as_ref(), row.audience).await {
+            Ok(principal) => principal,
+            Err(refusal) if refusal.code() == "expired_token" => {
+                let (principal, token) =
+                    self.reissue(&parts.headers, shown.as_ref(), changes, refusal).await?;
+                parts.extensions.insert(NewToken(token.clone()));
+                passage.new_token = Some(token);
+                Some(principal)
+            }
+            Err(refusal) => return Err(refusal),
+        };
         let by_cookie = principal.is_some() && shown.is_some_and(|shown| shown.by_cookie);
         if by_cookie && changes && !edge.options.origins.may_use_cookie(&parts.headers) {
             let message = "A page of another origin may not use your session.";
@@ -216,6 +231,7 @@ impl Guard {
         let mut caller = Caller { principal, origin, idempotency: None };
         passage.caller = Some(caller.clone());
         admit(row.audience, caller.principal.as_deref())?;
+        proved(row.audience, row.unproved, caller.principal.as_deref())?;
 
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length =
@@ -254,6 +270,27 @@ impl Guard {
         }
         parts.extensions.insert(caller);
         Ok(())
+    }
+
+    /// Replaces an access token that is over, where the cookie of the same session stands beside
+    /// it. The cookie is what shows the session then, so its rules hold: a foreign page that sends
+    /// it along is told what it would be told without.
+    async fn reissue(
+        &self,
+        headers: &HeaderMap,
+        shown: Option<&Presented<'_>>,
+        changes: bool,
+        refusal: Error,
+    ) -> Result<(Arc<Principal>, Secret<String>)> {
+        let expired = shown.filter(|shown| !shown.by_cookie);
+        let (Some(expired), Some(cookie)) = (expired, cookie(headers)) else {
+            return Err(refusal);
+        };
+        if changes && !self.edge.options.origins.may_use_cookie(headers) {
+            return Err(refusal);
+        }
+        let reissued = self.edge.options.users.reissue(expired.token, cookie).await?;
+        Ok((reissued.principal, reissued.token))
     }
 
     /// Runs the handler: a panic is an internal error, and time is limited where a slow client
@@ -314,6 +351,9 @@ impl Guard {
         }
         self.edge.options.origins.mark(passage.origin.as_ref(), headers);
         security_headers(headers, self.edge.options.https);
+        if let Some(token) = &passage.new_token {
+            new_token_headers(headers, token);
+        }
         self.record(response.status(), failure.as_ref(), passage);
         response
     }
@@ -396,6 +436,16 @@ fn limit_headers(headers: &mut HeaderMap, class: Limit, decision: &Decision) {
     };
     set("ratelimit", format!("\"{class}\";r={remaining};t={reset}"));
     set("ratelimit-policy", format!("\"{class}\";q={limit}"));
+}
+
+/// The new token as the client sends it from now on. Nobody on the way keeps the answer, also where
+/// the same answer without a token might be kept.
+fn new_token_headers(headers: &mut HeaderMap, token: &Secret<String>) {
+    let text = Secret::new(format!("Bearer {}", token.expose()));
+    let Ok(mut value) = HeaderValue::from_str(text.expose()) else { return };
+    value.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, value);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 fn too_large(max: usize) -> Error {

@@ -7,12 +7,14 @@
 //! | [`account`] | a person or an organisation that signs in |
 //! | [`password`] | how an account shows who it is, so far |
 //! | [`session`] | one signed-in device |
-//! | [`token`] | a session shown as a JWT |
+//! | [`token`] | a session shown as a JWT or a PASETO |
 //! | [`setup`] | the one-time link that makes an admin |
+//! | [`facade`] | the user APIs of two older systems, over the same |
 //!
 //! Other contexts reach this one through [`rpc::users::Users`], which [`Identity`] implements.
 
 pub mod account;
+pub mod facade;
 pub mod password;
 mod public_url;
 pub mod session;
@@ -35,7 +37,7 @@ use platform::http::Route;
 use platform::jobs::Registry;
 use platform::limits::Limiter;
 use platform::mail::Mailer;
-use rpc::users::{Profile, Users};
+use rpc::users::{Profile, Reissued, Users};
 use tokio_util::sync::CancellationToken;
 
 pub use public_url::PublicUrl;
@@ -46,6 +48,7 @@ pub const MIGRATIONS: Migrations = Migrations {
     files: &[
         Migration { name: "0001_identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
+        Migration { name: "0003_tokens", sql: include_str!("../migrations/0003_tokens.sql") },
     ],
 };
 
@@ -64,6 +67,7 @@ pub struct IdentityOptions {
     pub hashing: password::Hashing,
     pub sessions: session::Policies,
     pub tokens: token::Policy,
+    pub facades: facade::Policy,
     /// Presentations of sessions that a process remembers, at about a kilobyte each.
     pub remembered_max: usize,
 }
@@ -85,6 +89,7 @@ impl IdentityOptions {
             hashing: password::Hashing::default(),
             sessions: session::Policies::default(),
             tokens: token::Policy::at(public_url.as_str()),
+            facades: facade::Policy::default(),
             public_url,
             remembered_max: 100_000,
         }
@@ -97,6 +102,7 @@ pub struct Identity {
     pub sessions: Arc<session::Service>,
     pub tokens: Arc<token::Service>,
     pub setup: Arc<setup::Service>,
+    pub facade: Arc<facade::Service>,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -131,7 +137,10 @@ impl Identity {
             public_url.clone(),
         ));
         let setup = Arc::new(setup::Service::new(db.clone(), Arc::clone(&hasher), public_url));
-        Ok(Arc::new(Self { accounts, sessions, tokens, setup, hasher, limiter, db }))
+        let (of_accounts, of_sessions) = (Arc::clone(&accounts), Arc::clone(&sessions));
+        let facade = facade::Service::new(db.clone(), of_accounts, of_sessions, options.facades);
+        let facade = Arc::new(facade);
+        Ok(Arc::new(Self { accounts, sessions, tokens, setup, facade, hasher, limiter, db }))
     }
 
     /// Reads the token keys, and makes the first one: call at the start, before serving.
@@ -174,6 +183,10 @@ impl Users for Identity {
         self.sessions.authenticate(presented).boxed()
     }
 
+    fn reissue<'a>(&'a self, expired: &'a str, cookie: &'a str) -> BoxFuture<'a, Result<Reissued>> {
+        self.sessions.reissue(expired, cookie).boxed()
+    }
+
     fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {
         self.accounts.profile(user).boxed()
     }
@@ -189,6 +202,7 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
     routes.extend(session::http::routes(&identity.sessions));
     routes.extend(setup::http::routes(&identity.setup));
     routes.extend(token::http::routes(&identity.tokens));
+    routes.extend(facade::http::routes(&identity.facade));
     routes
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::{Extension, Router};
@@ -20,9 +21,10 @@ use platform::testing::TestDb;
 use serde_json::Value as Json;
 use tower::ServiceExt;
 
-use crate::account::{Email, Registration};
+use crate::account::{Account, Email, Registration};
 use crate::password::{Hashing, Password};
 use crate::session::{Login, SignedIn};
+use crate::token::Format;
 use crate::{Identity, IdentityOptions, PublicUrl};
 
 pub(crate) const TABLES: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
@@ -105,7 +107,7 @@ impl House<'_> {
 
     pub(crate) async fn login_with(&self, email: &str, text: &str) -> Result<SignedIn, Error> {
         let email = Email::parse(email).unwrap();
-        let login = Login { email, password: password(text), cookie: true };
+        let login = Login { cookie: true, ..Login::new(email, password(text)) };
         self.identity.sessions.login(&from("192.0.2.1"), &login).await
     }
 
@@ -129,6 +131,22 @@ impl House<'_> {
         Caller { principal: Some(principal), ..from("192.0.2.1") }
     }
 
+    /// The same caller, as the cookie shows them.
+    pub(crate) async fn caller_by_cookie(&self, signed_in: &SignedIn) -> Caller {
+        let (cookie, _) = signed_in.cookie.as_ref().unwrap();
+        let principal = self.authenticate(cookie.expose()).await.unwrap();
+        Caller { principal: Some(principal), ..from("192.0.2.1") }
+    }
+
+    /// A new access token in a form, for a session in its first epoch.
+    pub(crate) async fn access_in(&self, signed_in: &SignedIn, format: Format) -> String {
+        let Account { id, role, .. } = signed_in.account;
+        let tokens = &self.identity.tokens;
+        let until = self.t.db.world().now() + Duration::from_secs(365 * 24 * 3600);
+        let claims = tokens.claims((id, role), (signed_in.session, 0), None, until);
+        tokens.sign(claims, format).await.unwrap().expose().clone()
+    }
+
     /// The verbs in the journal, oldest first.
     pub(crate) async fn facts(&self) -> Vec<String> {
         let sql = "SELECT verb FROM facts ORDER BY id";
@@ -147,10 +165,6 @@ impl House<'_> {
         caller: &Caller,
         body: Option<Json>,
     ) -> Answer {
-        let router = crate::routes(&self.identity)
-            .into_iter()
-            .fold(Router::new(), |router, route| router.route(route.path, route.handler))
-            .layer(Extension(caller.clone()));
         let request = Request::builder().method(method).uri(path);
         let request = match body {
             Some(body) => request
@@ -158,7 +172,23 @@ impl House<'_> {
                 .body(Body::from(body.to_string())),
             None => request.body(Body::empty()),
         };
-        let response = router.oneshot(request.unwrap()).await.unwrap();
+        self.pass_on(caller, request.unwrap()).await
+    }
+
+    /// A form, as the gateway would pass it on.
+    pub(crate) async fn send_form(&self, path: &str, caller: &Caller, form: String) -> Answer {
+        let media = "application/x-www-form-urlencoded";
+        let request = Request::builder().method("POST").uri(path);
+        let request = request.header(header::CONTENT_TYPE, media).body(Body::from(form));
+        self.pass_on(caller, request.unwrap()).await
+    }
+
+    async fn pass_on(&self, caller: &Caller, request: Request<Body>) -> Answer {
+        let router = crate::routes(&self.identity)
+            .into_iter()
+            .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+            .layer(Extension(caller.clone()));
+        let response = router.oneshot(request).await.unwrap();
         let status = response.status();
         let headers = response.headers().clone();
         let error = response.extensions().get::<Failure>().map(|failure| failure.0.clone());

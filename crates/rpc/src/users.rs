@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::User;
-use kernel::{Error, Id, Principal, Result, Role, Timestamp};
+use kernel::{Error, Id, Principal, Result, Role, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The cookie that carries a session's opaque token.
 pub const SESSION_COOKIE: &str = "verza_session";
+/// The same token under the name that it has in the API below `/api/users`.
+pub const SESSION_KEY_COOKIE: &str = "session_key";
 
 /// Whether an account may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -66,6 +68,13 @@ pub struct Profile {
     pub approved: bool,
 }
 
+/// A new access token in the place of one that is over, and who presents it.
+#[derive(Debug, Clone)]
+pub struct Reissued {
+    pub principal: Arc<Principal>,
+    pub token: Secret<String>,
+}
+
 /// The user service.
 pub trait Users: Send + Sync {
     /// Who presents this text, when memory alone can tell: no I/O, no waiting, no allocation.
@@ -78,6 +87,17 @@ pub trait Users: Send + Sync {
     /// # Errors
     /// `Unauthenticated`: `invalid_token`, `expired_token`, `session_ended`.
     fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>>;
+
+    /// A new access token in the place of one that is over, where the cookie of the same session
+    /// stands beside it.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: `expired_token`, where the cookie is worth nothing either, and from an
+    /// end that does not do this; `session_mismatch`, `superseded_token`, `invalid_token`.
+    fn reissue<'a>(&'a self, _expired: &'a str, _: &'a str) -> BoxFuture<'a, Result<Reissued>> {
+        let refusal = Error::unauthenticated("expired_token", "The access token has expired.");
+        Box::pin(std::future::ready(Err(refusal)))
+    }
 
     /// One user.
     ///

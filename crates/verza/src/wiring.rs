@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
-use crate::config::{Config, TlsMode};
+use crate::config::{self, Config, FacadeRegistration, TlsMode};
 use crate::datadir::{self, DataDir};
 use crate::telemetry;
 
@@ -85,6 +85,9 @@ pub fn check(config: &Config) -> Result<()> {
     if config.trust.validity_days == 0 {
         return Err(wrong("trust.validity_days must be at least 1.".into()));
     }
+    if let Some(what) = wrong_in(&config.sessions) {
+        return Err(wrong(what));
+    }
     identity::PublicUrl::parse(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}")))?;
     trust::key::did::did_web(&config.server.public_url())
@@ -97,6 +100,49 @@ pub fn check(config: &Config) -> Result<()> {
         return Err(datadir::shared_key_is_missing());
     }
     Ok(())
+}
+
+/// What makes no sense in the times of sessions.
+fn wrong_in(sessions: &config::Sessions) -> Option<String> {
+    if !(1..=60).contains(&sessions.access_token_minutes) {
+        return Some("sessions.access_token_minutes is from 1 to 60.".into());
+    }
+    // A century of minutes: what is longer is a slip, and would not fit everywhere.
+    const LONGEST: u64 = 100 * 366 * 24 * 60;
+    let identity::session::Policies { user, verifier, enterprise, admin } = policies(sessions);
+    let roles =
+        [("user", user), ("verifier", verifier), ("enterprise", enterprise), ("admin", admin)];
+    for (role, policy) in roles {
+        let minutes = |duration: Duration| duration.as_secs() / 60;
+        for (key, value) in [("lifetime", policy.lifetime), ("idle", policy.idle)] {
+            if !(1..=LONGEST).contains(&minutes(value)) {
+                return Some(format!("sessions.{role}_{key}_minutes is from 1 to {LONGEST}."));
+            }
+        }
+        if policy.sessions_max == 0 {
+            return Some(format!("sessions.{role}_max must be at least 1."));
+        }
+    }
+    None
+}
+
+fn policies(sessions: &config::Sessions) -> identity::session::Policies {
+    let policy = |lifetime: u64, idle: u64, sessions_max| identity::session::Policy {
+        lifetime: Duration::from_secs(lifetime.saturating_mul(60)),
+        idle: Duration::from_secs(idle.saturating_mul(60)),
+        sessions_max,
+    };
+    let it = sessions;
+    identity::session::Policies {
+        user: policy(it.user_lifetime_minutes, it.user_idle_minutes, it.user_max),
+        verifier: policy(it.verifier_lifetime_minutes, it.verifier_idle_minutes, it.verifier_max),
+        enterprise: policy(
+            it.enterprise_lifetime_minutes,
+            it.enterprise_idle_minutes,
+            it.enterprise_max,
+        ),
+        admin: policy(it.admin_lifetime_minutes, it.admin_idle_minutes, it.admin_max),
+    }
 }
 
 fn sqlite_options(config: &Config, path: &Path) -> SqliteOptions {
@@ -382,6 +428,15 @@ fn build_identity(
     options.hashing.memory_kib = accounts.argon2_memory_kib;
     options.hashing.passes = accounts.argon2_passes;
     options.hashing.at_once = accounts.hashing_threads;
+    options.sessions = policies(&config.sessions);
+    options.tokens.lifetime = Duration::from_secs(config.sessions.access_token_minutes * 60);
+    options.facades = identity::facade::Policy {
+        registration: match config.facades.registration {
+            FacadeRegistration::Immediate => identity::facade::Registration::Immediate,
+            FacadeRegistration::Confirmed => identity::facade::Registration::Confirmed,
+        },
+        token_in_path: config.facades.token_in_path,
+    };
     identity::Identity::new(options)
 }
 

@@ -91,6 +91,7 @@ fn compat_routes(api: &Arc<Api>, body_max: usize, form: &str) -> Vec<Route> {
         [
             post(Audience::Any, "/api/files")
                 .summary("Upload a file")
+                .unproved()
                 .errors(ErrorShape::Text)
                 .limit(Limit::Heavy)
                 .streams(body_max)
@@ -99,12 +100,14 @@ fn compat_routes(api: &Arc<Api>, body_max: usize, form: &str) -> Vec<Route> {
                 .to(compat_create),
             get(Audience::Any, "/api/files")
                 .summary("Your files, newest first")
+                .unproved()
                 .errors(ErrorShape::Text)
                 .paged()
                 .returns::<Vec<CompatBody>>(200)
                 .to(compat_list),
             get(Audience::Any, "/api/files/{id}")
                 .summary("Download a file")
+                .unproved()
                 .errors(ErrorShape::Text)
                 .returns_media(200, "application/octet-stream", "The file.")
                 .returns_media(206, "application/octet-stream", "The range that was asked for.")

@@ -56,6 +56,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(resend_verification),
             get(Audience::Any, "/v1/me")
                 .summary("The signed-in account")
+                .unproved()
                 .returns::<MeBody>(200)
                 .to(me),
             patch(Audience::Any, "/v1/me")

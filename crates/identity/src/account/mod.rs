@@ -9,7 +9,11 @@
 //! - An address is proved by a single-use token in a mail. Until then nobody can sign in, and a
 //!   new registration of the address takes the unproved account over: whoever was first has no
 //!   claim to an address that is not theirs.
-//! - `active` ⇄ `suspended`, `active | suspended` → `banned` → `active`; `closed` is final. Leaving
+//! - An older API signs in whoever registers there at once, as somebody unproved ([`crate::facade`]).
+//!   What such an account has gathered is not handed to who later proves the address: a new
+//!   registration closes the account, takes the address from it, and begins anew.
+//! - `active` ⇄ `suspended`, `active | suspended` → `banned` → `active`; all but admins' may be
+//!   closed, by the owner or an admin, and `closed` is final. Leaving
 //!   `active` ends all sessions in the same transaction. Admins are never suspended or banned by
 //!   admins: the last one would lock everybody out.
 //!

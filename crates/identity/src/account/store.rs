@@ -127,6 +127,37 @@ pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
         .await?)
 }
 
+/// Closes an account whose address was never proved, and takes the address from it.
+pub(super) async fn release(tx: &Tx, account: &Account) -> Result<bool> {
+    // The top-level domain is one that never exists (RFC 2606).
+    let gone = format!("{}@released.invalid", account.id);
+    let sql = "UPDATE users SET status = 'closed', email = $3, email_shown = $3, searchable = '',
+                   password_hash = NULL, version = version + 1, updated_at = $4
+               WHERE id = $1 AND version = $2 AND email_verified_at IS NULL AND status = 'active'";
+    Ok(tx.touch(sql, params![account.id, account.version, gone, tx.now()]).await?)
+}
+
+/// Gives an account tags; those that it has already stay.
+pub(super) async fn add_tags(tx: &Tx, user: Id<User>, tags: &[&str]) -> Result<()> {
+    let sql = "INSERT INTO user_tags (user_id, tag) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    for tag in tags {
+        tx.execute(sql, params![user, *tag]).await?;
+    }
+    Ok(())
+}
+
+/// Takes all tags from an account.
+pub(super) async fn drop_tags(tx: &Tx, user: Id<User>) -> Result<()> {
+    tx.execute("DELETE FROM user_tags WHERE user_id = $1", params![user]).await?;
+    Ok(())
+}
+
+/// The tags of an account, in the order of the alphabet.
+pub(crate) async fn tags(db: &impl Read, user: Id<User>) -> Result<Vec<String>> {
+    let sql = "SELECT tag FROM user_tags WHERE user_id = $1 ORDER BY tag";
+    Ok(db.all(sql, params![user], |row| row.take()).await?)
+}
+
 fn searchable(email: &Email, name: &str) -> String {
     format!("{} {}", email.as_str(), name.to_lowercase())
 }

@@ -37,6 +37,8 @@ pub(super) struct Live {
     pub(super) me: Bytes,
     /// The account's version that this was made of.
     pub(super) version: i64,
+    /// The session's epoch.
+    pub(super) epoch: i64,
     pub(super) expires_at: Timestamp,
     pub(super) idle: Duration,
     seen: AtomicI64,
@@ -52,7 +54,7 @@ impl Live {
     pub(super) fn new(
         principal: Principal,
         me: Bytes,
-        version: i64,
+        (version, epoch): (i64, i64),
         (expires_at, idle): (Timestamp, Duration),
         last_seen: Timestamp,
         now: Timestamp,
@@ -61,6 +63,7 @@ impl Live {
             principal: Arc::new(principal),
             me,
             version,
+            epoch,
             expires_at,
             idle,
             seen: AtomicI64::new(now.micros()),
@@ -69,6 +72,12 @@ impl Live {
             confirming: AtomicBool::new(false),
             stale: AtomicBool::new(false),
         }
+    }
+
+    /// Whether both were read of the same state of session and account.
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        (self.version, self.epoch) == (other.version, other.epoch)
+            && self.principal == other.principal
     }
 
     pub(super) fn seen(&self) -> Timestamp {
@@ -252,7 +261,7 @@ impl Cache {
             .filter_map(Weak::upgrade)
             .find(|live| live.principal.session == session && !live.stale.load(Ordering::Acquire));
         if let Some(known) = known {
-            if known.version == read.version {
+            if known.says_the_same_as(&read) {
                 known.confirm(now);
                 return Ok(known);
             }
@@ -329,6 +338,11 @@ impl Cache {
         }
     }
 
+    /// How many presentations are remembered. What was refused is not among them.
+    pub(super) fn presentations(&self) -> usize {
+        self.presented.iter().map(|shard| shard.read().slots.len()).sum()
+    }
+
     /// The times seen that the store does not know yet.
     pub(super) fn take_unwritten(&self) -> Vec<(Id<Session>, Timestamp)> {
         let mut times = std::mem::take(&mut *self.unwritten.lock());
@@ -366,7 +380,7 @@ mod tests {
         let id = uuid::Uuid::from_u128;
         let (user, session) = (Id::from_uuid(id(user)), Id::from_uuid(id(session)));
         let principal = Principal::new(user, Role::User, session);
-        Live::new(principal, Bytes::new(), version, (NOW + HOUR * 2, HOUR), NOW, NOW)
+        Live::new(principal, Bytes::new(), (version, 0), (NOW + HOUR * 2, HOUR), NOW, NOW)
     }
 
     fn key(number: u32) -> [u8; 32] {
@@ -412,6 +426,17 @@ mod tests {
     }
 
     #[test]
+    fn a_renewed_session_replaces_what_was_known() {
+        let cache = Cache::new(100, true);
+        cache.remember(cache.ticket(), key(1), NOW + HOUR, live(1, 1, 1), NOW);
+        // Read by another presentation, as it stands since another replica has renewed it.
+        let renewed = Live { epoch: 1, ..live(1, 1, 1) };
+        cache.remember(cache.ticket(), key(2), NOW + HOUR, renewed, NOW);
+        assert!(cache.get(&key(1), NOW).is_none());
+        assert_eq!(cache.get(&key(2), NOW).unwrap().epoch, 1);
+    }
+
+    #[test]
     fn memory_is_bounded_and_what_is_used_stays() {
         let cache = Cache::new(SHARDS * 10, false);
         cache.remember(cache.ticket(), key(0), NOW + HOUR, live(7, 7, 1), NOW);
@@ -420,7 +445,7 @@ mod tests {
             cache.remember(cache.ticket(), key(number), NOW + HOUR, live, NOW);
             assert!(cache.get(&key(0), NOW).is_some(), "{number}");
         }
-        let presented: usize = cache.presented.iter().map(|shard| shard.read().slots.len()).sum();
+        let presented = cache.presentations();
         let users: usize = cache.of_user.iter().map(|shard| shard.lock().len()).sum();
         assert!(presented <= SHARDS * 10 && users <= presented, "{presented} {users}");
     }

@@ -9,16 +9,17 @@ use http::{HeaderValue, header};
 use kernel::id::kinds;
 use kernel::{Error, Id, Result, Role, Secret, Timestamp};
 use platform::http::{
-    At, Audience, By, Done, Json, Limit, List, Paging, Query, Reply, Route, delete, get, post,
-    table,
+    At, Audience, By, Done, Json, JsonOrForm, Limit, List, Paging, Query, Reply, Route, delete,
+    get, post, table,
 };
 use rpc::users::SESSION_COOKIE;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Introspection, Login, Reason, Service, Session, SignedIn, Tokens};
+use super::{Introspection, Kind, Login, Reason, Service, Session, SignedIn, Tokens};
 use crate::account::{Account, Email};
 use crate::password::Password;
+use crate::token::Format;
 
 // Named without their parameters, which have no schemas of their own.
 type UserId = Id<kinds::User>;
@@ -33,7 +34,8 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Sign in with address and password")
                 .describe(
                     "Answers an access token for 15 minutes and a refresh token. With \
-                     `?cookie=true` it also sets the cookie of the session, for browsers.",
+                     `?cookie=true` it also sets the cookie of the session, for browsers. \
+                     `tokenFormat` says in which form the access token comes.",
                 )
                 .limit(Limit::Login)
                 .query::<LoginQuery>()
@@ -52,26 +54,38 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(refresh),
             post(Audience::Any, "/v1/auth/logout")
                 .summary("End the calling session")
+                .unproved()
                 .returns::<Done>(200)
                 .to(logout),
             post(Audience::Any, "/v1/auth/introspect")
-                .summary("What a token is worth right now (after RFC 7662)")
+                .summary("What a token of any kind is worth right now (RFC 7662)")
+                .describe(
+                    "Takes cookie tokens, access tokens in every form and refresh tokens, as JSON \
+                     or as a form. One may ask for one's own tokens, an admin for everybody's; \
+                     of any other token, and of one that is over, the answer is \
+                     `{\"active\": false}`. To ask is not to use: nothing is refreshed by it, and \
+                     no session is kept awake.",
+                )
                 .limit(Limit::Read)
+                .unproved()
                 .takes::<IntrospectBody>()
                 .returns::<IntrospectReply>(200)
                 .to(introspect),
             get(Audience::Any, "/v1/me/sessions")
                 .summary("List the devices on which one is signed in")
+                .unproved()
                 .paged()
                 .returns::<Vec<SessionBody>>(200)
                 .to(list),
             delete(Audience::Any, "/v1/me/sessions")
                 .summary("Sign out everywhere, or everywhere else")
+                .unproved()
                 .query::<EndAllQuery>()
                 .returns::<EndedReply>(200)
                 .to(end_all),
             delete(Audience::Any, "/v1/me/sessions/{id}")
                 .summary("Sign out one device")
+                .unproved()
                 .returns::<Done>(200)
                 .to(end),
         ],
@@ -91,6 +105,9 @@ struct LoginBody {
     #[schema(example = "anne@example.org")]
     email: String,
     password: SecretText,
+    /// The form of the access token; a JWT where nothing is said.
+    #[serde(default)]
+    token_format: Format,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -138,11 +155,10 @@ async fn login(
     Query(query): Query<LoginQuery>,
     Json(body): Json<LoginBody>,
 ) -> Reply<Response> {
-    let login = Login {
-        email: Email::parse(&body.email)?,
-        password: Password::presented("/password", body.password)?,
-        cookie: query.cookie,
-    };
+    let email = Email::parse(&body.email)?;
+    let password = Password::presented("/password", body.password)?;
+    let (cookie, token) = (query.cookie, body.token_format.into());
+    let login = Login { cookie, token, ..Login::new(email, password) };
     let SignedIn { account, tokens, cookie, .. } = service.login(&caller, &login).await?;
     let access = tokens.access.expose();
     let mut response = Json(LoginReply {
@@ -164,6 +180,9 @@ async fn login(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RefreshBody {
     refresh_token: SecretText,
+    /// The form of the new access token; a JWT where nothing is said.
+    #[serde(default)]
+    token_format: Format,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -184,8 +203,9 @@ async fn refresh(
     By(caller): By,
     Json(body): Json<RefreshBody>,
 ) -> Reply<Response> {
+    let RefreshBody { refresh_token, token_format } = body;
     let Tokens { access, refresh, expires_in } =
-        service.refresh(&caller, body.refresh_token.expose()).await?;
+        service.refresh_as(&caller, refresh_token.expose(), token_format.into()).await?;
     let reply = TokensReply {
         access_token: access.expose().clone(),
         token: access.expose().clone(),
@@ -203,59 +223,105 @@ async fn logout(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Re
     Ok(response)
 }
 
+// The names are RFC 7662's, in the body and in the reply.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct IntrospectBody {
-    /// An access token, or the token of a cookie.
+    /// A token of any kind.
     token: SecretText,
+    /// Not needed: kinds of tokens are told apart by their look.
+    #[serde(default, rename = "token_type_hint")]
+    _token_type_hint: Option<String>,
 }
 
 /// RFC 7662 section 2.2; of a token that is worth nothing, only `active` is said.
 #[derive(Serialize, Default, ToSchema)]
 struct IntrospectReply {
     active: bool,
+    /// How the token is sent, where it is an access token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "access_token")]
+    #[schema(example = "Bearer")]
     token_type: Option<&'static str>,
+    /// `cookie`, `jwt`, `paseto_public`, `paseto_local` or `refresh_token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "jwt")]
+    token_kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<SessionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
+    /// The assurance level that the session has reached (RFC 9470 section 6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "aal1")]
+    acr: Option<&'static str>,
+    /// How its owner has shown who they are, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["password"]))]
+    amr: Option<Vec<&'static str>>,
+    /// When they last did: seconds since 1970 (RFC 9470 section 6.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    /// The admin who acts as this user (RFC 8693 section 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<ActorBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<String>,
-    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+    /// Seconds since 1970: of an access token its own time, else when the session began.
     #[serde(skip_serializing_if = "Option::is_none")]
     iat: Option<i64>,
-    /// Seconds since 1970.
+    /// Seconds since 1970: of an access token its own end, else the session's.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
 }
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = Actor)]
+struct ActorBody {
+    sub: UserId,
+}
+
+impl From<Introspection> for IntrospectReply {
+    fn from(found: Introspection) -> Self {
+        let Introspection { kind, session, principal, expires_at, claims } = found;
+        let mut reply = Self {
+            active: true,
+            token_type: matches!(kind, Kind::Access(_)).then_some("Bearer"),
+            token_kind: Some(kind.as_str()),
+            sub: Some(principal.user),
+            sid: Some(principal.session),
+            role: Some(principal.role),
+            acr: Some(session.proof.level.as_str()),
+            amr: Some(session.proof.methods.iter().map(|method| method.as_str()).collect()),
+            auth_time: Some(session.proven_at.seconds()),
+            act: session.proof.impersonator.map(|sub| ActorBody { sub }),
+            iat: Some(session.created_at.seconds()),
+            exp: Some(expires_at.seconds()),
+            ..Self::default()
+        };
+        if let Some(claims) = claims {
+            reply.iat = Some(claims.iat);
+            reply.iss = Some(claims.iss);
+            reply.aud = Some(claims.aud);
+            reply.jti = Some(claims.jti);
+        }
+        reply
+    }
+}
+
 async fn introspect(
     State(service): State<Arc<Service>>,
-    Json(body): Json<IntrospectBody>,
-) -> Reply<Json<IntrospectReply>> {
-    let Some(found) = service.introspect(body.token.expose()).await? else {
-        return Ok(Json(IntrospectReply::default()));
-    };
-    let Introspection { principal, expires_at, claims } = found;
-    let mut reply = IntrospectReply {
-        active: true,
-        token_type: Some(if claims.is_some() { "access_token" } else { "session" }),
-        sub: Some(principal.user),
-        sid: Some(principal.session),
-        role: Some(principal.role),
-        exp: Some(expires_at.seconds()),
-        ..IntrospectReply::default()
-    };
-    if let Some(claims) = claims {
-        (reply.iss, reply.aud, reply.iat) = (Some(claims.iss), Some(claims.aud), Some(claims.iat));
-    }
-    Ok(Json(reply))
+    By(caller): By,
+    JsonOrForm(body): JsonOrForm<IntrospectBody>,
+) -> Reply<Response> {
+    let found = service.introspect(&caller, body.token.expose()).await?;
+    let reply = found.map_or_else(IntrospectReply::default, IntrospectReply::from);
+    Ok(not_stored(Json(reply).into_response()))
 }
 
 /// A device on which one is signed in.
@@ -343,12 +409,22 @@ async fn end(
     Ok(Done::reply())
 }
 
-/// Sets the session's cookie, or takes it away with an age of zero (RFC 6265 section 4.1).
+/// Sets the session's cookie, or takes it away with an age of zero.
 fn set_cookie(response: &mut Response, token: &str, age: Duration, secure: bool) -> Result<()> {
+    set_cookie_named(SESSION_COOKIE, response, token, age, secure)
+}
+
+/// Sets a cookie that shows a session, or takes it away with an age of zero (RFC 6265 section 4.1).
+pub(crate) fn set_cookie_named(
+    name: &str,
+    response: &mut Response,
+    token: &str,
+    age: Duration,
+    secure: bool,
+) -> Result<()> {
     let age = age.as_secs();
     let secure = if secure { "; Secure" } else { "" };
-    let cookie =
-        format!("{SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
+    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
     let mut value = HeaderValue::try_from(cookie)
         .map_err(|error| Error::internal("a cookie cannot be written").because(error))?;
     value.set_sensitive(true);
@@ -357,7 +433,7 @@ fn set_cookie(response: &mut Response, token: &str, age: Duration, secure: bool)
 }
 
 /// Replies with tokens are kept by nobody on the way.
-fn not_stored(mut response: Response) -> Response {
+pub(crate) fn not_stored(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

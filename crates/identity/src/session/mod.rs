@@ -14,6 +14,11 @@
 //!   Presenting the current one brings the next. The one before is answered with that same next
 //!   one for ten seconds more, since its reply may have been lost; after that, and for any older
 //!   one, it was stolen, by whoever came first or second: the session ends.
+//! - When somebody has shown more of who they are, or has changed how they show it, the session is
+//!   renewed: a new cookie, a new salt, a new epoch. What showed it before is dead at once, so
+//!   that nobody who has planted or picked up a token rides along (session fixation).
+//! - An access token that is over may be replaced without a word where the cookie of the same
+//!   session stands beside it: never a forged one, never one of another session.
 //! - A user has a bounded number of sessions; the oldest gives way.
 
 mod cache;
@@ -24,7 +29,9 @@ mod rules;
 mod service;
 pub(crate) mod store;
 
-pub use model::{Device, Method, Policies, Policy, Proof, Reason, Session, SignedIn, Tokens};
+pub use model::{
+    Device, Kind, Method, Policies, Policy, Proof, Reason, Renewed, Session, SignedIn, Tokens,
+};
 pub use rules::Refusal;
 pub use service::{Introspection, Login, Service};
 

@@ -8,12 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::caller::Origin;
 use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{Id, Level, Role, Secret, Timestamp};
-use platform::crypto::{base64url, hmac_sha256};
+use platform::crypto::{Token, base64url, hmac_sha256};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::account::Account;
+use crate::token::Format;
 
 /// How long sessions of a role live, and how many there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +151,8 @@ pub struct Session {
     /// When it is over whatever happens.
     pub expires_at: Timestamp,
     pub ended_at: Option<Timestamp>,
+    /// How often it was renewed. What showed it in an earlier epoch is worth nothing.
+    pub(super) epoch: i64,
     pub(super) salt: [u8; 32],
     pub(super) generation: i64,
     pub(super) refreshed_at: Timestamp,
@@ -220,6 +223,32 @@ pub struct SignedIn {
     pub tokens: Tokens,
     /// The opaque token, where a cookie was asked for, and how long it may live.
     pub cookie: Option<(Secret<String>, Duration)>,
+}
+
+/// A session after its renewal, and what its browser gets instead of the cookie it had.
+pub struct Renewed {
+    pub session: Session,
+    /// None where the session has no cookie.
+    pub cookie: Option<Token>,
+}
+
+/// What kind of text somebody presents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The opaque token of a cookie.
+    Cookie,
+    Access(Format),
+    Refresh,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cookie => "cookie",
+            Self::Access(format) => format.as_str(),
+            Self::Refresh => "refresh_token",
+        }
+    }
 }
 
 /// A refresh token: the session, the generation, and the MAC over both and the session's salt.

@@ -18,6 +18,10 @@ pub enum Refusal {
     Lapsed,
     /// The account is suspended, banned or closed.
     Locked,
+    /// The session was renewed since this was issued.
+    Superseded,
+    /// An access token and a cookie that show two sessions.
+    Mismatch,
 }
 
 impl From<Refusal> for Error {
@@ -29,6 +33,14 @@ impl From<Refusal> for Error {
             Refusal::Lapsed => {
                 Self::unauthenticated("session_expired", "The session has expired. Sign in again.")
             }
+            Refusal::Superseded => Self::unauthenticated(
+                "superseded_token",
+                "The session was renewed since this token was issued. Use the newer one.",
+            ),
+            Refusal::Mismatch => Self::unauthenticated(
+                "session_mismatch",
+                "The access token has expired, and the cookie is of another session.",
+            ),
         }
     }
 }

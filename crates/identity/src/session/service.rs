@@ -11,15 +11,17 @@ use platform::crypto::{MasterKey, Token, sha256};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
 use platform::limits::{Limiter, Quota, Subject};
-use rpc::users::Status;
+use rpc::users::{Reissued, Status};
 
 use super::cache::{Cache, Live, Ticket};
-use super::model::{Device, Policies, Proof, Reason, Refresh, Session, SignedIn, Tokens};
-use super::rules::{self, Meaning};
+use super::model::{
+    self, Device, Policies, Proof, Reason, Refresh, Renewed, Session, SignedIn, Tokens,
+};
+use super::rules::{self, Meaning, Refusal};
 use super::store::{self, Key};
 use crate::account::{self, Account, Email};
 use crate::password::{Hasher, Password};
-use crate::token::{self, Claims};
+use crate::token::{self, Claims, Format, Wish};
 
 /// Wrong passwords for one account, from anywhere. Wide enough that guessing by others does not
 /// lock the owner out for long.
@@ -73,14 +75,31 @@ pub struct Login {
     pub password: Password,
     /// Whether the client wants the opaque token as well.
     pub cookie: bool,
+    /// What the access token shall be.
+    pub token: Wish,
+    /// The name that the account must have as well, where the door asks for one.
+    pub name: Option<String>,
+    /// Whether an account may come in whose address is not proved yet. It gets no further than
+    /// the few routes that say so; see [`platform::http::Route::unproved`].
+    pub unproved: bool,
 }
 
-/// What a token says of its session, to those who ask.
+impl Login {
+    /// With address and password, for a JWT and no cookie.
+    pub fn new(email: Email, password: Password) -> Self {
+        let token = Wish::default();
+        Self { email, password, cookie: false, token, name: None, unproved: false }
+    }
+}
+
+/// What a token is worth, to those who may ask.
 #[derive(Debug, Clone)]
 pub struct Introspection {
-    pub principal: Arc<Principal>,
+    pub kind: model::Kind,
+    pub session: Session,
+    pub principal: Principal,
     pub expires_at: Timestamp,
-    /// What an access token claims; none of a cookie's token.
+    /// What an access token claims.
     pub claims: Option<Claims>,
 }
 
@@ -131,11 +150,15 @@ impl Service {
         let account = account.filter(|account| account.status != Status::Closed);
         let stored = account.as_ref().and_then(|account| account.password.as_ref());
         let is_right = self.hasher.verify(&login.password, stored).await?;
-        let Some(account) = account.filter(|_| is_right) else {
+        // Name and address are compared each with its own, after the password: a wrong name costs
+        // what a wrong password costs, and no two pairs run together into one.
+        let is_called =
+            |account: &Account| login.name.as_ref().is_none_or(|name| *name == account.name);
+        let Some(account) = account.filter(|account| is_right && is_called(account)) else {
             return Err(invalid_credentials());
         };
         self.forget_guess(&login.email, ip);
-        may_sign_in(&account)?;
+        may_sign_in(&account, login.unproved)?;
 
         let outdated = stored_is_outdated(&self.hasher, &account);
         let rehashed = if outdated { Some(self.hasher.hash(&login.password).await?) } else { None };
@@ -152,22 +175,34 @@ impl Service {
                 }
             })
             .await?;
-        self.signed_in(account, &session, cookie).await
+        self.signed_in_as(account, &session, cookie, login.token).await
     }
 
-    /// What is handed to whoever has just been given this session.
-    pub(crate) async fn signed_in(
+    /// What is handed to whoever has just been given this session, or has had it renewed: the
+    /// access token as a JWT.
+    pub async fn signed_in(
         &self,
         account: Account,
         session: &Session,
         cookie: Option<Token>,
     ) -> Result<SignedIn> {
-        let lifetime = self.policies.of(account.role).lifetime;
+        self.signed_in_as(account, session, cookie, Wish::default()).await
+    }
+
+    /// [`Service::signed_in`], with the access token as the client wants it.
+    pub(crate) async fn signed_in_as(
+        &self,
+        account: Account,
+        session: &Session,
+        cookie: Option<Token>,
+        token: Wish,
+    ) -> Result<SignedIn> {
+        let left = session.expires_at.since(self.db.world().now());
         Ok(SignedIn {
-            tokens: self.tokens(&account, session).await?,
+            tokens: self.tokens(&account, session, token).await?,
             session: session.id,
             account,
-            cookie: cookie.map(|token| (token.text, lifetime)),
+            cookie: cookie.map(|token| (token.text, left)),
         })
     }
 
@@ -212,6 +247,7 @@ impl Service {
             last_seen_at: tx.now(),
             expires_at: tx.now() + policy.lifetime,
             ended_at: None,
+            epoch: 0,
             salt: tx.world().random(),
             generation: 0,
             refreshed_at: tx.now(),
@@ -228,14 +264,76 @@ impl Service {
         Ok(session)
     }
 
-    async fn tokens(&self, account: &Account, session: &Session) -> Result<Tokens> {
-        let (user, role, until) = (account.id, account.role, session.expires_at);
-        let left = until.since(self.db.world().now());
+    async fn tokens(&self, account: &Account, session: &Session, token: Wish) -> Result<Tokens> {
+        let now = self.db.world().now();
+        let (of, shows) = ((account.id, account.role), (session.id, session.epoch));
+        let claims = self.tokens.claims(of, shows, token.lifetime, session.expires_at);
         Ok(Tokens {
-            access: self.tokens.issue(user, role, session.id, until).await?,
+            expires_in: Duration::from_secs(claims.expires_at().seconds().abs_diff(now.seconds())),
+            access: self.tokens.sign(claims, token.format).await?,
             refresh: Refresh::text(self.refresh_key.expose(), session, session.generation),
-            expires_in: self.tokens.lifetime().min(left),
         })
+    }
+
+    /// A new access token for the calling session.
+    pub(crate) async fn token_for(&self, caller: &Caller, token: Wish) -> Result<Secret<String>> {
+        let id = caller.principal()?.session;
+        let found = store::load(&self.db, Key::Id(id)).await?;
+        let (session, account) = found.ok_or(Refusal::Ended)?;
+        Ok(self.tokens(&account, &session, token).await?.access)
+    }
+
+    /// The calling session as it stands, for verbs that change what it is.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: it is over.
+    pub async fn current_in(&self, tx: &Tx, caller: &Caller) -> Result<(Session, Account)> {
+        let id = caller.principal()?.session;
+        let found = store::load(tx, Key::Id(id)).await?;
+        let (session, account) = found.ok_or(Refusal::Ended)?;
+        rules::usable(&session, account.status, self.policies.of(account.role), tx.now())?;
+        Ok((session, account))
+    }
+
+    /// Renews a session whose owner has just shown more of who they are, or has changed how they
+    /// show it: from the commit on, its old cookie, its refresh token and all of its access tokens
+    /// are worth nothing here, and on other replicas within a second. Hand out what
+    /// [`Service::signed_in`] makes of the renewed one.
+    ///
+    /// An old refresh token is refused and ends nothing: who holds one may be the owner's other
+    /// tab. The session's age goes on: its absolute lifetime is not moved.
+    ///
+    /// # Errors
+    /// `Conflict` `changed_meanwhile`.
+    pub async fn renew_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        session: &Session,
+        proof: Proof,
+    ) -> Result<Renewed> {
+        let becomes = Session {
+            proof,
+            proven_at: tx.now(),
+            epoch: session.epoch + 1,
+            salt: tx.world().random(),
+            generation: session.generation + 1,
+            refreshed_at: tx.now(),
+            ..session.clone()
+        };
+        let cookie = Token::new(tx.world());
+        let Some(had_cookie) = store::renew(tx, session, &becomes, &cookie.hash).await? else {
+            let message = "The session was changed at the same time. Try again.";
+            return Err(Error::conflict("changed_meanwhile", message));
+        };
+        tx.record(
+            Fact::by(caller, "session.renewed")
+                .on(session.id)
+                .about(session.user)
+                .with("level", becomes.proof.level.as_str()),
+        );
+        self.forget_one_after(tx, session.user, session.id);
+        Ok(Renewed { session: becomes, cookie: had_cookie.then_some(cookie) })
     }
 
     /// Brings new tokens for the current refresh token.
@@ -248,6 +346,16 @@ impl Service {
     /// `Unauthenticated`: `invalid_refresh`, `reused_refresh`, `session_ended`,
     /// `session_expired`.
     pub async fn refresh(&self, caller: &Caller, presented: &str) -> Result<Tokens> {
+        self.refresh_as(caller, presented, Wish::default()).await
+    }
+
+    /// [`Service::refresh`], with the access token as the client wants it.
+    pub async fn refresh_as(
+        &self,
+        caller: &Caller,
+        presented: &str,
+        token: Wish,
+    ) -> Result<Tokens> {
         let refresh = Refresh::parse(presented).ok_or_else(invalid_refresh)?;
         let found = store::load(&self.db, Key::Id(refresh.session)).await?;
         // Before the MAC is seen to be ours, nobody gets at the one writer.
@@ -266,7 +374,7 @@ impl Service {
             let message = "This refresh token was used before. The session has ended.";
             return Err(Error::unauthenticated("reused_refresh", message));
         };
-        self.tokens(&account, &session).await
+        self.tokens(&account, &session, token).await
     }
 
     /// `None` when the session was ended for reuse, which must be committed all the same.
@@ -282,6 +390,10 @@ impl Service {
             else {
                 return Err(invalid_refresh());
             };
+            // Looked at again as it stands now: it may have been renewed since.
+            if !refresh.is_of(&session, self.refresh_key.expose()) {
+                return Err(invalid_refresh());
+            }
             let policy = self.policies.of(account.role);
             rules::usable(&session, account.status, policy, tx.now())?;
             match rules::meaning(&session, refresh.generation, tx.now()) {
@@ -309,7 +421,10 @@ impl Service {
         session: &Session,
         account: &Account,
     ) -> Result<()> {
-        store::end(tx, session.user, session.id, Reason::Reuse).await?;
+        if !store::end(tx, session.user, session.id, Reason::Reuse).await? {
+            // Somebody else has noticed, and has said so.
+            return Ok(());
+        }
         for verb in ["session.reuse_detected", "session.ended"] {
             let fact = Fact::by(caller, verb)
                 .on(session.id)
@@ -331,35 +446,81 @@ impl Service {
         Some(Arc::clone(&live.principal))
     }
 
-    /// Who presents this: a cookie's token or an access token.
+    /// Who presents this: a cookie's token or an access token in any form. What is refused is not
+    /// remembered: to be asked for junk costs time, and no memory.
     ///
     /// # Errors
-    /// `Unauthenticated`: `invalid_token`, `expired_token`, `session_ended`, `session_expired`.
+    /// `Unauthenticated`: `invalid_token`, `expired_token`, `superseded_token`, `session_ended`,
+    /// `session_expired`.
     pub async fn authenticate(&self, presented: &str) -> Result<Arc<Principal>> {
-        let now = self.db.world().now();
-        if let Some(principal) = self.cached(presented, now) {
-            return Ok(principal);
+        // Before anything is made of it.
+        if presented.len() > token::jws::LEN_MAX {
+            return Err(invalid_token());
         }
+        let now = self.db.world().now();
         let key = sha256(presented);
-        let live = if presented.contains('.') {
+        let live = if let Some(live) = self.cache.get(&key, now) {
+            live
+        } else if presented.contains('.') {
             let claims = self.tokens.verify(presented).await?;
             self.by_claims(key, &claims, now).await?
-        } else if presented.len() == OPAQUE_LEN {
-            self.load(Key::Cookie(key), key, None, now).await?.ok_or_else(invalid_token)?
         } else {
-            return Err(invalid_token());
+            self.by_cookie(presented, now).await?
         };
         Ok(Arc::clone(&live.principal))
     }
 
     async fn by_claims(&self, key: [u8; 32], claims: &Claims, now: Timestamp) -> Result<Arc<Live>> {
-        let until = claims.expires_at();
-        if let Some(live) = self.cache.find(claims.sub, claims.sid, now) {
+        if let Some(live) = self.cache.find(claims.sub, claims.sid, now)
+            && live.epoch == claims.epoch
+        {
             // The same session under a new token: what is known of it holds.
-            return Ok(self.cache.present(key, until, live, now));
+            return Ok(self.cache.present(key, claims.expires_at(), live, now));
         }
         let live = self.load(Key::Id(claims.sid), key, Some(claims), now).await?;
-        live.ok_or_else(|| rules::Refusal::Ended.into())
+        live.ok_or_else(|| Refusal::Ended.into())
+    }
+
+    async fn by_cookie(&self, presented: &str, now: Timestamp) -> Result<Arc<Live>> {
+        if presented.len() != OPAQUE_LEN {
+            return Err(invalid_token());
+        }
+        let key = sha256(presented);
+        if let Some(live) = self.cache.get(&key, now) {
+            return Ok(live);
+        }
+        self.load(Key::Cookie(key), key, None, now).await?.ok_or_else(invalid_token)
+    }
+
+    /// A new access token in the form of one that is over, where the cookie of the same session
+    /// stands beside it. Nothing is written: the session is as old as before, and its refresh
+    /// token is the same.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: `expired_token` where the cookie is worth nothing either,
+    /// `session_mismatch`, `superseded_token`; `invalid_token` where the access token is not ours
+    /// or not over.
+    pub async fn reissue(&self, expired: &str, cookie: &str) -> Result<Reissued> {
+        let claims = self.tokens.verify_expired(expired).await?;
+        let live = match self.by_cookie(cookie, self.db.world().now()).await {
+            Ok(live) => live,
+            Err(error) if error.kind() == Kind::Unauthenticated => {
+                return Err(token::Refusal::Expired.into());
+            }
+            Err(error) => return Err(error),
+        };
+        let principal = Arc::clone(&live.principal);
+        if (principal.user, principal.session) != (claims.sub, claims.sid) {
+            return Err(Refusal::Mismatch.into());
+        }
+        if live.epoch != claims.epoch {
+            return Err(Refusal::Superseded.into());
+        }
+        let (of, shows) = ((principal.user, principal.role), (principal.session, live.epoch));
+        let claims = self.tokens.claims(of, shows, None, live.expires_at);
+        let token = self.tokens.sign(claims, Format::of(expired)).await?;
+        metrics::counter!("tokens_reissued_total").increment(1);
+        Ok(Reissued { principal, token })
     }
 
     /// Reads a session from the store and remembers it under what was presented; claims that
@@ -378,10 +539,13 @@ impl Service {
         }
         let policy = self.policies.of(account.role);
         rules::usable(&session, account.status, policy, now)?;
+        if claims.is_some_and(|claims| claims.epoch != session.epoch) {
+            return Err(Refusal::Superseded.into());
+        }
         let live = Live::new(
             account.principal(&session),
             (self.show)(&account, session.id)?,
-            account.version,
+            (account.version, session.epoch),
             (session.expires_at, policy.idle),
             session.last_seen_at,
             now,
@@ -400,23 +564,65 @@ impl Service {
         (self.show)(&account, principal.session)
     }
 
-    /// What a token is worth; `None` when nothing.
-    pub async fn introspect(&self, presented: &str) -> Result<Option<Introspection>> {
-        let principal = match self.authenticate(presented).await {
-            Ok(principal) => principal,
+    /// What a token of any kind is worth; `None` when nothing, or when it is no business of the
+    /// caller's, who may ask for their own tokens and, as an admin, for everybody's. To ask is
+    /// not to use: the session is no less idle for it, and no refresh token is used up.
+    pub async fn introspect(
+        &self,
+        caller: &Caller,
+        presented: &str,
+    ) -> Result<Option<Introspection>> {
+        let asks = caller.principal()?;
+        let worth = match self.worth(presented).await {
+            Ok(worth) => worth,
             Err(error) if error.kind() == Kind::Unauthenticated => return Ok(None),
             Err(error) => return Err(error),
         };
-        let claims =
-            if presented.contains('.') { Some(self.tokens.verify(presented).await?) } else { None };
-        let expires_at = match &claims {
-            Some(claims) => claims.expires_at(),
-            None => match store::load(&self.db, Key::Id(principal.session)).await? {
-                Some((session, _)) => session.expires_at,
-                None => return Ok(None),
-            },
+        let may_know = worth.session.user == asks.user || caller.is_admin();
+        Ok(may_know.then_some(worth))
+    }
+
+    async fn worth(&self, presented: &str) -> Result<Introspection> {
+        if presented.len() > token::jws::LEN_MAX {
+            return Err(invalid_token());
+        }
+        let (mut claims, mut refresh) = (None, None);
+        let (kind, by) = if presented.contains('.') {
+            let said = claims.insert(self.tokens.verify(presented).await?);
+            (model::Kind::Access(Format::of(presented)), Key::Id(said.sid))
+        } else if let Some(parsed) = Refresh::parse(presented) {
+            let parsed = refresh.insert(parsed);
+            (model::Kind::Refresh, Key::Id(parsed.session))
+        } else {
+            (model::Kind::Cookie, Key::Cookie(sha256(presented)))
         };
-        Ok(Some(Introspection { principal, expires_at, claims }))
+        let found = store::load(&self.db, by).await?;
+        let (mut session, account) = found.ok_or_else(invalid_token)?;
+        let now = self.db.world().now();
+        if let Some(live) = self.cache.peek(session.user, session.id) {
+            session.last_seen_at = session.last_seen_at.max(live.seen());
+        }
+        rules::usable(&session, account.status, self.policies.of(account.role), now)?;
+        let stands = match (&claims, &refresh) {
+            (Some(said), _) => said.sub == session.user && said.epoch == session.epoch,
+            (_, Some(refresh)) => {
+                refresh.is_of(&session, self.refresh_key.expose())
+                    && rules::meaning(&session, refresh.generation, now) != Meaning::Reused
+            }
+            (None, None) => true,
+        };
+        if !stands {
+            return Err(invalid_token());
+        }
+        let expires_at = claims.as_ref().map_or(session.expires_at, Claims::expires_at);
+        let principal = account.principal(&session);
+        Ok(Introspection { kind, session, principal, expires_at, claims })
+    }
+
+    /// How many presentations of sessions this process remembers. What was refused is not among
+    /// them.
+    pub fn remembered(&self) -> usize {
+        self.cache.presentations()
     }
 
     /// A user's live sessions, newest first.
@@ -536,9 +742,9 @@ fn stored_is_outdated(hasher: &Hasher, account: &Account) -> bool {
 }
 
 /// Said only to whoever knows the password.
-fn may_sign_in(account: &Account) -> Result<()> {
+fn may_sign_in(account: &Account, unproved: bool) -> Result<()> {
     match account.status {
-        Status::Active if account.email_verified_at.is_some() => Ok(()),
+        Status::Active if unproved || account.email_verified_at.is_some() => Ok(()),
         Status::Active => Err(Error::forbidden(
             "email_not_verified",
             "Confirm your mail address first, with the link that we sent to it.",

@@ -11,6 +11,7 @@ use crate::account::{self, Account};
 const COLUMNS: &str = "sessions.id, sessions.user_id, sessions.user_agent, sessions.ip, \
     sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.ended_at, \
     sessions.refresh_salt, sessions.refresh_generation, sessions.refreshed_at, \
+    sessions.epoch, \
     sessions.level, sessions.methods, sessions.proven_at, sessions.impersonator";
 
 fn read(row: &Row<'_>) -> Result<Session, DbError> {
@@ -28,6 +29,7 @@ fn read(row: &Row<'_>) -> Result<Session, DbError> {
         salt: row.take()?,
         generation: row.take()?,
         refreshed_at: row.take()?,
+        epoch: row.take()?,
         proof: Proof { level: Level::One, methods: Vec::new(), impersonator: None },
         proven_at: Timestamp::from_micros(0),
     };
@@ -104,6 +106,42 @@ pub(super) async fn rotate(tx: &Tx, session: &Session, ip: Option<String>) -> Re
                    last_seen_at = $3, ip = COALESCE($4, ip)
                WHERE id = $1 AND refresh_generation = $2 AND ended_at IS NULL";
     Ok(tx.touch(sql, params![session.id, session.generation, tx.now(), ip]).await?)
+}
+
+/// Gives a live session what [`super::Service::renew_in`] has made for it; whether it has a cookie,
+/// or nothing when it is over or somebody else has renewed it.
+pub(super) async fn renew(
+    tx: &Tx,
+    was: &Session,
+    becomes: &Session,
+    cookie_hash: &[u8; 32],
+) -> Result<Option<bool>> {
+    let sql = "UPDATE sessions
+               SET cookie_hash = CASE WHEN cookie_hash IS NULL THEN cookie_hash ELSE $3 END,
+                   refresh_salt = $4, refresh_generation = $5, refreshed_at = $6, epoch = $7,
+                   level = $8, methods = $9, proven_at = $10, impersonator = $11
+               WHERE id = $1 AND epoch = $2 AND ended_at IS NULL
+               RETURNING cookie_hash";
+    let hash = tx
+        .maybe(
+            sql,
+            params![
+                was.id,
+                was.epoch,
+                cookie_hash,
+                becomes.salt,
+                becomes.generation,
+                becomes.refreshed_at,
+                becomes.epoch,
+                becomes.proof.level.as_str(),
+                becomes.proof.methods_text(),
+                becomes.proven_at,
+                becomes.proof.impersonator
+            ],
+            |row| row.take::<Option<[u8; 32]>>(),
+        )
+        .await?;
+    Ok(hash.map(|hash| hash.is_some()))
 }
 
 /// Ends one session of a user; `false` when it is not theirs or is over already.

@@ -81,7 +81,7 @@ impl<'a> Unverified<'a> {
 }
 
 /// Reads a JSON object. Serde would take an array of the members' values as well.
-fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Refusal> {
+pub(super) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Refusal> {
     if !json.starts_with(b"{") {
         return Err(Refusal::Malformed);
     }

@@ -7,10 +7,11 @@ mod openapi;
 mod reply;
 mod route;
 
-pub use extract::{At, By, Form, Json, Paging, Query, Raw};
+pub use extract::{At, By, Form, Json, JsonOrForm, Paging, Query, Raw};
 pub use openapi::{Info, openapi};
 pub use reply::{
-    Created, Done, Failure, List, Problem, ProblemBody, Rendered, Reply, problem_status, render,
+    Created, Done, Failure, List, NewToken, Problem, ProblemBody, Rendered, Reply, problem_status,
+    render,
 };
 pub use route::{
     Audience, ErrorShape, Limit, Once, Route, RouteBuilder, delete, get, patch, post, put, table,

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use kernel::{Error, FieldError, Kind};
+use kernel::{Error, FieldError, Kind, Secret};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,6 +21,11 @@ impl From<Error> for Problem {
         Self(error)
     }
 }
+
+/// The access token that the edge has issued in the place of one that was over, for handlers whose
+/// answer carries a token: among the request's extensions.
+#[derive(Debug, Clone)]
+pub struct NewToken(pub Secret<String>);
 
 /// The error inside a response that is still to be rendered.
 #[derive(Debug, Clone)]
@@ -91,7 +96,13 @@ pub struct Rendered {
 
 /// Renders an error. Internal text stays inside.
 pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
-    let status = problem_status(error);
+    let status = match (shape, problem_status(error)) {
+        // The older documents know one status for all that is wrong with a request's fields.
+        (ErrorShape::Text | ErrorShape::Plain, StatusCode::UNPROCESSABLE_ENTITY) => {
+            StatusCode::BAD_REQUEST
+        }
+        (_, status) => status,
+    };
     let detail = if error.kind() == Kind::Internal {
         "Something went wrong on our side. Tell support the request's id."
     } else {
@@ -108,18 +119,35 @@ pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
             request_id,
             errors: error.fields(),
         }),
-        ErrorShape::Text => serde_json::to_vec(&serde_json::json!({ "error": detail })),
+        ErrorShape::Text => {
+            serde_json::to_vec(&serde_json::json!({ "error": in_one_text(detail, error) }))
+        }
+        ErrorShape::Plain => Ok((in_one_text(detail, error) + "\n").into_bytes()),
     };
     Rendered {
         status,
         content_type: match shape {
             ErrorShape::Problem => "application/problem+json",
             ErrorShape::Text => "application/json",
+            ErrorShape::Plain => "text/plain; charset=utf-8",
         },
         // Strings and numbers always serialise.
         body: body.unwrap_or_default(),
         retry_after: error.retry_after_seconds(),
     }
+}
+
+/// What is wrong, where there is one text for all of it: the fields by name, when it is them.
+fn in_one_text(detail: &str, error: &Error) -> String {
+    let fields = error.fields();
+    if fields.is_empty() || error.kind() == Kind::Internal {
+        return detail.to_owned();
+    }
+    let one = |field: &FieldError| match field.pointer.trim_start_matches('/') {
+        "" => field.message.clone(),
+        name => format!("{name}: {}", field.message),
+    };
+    fields.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// 200 with nothing to tell but that it is done.

@@ -117,8 +117,10 @@ impl Once {
 pub enum ErrorShape {
     /// RFC 9457.
     Problem,
-    /// `{"error": text}`.
+    /// `{"error": text}`, as the file API's document has it.
     Text,
+    /// The text alone, as the order API's document has it.
+    Plain,
 }
 
 /// The largest JSON body, in bytes, where a route does not say otherwise.
@@ -135,6 +137,8 @@ pub struct Route<S = ()> {
     pub body_max: usize,
     /// Whether the body is read as it comes rather than before the handler runs.
     pub streamed: bool,
+    /// Whether it also serves whoever has not proved their mail address yet.
+    pub unproved: bool,
     pub errors: ErrorShape,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
@@ -152,6 +156,7 @@ pub struct RouteBuilder {
     once: Once,
     body_max: usize,
     streamed: bool,
+    unproved: bool,
     errors: ErrorShape,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
@@ -183,6 +188,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         once: row.once,
         body_max: row.body_max,
         streamed: row.streamed,
+        unproved: row.unproved,
         errors: row.errors,
         name: row.name,
         operation: row.operation,
@@ -217,6 +223,7 @@ impl RouteBuilder {
             once: Once::No,
             body_max: JSON_BODY_MAX,
             streamed: false,
+            unproved: false,
             errors: ErrorShape::Problem,
             operation,
             schemas: Vec::new(),
@@ -245,6 +252,15 @@ impl RouteBuilder {
     #[must_use]
     pub fn once(mut self, once: Once) -> Self {
         self.once = once;
+        self
+    }
+
+    /// Serves also whoever has not proved their mail address yet: what one needs to look after the
+    /// session itself, and what the older APIs promise right after a registration. Everything
+    /// else is refused to them, since the address may be somebody else's.
+    #[must_use]
+    pub fn unproved(mut self) -> Self {
+        self.unproved = true;
         self
     }
 
@@ -369,6 +385,7 @@ impl RouteBuilder {
             once: self.once,
             body_max: self.body_max,
             streamed: self.streamed,
+            unproved: self.unproved,
             errors: self.errors,
             name,
             operation,

@@ -17,34 +17,29 @@ use crate::wiring;
 struct Key {
     id: String,
     purpose: &'static str,
-    public_key: String,
+    /// None where nothing of the key is public.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
     created_at: String,
     signs_from: String,
+    /// Since when it signs no longer; it is believed for a while yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retired_at: Option<String>,
 }
 
 pub async fn keys(config: &Config, command: &KeysCommand) -> Result<ExitCode> {
     let platform = wiring::open_platform(config).await?;
     match command {
         KeysCommand::List { json } => {
-            let keys: Vec<Key> = platform
-                .trust
-                .keys
-                .published()
-                .iter()
-                .map(|key| Key {
-                    id: key.id.to_string(),
-                    purpose: key.purpose.as_str(),
-                    public_key: key.public_key.multikey(),
-                    created_at: key.created_at.to_second_text(),
-                    signs_from: key.signs_from.to_second_text(),
-                })
-                .collect();
+            let keys = list(&platform);
             if *json {
                 print_json(&keys)?;
             } else {
                 for key in keys {
-                    let Key { id, purpose, public_key, signs_from, .. } = key;
-                    say!("{id}  {purpose:10}  signs from {signs_from}  {public_key}");
+                    let Key { id, purpose, public_key, signs_from, retired_at, .. } = key;
+                    let public_key = public_key.unwrap_or_else(|| "secret".to_owned());
+                    let till = retired_at.map(|at| format!(" till {at}")).unwrap_or_default();
+                    say!("{id}  {purpose:13}  signs from {signs_from}{till}  {public_key}");
                 }
             }
         }
@@ -52,6 +47,28 @@ pub async fn keys(config: &Config, command: &KeysCommand) -> Result<ExitCode> {
     }
     platform.db.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The keys of credentials and of the log, then those of access tokens.
+fn list(platform: &wiring::Platform) -> Vec<Key> {
+    let published = platform.trust.keys.published();
+    let trust = published.iter().map(|key| Key {
+        id: key.id.to_string(),
+        purpose: key.purpose.as_str(),
+        public_key: Some(key.public_key.multikey()),
+        created_at: key.created_at.to_second_text(),
+        signs_from: key.signs_from.to_second_text(),
+        retired_at: None,
+    });
+    let tokens = platform.identity.tokens.list().into_iter().map(|key| Key {
+        id: key.kid,
+        purpose: key.format.as_str(),
+        public_key: key.public_key,
+        created_at: key.created_at.to_second_text(),
+        signs_from: key.created_at.to_second_text(),
+        retired_at: key.retired_at.map(kernel::Timestamp::to_second_text),
+    });
+    trust.chain(tokens).collect()
 }
 
 async fn rotate(platform: &wiring::Platform, purpose: &str) -> Result<()> {
@@ -66,7 +83,10 @@ async fn rotate(platform: &wiring::Platform, purpose: &str) -> Result<()> {
         }
         "tokens" => {
             platform.identity.tokens.rotate(&Caller::nobody()).await?;
-            say!("A new key signs tokens. The old one stays published while its tokens live.");
+            say!(
+                "New keys sign access tokens, one a form. The old ones stay published while their \
+                 tokens live."
+            );
             return Ok(());
         }
         other => {

@@ -34,6 +34,10 @@ pub struct Config {
     pub secrets: Secrets,
     /// Accounts, passwords and sessions.
     pub accounts: Accounts,
+    /// How long sessions and their tokens live.
+    pub sessions: Sessions,
+    /// The user APIs of two older systems, below /api/users.
+    pub facades: Facades,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -207,6 +211,78 @@ impl Default for Accounts {
     fn default() -> Self {
         Self { argon2_memory_kib: 19_456, argon2_passes: 2, hashing_threads: 0 }
     }
+}
+
+/// How long sessions and their tokens live.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// Minutes that an access token lives, from 1 to 60. Its session can end before.
+    pub access_token_minutes: u64,
+    /// Minutes after which a session of users ends, however much it is used.
+    pub user_lifetime_minutes: u64,
+    /// Minutes without a request after which a session of users ends.
+    pub user_idle_minutes: u64,
+    /// Sessions that one account of users may have; one more ends the oldest.
+    pub user_max: u32,
+    /// Minutes after which a session of verifiers ends, however much it is used.
+    pub verifier_lifetime_minutes: u64,
+    /// Minutes without a request after which a session of verifiers ends.
+    pub verifier_idle_minutes: u64,
+    /// Sessions that one account of verifiers may have; one more ends the oldest.
+    pub verifier_max: u32,
+    /// Minutes after which a session of enterprises ends, however much it is used.
+    pub enterprise_lifetime_minutes: u64,
+    /// Minutes without a request after which a session of enterprises ends.
+    pub enterprise_idle_minutes: u64,
+    /// Sessions that one account of enterprises may have; one more ends the oldest.
+    pub enterprise_max: u32,
+    /// Minutes after which a session of admins ends, however much it is used.
+    pub admin_lifetime_minutes: u64,
+    /// Minutes without a request after which a session of admins ends.
+    pub admin_idle_minutes: u64,
+    /// Sessions that one account of admins may have; one more ends the oldest.
+    pub admin_max: u32,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            access_token_minutes: 15,
+            user_lifetime_minutes: 43_200,
+            user_idle_minutes: 20_160,
+            user_max: 20,
+            verifier_lifetime_minutes: 43_200,
+            verifier_idle_minutes: 20_160,
+            verifier_max: 10,
+            enterprise_lifetime_minutes: 43_200,
+            enterprise_idle_minutes: 20_160,
+            enterprise_max: 10,
+            admin_lifetime_minutes: 1440,
+            admin_idle_minutes: 120,
+            admin_max: 5,
+        }
+    }
+}
+
+/// The user APIs of two older systems, below /api/users.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facades {
+    /// immediate signs in whoever registers there, as their documents promise; till the address
+    /// is confirmed the session is good for those APIs only. confirmed asks for the mail first.
+    pub registration: FacadeRegistration,
+    /// Whether GET /api/users/extUserId/{token} is there. Tokens in addresses end up in logs.
+    pub token_in_path: bool,
+}
+
+/// What happens to who registers at an older API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FacadeRegistration {
+    #[default]
+    Immediate,
+    Confirmed,
 }
 
 /// Payments.

@@ -53,6 +53,28 @@ fn a_wrong_value_says_where_and_what() {
 }
 
 #[test]
+fn sessions_and_facades_are_configured_by_file_or_environment() {
+    let (_folder, mut sources) = file("[facades]\nregistration = \"confirmed\"\n");
+    sources.environment.insert("VERZA_SESSIONS_ADMIN_IDLE_MINUTES".into(), "30".into());
+    let config = load(&sources).unwrap();
+    assert_eq!(config.facades.registration, super::FacadeRegistration::Confirmed);
+    assert_eq!(config.sessions.admin_idle_minutes, 30);
+    crate::wiring::check(&config).unwrap();
+    for (key, value) in [
+        ("sessions.access_token_minutes", "0"),
+        ("sessions.access_token_minutes", "61"),
+        ("sessions.user_lifetime_minutes", "0"),
+        ("sessions.enterprise_idle_minutes", "99999999999"),
+        ("sessions.verifier_max", "0"),
+    ] {
+        let flags = vec![(key.to_owned(), value.to_owned())];
+        let config = load(&Sources { flags, ..Sources::default() }).unwrap();
+        let refused = crate::wiring::check(&config).unwrap_err();
+        assert!(refused.message().contains(key), "{refused}");
+    }
+}
+
+#[test]
 fn a_secret_may_come_from_a_file_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");

@@ -276,7 +276,12 @@ async fn an_admin_is_made_from_the_command_line_also_beside_a_server() {
     assert!(out(&link).contains("token="), "{}", out(&link));
     let keys = house.run(&["keys", "list", "--json"]).await;
     let keys: Vec<Json> = serde_json::from_slice(&keys.stdout).unwrap();
-    assert!(keys.len() >= 2 && keys.iter().all(|key| key["publicKey"].is_string()), "{keys:?}");
+    let purposes: Vec<_> = keys.iter().map(|key| key["purpose"].as_str().unwrap()).collect();
+    for form in ["jwt", "paseto_public", "paseto_local"] {
+        assert!(purposes.contains(&form), "{keys:?}");
+    }
+    let secret = |key: &Json| key["purpose"] == "paseto_local";
+    assert!(keys.iter().all(|key| key["publicKey"].is_string() != secret(key)), "{keys:?}");
     assert_eq!(code(&house.run(&["keys", "rotate", "issuer"]).await), 0);
     refused(&house.run(&["keys", "rotate", "doors"]).await, 1, &["tokens, issuer or log"]);
     house.finish().await;
