@@ -1,18 +1,20 @@
 //! The user service: accounts, sessions, the tokens that show them, and setting up the first
-//! admin. Second factors, passkeys, recovery and further token formats join as nouns of their own
-//! and start sessions through [`session`].
+//! admin. Every way of signing in starts its sessions through [`session`], and how much each is
+//! worth stands in [`factor`].
 //!
 //! | noun | what it is |
 //! |---|---|
 //! | [`account`] | a person or an organisation that signs in |
 //! | [`password`] | how an account shows who it is, so far |
 //! | [`session`] | one signed-in device |
+//! | [`factor`] | what an account shows beside its password, and how sure that makes us |
 //! | [`token`] | a session shown as a JWT |
 //! | [`setup`] | the one-time link that makes an admin |
 //!
 //! Other contexts reach this one through [`rpc::users::Users`], which [`Identity`] implements.
 
 pub mod account;
+pub mod factor;
 pub mod password;
 mod public_url;
 pub mod session;
@@ -46,6 +48,7 @@ pub const MIGRATIONS: Migrations = Migrations {
     files: &[
         Migration { name: "0001_identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
+        Migration { name: "0004_factors", sql: include_str!("../migrations/0004_factors.sql") },
     ],
 };
 
@@ -64,6 +67,11 @@ pub struct IdentityOptions {
     pub hashing: password::Hashing,
     pub sessions: session::Policies,
     pub tokens: token::Policy,
+    /// The platform's name, as authenticators show it.
+    pub name: String,
+    /// Whether admins are of no use without a second factor. The gateway shuts their doors; here
+    /// it keeps them from giving up the last one.
+    pub admin_second_factor: bool,
     /// Presentations of sessions that a process remembers, at about a kilobyte each.
     pub remembered_max: usize,
 }
@@ -86,6 +94,8 @@ impl IdentityOptions {
             sessions: session::Policies::default(),
             tokens: token::Policy::at(public_url.as_str()),
             public_url,
+            name: "Verza".to_owned(),
+            admin_second_factor: true,
             remembered_max: 100_000,
         }
     }
@@ -97,6 +107,8 @@ pub struct Identity {
     pub sessions: Arc<session::Service>,
     pub tokens: Arc<token::Service>,
     pub setup: Arc<setup::Service>,
+    pub factors: Arc<factor::Service>,
+    pub passkeys: Arc<factor::passkey::Service>,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -111,11 +123,19 @@ impl Identity {
         let hasher = Arc::new(hasher);
         let tokens = token::Service::new(db.clone(), master_key.clone(), options.tokens);
         let tokens = Arc::new(tokens);
+        let checker = factor::Checker::new(
+            db.clone(),
+            master_key.clone(),
+            mailer.clone(),
+            Arc::clone(&limiter),
+        );
+        let checker = Arc::new(checker);
         let sessions = Arc::new(session::Service::new(session::Parts {
             db: db.clone(),
             tokens: Arc::clone(&tokens),
             hasher: Arc::clone(&hasher),
             limiter: Arc::clone(&limiter),
+            factors: Arc::clone(&checker),
             policies: options.sessions,
             remembered_max: options.remembered_max,
             master: master_key,
@@ -130,8 +150,36 @@ impl Identity {
             Arc::clone(&sessions),
             public_url.clone(),
         ));
+        let passkeys = Arc::new(factor::passkey::Service::new(factor::passkey::Parts {
+            db: db.clone(),
+            checker: Arc::clone(&checker),
+            sessions: Arc::clone(&sessions),
+            public_url: public_url.clone(),
+            name: options.name.clone(),
+            admin_second_factor: options.admin_second_factor,
+        })?);
+        let factors = Arc::new(factor::Service::new(factor::Parts {
+            db: db.clone(),
+            checker,
+            sessions: Arc::clone(&sessions),
+            passkeys: Arc::clone(&passkeys),
+            hasher: Arc::clone(&hasher),
+            limiter: Arc::clone(&limiter),
+            issuer: options.name,
+            admin_second_factor: options.admin_second_factor,
+        }));
         let setup = Arc::new(setup::Service::new(db.clone(), Arc::clone(&hasher), public_url));
-        Ok(Arc::new(Self { accounts, sessions, tokens, setup, hasher, limiter, db }))
+        Ok(Arc::new(Self {
+            accounts,
+            sessions,
+            tokens,
+            setup,
+            factors,
+            passkeys,
+            hasher,
+            limiter,
+            db,
+        }))
     }
 
     /// Reads the token keys, and makes the first one: call at the start, before serving.
@@ -174,6 +222,12 @@ impl Users for Identity {
         self.sessions.authenticate(presented).boxed()
     }
 
+    fn ways_to_prove(&self, user: Id<User>) -> BoxFuture<'_, Result<Vec<String>>> {
+        let ways = self.factors.ways_to_prove(user);
+        let names = |ways: Vec<session::Method>| ways.iter().map(|w| w.as_str().into()).collect();
+        async move { ways.await.map(names) }.boxed()
+    }
+
     fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {
         self.accounts.profile(user).boxed()
     }
@@ -187,6 +241,8 @@ impl Users for Identity {
 pub fn routes(identity: &Identity) -> Vec<Route> {
     let mut routes = account::http::routes(&identity.accounts);
     routes.extend(session::http::routes(&identity.sessions));
+    routes.extend(factor::http::routes(&identity.factors));
+    routes.extend(factor::passkey::http::routes(&identity.passkeys));
     routes.extend(setup::http::routes(&identity.setup));
     routes.extend(token::http::routes(&identity.tokens));
     routes
@@ -196,6 +252,7 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
 pub fn jobs(identity: &Identity, registry: &mut Registry) {
     account::register_jobs(&identity.accounts, registry);
     session::register_jobs(&identity.sessions, registry);
+    factor::register_jobs(&identity.factors, registry);
     setup::register_jobs(&identity.setup, registry);
     let tokens = Arc::clone(&identity.tokens);
     registry.every("token.keep_fresh", Duration::from_secs(24 * 3600), move || {

@@ -252,7 +252,7 @@ impl Cache {
             .filter_map(Weak::upgrade)
             .find(|live| live.principal.session == session && !live.stale.load(Ordering::Acquire));
         if let Some(known) = known {
-            if known.version == read.version {
+            if known.version == read.version && known.principal == read.principal {
                 known.confirm(now);
                 return Ok(known);
             }

@@ -14,6 +14,8 @@
 //!   Presenting the current one brings the next. The one before is answered with that same next
 //!   one for ten seconds more, since its reply may have been lost; after that, and for any older
 //!   one, it was stolen, by whoever came first or second: the session ends.
+//! - It carries how its owner has shown who they are, how sure that makes us, and when last; see
+//!   [`crate::factor`]. A proof renewed in between gives a session with a cookie a new one.
 //! - A user has a bounded number of sessions; the oldest gives way.
 
 mod cache;
@@ -26,10 +28,10 @@ pub(crate) mod store;
 
 pub use model::{Device, Method, Policies, Policy, Proof, Reason, Session, SignedIn, Tokens};
 pub use rules::Refusal;
-pub use service::{Introspection, Login, Service};
+pub use service::{Introspection, Login, Proven, Service};
 
 pub(crate) use jobs::register as register_jobs;
-pub(crate) use service::Parts;
+pub(crate) use service::{Parts, may_sign_in};
 
 #[cfg(test)]
 mod tests;

@@ -135,6 +135,8 @@ pub struct Route<S = ()> {
     pub body_max: usize,
     /// Whether the body is read as it comes rather than before the handler runs.
     pub streamed: bool,
+    /// Whether the caller must have shown who they are within the last minutes.
+    pub step_up: bool,
     pub errors: ErrorShape,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
@@ -152,7 +154,9 @@ pub struct RouteBuilder {
     once: Once,
     body_max: usize,
     streamed: bool,
+    step_up: bool,
     errors: ErrorShape,
+    description: String,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -183,6 +187,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         once: row.once,
         body_max: row.body_max,
         streamed: row.streamed,
+        step_up: row.step_up,
         errors: row.errors,
         name: row.name,
         operation: row.operation,
@@ -217,7 +222,9 @@ impl RouteBuilder {
             once: Once::No,
             body_max: JSON_BODY_MAX,
             streamed: false,
+            step_up: false,
             errors: ErrorShape::Problem,
+            description: String::new(),
             operation,
             schemas: Vec::new(),
         }
@@ -232,7 +239,15 @@ impl RouteBuilder {
 
     #[must_use]
     pub fn describe(mut self, description: &str) -> Self {
-        self.operation = self.operation.description(Some(description));
+        description.clone_into(&mut self.description);
+        self
+    }
+
+    /// What cannot be taken back or changes how one signs in: a session alone is not enough, its
+    /// owner must have shown who they are within the last minutes. See `POST /v1/auth/step-up`.
+    #[must_use]
+    pub fn step_up(mut self) -> Self {
+        self.step_up = true;
         self
     }
 
@@ -350,7 +365,7 @@ impl RouteBuilder {
 
     /// The handler. The row's name comes from the handler's: `documents::credential::http::list`
     /// becomes `credential::list`.
-    pub fn to<H, T, S>(self, handler: H) -> Route<S>
+    pub fn to<H, T, S>(mut self, handler: H) -> Route<S>
     where
         H: Handler<T, S>,
         T: 'static,
@@ -360,6 +375,14 @@ impl RouteBuilder {
         let filter = axum::routing::MethodFilter::try_from(self.method.clone())
             .unwrap_or(axum::routing::MethodFilter::GET);
         let tag = name.split("::").next().unwrap_or_default().to_owned();
+        if self.step_up {
+            let space = if self.description.is_empty() { "" } else { " " };
+            self.description.push_str(space);
+            self.description.push_str(STEP_UP);
+        }
+        if !self.description.is_empty() {
+            self.operation = self.operation.description(Some(self.description));
+        }
         let operation = self.operation.operation_id(Some(name.replace("::", "_"))).tag(tag).build();
         Route {
             method: self.method,
@@ -369,6 +392,7 @@ impl RouteBuilder {
             once: self.once,
             body_max: self.body_max,
             streamed: self.streamed,
+            step_up: self.step_up,
             errors: self.errors,
             name,
             operation,
@@ -377,6 +401,11 @@ impl RouteBuilder {
         }
     }
 }
+
+/// What is said of routes that want a fresh proof.
+const STEP_UP: &str = "Needs a proof of who you are from the last minutes: a login, or \
+    `POST /v1/auth/step-up`. Without one the answer is 403 `step_up_required`, with the methods \
+    that you have.";
 
 /// Types of the standard library describe themselves in place.
 fn is_std<T: 'static>() -> bool {
