@@ -107,7 +107,7 @@ fn what_each_door_is_worth() {
         if names.is_empty() { "-".to_owned() } else { names.join("+") }
     };
     let mut lines = vec![format!(
-        "{:22} {:26} {:5} {:35} {:5} {}",
+        "{:27} {:27} {:5} {:26} {:5} {}",
         "enrolled", "door", "level", "asked for before it opens", "admin", "steps up by"
     )];
     for (totp, recovery_codes, passkeys) in
@@ -125,7 +125,7 @@ fn what_each_door_is_worth() {
             let admin = opens && assurance.level == Level::Two && !is_impersonated;
             let ways = if opens && !is_impersonated { ways_to_prove(&enrolled) } else { vec![] };
             lines.push(format!(
-                "{:22} {:26} {:5} {:35} {:5} {}",
+                "{:27} {:27} {:5} {:26} {:5} {}",
                 what.join("+"),
                 names(door),
                 assurance.level,
@@ -271,6 +271,7 @@ on_both_engines! { TABLES;
         let late = challenge(&house, &client).await;
         t.clock.advance(Duration::from_secs(300));
         assert_eq!(code_of(&finish(&house, &client, body(&late, 0)).await), "challenge_spent");
+        t.clock.advance(Duration::from_secs(600));
         house.worker.drain().await.unwrap();
         assert_eq!(house.count("SELECT CAST(COUNT(*) AS BIGINT) FROM challenges").await, 0);
 
@@ -579,8 +580,8 @@ on_both_engines! { TABLES;
     async fn without_a_second_factor_a_password_renews_the_proof(t: &TestDb) {
         let house = house(t);
         let anne = house.signed_in(ANNE, Role::User).await;
-        t.clock.advance(Duration::from_secs(3600));
         let caller = house.caller(&anne).await;
+        t.clock.advance(Duration::from_secs(600));
         let step_up = async |body: Json| {
             house.send("POST", "/v1/auth/step-up", &caller, Some(body)).await
         };

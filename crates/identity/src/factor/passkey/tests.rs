@@ -78,7 +78,7 @@ impl Browser {
         let origin = Url::parse(origin).unwrap();
         let made = client.register(&origin, options, DefaultClientData).await.unwrap();
         self.key = client.authenticator().store().clone();
-        serde_json::to_value(made).unwrap()
+        as_browsers_write(serde_json::to_value(made).unwrap())
     }
 
     async fn get(&mut self, origin: &str, options: &Json) -> Json {
@@ -87,7 +87,22 @@ impl Browser {
         let origin = Url::parse(origin).unwrap();
         let shown = client.authenticate(&origin, options, DefaultClientData).await.unwrap();
         self.key = client.authenticator().store().clone();
-        serde_json::to_value(shown).unwrap()
+        as_browsers_write(serde_json::to_value(shown).unwrap())
+    }
+}
+
+/// The library writes bytes as numbers, where browsers' `toJSON()` writes base64url.
+fn as_browsers_write(value: Json) -> Json {
+    let byte = |value: &Json| value.as_u64().and_then(|number| u8::try_from(number).ok());
+    match value {
+        Json::Array(values) => match values.iter().map(byte).collect::<Option<Vec<u8>>>() {
+            Some(bytes) => platform::crypto::base64url(bytes).into(),
+            None => values.into_iter().map(as_browsers_write).collect(),
+        },
+        Json::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, as_browsers_write(value))).collect()
+        }
+        other => other,
     }
 }
 
@@ -205,6 +220,7 @@ on_both_engines! { TABLES;
         assert_eq!(done.status, StatusCode::CREATED);
         let again = finish_registration(&house, &caller, made).await;
         assert_eq!((again.status, code_of(&again)), (StatusCode::BAD_REQUEST, "invalid_passkey"));
+        t.clock.advance(Duration::from_secs(600));
         house.worker.drain().await.unwrap();
         assert_eq!(house.count("SELECT CAST(COUNT(*) AS BIGINT) FROM challenges").await, 0);
     }
