@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, header};
 use kernel::caller::RequestId;
-use kernel::{Error, Principal, Result, Role, Timestamp, World};
+use kernel::{Error, Level, Principal, Result, Role, Timestamp, World};
 use platform::http::{Audience, Limit};
 use platform::limits::{Decision, Limiter, Subject};
 use rpc::users::{SESSION_COOKIE, SESSION_KEY_COOKIE, Users};
@@ -27,6 +27,10 @@ pub struct EdgeOptions {
     pub request_timeout: Duration,
     /// How long an upload or download may take.
     pub transfer_timeout: Duration,
+    /// Whether admins are let in with two factors only.
+    pub admin_second_factor: bool,
+    /// How long a proof of who one is counts as fresh, on the routes that want one.
+    pub step_up_within: Duration,
 }
 
 /// The edge. One for all routes.
@@ -125,8 +129,13 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     found
 }
 
-/// Whether a route's audience includes the caller.
-pub(crate) fn admit(audience: Audience, principal: Option<&Principal>) -> Result<()> {
+/// Whether a route's audience includes the caller. The one place that asks admins for a second
+/// factor, and that keeps impersonated sessions from being admins.
+pub(crate) fn admit(
+    audience: Audience,
+    principal: Option<&Principal>,
+    admin_second_factor: bool,
+) -> Result<()> {
     let role = match audience {
         Audience::Public | Audience::Provider | Audience::Ops => return Ok(()),
         Audience::Any => None,
@@ -148,6 +157,17 @@ pub(crate) fn admit(audience: Audience, principal: Option<&Principal>) -> Result
         let message = "An admin has yet to approve this account.";
         return Err(Error::forbidden("pending_approval", message));
     }
+    if role == Role::Admin {
+        if principal.impersonator.is_some() {
+            return Err(impersonated());
+        }
+        if admin_second_factor && principal.level < Level::Two {
+            let message = "Admins sign in with two factors. Enrol one with POST \
+                           /v1/auth/mfa/enroll or /v1/auth/passkeys/register/start; with one \
+                           enrolled, show it with POST /v1/auth/step-up.";
+            return Err(Error::forbidden("second_factor_required", message));
+        }
+    }
     Ok(())
 }
 
@@ -164,6 +184,24 @@ pub(crate) fn proved(
     }
     let message = "Confirm your mail address first, with the link that we sent to it.";
     Err(Error::forbidden("email_not_verified", message))
+}
+
+/// Whether the caller has shown who they are lately enough.
+pub(crate) fn fresh(principal: Option<&Principal>, within: Duration, now: Timestamp) -> Result<()> {
+    let Some(principal) = principal else { return Ok(()) };
+    if principal.impersonator.is_some() {
+        return Err(impersonated());
+    }
+    if now.since(principal.proven_at) < within {
+        return Ok(());
+    }
+    let message = "Show once more who you are, with POST /v1/auth/step-up, and try again.";
+    Err(Error::forbidden("step_up_required", message))
+}
+
+fn impersonated() -> Error {
+    let message = "Whoever looks through somebody's eyes cannot do this in their name.";
+    Error::forbidden("impersonated", message)
 }
 
 #[cfg(test)]
@@ -183,7 +221,7 @@ mod tests {
         use Audience::{Admin, Any, Enterprise, Key, Ops, Provider, Public, User, Verifier};
         for audience in [Public, Any, User, Verifier, Enterprise, Key, Admin, Provider, Ops] {
             for role in Role::ALL {
-                let admitted = admit(audience, Some(&principal(role, true))).is_ok();
+                let admitted = admit(audience, Some(&principal(role, true)), false).is_ok();
                 let expected = match audience {
                     Public | Any | Provider | Ops => true,
                     User => role == Role::User,
@@ -194,10 +232,39 @@ mod tests {
                 assert_eq!(admitted, expected, "{audience:?} {role:?}");
             }
             let open = matches!(audience, Public | Provider | Ops);
-            assert_eq!(admit(audience, None).is_ok(), open, "{audience:?} nobody");
+            assert_eq!(admit(audience, None, true).is_ok(), open, "{audience:?} nobody");
         }
-        assert!(admit(Verifier, Some(&principal(Role::Verifier, false))).is_err());
-        assert!(admit(Any, Some(&principal(Role::Verifier, false))).is_ok());
+        assert!(admit(Verifier, Some(&principal(Role::Verifier, false)), true).is_err());
+        assert!(admit(Any, Some(&principal(Role::Verifier, false)), true).is_ok());
+    }
+
+    #[test]
+    fn an_admin_is_let_in_with_two_factors_and_only_as_themselves() {
+        let one = principal(Role::Admin, true);
+        let two = Principal { level: Level::Two, ..one.clone() };
+        let code = |principal: &Principal, needed| {
+            admit(Audience::Admin, Some(principal), needed).err().map(|e| e.code().to_owned())
+        };
+        assert_eq!(code(&one, true).as_deref(), Some("second_factor_required"));
+        assert_eq!(code(&one, false), None);
+        assert_eq!(code(&two, true), None);
+        let seen = Principal { impersonator: Some(two.user), ..two };
+        assert_eq!(code(&seen, false).as_deref(), Some("impersonated"));
+        // What it takes to enrol one is open.
+        assert!(admit(Audience::Any, Some(&one), true).is_ok());
+    }
+
+    #[test]
+    fn a_proof_is_fresh_for_its_time_and_never_through_another_s_eyes() {
+        let within = Duration::from_secs(600);
+        let proven = Timestamp::from_seconds(1_000);
+        let somebody = Principal { proven_at: proven, ..principal(Role::User, true) };
+        let last = proven + within - Duration::from_micros(1);
+        assert!(fresh(Some(&somebody), within, last).is_ok());
+        let late = fresh(Some(&somebody), within, proven + within).unwrap_err();
+        assert_eq!(late.code(), "step_up_required");
+        let seen = Principal { impersonator: Some(somebody.user), ..somebody };
+        assert_eq!(fresh(Some(&seen), within, proven).unwrap_err().code(), "impersonated");
     }
 
     #[test]

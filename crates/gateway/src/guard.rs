@@ -24,7 +24,7 @@ use platform::limits::Decision;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use crate::edge::{Edge, Presented, admit, cookie, presented, proved};
+use crate::edge::{Edge, Presented, admit, cookie, fresh, presented, proved};
 use crate::idempotency;
 
 /// The address of the peer, put into each request by the listener.
@@ -41,6 +41,7 @@ pub(crate) struct Row {
     pub(crate) body_max: usize,
     pub(crate) streamed: bool,
     pub(crate) unproved: bool,
+    pub(crate) step_up: bool,
     pub(crate) errors: ErrorShape,
     seconds: Histogram,
     /// By the first digit of the status.
@@ -62,6 +63,7 @@ impl Row {
             body_max: route.body_max,
             streamed: route.streamed,
             unproved: route.unproved,
+            step_up: route.step_up,
             errors: route.errors,
             seconds: metrics::histogram!("http_request_seconds", "route" => route.path,
                 "method" => route.method.to_string()),
@@ -230,8 +232,7 @@ impl Guard {
         let origin = Origin { request_id: passage.request_id.clone(), ip: Some(ip), user_agent };
         let mut caller = Caller { principal, origin, idempotency: None };
         passage.caller = Some(caller.clone());
-        admit(row.audience, caller.principal.as_deref())?;
-        proved(row.audience, row.unproved, caller.principal.as_deref())?;
+        self.may_pass(caller.principal.as_deref()).await?;
 
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length =
@@ -291,6 +292,30 @@ impl Guard {
         }
         let reissued = self.edge.options.users.reissue(expired.token, cookie).await?;
         Ok((reissued.principal, reissued.token))
+    }
+
+    /// Whether the caller is of the route's audience, and sure enough who they are. Where more
+    /// proof would help, the refusal says which there could be.
+    async fn may_pass(&self, principal: Option<&Principal>) -> Result<()> {
+        let (edge, row) = (&self.edge, &self.row);
+        let passed =
+            admit(row.audience, principal, edge.options.admin_second_factor)
+                .and_then(|()| proved(row.audience, row.unproved, principal))
+                .and_then(|()| {
+                    let within = edge.options.step_up_within;
+                    if row.step_up { fresh(principal, within, edge.now()) } else { Ok(()) }
+                });
+        match (passed, principal) {
+            (Err(error), Some(principal))
+                if matches!(error.code(), "second_factor_required" | "step_up_required") =>
+            {
+                let mut methods = edge.options.users.ways_to_prove(principal.user).await?;
+                // One factor more is asked for, and a password is never a second one.
+                methods.retain(|way| error.code() == "step_up_required" || way != "password");
+                Err(error.with_member("methods", methods))
+            }
+            (passed, _) => passed,
+        }
     }
 
     /// Runs the handler: a panic is an internal error, and time is limited where a slow client

@@ -45,20 +45,22 @@ fn refuse_twins(routes: &[Route]) -> Result<()> {
     Ok(())
 }
 
-/// `routes.txt`: one line a route, `METHOD path audience limit once -> noun::verb`.
+/// `routes.txt`: one line a route, `METHOD path audience limit once -> noun::verb`, and `step-up`
+/// behind it where a fresh proof is needed.
 pub fn list_routes(routes: &[Route]) -> String {
     let mut lines: Vec<String> = routes
         .iter()
         .filter(|route| route.audience != Audience::Ops)
         .map(|route| {
             format!(
-                "{:6} {:55} {:10} {:8} {:5} -> {}\n",
+                "{:6} {:55} {:10} {:8} {:5} -> {}{}\n",
                 route.method.as_str(),
                 route.path,
                 route.audience.as_str(),
                 route.limit.as_str(),
                 route.once.as_str(),
-                route.name
+                route.name,
+                if route.step_up { " step-up" } else { "" }
             )
         })
         .collect();

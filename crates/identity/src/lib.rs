@@ -1,12 +1,13 @@
 //! The user service: accounts, sessions, the tokens that show them, and setting up the first
-//! admin. Second factors, passkeys, recovery and further token formats join as nouns of their own
-//! and start sessions through [`session`].
+//! admin. Every way of signing in starts its sessions through [`session`], and how much each is
+//! worth stands in [`factor`].
 //!
 //! | noun | what it is |
 //! |---|---|
 //! | [`account`] | a person or an organisation that signs in |
 //! | [`password`] | how an account shows who it is, so far |
 //! | [`session`] | one signed-in device |
+//! | [`factor`] | what an account shows beside its password, and how sure that makes us |
 //! | [`token`] | a session shown as a JWT or a PASETO |
 //! | [`setup`] | the one-time link that makes an admin |
 //! | [`facade`] | the user APIs of two older systems, over the same |
@@ -15,6 +16,7 @@
 
 pub mod account;
 pub mod facade;
+pub mod factor;
 pub mod password;
 mod public_url;
 pub mod session;
@@ -49,6 +51,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0001_identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
         Migration { name: "0003_tokens", sql: include_str!("../migrations/0003_tokens.sql") },
+        Migration { name: "0004_factors", sql: include_str!("../migrations/0004_factors.sql") },
     ],
 };
 
@@ -68,6 +71,11 @@ pub struct IdentityOptions {
     pub sessions: session::Policies,
     pub tokens: token::Policy,
     pub facades: facade::Policy,
+    /// The platform's name, as authenticators show it.
+    pub name: String,
+    /// Whether admins are of no use without a second factor. The gateway shuts their doors; here
+    /// it keeps them from giving up the last one.
+    pub admin_second_factor: bool,
     /// Presentations of sessions that a process remembers, at about a kilobyte each.
     pub remembered_max: usize,
 }
@@ -91,6 +99,8 @@ impl IdentityOptions {
             tokens: token::Policy::at(public_url.as_str()),
             facades: facade::Policy::default(),
             public_url,
+            name: "Verza".to_owned(),
+            admin_second_factor: true,
             remembered_max: 100_000,
         }
     }
@@ -103,6 +113,8 @@ pub struct Identity {
     pub tokens: Arc<token::Service>,
     pub setup: Arc<setup::Service>,
     pub facade: Arc<facade::Service>,
+    pub factors: Arc<factor::Service>,
+    pub passkeys: Arc<factor::passkey::Service>,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -117,11 +129,19 @@ impl Identity {
         let hasher = Arc::new(hasher);
         let tokens = token::Service::new(db.clone(), master_key.clone(), options.tokens);
         let tokens = Arc::new(tokens);
+        let checker = factor::Checker::new(
+            db.clone(),
+            master_key.clone(),
+            mailer.clone(),
+            Arc::clone(&limiter),
+        );
+        let checker = Arc::new(checker);
         let sessions = Arc::new(session::Service::new(session::Parts {
             db: db.clone(),
             tokens: Arc::clone(&tokens),
             hasher: Arc::clone(&hasher),
             limiter: Arc::clone(&limiter),
+            factors: Arc::clone(&checker),
             policies: options.sessions,
             remembered_max: options.remembered_max,
             master: master_key,
@@ -136,11 +156,39 @@ impl Identity {
             Arc::clone(&sessions),
             public_url.clone(),
         ));
+        let passkeys = Arc::new(factor::passkey::Service::new(factor::passkey::Parts {
+            db: db.clone(),
+            checker: Arc::clone(&checker),
+            sessions: Arc::clone(&sessions),
+            public_url: public_url.clone(),
+            name: options.name.clone(),
+            admin_second_factor: options.admin_second_factor,
+        })?);
+        let factors = Arc::new(factor::Service::new(factor::Parts {
+            db: db.clone(),
+            checker,
+            sessions: Arc::clone(&sessions),
+            passkeys: Arc::clone(&passkeys),
+            hasher: Arc::clone(&hasher),
+            limiter: Arc::clone(&limiter),
+            issuer: options.name,
+            admin_second_factor: options.admin_second_factor,
+        }));
         let setup = Arc::new(setup::Service::new(db.clone(), Arc::clone(&hasher), public_url));
         let (of_accounts, of_sessions) = (Arc::clone(&accounts), Arc::clone(&sessions));
         let facade = facade::Service::new(db.clone(), of_accounts, of_sessions, options.facades);
-        let facade = Arc::new(facade);
-        Ok(Arc::new(Self { accounts, sessions, tokens, setup, facade, hasher, limiter, db }))
+        Ok(Arc::new(Self {
+            accounts,
+            sessions,
+            tokens,
+            setup,
+            facade: Arc::new(facade),
+            factors,
+            passkeys,
+            hasher,
+            limiter,
+            db,
+        }))
     }
 
     /// Reads the token keys, and makes the first one: call at the start, before serving.
@@ -187,6 +235,12 @@ impl Users for Identity {
         self.sessions.reissue(expired, cookie).boxed()
     }
 
+    fn ways_to_prove(&self, user: Id<User>) -> BoxFuture<'_, Result<Vec<String>>> {
+        let ways = self.factors.ways_to_prove(user);
+        let names = |ways: Vec<session::Method>| ways.iter().map(|w| w.as_str().into()).collect();
+        async move { ways.await.map(names) }.boxed()
+    }
+
     fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {
         self.accounts.profile(user).boxed()
     }
@@ -200,6 +254,8 @@ impl Users for Identity {
 pub fn routes(identity: &Identity) -> Vec<Route> {
     let mut routes = account::http::routes(&identity.accounts);
     routes.extend(session::http::routes(&identity.sessions));
+    routes.extend(factor::http::routes(&identity.factors));
+    routes.extend(factor::passkey::http::routes(&identity.passkeys));
     routes.extend(setup::http::routes(&identity.setup));
     routes.extend(token::http::routes(&identity.tokens));
     routes.extend(facade::http::routes(&identity.facade));
@@ -210,6 +266,7 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
 pub fn jobs(identity: &Identity, registry: &mut Registry) {
     account::register_jobs(&identity.accounts, registry);
     session::register_jobs(&identity.sessions, registry);
+    factor::register_jobs(&identity.factors, registry);
     setup::register_jobs(&identity.setup, registry);
     let tokens = Arc::clone(&identity.tokens);
     registry.every("token.keep_fresh", Duration::from_secs(24 * 3600), move || {

@@ -54,6 +54,7 @@ struct Inner {
     code: Cow<'static, str>,
     message: Cow<'static, str>,
     fields: Vec<FieldError>,
+    members: Vec<(&'static str, serde_json::Value)>,
     retry_after_seconds: Option<u32>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -69,6 +70,7 @@ impl Error {
             code: code.into(),
             message: message.into(),
             fields: Vec::new(),
+            members: Vec::new(),
             retry_after_seconds: None,
             source: None,
         }))
@@ -144,6 +146,14 @@ impl Error {
         self
     }
 
+    /// Something more for programs, beside the code: a member of its own in the problem (RFC 9457
+    /// section 3.2). It may be a secret of whoever asked, so it is in no log line.
+    #[must_use]
+    pub fn with_member(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.0.members.push((name, value.into()));
+        self
+    }
+
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.0.retry_after_seconds = Some(seconds);
@@ -172,6 +182,11 @@ impl Error {
 
     pub fn fields(&self) -> &[FieldError] {
         &self.0.fields
+    }
+
+    /// What [`Error::with_member`] has added.
+    pub fn members(&self) -> &[(&'static str, serde_json::Value)] {
+        &self.0.members
     }
 
     pub fn retry_after_seconds(&self) -> Option<u32> {
@@ -261,6 +276,14 @@ mod tests {
         let error = Error::unavailable("storage", "Cannot store the file now.").because(cause);
         assert_eq!(error.message(), "Cannot store the file now.");
         assert_eq!(error.to_string(), "Cannot store the file now.: disk full");
+    }
+
+    #[test]
+    fn a_member_is_for_whoever_asked_and_not_for_the_log() {
+        let error = Error::unauthenticated("mfa_required", "More is needed.")
+            .with_member("challenge", "secret");
+        assert_eq!(error.members(), [("challenge", serde_json::Value::from("secret"))]);
+        assert!(!format!("{error} {error:?}").contains("secret"));
     }
 
     #[test]

@@ -105,6 +105,12 @@ pub trait Users: Send + Sync {
     /// `NotFound`.
     fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>>;
 
+    /// With what a user could show once more who they are: `password`, `totp`, `recovery_code`,
+    /// `passkey`. For refusals that ask for it; an end that does not know says nothing.
+    fn ways_to_prove(&self, _: Id<User>) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Several users, in the order asked for; those that do not exist are left out.
     fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>>;
 }

@@ -88,6 +88,9 @@ pub fn check(config: &Config) -> Result<()> {
     if let Some(what) = wrong_in(&config.sessions) {
         return Err(wrong(what));
     }
+    if config.accounts.step_up_minutes == 0 {
+        return Err(wrong("accounts.step_up_minutes must be at least 1.".into()));
+    }
     identity::PublicUrl::parse(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}")))?;
     trust::key::did::did_web(&config.server.public_url())
@@ -373,6 +376,10 @@ impl Platform {
             https: self.public_url.starts_with("https://"),
             request_timeout: Duration::from_secs(server.request_timeout_seconds),
             transfer_timeout: Duration::from_secs(server.transfer_timeout_seconds),
+            admin_second_factor: self.config.accounts.admin_second_factor,
+            step_up_within: Duration::from_secs(
+                u64::from(self.config.accounts.step_up_minutes) * 60,
+            ),
         }))
     }
 }
@@ -437,6 +444,8 @@ fn build_identity(
         },
         token_in_path: config.facades.token_in_path,
     };
+    options.name.clone_from(&config.trust.issuer_name);
+    options.admin_second_factor = accounts.admin_second_factor;
     identity::Identity::new(options)
 }
 

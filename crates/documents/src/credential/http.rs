@@ -100,6 +100,7 @@ fn admin_routes(api: &Arc<Api>) -> Vec<Route> {
                 .to(admin_show),
             post(Audience::Admin, "/v1/admin/credentials/{id}/revoke")
                 .summary("Take back what a verdict said of anybody's credential, for good")
+                .step_up()
                 .takes::<RevokeBody>()
                 .returns::<AdminBody>(200)
                 .to(admin_revoke),

@@ -90,6 +90,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(approve),
             post(Audience::Admin, "/v1/admin/users/{id}/suspend")
                 .summary("Lock an account for a while; its sessions end at once")
+                .step_up()
                 .returns::<UserBody>(200)
                 .to(suspend),
             post(Audience::Admin, "/v1/admin/users/{id}/unsuspend")
@@ -98,6 +99,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(unsuspend),
             post(Audience::Admin, "/v1/admin/users/{id}/ban")
                 .summary("Lock an account for good; its sessions end at once")
+                .step_up()
                 .returns::<UserBody>(200)
                 .to(ban),
             post(Audience::Admin, "/v1/admin/users/{id}/unban")

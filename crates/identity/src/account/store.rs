@@ -221,6 +221,20 @@ pub(crate) async fn log_in(tx: &Tx, account: &Account, rehashed: Option<&Phc>) -
     Ok(tx.touch(sql, params![account.id, tx.now(), becomes, was]).await?)
 }
 
+/// Keeps a password hash made anew, unless another one has taken its place.
+pub(crate) async fn rehash(tx: &Tx, account: &Account, rehashed: &Phc) -> Result<()> {
+    let was = account.password.as_ref().map(|phc| phc.0.as_str());
+    let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3";
+    tx.execute(sql, params![account.id, rehashed.0, was]).await?;
+    Ok(())
+}
+
+/// Notes a login by other means than a password; `false` when the account may not sign in.
+pub(crate) async fn note_login(tx: &Tx, id: Id<User>) -> Result<bool> {
+    let sql = "UPDATE users SET last_login_at = $2 WHERE id = $1 AND status = 'active'";
+    Ok(tx.touch(sql, params![id, tx.now()]).await?)
+}
+
 /// One page of accounts, newest first.
 pub(super) async fn list(
     db: &impl Read,

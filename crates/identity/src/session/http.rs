@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use kernel::id::kinds;
-use kernel::{Error, Id, Result, Role, Secret, Timestamp};
+use kernel::{Error, Id, Level, Result, Role, Secret, Timestamp};
 use platform::http::{
     At, Audience, By, Done, Json, JsonOrForm, Limit, List, Paging, Query, Reply, Route, delete,
     get, post, table,
@@ -16,8 +16,9 @@ use rpc::users::SESSION_COOKIE;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Introspection, Kind, Login, Reason, Service, Session, SignedIn, Tokens};
+use super::{Introspection, Kind, Login, Method, Reason, Service, Session, SignedIn, Tokens};
 use crate::account::{Account, Email};
+use crate::factor::Code;
 use crate::password::Password;
 use crate::token::Format;
 
@@ -35,7 +36,10 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .describe(
                     "Answers an access token for 15 minutes and a refresh token. With \
                      `?cookie=true` it also sets the cookie of the session, for browsers. \
-                     `tokenFormat` says in which form the access token comes.",
+                     `tokenFormat` says in which form the access token comes. An account with a \
+                     second factor needs a code as well, here or afterwards: without one the \
+                     answer is 401 `mfa_required` with a `challenge` for \
+                     `POST /v1/auth/login/mfa` and the `methods`.",
                 )
                 .limit(Limit::Login)
                 .query::<LoginQuery>()
@@ -93,10 +97,10 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
 }
 
 #[derive(Deserialize, IntoParams)]
-struct LoginQuery {
+pub(crate) struct LoginQuery {
     /// Whether to set the session's cookie.
     #[serde(default)]
-    cookie: bool,
+    pub(crate) cookie: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -108,11 +112,16 @@ struct LoginBody {
     /// The form of the access token; a JWT where nothing is said.
     #[serde(default)]
     token_format: Format,
+    /// Six digits of the authenticator app.
+    #[schema(example = "492039")]
+    totp: Option<SecretText>,
+    /// One of the recovery codes instead.
+    recovery_code: Option<SecretText>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct LoginReply {
+pub(crate) struct LoginReply {
     /// The access token: `Authorization: Bearer ...`.
     access_token: String,
     /// The access token once more, under its older name.
@@ -159,7 +168,14 @@ async fn login(
     let password = Password::presented("/password", body.password)?;
     let (cookie, token) = (query.cookie, body.token_format.into());
     let login = Login { cookie, token, ..Login::new(email, password) };
-    let SignedIn { account, tokens, cookie, .. } = service.login(&caller, &login).await?;
+    let code = Code::parse(body.totp, body.recovery_code)?;
+    let signed_in = service.login_with(&caller, &login, code.as_ref()).await?;
+    Ok(welcome(&service, signed_in)?)
+}
+
+/// What whoever has just signed in is answered, whichever way they came.
+pub(crate) fn welcome(service: &Service, signed_in: SignedIn) -> Result<Response> {
+    let SignedIn { account, tokens, cookie, .. } = signed_in;
     let access = tokens.access.expose();
     let mut response = Json(LoginReply {
         access_token: access.clone(),
@@ -337,6 +353,12 @@ struct SessionBody {
     created_at: Timestamp,
     last_seen_at: Timestamp,
     expires_at: Timestamp,
+    /// How sure its owner's proof makes us: `aal1` one factor, `aal2` two.
+    level: Level,
+    /// How its owner has shown who they are, in order.
+    methods: Vec<Method>,
+    /// When they last did.
+    proven_at: Timestamp,
     /// Whether this is the session that asks.
     current: bool,
 }
@@ -351,6 +373,9 @@ impl SessionBody {
             created_at: session.created_at,
             last_seen_at: session.last_seen_at,
             expires_at: session.expires_at,
+            level: session.proof.level,
+            methods: session.proof.methods,
+            proven_at: session.proven_at,
         }
     }
 }
@@ -410,7 +435,12 @@ async fn end(
 }
 
 /// Sets the session's cookie, or takes it away with an age of zero.
-fn set_cookie(response: &mut Response, token: &str, age: Duration, secure: bool) -> Result<()> {
+pub(crate) fn set_cookie(
+    response: &mut Response,
+    token: &str,
+    age: Duration,
+    secure: bool,
+) -> Result<()> {
     set_cookie_named(SESSION_COOKIE, response, token, age, secure)
 }
 

@@ -19,6 +19,8 @@
 //!   that nobody who has planted or picked up a token rides along (session fixation).
 //! - An access token that is over may be replaced without a word where the cookie of the same
 //!   session stands beside it: never a forged one, never one of another session.
+//! - It carries how its owner has shown who they are, how sure that makes us, and when last; see
+//!   [`crate::factor`]. A proof renewed in between gives a session with a cookie a new one.
 //! - A user has a bounded number of sessions; the oldest gives way.
 
 mod cache;
@@ -33,10 +35,10 @@ pub use model::{
     Device, Kind, Method, Policies, Policy, Proof, Reason, Renewed, Session, SignedIn, Tokens,
 };
 pub use rules::Refusal;
-pub use service::{Introspection, Login, Service};
+pub use service::{Introspection, Login, Proven, Service};
 
 pub(crate) use jobs::register as register_jobs;
-pub(crate) use service::Parts;
+pub(crate) use service::{Parts, may_sign_in};
 
 #[cfg(test)]
 mod tests;

@@ -120,7 +120,22 @@ pub struct Proof {
 impl Proof {
     /// A password and nothing more.
     pub fn password() -> Self {
-        Self { level: Level::One, methods: vec![Method::Password], impersonator: None }
+        Self::by(vec![Method::Password])
+    }
+
+    /// By these methods, of the level that they are worth.
+    pub fn by(methods: Vec<Method>) -> Self {
+        Self { level: crate::factor::level(&methods), methods, impersonator: None }
+    }
+
+    /// The same, and one method more.
+    #[must_use]
+    pub(crate) fn and(mut self, method: Method) -> Self {
+        if !self.methods.contains(&method) {
+            self.methods.push(method);
+        }
+        let level = crate::factor::level(&self.methods);
+        Self { level: self.level.max(level), ..self }
     }
 
     /// As it is stored: the methods' names with spaces between.

@@ -15,11 +15,12 @@ use rpc::users::{Reissued, Status};
 
 use super::cache::{Cache, Live, Ticket};
 use super::model::{
-    self, Device, Policies, Proof, Reason, Refresh, Renewed, Session, SignedIn, Tokens,
+    self, Device, Method, Policies, Proof, Reason, Refresh, Renewed, Session, SignedIn, Tokens,
 };
 use super::rules::{self, Meaning, Refusal};
 use super::store::{self, Key};
 use crate::account::{self, Account, Email};
+use crate::factor::{self, Code, Passed};
 use crate::password::{Hasher, Password};
 use crate::token::{self, Claims, Format, Wish};
 
@@ -48,6 +49,7 @@ pub(crate) struct Parts {
     pub(crate) tokens: Arc<token::Service>,
     pub(crate) hasher: Arc<Hasher>,
     pub(crate) limiter: Arc<Limiter>,
+    pub(crate) factors: Arc<factor::Checker>,
     pub(crate) policies: Policies,
     pub(crate) remembered_max: usize,
     pub(crate) master: MasterKey,
@@ -62,6 +64,7 @@ pub struct Service {
     tokens: Arc<token::Service>,
     hasher: Arc<Hasher>,
     limiter: Arc<Limiter>,
+    factors: Arc<factor::Checker>,
     policies: Policies,
     refresh_key: Secret<[u8; 32]>,
     show: Show,
@@ -92,6 +95,23 @@ impl Login {
     }
 }
 
+/// What became of a right password.
+enum Door {
+    Open(Box<Session>),
+    Asks(factor::Asked),
+}
+
+/// A session whose owner has just shown who they are once more.
+#[derive(Debug)]
+pub struct Proven {
+    pub level: kernel::Level,
+    /// All that was used on the session so far, in order.
+    pub methods: Vec<Method>,
+    pub proven_at: Timestamp,
+    /// The new opaque token of a session with a cookie, and how long it may live.
+    pub cookie: Option<(Secret<String>, Duration)>,
+}
+
 /// What a token is worth, to those who may ask.
 #[derive(Debug, Clone)]
 pub struct Introspection {
@@ -112,6 +132,7 @@ impl Service {
             tokens: parts.tokens,
             hasher: parts.hasher,
             limiter: parts.limiter,
+            factors: parts.factors,
             policies: parts.policies,
             refresh_key: parts.master.derive("identity.refresh"),
             show: parts.show,
@@ -128,13 +149,28 @@ impl Service {
     ///
     /// # Errors
     /// `Unauthenticated` `invalid_credentials`, the same for an unknown address and a wrong
-    /// password, after the same work; with the right password `Forbidden` `email_not_verified`,
-    /// `account_suspended`, `account_banned`; `Limited` after too many wrong ones; `Unavailable`
-    /// when too many sign in at once.
+    /// password, after the same work; with the right password `Unauthenticated` `mfa_required`
+    /// (see [`crate::factor`]), `Forbidden` `email_not_verified`, `account_suspended`,
+    /// `account_banned`; `Limited` after too many wrong ones; `Unavailable` when too many sign in
+    /// at once.
     pub async fn login(&self, caller: &Caller, login: &Login) -> Result<SignedIn> {
-        let outcome = self.check_and_start(caller, login).await;
+        self.login_with(caller, login, None).await
+    }
+
+    /// Signs in by password, and where the account asks for more, by a code as well.
+    ///
+    /// # Errors
+    /// As [`Service::login`]; of a wrong password and a wrong code it is not told which was wrong.
+    pub async fn login_with(
+        &self,
+        caller: &Caller,
+        login: &Login,
+        code: Option<&Code>,
+    ) -> Result<SignedIn> {
+        let outcome = self.check_and_start(caller, login, code).await;
         let outcome_name = match &outcome {
             Ok(_) => "ok",
+            Err(error) if error.code() == factor::MFA_REQUIRED => "asked",
             Err(error) if error.kind() == Kind::Unauthenticated => "refused",
             Err(error) if error.kind() == Kind::Limited => "limited",
             Err(_) => "other",
@@ -143,7 +179,12 @@ impl Service {
         outcome
     }
 
-    async fn check_and_start(&self, caller: &Caller, login: &Login) -> Result<SignedIn> {
+    async fn check_and_start(
+        &self,
+        caller: &Caller,
+        login: &Login,
+        code: Option<&Code>,
+    ) -> Result<SignedIn> {
         let ip = caller.origin.ip;
         self.count_guess(&login.email, ip)?;
         let account = account::store::by_email(&self.db, &login.email).await?;
@@ -155,27 +196,68 @@ impl Service {
         let is_called =
             |account: &Account| login.name.as_ref().is_none_or(|name| *name == account.name);
         let Some(account) = account.filter(|account| is_right && is_called(account)) else {
-            return Err(invalid_credentials());
+            return Err(refused(code));
         };
         self.forget_guess(&login.email, ip);
         may_sign_in(&account, login.unproved)?;
+        if let Some(code) = code {
+            self.count_code(&account, ip, code).await?;
+        }
 
         let outdated = stored_is_outdated(&self.hasher, &account);
         let rehashed = if outdated { Some(self.hasher.hash(&login.password).await?) } else { None };
         let cookie = login.cookie.then(|| Token::new(self.db.world()));
-        let session = self
+        let door = self
             .db
             .run("session.start", |tx| {
                 let (account, rehashed, cookie) = (&account, rehashed.as_ref(), cookie.as_ref());
                 async move {
+                    let used = [Method::Password];
+                    let passed = self.factors.pass_in(&tx, caller, account, &used, code).await?;
+                    let proof = match passed {
+                        Passed::With(methods) => Proof::by(methods),
+                        Passed::Asked(asked) => {
+                            if let Some(rehashed) = rehashed {
+                                account::store::rehash(&tx, account, rehashed).await?;
+                            }
+                            return Ok(Door::Asks(asked));
+                        }
+                    };
                     if !account::store::log_in(&tx, account, rehashed).await? {
                         return Err(invalid_credentials());
                     }
-                    self.start_in(&tx, caller, account, Proof::password(), cookie).await
+                    let session = self.start_in(&tx, caller, account, proof, cookie).await?;
+                    Ok(Door::Open(Box::new(session)))
                 }
             })
             .await?;
-        self.signed_in_as(account, &session, cookie, login.token).await
+        match door {
+            Door::Asks(asked) => Err(asked.into()),
+            Door::Open(session) => {
+                if let Some(code) = code {
+                    self.factors.forget_guess(account.id, ip, code);
+                }
+                self.signed_in_as(account, &session, cookie, login.token).await
+            }
+        }
+    }
+
+    /// Counts a code before it is checked. From an address where the owner is signed in already,
+    /// what others guess elsewhere does not count.
+    pub(crate) async fn count_code(
+        &self,
+        account: &Account,
+        ip: Option<IpAddr>,
+        code: &Code,
+    ) -> Result<()> {
+        let is_known = match ip {
+            Some(ip) => {
+                let now = self.db.world().now();
+                store::is_known_address(&self.db, account.id, &ip.to_string(), now).await?
+            }
+            None => false,
+        };
+        self.factors.count_guess(account.id, ip, code, is_known)
     }
 
     /// What is handed to whoever has just been given this session, or has had it renewed: the
@@ -262,6 +344,58 @@ impl Service {
             self.forget_one_after(tx, account.id, id);
         }
         Ok(session)
+    }
+
+    /// Notes on the calling session that its owner has just shown who they are, by `method`: the
+    /// level rises where the methods together are worth more, the proof is fresh, and a session
+    /// with a cookie gets another one, since what could see the old one may not rise with it.
+    ///
+    /// # Errors
+    /// `Unauthenticated` `session_ended`; `Forbidden` `impersonated`.
+    pub(crate) async fn prove_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        method: Method,
+    ) -> Result<Proven> {
+        let principal = caller.principal()?;
+        if principal.impersonator.is_some() {
+            let message = "Whoever looks through somebody's eyes cannot do this in their name.";
+            return Err(Error::forbidden("impersonated", message));
+        }
+        let found = store::load(tx, Key::Id(principal.session)).await?;
+        let (mut session, account) = found.ok_or(rules::Refusal::Ended)?;
+        rules::usable(&session, account.status, self.policies.of(account.role), tx.now())?;
+        session.proof = session.proof.and(method);
+        session.proven_at = tx.now();
+        if !store::prove(tx, &session).await? {
+            return Err(rules::Refusal::Ended.into());
+        }
+        let cookie = Token::new(tx.world());
+        let has_cookie = store::replace_cookie(tx, session.id, cookie.hash).await?;
+        tx.record(
+            Fact::by(caller, "session.proven")
+                .on(session.id)
+                .about(session.user)
+                .with("method", method)
+                .with("level", session.proof.level),
+        );
+        self.forget_one_after(tx, session.user, session.id);
+        let left = session.expires_at.since(tx.now());
+        Ok(Proven {
+            level: session.proof.level,
+            methods: session.proof.methods,
+            proven_at: session.proven_at,
+            cookie: has_cookie.then_some((cookie.text, left)),
+        })
+    }
+
+    /// What was proven on the other sessions of the caller counts no longer as fresh.
+    pub(crate) async fn outdate_proofs_in(&self, tx: &Tx, caller: &Caller) -> Result<()> {
+        let principal = caller.principal()?;
+        store::outdate_proofs(tx, principal.user, principal.session).await?;
+        self.forget_after(tx, principal.user);
+        Ok(())
     }
 
     async fn tokens(&self, account: &Account, session: &Session, token: Wish) -> Result<Tokens> {
@@ -741,8 +875,8 @@ fn stored_is_outdated(hasher: &Hasher, account: &Account) -> bool {
     account.password.as_ref().is_some_and(|stored| hasher.is_outdated(stored))
 }
 
-/// Said only to whoever knows the password.
-fn may_sign_in(account: &Account, unproved: bool) -> Result<()> {
+/// Said only to whoever has shown who they are.
+pub(crate) fn may_sign_in(account: &Account, unproved: bool) -> Result<()> {
     match account.status {
         Status::Active if unproved || account.email_verified_at.is_some() => Ok(()),
         Status::Active => Err(Error::forbidden(
@@ -755,6 +889,11 @@ fn may_sign_in(account: &Account, unproved: bool) -> Result<()> {
         Status::Banned => Err(Error::forbidden("account_banned", "This account is banned.")),
         Status::Closed => Err(invalid_credentials()),
     }
+}
+
+/// The same with a code beside it, whichever of the two was wrong.
+fn refused(code: Option<&Code>) -> Error {
+    if code.is_some() { factor::invalid_credentials() } else { invalid_credentials() }
 }
 
 fn invalid_credentials() -> Error {

@@ -158,6 +158,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
             post(Audience::Admin, "/v1/admin/verifications/{id}/force-cancel")
                 .summary("End a verification; the owner gets the price back")
                 .describe("The reason is shown to both sides and kept in the audit trail.")
+                .step_up()
                 .once(Once::Accepted)
                 .takes::<ForceCancelBody>()
                 .returns::<AdminVerificationBody>(200)

@@ -84,6 +84,19 @@ pub struct ProblemBody<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     errors: &'a [FieldError],
+    /// What some codes tell programs beside (RFC 9457 section 3.2).
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: Members<'a>,
+}
+
+#[derive(Debug)]
+struct Members<'a>(&'a [(&'static str, serde_json::Value)]);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// An error as bytes on the wire.
@@ -118,6 +131,7 @@ pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
             code: error.code(),
             request_id,
             errors: error.fields(),
+            members: Members(error.members()),
         }),
         ErrorShape::Text => {
             serde_json::to_vec(&serde_json::json!({ "error": in_one_text(detail, error) }))

@@ -139,6 +139,8 @@ pub struct Route<S = ()> {
     pub streamed: bool,
     /// Whether it also serves whoever has not proved their mail address yet.
     pub unproved: bool,
+    /// Whether the caller must have shown who they are within the last minutes.
+    pub step_up: bool,
     pub errors: ErrorShape,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
@@ -157,7 +159,9 @@ pub struct RouteBuilder {
     body_max: usize,
     streamed: bool,
     unproved: bool,
+    step_up: bool,
     errors: ErrorShape,
+    description: String,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -189,6 +193,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         body_max: row.body_max,
         streamed: row.streamed,
         unproved: row.unproved,
+        step_up: row.step_up,
         errors: row.errors,
         name: row.name,
         operation: row.operation,
@@ -224,7 +229,9 @@ impl RouteBuilder {
             body_max: JSON_BODY_MAX,
             streamed: false,
             unproved: false,
+            step_up: false,
             errors: ErrorShape::Problem,
+            description: String::new(),
             operation,
             schemas: Vec::new(),
         }
@@ -239,7 +246,15 @@ impl RouteBuilder {
 
     #[must_use]
     pub fn describe(mut self, description: &str) -> Self {
-        self.operation = self.operation.description(Some(description));
+        description.clone_into(&mut self.description);
+        self
+    }
+
+    /// What cannot be taken back or changes how one signs in: a session alone is not enough, its
+    /// owner must have shown who they are within the last minutes. See `POST /v1/auth/step-up`.
+    #[must_use]
+    pub fn step_up(mut self) -> Self {
+        self.step_up = true;
         self
     }
 
@@ -366,7 +381,7 @@ impl RouteBuilder {
 
     /// The handler. The row's name comes from the handler's: `documents::credential::http::list`
     /// becomes `credential::list`.
-    pub fn to<H, T, S>(self, handler: H) -> Route<S>
+    pub fn to<H, T, S>(mut self, handler: H) -> Route<S>
     where
         H: Handler<T, S>,
         T: 'static,
@@ -376,6 +391,14 @@ impl RouteBuilder {
         let filter = axum::routing::MethodFilter::try_from(self.method.clone())
             .unwrap_or(axum::routing::MethodFilter::GET);
         let tag = name.split("::").next().unwrap_or_default().to_owned();
+        if self.step_up {
+            let space = if self.description.is_empty() { "" } else { " " };
+            self.description.push_str(space);
+            self.description.push_str(STEP_UP);
+        }
+        if !self.description.is_empty() {
+            self.operation = self.operation.description(Some(self.description));
+        }
         let operation = self.operation.operation_id(Some(name.replace("::", "_"))).tag(tag).build();
         Route {
             method: self.method,
@@ -386,6 +409,7 @@ impl RouteBuilder {
             body_max: self.body_max,
             streamed: self.streamed,
             unproved: self.unproved,
+            step_up: self.step_up,
             errors: self.errors,
             name,
             operation,
@@ -394,6 +418,11 @@ impl RouteBuilder {
         }
     }
 }
+
+/// What is said of routes that want a fresh proof.
+const STEP_UP: &str = "Needs a proof of who you are from the last minutes: a login, or \
+    `POST /v1/auth/step-up`. Without one the answer is 403 `step_up_required`, with the methods \
+    that you have.";
 
 /// Types of the standard library describe themselves in place.
 fn is_std<T: 'static>() -> bool {

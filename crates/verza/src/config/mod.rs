@@ -205,11 +205,22 @@ pub struct Accounts {
     pub argon2_passes: u32,
     /// Passwords hashed at once; 0 takes one less than there are cores, at least one.
     pub hashing_threads: usize,
+    /// Whether admins are let in with a second factor only: an authenticator app or a passkey.
+    pub admin_second_factor: bool,
+    /// Minutes for which a proof of who one is counts as fresh, where what is done cannot be taken
+    /// back or changes how one signs in.
+    pub step_up_minutes: u32,
 }
 
 impl Default for Accounts {
     fn default() -> Self {
-        Self { argon2_memory_kib: 19_456, argon2_passes: 2, hashing_threads: 0 }
+        Self {
+            argon2_memory_kib: 19_456,
+            argon2_passes: 2,
+            hashing_threads: 0,
+            admin_second_factor: true,
+            step_up_minutes: 10,
+        }
     }
 }
 

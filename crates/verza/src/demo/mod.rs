@@ -132,7 +132,8 @@ fn print_what_to_try(running: &Running, told: &Told) {
          Mails           http://{ops}/mail\n  \
          Metrics         http://{ops}/metrics\n\n  \
          Accounts        {}, {}, {}\n  \
-         Their password  {password}\n\n  \
+         Their password  {password}\n  \
+         The admin's app {} (a TOTP secret, for an authenticator app or oathtool)\n\n  \
          Try             verza verify {export}\n  \
          Or              curl -s {url}/v1/auth/login -H 'content-type: application/json' \\\n  \
          {:16}  -d '{{\"email\":\"{}\",\"password\":\"{password}\"}}'\n",
@@ -140,6 +141,7 @@ fn print_what_to_try(running: &Running, told: &Told) {
         cast.user,
         cast.verifier,
         cast.admin,
+        cast.admin_secret,
         "",
         cast.user,
         ops = running.ops_address,

@@ -37,6 +37,8 @@ pub struct Stage {
 #[derive(Debug)]
 pub struct Cast {
     pub admin: String,
+    /// The secret of the admin's authenticator app, in base32.
+    pub admin_secret: String,
     pub user: String,
     pub verifier: String,
     pub share_link: String,
@@ -52,8 +54,9 @@ struct Person {
 
 /// Plays the story. `tell` gets each line as it happens.
 pub async fn play(stage: &Stage, tell: &mut (dyn FnMut(String) + Send)) -> Result<Cast> {
-    let admin = set_up_admin(stage).await?;
+    let (admin, admin_secret) = set_up_admin(stage).await?;
     tell(format!("An admin set up an account through the one-time link: {}", admin.email));
+    tell("Being an admin, they enrolled an authenticator app before anything opened".into());
 
     let anne = join(stage, "Anne Cooper", "anne@example.com", "user").await?;
     tell("Anne registered, read the mail and confirmed her address".into());
@@ -109,6 +112,7 @@ pub async fn play(stage: &Stage, tell: &mut (dyn FnMut(String) + Send)) -> Resul
     show_trail(stage, &anne, tell).await?;
     Ok(Cast {
         admin: admin.email,
+        admin_secret,
         user: anne.email,
         verifier: vera.email,
         share_link,
@@ -148,14 +152,29 @@ async fn login(stage: &Stage, email: &str) -> Result<Person> {
     })
 }
 
-async fn set_up_admin(stage: &Stage) -> Result<Person> {
+/// The first admin, and the secret of their authenticator app.
+async fn set_up_admin(stage: &Stage) -> Result<(Person, String)> {
     let token = after(&stage.setup_link, "token=")?;
     let email = "admin@example.com";
     let body = json!({
         "token": token, "name": "Ada Admin", "email": email, "password": stage.password,
     });
     stage.client.post("/v1/setup", None, body).await?;
-    login(stage, email).await
+    let admin = login(stage, email).await?;
+    let secret = enrol(stage, &admin).await?;
+    Ok((admin, secret))
+}
+
+/// Enrols an authenticator app and confirms it with the code that it shows.
+async fn enrol(stage: &Stage, person: &Person) -> Result<String> {
+    let session = Some(&person.session);
+    let begun = stage.client.post("/v1/auth/mfa/enroll", session, json!({})).await?;
+    let secret = text(&begun, "secret")?;
+    let code = identity::factor::totp::code(&secret, platform::world::system().now())?;
+    let body = json!({ "totp": code });
+    let done = stage.client.post("/v1/auth/mfa/verify", session, body).await?;
+    expect(done["level"] == "aal2", "the session has two factors", &done["level"])?;
+    Ok(secret)
 }
 
 fn after(text: &str, mark: &str) -> Result<String> {

@@ -228,6 +228,15 @@ impl Witness<'_> {
 /// Changes that leave no fact, and why.
 const WITHOUT_A_FACT: &[(&str, &str)] = &[
     ("session::introspect", "asks and changes nothing"),
+    ("factor::enroll", "nothing has changed until its first code was right"),
+    ("factor::finish_login", "starts a session as session::login does; see the factor's own tests"),
+    ("passkey::start_registration", "begins what finishes with a fact"),
+    ("passkey::start_login", "begins what finishes with a fact"),
+    ("passkey::start_proof", "begins what finishes with a fact"),
+    ("passkey::register", "needs an authenticator; see the passkey's own tests"),
+    ("passkey::login", "needs an authenticator; see the passkey's own tests"),
+    ("passkey::rename", "needs an authenticator; see the passkey's own tests"),
+    ("passkey::remove", "needs an authenticator; see the passkey's own tests"),
     ("issuance::judge", "asks and changes nothing"),
     ("notification::read", "what somebody has read is nobody's event"),
     ("notification::read_all", "what somebody has read is nobody's event"),
@@ -295,6 +304,10 @@ async fn accounts_are_witnessed(witness: &mut Witness<'_>, stage: &Stage, admin:
 
     facades_are_witnessed(witness, admin).await;
 
+    let body = json!({ "password": password });
+    witness.change(post.clone(), "/v1/auth/step-up", Some(&dora), body).await;
+    factors_are_witnessed(witness).await;
+
     let other = town.login(email).await;
     let me = town.get("/v1/me", &other).done().await;
     let path = format!("/v1/me/sessions/{}", me["sessionId"].as_str().unwrap());
@@ -323,6 +336,19 @@ async fn facades_are_witnessed(witness: &mut Witness<'_>, admin: &Person) {
     town.call(Method::POST, "/v1/auth/verify-email", None).json(&body).done().await;
     let olaf = town.login("orders@example.com").await;
     witness.change(Method::DELETE, "/api/users/del", Some(&olaf), json!({})).await;
+}
+
+async fn factors_are_witnessed(witness: &mut Witness<'_>) {
+    let town = witness.town;
+    let olaf = town.join("Olaf", "user").await;
+    let begun = town.post("/v1/auth/mfa/enroll", &olaf).done().await;
+    let now = platform::world::system().now();
+    let code = identity::factor::totp::code(begun["secret"].as_str().unwrap(), now).unwrap();
+    let body = json!({ "totp": code });
+    witness.change(Method::POST, "/v1/auth/mfa/verify", Some(&olaf), body).await;
+    for path in ["/v1/auth/mfa/recovery-codes", "/v1/auth/mfa/disable"] {
+        witness.change(Method::POST, path, Some(&olaf), json!({})).await;
+    }
 }
 
 async fn documents_are_witnessed(witness: &mut Witness<'_>, anne: &Person, admin: &Person) {
@@ -392,4 +418,76 @@ async fn verdicts_are_witnessed(
         let path = format!("/v1/{room}/credentials/{credential}/revoke");
         witness.change(post.clone(), &path, Some(by), json!({ "reason": "Lost" })).await;
     }
+}
+
+/// What admins reach before they have a second factor, and after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admin_without_a_second_factor_reaches_what_it_takes_to_enrol_one() {
+    let stage = Stage::on_sqlite().await;
+    let town = stage.town();
+    let link = stage.running.platform.first_setup_link().await.unwrap().unwrap();
+    let email = "root@example.com";
+    let body = json!({
+        "token": token_in(&link), "name": "Root", "email": email,
+        "password": crate::town::PASSWORD,
+    });
+    town.call(Method::POST, "/v1/setup", None).json(&body).done().await;
+    let root = town.login(email).await;
+    for line in routes::all().iter().filter(|line| line.audience == "admin") {
+        let answer = town.call(line.method.clone(), &path_to_nothing(line), Some(&root));
+        let problem = answer.answer().await.problem(403, "second_factor_required");
+        // A password is none, and there is nothing else yet.
+        assert_eq!(problem["methods"], json!([]), "{problem}");
+    }
+    let standing = town.get("/v1/auth/mfa", &root).done().await;
+    assert_eq!((&standing["required"], &standing["level"]), (&json!(true), &json!("aal1")));
+    town.enrol(&root).await;
+    town.get("/v1/admin/users", &root).done().await;
+    // A new session has to show it again; an older password is half of a login.
+    let body = json!({ "email": email, "password": crate::town::PASSWORD });
+    let half = town.call(Method::POST, "/v1/auth/login", None).json(&body).answer().await;
+    let problem = half.problem(401, "mfa_required");
+    assert_eq!(problem["methods"], json!(["totp", "recovery_code"]));
+    assert_eq!(problem["challenge"].as_str().map(str::len), Some(43));
+    let root = town.login(email).await;
+    town.get("/v1/admin/users", &root).done().await;
+    stage.finish().await;
+}
+
+/// Every route that wants a fresh proof asks for it once the last one is old.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hard_to_take_back_wants_a_fresh_proof() {
+    let stage = Stage::on_postgres().await;
+    let cast = Cast::on(&stage).await;
+    let (town, db) = (&cast.town, &stage.running.platform.db);
+    let age = "UPDATE sessions SET proven_at = proven_at - 600000000";
+    db.run("test", |tx| async move { tx.execute(age, &[]).await.map_err(Into::into) })
+        .await
+        .unwrap();
+    let mut asked = 0;
+    for line in routes::all() {
+        let who = if line.audience == "admin" { &cast.admin } else { &cast.anne };
+        let call = || town.call(line.method.clone(), &path_to_nothing(&line), Some(who));
+        if !line.step_up {
+            continue;
+        }
+        // What is remembered of a session is a second old at most.
+        let problem = until("the refusal", async || {
+            let answer = call().answer().await;
+            (answer.code() == "step_up_required").then(|| answer.problem(403, "step_up_required"))
+        })
+        .await;
+        let ways = if line.audience == "admin" {
+            json!(["totp", "recovery_code"])
+        } else {
+            json!(["password"])
+        };
+        assert_eq!(problem["methods"], ways, "{problem}");
+        asked += 1;
+    }
+    assert!(asked >= 8, "{asked}");
+    let body = json!({ "password": crate::town::PASSWORD });
+    town.post("/v1/auth/step-up", &cast.anne).json(&body).done().await;
+    town.post("/v1/auth/mfa/enroll", &cast.anne).done().await;
+    stage.finish().await;
 }

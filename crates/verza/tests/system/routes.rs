@@ -9,6 +9,8 @@ pub struct Line {
     pub path: String,
     pub audience: String,
     pub once: String,
+    /// Whether a fresh proof is needed.
+    pub step_up: bool,
     pub name: String,
 }
 
@@ -22,7 +24,9 @@ pub fn all() -> Vec<Line> {
 impl Line {
     fn read(line: &str) -> Self {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [method, path, audience, _, once, "->", name] = words[..] else {
+        let ([method, path, audience, _, once, "->", name]
+        | [method, path, audience, _, once, "->", name, "step-up"]) = words[..]
+        else {
             panic!("not a line of routes.txt: {line}");
         };
         Self {
@@ -30,6 +34,7 @@ impl Line {
             path: path.to_owned(),
             audience: audience.to_owned(),
             once: once.to_owned(),
+            step_up: words.last() == Some(&"step-up"),
             name: name.to_owned(),
         }
     }

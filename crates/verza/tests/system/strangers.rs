@@ -12,6 +12,7 @@ use crate::world::{Stage, on_both_stages};
 /// here gets an empty object.
 fn body_of(name: &str) -> Json {
     match name {
+        "passkey::rename" => json!({ "name": "x" }),
         "verification::complete" => json!({ "verdict": "verified" }),
         "verification::note" => json!({ "note": "x" }),
         "verification::provide_info" => json!({ "message": "x" }),

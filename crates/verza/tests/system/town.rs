@@ -1,5 +1,7 @@
 //! The people of a test. They know of the platform what any client knows: its HTTP API.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -40,6 +42,32 @@ pub struct Town {
     http: reqwest::Client,
     pub url: String,
     ops_url: String,
+    /// The authenticator apps of the people, by their addresses.
+    apps: Mutex<HashMap<String, App>>,
+}
+
+/// An authenticator app in somebody's hand, and the recovery codes in their drawer.
+#[derive(Clone)]
+struct App {
+    secret: String,
+    /// The last half minute whose code was used.
+    step: i64,
+    recovery_codes: Vec<String>,
+}
+
+impl App {
+    /// Something that opens now: the next code of the app that the platform takes by now, else a
+    /// recovery code. Nobody waits half a minute for the next code.
+    fn next(&mut self) -> Json {
+        let now = platform::world::system().now().seconds() / 30;
+        let step = (self.step + 1).max(now - 1);
+        if step <= now + 1 {
+            self.step = step;
+            let at = kernel::Timestamp::from_seconds(step * 30);
+            return json!({ "totp": identity::factor::totp::code(&self.secret, at).unwrap() });
+        }
+        json!({ "recoveryCode": self.recovery_codes.pop().expect("a recovery code is left") })
+    }
 }
 
 /// Somebody with a session.
@@ -220,7 +248,8 @@ pub fn http_client(timeout: Duration) -> reqwest::Client {
 impl Town {
     pub fn new(url: impl Into<String>, ops_url: impl Into<String>) -> Self {
         let http = http_client(Duration::from_secs(30));
-        Self { http, url: url.into(), ops_url: ops_url.into() }
+        let apps = Mutex::default();
+        Self { http, url: url.into(), ops_url: ops_url.into(), apps }
     }
 
     pub fn call(&self, method: Method, path: &str, who: Option<&Person>) -> Call {
@@ -267,8 +296,12 @@ impl Town {
         }
     }
 
+    /// Signs in, with a code as well where the person has an authenticator app.
     pub async fn login(&self, email: &str) -> Person {
-        let body = json!({ "email": email, "password": PASSWORD });
+        let mut body = json!({ "email": email, "password": PASSWORD });
+        if let Some(app) = self.apps.lock().unwrap().get_mut(email) {
+            body.as_object_mut().unwrap().extend(app.next().as_object().unwrap().clone());
+        }
         let reply = self.call(Method::POST, "/v1/auth/login", None).json(&body).done().await;
         Person {
             id: text(&reply["user"], "id"),
@@ -278,14 +311,26 @@ impl Town {
         }
     }
 
-    /// The first admin, through the one-time link.
+    /// Enrols an authenticator app: the session has two factors from now on.
+    pub async fn enrol(&self, who: &Person) {
+        let begun = self.post("/v1/auth/mfa/enroll", who).done().await;
+        let mut app = App { secret: text(&begun, "secret"), step: 0, recovery_codes: Vec::new() };
+        let done = self.post("/v1/auth/mfa/verify", who).json(&app.next()).done().await;
+        let codes = done["recoveryCodes"].as_array().expect("recovery codes");
+        app.recovery_codes = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
+        self.apps.lock().unwrap().insert(who.email.clone(), app);
+    }
+
+    /// The first admin, through the one-time link, with the second factor that admins need.
     pub async fn set_up(&self, link: &str) -> Person {
         let email = "admin@example.com";
         let body = json!({
             "token": token_in(link), "name": "Ada Admin", "email": email, "password": PASSWORD,
         });
         self.call(Method::POST, "/v1/setup", None).json(&body).done().await;
-        self.login(email).await
+        let admin = self.login(email).await;
+        self.enrol(&admin).await;
+        admin
     }
 
     /// Registers, reads the mail, confirms, and signs in. Nobody has approved them yet.
