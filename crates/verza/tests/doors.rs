@@ -71,6 +71,8 @@ async fn house() -> House {
     identity.ensure_keys().await.unwrap();
     let edge = Edge::new(EdgeOptions {
         world: test.db.world().clone(),
+        admin_second_factor: true,
+        step_up_within: Duration::from_secs(600),
         users: identity.clone(),
         limiter,
         origins: Origins::new(URL, &[FRONT.to_owned()]),
