@@ -145,6 +145,15 @@ pub(crate) fn admit(audience: Audience, principal: Option<&Principal>) -> Result
     Ok(())
 }
 
+/// What only the person themselves may do is not for an admin who looks at the platform as them.
+pub(crate) fn refuse_another(principal: Option<&Principal>) -> Result<()> {
+    if principal.is_some_and(|principal| principal.impersonator.is_some()) {
+        let message = "Only the owner of the account may do this, and not an admin in their name.";
+        return Err(Error::forbidden("impersonating", message));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +186,15 @@ mod tests {
         }
         assert!(admit(Verifier, Some(&principal(Role::Verifier, false))).is_err());
         assert!(admit(Any, Some(&principal(Role::Verifier, false))).is_ok());
+    }
+
+    #[test]
+    fn what_is_done_in_person_is_refused_to_an_admin_in_somebody_s_name() {
+        let own = principal(Role::User, true);
+        assert!(refuse_another(Some(&own)).is_ok() && refuse_another(None).is_ok());
+        let nil = Id::from_uuid(uuid::Uuid::nil());
+        let looked_through = Principal { impersonator: Some(nil), ..own };
+        assert_eq!(refuse_another(Some(&looked_through)).unwrap_err().code(), "impersonating");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use platform::limits::Decision;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use crate::edge::{Edge, admit, presented};
+use crate::edge::{Edge, admit, presented, refuse_another};
 use crate::idempotency;
 
 /// The address of the peer, put into each request by the listener.
@@ -41,6 +41,7 @@ pub(crate) struct Row {
     pub(crate) body_max: usize,
     pub(crate) streamed: bool,
     pub(crate) errors: ErrorShape,
+    pub(crate) in_person: bool,
     seconds: Histogram,
     /// By the first digit of the status.
     answered: [Counter; 4],
@@ -61,6 +62,7 @@ impl Row {
             body_max: route.body_max,
             streamed: route.streamed,
             errors: route.errors,
+            in_person: route.in_person,
             seconds: metrics::histogram!("http_request_seconds", "route" => route.path,
                 "method" => route.method.to_string()),
             answered: [counted("2xx"), counted("3xx"), counted("4xx"), counted("5xx")],
@@ -216,6 +218,9 @@ impl Guard {
         let mut caller = Caller { principal, origin, idempotency: None };
         passage.caller = Some(caller.clone());
         admit(row.audience, caller.principal.as_deref())?;
+        if row.in_person {
+            refuse_another(caller.principal.as_deref())?;
+        }
 
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length =

@@ -9,11 +9,17 @@
 //! | [`session`] | one signed-in device |
 //! | [`token`] | a session shown as a JWT |
 //! | [`setup`] | the one-time link that makes an admin |
+//! | [`people`] | what admins do with people: making, changing, making admins of them |
+//! | [`impersonation`] | an admin looks at the platform as a user |
+//! | [`closing`] | taking one's data along, closing an account, and erasing what was held |
 //!
 //! Other contexts reach this one through [`rpc::users::Users`], which [`Identity`] implements.
 
 pub mod account;
+pub mod closing;
+pub mod impersonation;
 pub mod password;
+pub mod people;
 mod public_url;
 pub mod session;
 pub mod setup;
@@ -22,7 +28,7 @@ pub mod token;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -46,6 +52,7 @@ pub const MIGRATIONS: Migrations = Migrations {
     files: &[
         Migration { name: "0001_identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
+        Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
     ],
 };
 
@@ -64,6 +71,8 @@ pub struct IdentityOptions {
     pub hashing: password::Hashing,
     pub sessions: session::Policies,
     pub tokens: token::Policy,
+    /// How long what is held of people stays after they have gone.
+    pub closing: closing::Policy,
     /// Presentations of sessions that a process remembers, at about a kilobyte each.
     pub remembered_max: usize,
 }
@@ -86,6 +95,7 @@ impl IdentityOptions {
             sessions: session::Policies::default(),
             tokens: token::Policy::at(public_url.as_str()),
             public_url,
+            closing: closing::Policy::default(),
             remembered_max: 100_000,
         }
     }
@@ -97,6 +107,9 @@ pub struct Identity {
     pub sessions: Arc<session::Service>,
     pub tokens: Arc<token::Service>,
     pub setup: Arc<setup::Service>,
+    pub people: Arc<people::Service>,
+    pub impersonation: Arc<impersonation::Service>,
+    pub closing: Arc<closing::Service>,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -124,14 +137,46 @@ impl Identity {
         }));
         let accounts = Arc::new(account::Service::new(
             db.clone(),
-            mailer,
+            mailer.clone(),
             Arc::clone(&limiter),
             Arc::clone(&hasher),
             Arc::clone(&sessions),
             public_url.clone(),
         ));
-        let setup = Arc::new(setup::Service::new(db.clone(), Arc::clone(&hasher), public_url));
-        Ok(Arc::new(Self { accounts, sessions, tokens, setup, hasher, limiter, db }))
+        let setup = setup::Service::new(db.clone(), Arc::clone(&hasher), public_url.clone());
+        let setup = Arc::new(setup);
+        let people = Arc::new(people::Service {
+            db: db.clone(),
+            mailer,
+            hasher: Arc::clone(&hasher),
+            accounts: Arc::clone(&accounts),
+            sessions: Arc::clone(&sessions),
+            setup: Arc::clone(&setup),
+            public_url: public_url.clone(),
+        });
+        let impersonation =
+            impersonation::Service { db: db.clone(), sessions: Arc::clone(&sessions) };
+        let closing = closing::Service {
+            db: db.clone(),
+            hasher: Arc::clone(&hasher),
+            limiter: Arc::clone(&limiter),
+            sessions: Arc::clone(&sessions),
+            public_url,
+            policy: options.closing,
+            holders: OnceLock::new(),
+        };
+        Ok(Arc::new(Self {
+            accounts,
+            sessions,
+            tokens,
+            setup,
+            people,
+            impersonation: Arc::new(impersonation),
+            closing: Arc::new(closing),
+            hasher,
+            limiter,
+            db,
+        }))
     }
 
     /// Reads the token keys, and makes the first one: call at the start, before serving.
@@ -188,6 +233,9 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
     let mut routes = account::http::routes(&identity.accounts);
     routes.extend(session::http::routes(&identity.sessions));
     routes.extend(setup::http::routes(&identity.setup));
+    routes.extend(people::http::routes(&identity.people));
+    routes.extend(impersonation::http::routes(&identity.impersonation));
+    routes.extend(closing::http::routes(&identity.closing));
     routes.extend(token::http::routes(&identity.tokens));
     routes
 }
@@ -197,6 +245,7 @@ pub fn jobs(identity: &Identity, registry: &mut Registry) {
     account::register_jobs(&identity.accounts, registry);
     session::register_jobs(&identity.sessions, registry);
     setup::register_jobs(&identity.setup, registry);
+    closing::register_jobs(&identity.closing, registry);
     let tokens = Arc::clone(&identity.tokens);
     registry.every("token.keep_fresh", Duration::from_secs(24 * 3600), move || {
         let tokens = Arc::clone(&tokens);

@@ -52,10 +52,12 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(refresh),
             post(Audience::Any, "/v1/auth/logout")
                 .summary("End the calling session")
+                .also_for_another()
                 .returns::<Done>(200)
                 .to(logout),
             post(Audience::Any, "/v1/auth/introspect")
                 .summary("What a token is worth right now (after RFC 7662)")
+                .also_for_another()
                 .limit(Limit::Read)
                 .takes::<IntrospectBody>()
                 .returns::<IntrospectReply>(200)
@@ -262,7 +264,7 @@ async fn introspect(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Session)]
-struct SessionBody {
+pub(crate) struct SessionBody {
     id: SessionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
@@ -273,12 +275,16 @@ struct SessionBody {
     expires_at: Timestamp,
     /// Whether this is the session that asks.
     current: bool,
+    /// The admin who looks at the platform as this user on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonator: Option<UserId>,
 }
 
 impl SessionBody {
-    fn of(session: Session, current: SessionId) -> Self {
+    pub(crate) fn of(session: Session, current: SessionId) -> Self {
         Self {
             current: session.id == current,
+            impersonator: session.proof.impersonator,
             id: session.id,
             user_agent: session.device.user_agent,
             ip: session.device.ip.map(|ip| ip.to_string()),

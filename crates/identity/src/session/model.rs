@@ -189,6 +189,8 @@ pub enum Reason {
     Locked,
     /// An old refresh token was presented.
     Reuse,
+    /// An admin ended it.
+    Admin,
 }
 
 impl Reason {
@@ -199,6 +201,7 @@ impl Reason {
             Self::Displaced => "displaced",
             Self::Locked => "locked",
             Self::Reuse => "reuse",
+            Self::Admin => "admin",
         }
     }
 }

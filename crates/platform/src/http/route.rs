@@ -136,6 +136,10 @@ pub struct Route<S = ()> {
     /// Whether the body is read as it comes rather than before the handler runs.
     pub streamed: bool,
     pub errors: ErrorShape,
+    /// Whether only the person themselves may: an admin who looks at the platform as somebody
+    /// else is refused. So is everything that changes an account (what is below `/v1/auth` and
+    /// `/v1/me`) unless its row says otherwise.
+    pub in_person: bool,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
     pub operation: Operation,
@@ -153,6 +157,7 @@ pub struct RouteBuilder {
     body_max: usize,
     streamed: bool,
     errors: ErrorShape,
+    in_person: bool,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -184,6 +189,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         body_max: row.body_max,
         streamed: row.streamed,
         errors: row.errors,
+        in_person: row.in_person,
         name: row.name,
         operation: row.operation,
         schemas: row.schemas,
@@ -210,6 +216,7 @@ impl RouteBuilder {
             );
         }
         Self {
+            in_person: starts_in_person(&method, path),
             method,
             path,
             audience,
@@ -251,6 +258,20 @@ impl RouteBuilder {
     #[must_use]
     pub fn errors(mut self, errors: ErrorShape) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// Only the person themselves may: what lets in, what pays out, what cannot be undone.
+    #[must_use]
+    pub fn in_person(mut self) -> Self {
+        self.in_person = true;
+        self
+    }
+
+    /// An admin who looks at the platform as somebody else may do this too.
+    #[must_use]
+    pub fn also_for_another(mut self) -> Self {
+        self.in_person = false;
         self
     }
 
@@ -370,12 +391,20 @@ impl RouteBuilder {
             body_max: self.body_max,
             streamed: self.streamed,
             errors: self.errors,
+            in_person: self.in_person,
             name,
             operation,
             schemas: self.schemas,
             handler: on(filter, handler),
         }
     }
+}
+
+/// What changes an account is its owner's alone, also where a row forgets to say so.
+fn starts_in_person(method: &Method, path: &str) -> bool {
+    let below = |room: &str| path.starts_with(room);
+    let is_account = path == "/v1/me" || below("/v1/me/") || below("/v1/auth/");
+    is_account && method != Method::GET
 }
 
 /// Types of the standard library describe themselves in place.

@@ -34,6 +34,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// Accounts, passwords and sessions.
     pub accounts: Accounts,
+    /// What stays of people who have closed their accounts, and for how long.
+    pub privacy: Privacy,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -187,6 +189,19 @@ impl Default for Accounts {
     fn default() -> Self {
         Self { argon2_memory_kib: 19_456, argon2_passes: 2, hashing_threads: 0 }
     }
+}
+
+/// What stays of people who have closed their accounts, and for how long.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// Days from closing an account to erasing what is held of its owner. Until then an admin can
+    /// open it again. 0 erases at once.
+    pub grace_days: u32,
+    /// Days for which the records of what was decided about a person's documents (comments, notes,
+    /// signed verdicts) are kept beyond that, where a law asks for it. Ledger rows and facts are
+    /// kept for good, by id only.
+    pub retention_days: u32,
 }
 
 /// Payments.
