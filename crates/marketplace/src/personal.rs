@@ -177,7 +177,7 @@ async fn erase_verifier(tx: &Tx, person: Id<User>) -> Result<()> {
 /// What was said about the person's documents. That there was a verification, when, by whom, for
 /// how much and with which verdict, stays: others have dealt with it, and money has moved.
 async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
-    let sql = "UPDATE verifications SET notes = '', info_asked = NULL, info_given = NULL,
+    let sql = "UPDATE verifications SET kind = '', kind_key = '', notes = '', info_asked = NULL, info_given = NULL,
                    comments = NULL, report_url = NULL, report_file = NULL, reason = NULL,
                    version = version + 1
                WHERE owner = $1";

@@ -14,7 +14,7 @@ const EXPORT_PAGE: i64 = 500;
 pub(super) const EXPORT_MAX: i64 = 200_000;
 
 /// Facts by which somebody looked at what is a user's.
-const ACCESSES: &[&str] = &["document.viewed", "user.impersonated", "user.exported"];
+const ACCESSES: &[&str] = &["document.viewed", "user.impersonated"];
 
 /// Facts that say only what a reader has looked at themselves.
 const NOISE: &str = "notification.";

@@ -144,9 +144,9 @@ impl Service {
                 Ok(tx.now() + policy.grace)
             })
             .await?;
-        // On its own, since what was under way when the account closed has ended by now: should it
-        // have left something open, the job comes back for it.
-        let is_erased = policy.grace.is_zero() && self.erase(id).await?;
+        // On its own, since what was under way when the account closed has ended by now. Should it
+        // have left something open, or should this fail, the job comes back for it.
+        let is_erased = policy.grace.is_zero() && self.erase_or_tell(id).await;
         Ok(Closed { erased_at: erase_at, is_erased })
     }
 
@@ -177,20 +177,16 @@ impl Service {
     }
 
     /// Erases what is held of a closed account's owner; answers whether that is done, which it is
-    /// not while something is open.
-    async fn erase(&self, id: Id<User>) -> Result<bool> {
+    /// not while something is open. One account that cannot be erased stops no other.
+    async fn erase_or_tell(&self, id: Id<User>) -> bool {
         let erased = self
             .db
             .run("user.erase", |tx| Box::pin(async move { self.erase_in(&tx, id).await }))
             .await;
-        match erased {
-            Ok(()) => Ok(true),
-            Err(error) if error.code() == "account_in_use" => {
-                tracing::warn!(%id, %error, "a closed account is not erased yet");
-                Ok(false)
-            }
-            Err(error) => Err(error),
+        if let Err(error) = &erased {
+            tracing::error!(%id, %error, "a closed account is not erased yet");
         }
+        erased.is_ok()
     }
 
     async fn erase_in(&self, tx: &Tx, id: Id<User>) -> Result<()> {
@@ -234,7 +230,7 @@ impl Service {
         let now = self.db.world().now();
         let mut done = 0;
         for id in store::due(&self.db, now, DUE_BATCH).await? {
-            done += usize::from(self.erase(id).await?);
+            done += usize::from(self.erase_or_tell(id).await);
         }
         for id in store::records_due(&self.db, now, DUE_BATCH).await? {
             self.db

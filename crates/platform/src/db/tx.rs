@@ -210,6 +210,8 @@ impl Tx {
         }
         journal::insert(&self, &facts).await?;
         jobs::insert(&self, &jobs).await?;
+        // Writing the facts may have left something to do as well: a key to be remembered.
+        hooks.append(&mut self.0.consequences.lock().hooks);
         if self.0.failed.load(Ordering::Relaxed) {
             let what = "a statement failed and its error was dropped";
             return Err(DbError::Other(what.into()).into());
