@@ -158,6 +158,18 @@ on_both_engines! { TABLES;
         assert!(asked.origin.open(&t.db).await.unwrap().ip.is_some());
     }
 
+    async fn a_person_s_key_is_read_once(t: &TestDb) {
+        private(&t.db);
+        for _ in 0..2 {
+            record(&t.db, Fact::by(&caller(1), "thing.made").on("thing_1")).await;
+        }
+        let before = t.db.counts();
+        record(&t.db, Fact::by(&caller(1), "thing.made").on("thing_1")).await;
+        let cost = t.db.counts().statements - before.statements;
+        // The fact and its one party; on PostgreSQL nothing is counted.
+        assert!(cost <= 2, "{cost}");
+    }
+
     async fn a_remembered_reply_is_sealed_and_repeated(t: &TestDb) {
         private(&t.db);
         let idempotency = Some(Arc::new(Idempotency::new([1; 32], [2; 32])));
