@@ -4,6 +4,7 @@
 pub mod credential;
 pub mod file;
 mod links;
+mod personal;
 pub mod share;
 #[cfg(test)]
 mod testing;
@@ -15,6 +16,7 @@ use platform::jobs::Registry;
 use platform::mail::Mailer;
 
 use links::Links;
+pub use personal::Held;
 
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {

@@ -204,6 +204,14 @@ fn impersonated() -> Error {
     Error::forbidden("impersonated", message)
 }
 
+/// What only the person themselves may do is not for an admin who looks at the platform as them.
+pub(crate) fn refuse_another(principal: Option<&Principal>) -> Result<()> {
+    if principal.is_some_and(|principal| principal.impersonator.is_some()) {
+        return Err(impersonated());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +303,15 @@ mod tests {
             headers.insert(header::COOKIE, cookies.parse().unwrap());
             assert_eq!(cookie(&headers), found, "{cookies}");
         }
+    }
+
+    #[test]
+    fn what_is_done_in_person_is_refused_to_an_admin_in_somebody_s_name() {
+        let own = principal(Role::User, true);
+        assert!(refuse_another(Some(&own)).is_ok() && refuse_another(None).is_ok());
+        let nil = Id::from_uuid(uuid::Uuid::nil());
+        let looked_through = Principal { impersonator: Some(nil), ..own };
+        assert_eq!(refuse_another(Some(&looked_through)).unwrap_err().code(), "impersonated");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use platform::limits::Decision;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use crate::edge::{Edge, Presented, admit, cookie, fresh, presented, proved};
+use crate::edge::{Edge, Presented, admit, cookie, fresh, presented, proved, refuse_another};
 use crate::idempotency;
 
 /// The address of the peer, put into each request by the listener.
@@ -43,6 +43,7 @@ pub(crate) struct Row {
     pub(crate) unproved: bool,
     pub(crate) step_up: bool,
     pub(crate) errors: ErrorShape,
+    pub(crate) in_person: bool,
     seconds: Histogram,
     /// By the first digit of the status.
     answered: [Counter; 4],
@@ -65,6 +66,7 @@ impl Row {
             unproved: route.unproved,
             step_up: route.step_up,
             errors: route.errors,
+            in_person: route.in_person,
             seconds: metrics::histogram!("http_request_seconds", "route" => route.path,
                 "method" => route.method.to_string()),
             answered: [counted("2xx"), counted("3xx"), counted("4xx"), counted("5xx")],
@@ -298,13 +300,13 @@ impl Guard {
     /// proof would help, the refusal says which there could be.
     async fn may_pass(&self, principal: Option<&Principal>) -> Result<()> {
         let (edge, row) = (&self.edge, &self.row);
-        let passed =
-            admit(row.audience, principal, edge.options.admin_second_factor)
-                .and_then(|()| proved(row.audience, row.unproved, principal))
-                .and_then(|()| {
-                    let within = edge.options.step_up_within;
-                    if row.step_up { fresh(principal, within, edge.now()) } else { Ok(()) }
-                });
+        let passed = admit(row.audience, principal, edge.options.admin_second_factor)
+            .and_then(|()| if row.in_person { refuse_another(principal) } else { Ok(()) })
+            .and_then(|()| proved(row.audience, row.unproved, principal))
+            .and_then(|()| {
+                let within = edge.options.step_up_within;
+                if row.step_up { fresh(principal, within, edge.now()) } else { Ok(()) }
+            });
         match (passed, principal) {
             (Err(error), Some(principal))
                 if matches!(error.code(), "second_factor_required" | "step_up_required") =>

@@ -11,13 +11,19 @@
 //! | [`token`] | a session shown as a JWT or a PASETO |
 //! | [`setup`] | the one-time link that makes an admin |
 //! | [`facade`] | the user APIs of two older systems, over the same |
+//! | [`people`] | what admins do with people: making, changing, making admins of them |
+//! | [`impersonation`] | an admin looks at the platform as a user |
+//! | [`closing`] | taking one's data along, closing an account, and erasing what was held |
 //!
 //! Other contexts reach this one through [`rpc::users::Users`], which [`Identity`] implements.
 
 pub mod account;
+pub mod closing;
 pub mod facade;
 pub mod factor;
+pub mod impersonation;
 pub mod password;
+pub mod people;
 mod public_url;
 pub mod session;
 pub mod setup;
@@ -26,7 +32,7 @@ pub mod token;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -52,6 +58,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
         Migration { name: "0003_tokens", sql: include_str!("../migrations/0003_tokens.sql") },
         Migration { name: "0004_factors", sql: include_str!("../migrations/0004_factors.sql") },
+        Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
     ],
 };
 
@@ -76,6 +83,8 @@ pub struct IdentityOptions {
     /// Whether admins are of no use without a second factor. The gateway shuts their doors; here
     /// it keeps them from giving up the last one.
     pub admin_second_factor: bool,
+    /// How long what is held of people stays after they have gone.
+    pub closing: closing::Policy,
     /// Presentations of sessions that a process remembers, at about a kilobyte each.
     pub remembered_max: usize,
 }
@@ -101,6 +110,7 @@ impl IdentityOptions {
             public_url,
             name: "Verza".to_owned(),
             admin_second_factor: true,
+            closing: closing::Policy::default(),
             remembered_max: 100_000,
         }
     }
@@ -115,6 +125,9 @@ pub struct Identity {
     pub facade: Arc<facade::Service>,
     pub factors: Arc<factor::Service>,
     pub passkeys: Arc<factor::passkey::Service>,
+    pub people: Arc<people::Service>,
+    pub impersonation: Arc<impersonation::Service>,
+    pub closing: Arc<closing::Service>,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -150,7 +163,7 @@ impl Identity {
         }));
         let accounts = Arc::new(account::Service::new(
             db.clone(),
-            mailer,
+            mailer.clone(),
             Arc::clone(&limiter),
             Arc::clone(&hasher),
             Arc::clone(&sessions),
@@ -174,7 +187,28 @@ impl Identity {
             issuer: options.name,
             admin_second_factor: options.admin_second_factor,
         }));
-        let setup = Arc::new(setup::Service::new(db.clone(), Arc::clone(&hasher), public_url));
+        let setup = setup::Service::new(db.clone(), Arc::clone(&hasher), public_url.clone());
+        let setup = Arc::new(setup);
+        let people = Arc::new(people::Service {
+            db: db.clone(),
+            mailer,
+            hasher: Arc::clone(&hasher),
+            accounts: Arc::clone(&accounts),
+            sessions: Arc::clone(&sessions),
+            setup: Arc::clone(&setup),
+            public_url: public_url.clone(),
+        });
+        let impersonation =
+            impersonation::Service { db: db.clone(), sessions: Arc::clone(&sessions) };
+        let closing = closing::Service {
+            db: db.clone(),
+            hasher: Arc::clone(&hasher),
+            limiter: Arc::clone(&limiter),
+            sessions: Arc::clone(&sessions),
+            public_url,
+            policy: options.closing,
+            holders: OnceLock::new(),
+        };
         let (of_accounts, of_sessions) = (Arc::clone(&accounts), Arc::clone(&sessions));
         let facade = facade::Service::new(db.clone(), of_accounts, of_sessions, options.facades);
         Ok(Arc::new(Self {
@@ -185,6 +219,9 @@ impl Identity {
             facade: Arc::new(facade),
             factors,
             passkeys,
+            people,
+            impersonation: Arc::new(impersonation),
+            closing: Arc::new(closing),
             hasher,
             limiter,
             db,
@@ -257,6 +294,9 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
     routes.extend(factor::http::routes(&identity.factors));
     routes.extend(factor::passkey::http::routes(&identity.passkeys));
     routes.extend(setup::http::routes(&identity.setup));
+    routes.extend(people::http::routes(&identity.people));
+    routes.extend(impersonation::http::routes(&identity.impersonation));
+    routes.extend(closing::http::routes(&identity.closing));
     routes.extend(token::http::routes(&identity.tokens));
     routes.extend(facade::http::routes(&identity.facade));
     routes
@@ -268,6 +308,7 @@ pub fn jobs(identity: &Identity, registry: &mut Registry) {
     session::register_jobs(&identity.sessions, registry);
     factor::register_jobs(&identity.factors, registry);
     setup::register_jobs(&identity.setup, registry);
+    closing::register_jobs(&identity.closing, registry);
     let tokens = Arc::clone(&identity.tokens);
     registry.every("token.keep_fresh", Duration::from_secs(24 * 3600), move || {
         let tokens = Arc::clone(&tokens);

@@ -14,11 +14,14 @@ use platform::jobs::Registry;
 use platform::journal::Reader;
 use rpc::users::Users;
 
+mod personal;
 pub mod verification;
 pub mod verifier;
 
 #[cfg(test)]
 mod testing;
+
+pub use personal::Held;
 
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {

@@ -3,12 +3,15 @@
 //! This context calls no other. It follows the journal and puts what concerns a user into words.
 
 pub mod notification;
+mod personal;
 
 use std::sync::Arc;
 
 use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
 use platform::journal::Reader;
+
+pub use personal::Held;
 
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {

@@ -9,6 +9,7 @@
 
 pub mod ledger;
 pub mod payment;
+mod personal;
 pub mod sandbox;
 pub mod wallet;
 
@@ -23,12 +24,15 @@ use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
 use platform::jobs::Registry;
 
+pub use personal::Held;
+
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {
     context: "money",
     files: &[
         Migration { name: "0001_money", sql: include_str!("../migrations/0001_money.sql") },
         Migration { name: "0002_sandbox", sql: include_str!("../migrations/0002_sandbox.sql") },
+        Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
     ],
 };
 

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod journal;
 pub mod limits;
 pub mod mail;
+pub mod privacy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod world;
@@ -25,5 +26,6 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0001_consequences.sql"),
         },
         Migration { name: "0002_mail", sql: include_str!("../migrations/0002_mail.sql") },
+        Migration { name: "0004_privacy", sql: include_str!("../migrations/0004_privacy.sql") },
     ],
 };

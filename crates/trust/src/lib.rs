@@ -14,8 +14,10 @@ pub mod status;
 pub mod verify;
 
 mod context;
+mod personal;
 
 pub use context::{Trust, TrustOptions};
+pub use personal::Held;
 
 use platform::db::{Migration, Migrations};
 

@@ -22,6 +22,7 @@ use platform::jobs::{Registry, Worker};
 use platform::journal::{Reader, Runner};
 use platform::limits::{Limiter, Quotas};
 use platform::mail::{MailOptions, Mailer};
+use platform::privacy::Holder;
 use rpc::users::{Status, Users};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -247,6 +248,7 @@ impl Platform {
         folder: Option<DataDir>,
         local_url: &str,
     ) -> Result<Self> {
+        db.keep_private(master_key.clone());
         let public_url = config.server.public_url();
         let quotas = if config.server.rate_limits { quotas() } else { Quotas::NONE };
         let limiter = Arc::new(Limiter::new(quotas));
@@ -291,6 +293,7 @@ impl Platform {
         });
         let messaging = messaging::Context::new(messaging::Options { db: db.clone() });
         let backoffice = backoffice::Context::new(backoffice::Options { db: db.clone() });
+        identity.closing.know(holders());
         Ok(Self {
             config,
             db,
@@ -384,6 +387,20 @@ impl Platform {
     }
 }
 
+/// Whoever has tables: what they hold of people is exported and erased through them. A test walks
+/// the schema and fails for a table that none of them knows.
+pub fn holders() -> Vec<Arc<dyn Holder>> {
+    vec![
+        Arc::new(platform::privacy::Own),
+        Arc::new(identity::closing::Held),
+        Arc::new(documents::Held),
+        Arc::new(trust::Held),
+        Arc::new(marketplace::Held),
+        Arc::new(money::Held),
+        Arc::new(messaging::Held),
+    ]
+}
+
 /// Who may be sent money: whoever has an account in good standing.
 struct Payees(Arc<dyn Users>);
 
@@ -432,6 +449,9 @@ fn build_identity(
         limiter.clone(),
         public_url,
     );
+    let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 3600);
+    options.closing.grace = days(config.privacy.grace_days);
+    options.closing.retention = days(config.privacy.retention_days);
     options.hashing.memory_kib = accounts.argon2_memory_kib;
     options.hashing.passes = accounts.argon2_passes;
     options.hashing.at_once = accounts.hashing_threads;

@@ -51,7 +51,7 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .returns::<Vec<ActivityBody>>(200)
                 .to(activity),
             get(Audience::Any, "/v1/me/access-log")
-                .summary("Who has looked at your documents, newest first")
+                .summary("Who has looked at what is yours, newest first")
                 .paged()
                 .returns::<Vec<AccessBody>>(200)
                 .to(access_log),
@@ -75,6 +75,8 @@ struct OwnQuery {
 struct AllQuery {
     /// The id of the user who did it.
     actor: Option<UserId>,
+    /// The id of a user whom it concerns, whoever did it.
+    user: Option<UserId>,
     /// A verb (`verification.accepted`) or all of a noun (`verification`).
     action: Option<String>,
     /// The id of what it happened to.
@@ -87,13 +89,13 @@ struct AllQuery {
 
 impl From<OwnQuery> for AllQuery {
     fn from(OwnQuery { action, resource, from, to }: OwnQuery) -> Self {
-        Self { actor: None, action, resource, from, to }
+        Self { actor: None, user: None, action, resource, from, to }
     }
 }
 
 impl AllQuery {
     fn filter(self) -> Result<Filter, Error> {
-        let Self { actor, action, resource, from, to } = self;
+        let Self { actor, action, resource, from, to, .. } = self;
         if let (Some(from), Some(to)) = (from, to)
             && to <= from
         {
@@ -102,7 +104,7 @@ impl AllQuery {
         // `?action=` of an empty form field narrows nothing.
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         let (action, resource) = (filled(action), filled(resource));
-        Ok(Filter { actor, not_by: None, action, resource, from, to })
+        Ok(Filter { actor, action, resource, from, to, ..Filter::default() })
     }
 }
 
@@ -176,7 +178,9 @@ struct AccessBody {
     actor: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor_role: Option<Role>,
-    /// The id of the credential.
+    /// What they did: `document.viewed`, `user.impersonated`.
+    action: String,
+    /// The id of the credential, or yours.
     resource: String,
     #[schema(value_type = Object)]
     metadata: serde_json::Value,
@@ -199,7 +203,8 @@ async fn all(
     paging: Paging,
     headers: HeaderMap,
 ) -> Reply<Response> {
-    show(&service, Scope::All, query, &paging, &headers).await
+    let scope = query.user.map_or(Scope::All, Scope::Of);
+    show(&service, scope, query, &paging, &headers).await
 }
 
 async fn show(
@@ -279,6 +284,7 @@ async fn access_log(
         timestamp: entry.at,
         actor: entry.actor,
         actor_role: entry.role,
+        action: entry.action,
         resource: entry.resource,
         metadata: entry.metadata,
     })))

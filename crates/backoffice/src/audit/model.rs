@@ -9,6 +9,8 @@ use platform::journal::{Recorded, RecordedOrigin};
 pub enum Scope {
     /// What concerns one user, as that user may see it.
     Own(Id<User>),
+    /// What concerns one user, as an admin sees it.
+    Of(Id<User>),
     /// Everything, as an admin sees it.
     All,
 }
@@ -31,7 +33,7 @@ pub struct Entry {
 impl Entry {
     pub(super) fn of(fact: Recorded, scope: Scope) -> Self {
         let is_theirs = match scope {
-            Scope::All => true,
+            Scope::All | Scope::Of(_) => true,
             Scope::Own(reader) => fact.actor == Some(reader),
         };
         Self {

@@ -13,6 +13,9 @@ const EXPORT_PAGE: i64 = 500;
 /// Lines of one export, at most: about a hundred megabytes of JSON.
 pub(super) const EXPORT_MAX: i64 = 200_000;
 
+/// Facts by which somebody looked at what is a user's.
+const ACCESSES: &[&str] = &["document.viewed", "user.impersonated"];
+
 /// Facts that say only what a reader has looked at themselves.
 const NOISE: &str = "notification.";
 
@@ -35,7 +38,7 @@ impl Service {
         page: &PageRequest,
     ) -> Result<Page<Entry>> {
         let party = match scope {
-            Scope::Own(user) => Some(user),
+            Scope::Own(user) | Scope::Of(user) => Some(user),
             // An actor is a party of their facts, and only parties have an index of their facts.
             Scope::All => filter.actor,
         };
@@ -43,7 +46,11 @@ impl Service {
             Some(party) => journal::of_party(&self.db, party, filter, page).await?,
             None => journal::search(&self.db, filter, page).await?,
         };
-        Ok(facts.map(|fact| Entry::of(fact, scope)))
+        let mut entries = facts.map(|fact| Entry::of(fact, scope));
+        for entry in &mut entries.items {
+            entry.origin = entry.origin.open(&self.db).await?;
+        }
+        Ok(entries)
     }
 
     /// A whole trail from a place on, newest first, page by page as it is asked for: at most
@@ -85,14 +92,10 @@ impl Service {
         Ok(page)
     }
 
-    /// Who else has looked at the caller's documents.
+    /// Who else has looked at the caller's documents, or at the platform in their name.
     pub async fn access_log(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Entry>> {
         let user = caller.user()?;
-        let filter = Filter {
-            action: Some("document.viewed".to_owned()),
-            not_by: Some(user),
-            ..Filter::default()
-        };
+        let filter = Filter { among: ACCESSES, not_by: Some(user), ..Filter::default() };
         self.list(Scope::Own(user), &filter, page).await
     }
 }

@@ -268,6 +268,7 @@ on_both_engines! { TABLES;
             "timestamp": "2026-01-01T00:02:00Z",
             "actor": user(2).to_string(),
             "actorRole": "user",
+            "action": "document.viewed",
             "resource": "c_1",
             "metadata": {"file": "file_1"},
         })]);

@@ -42,3 +42,9 @@ pub(crate) async fn refer(tx: &Tx, owner: Id<User>, id: Id<FileKind>) -> Result<
 pub(crate) async fn release(tx: &Tx, id: Id<FileKind>) -> Result<()> {
     store::release(tx, id).await
 }
+
+/// Has the bytes of a file removed that is on its way out, and then its row.
+pub(crate) fn erase_later(tx: &Tx, id: Id<FileKind>) -> Result<()> {
+    tx.enqueue(platform::jobs::NewJob::new(&jobs::Erase { file: id })?);
+    Ok(())
+}

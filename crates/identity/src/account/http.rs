@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header;
 use kernel::id::kinds;
-use kernel::{Error, Id, Result, Role, Secret, Timestamp};
+use kernel::{Error, Id, PageRequest, Principal, Result, Role, Secret, Timestamp};
 use platform::http::{
     At, Audience, By, Created, Json, Limit, List, Paging, Query, Reply, Route, get, patch, post,
     table,
@@ -19,8 +19,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Account, Avatar, Command, Email, Filter, Name, Preferences, ProfileChange, Registration,
-    Service,
+    Service, Sort,
 };
+use crate::session::http::SessionBody;
 
 // Named without their parameters, which have no schemas of their own.
 type UserId = Id<kinds::User>;
@@ -81,8 +82,8 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<Vec<UserBody>>(200)
                 .to(list),
             get(Audience::Admin, "/v1/admin/users/{id}")
-                .summary("One account")
-                .returns::<UserBody>(200)
+                .summary("One account and its newest sessions")
+                .returns::<UserDetailBody>(200)
                 .to(show),
             post(Audience::Admin, "/v1/admin/users/{id}/approve")
                 .summary("Approve a verifier or an enterprise")
@@ -198,10 +199,13 @@ struct MeBody<'a> {
     created_at: Timestamp,
     /// The session that asks.
     session_id: SessionId,
+    /// The admin who looks at the platform as this user; absent on everybody's own sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonator: Option<UserId>,
 }
 
 /// The body of `GET /v1/me`, which sessions keep ready.
-pub(crate) fn show_me(account: &Account, session: SessionId) -> Result<Bytes> {
+pub(crate) fn show_me(account: &Account, principal: &Principal) -> Result<Bytes> {
     let broken = |error| Error::internal("an account cannot be shown").because(error);
     let body = MeBody {
         id: account.id,
@@ -213,7 +217,8 @@ pub(crate) fn show_me(account: &Account, session: SessionId) -> Result<Bytes> {
         avatar: account.avatar.as_deref(),
         preferences: serde_json::from_str(&account.preferences).map_err(broken)?,
         created_at: account.created_at,
-        session_id: session,
+        session_id: principal.session,
+        impersonator: principal.impersonator,
     };
     serde_json::to_vec(&body).map(Bytes::from).map_err(broken)
 }
@@ -229,7 +234,7 @@ async fn me(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Respon
 /// What stays out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ChangeBody {
+pub(crate) struct ChangeBody {
     /// 1 to 100 characters.
     name: Option<String>,
     /// An https URL of at most 2048 bytes; null takes the picture away.
@@ -247,7 +252,7 @@ fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Stri
 }
 
 impl ChangeBody {
-    fn parse(self) -> Result<ProfileChange> {
+    pub(crate) fn parse(self) -> Result<ProfileChange> {
         let mut fields = kernel::error::Fields::new();
         let change = ProfileChange {
             name: self.name.and_then(|name| fields.take(Name::parse(&name))),
@@ -269,21 +274,25 @@ async fn change_profile(
     Json(body): Json<ChangeBody>,
 ) -> Reply<Response> {
     let account = service.change_profile(&caller, &body.parse()?).await?;
-    Ok(json(show_me(&account, caller.principal()?.session)?))
+    Ok(json(show_me(&account, caller.principal()?)?))
 }
 
 #[derive(Deserialize, IntoParams)]
-struct ListQuery {
+pub(crate) struct ListQuery {
     /// `user`, `verifier`, `enterprise`, `admin` or `all`.
     role: Option<String>,
     /// `active`, `suspended`, `banned`, `closed` or `all`.
     status: Option<String>,
     /// Part of a name or an address.
     q: Option<String>,
+    /// `newest` (the default), `oldest` or `lastLogin`.
+    #[serde(default)]
+    #[param(inline)]
+    sort: Sort,
 }
 
 impl ListQuery {
-    fn parse(self) -> Result<Filter> {
+    pub(crate) fn parse(self) -> Result<Filter> {
         let chosen = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "all");
         let text = self.q.filter(|text| !text.is_empty());
         if text.as_ref().is_some_and(|text| text.len() > 200) {
@@ -293,6 +302,7 @@ impl ListQuery {
             role: chosen(self.role).map(|role| role.parse()).transpose()?,
             status: chosen(self.status).map(|status| status.parse()).transpose()?,
             text,
+            sort: self.sort,
         })
     }
 }
@@ -301,7 +311,7 @@ impl ListQuery {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = User)]
-struct UserBody {
+pub(crate) struct UserBody {
     id: UserId,
     name: String,
     email: String,
@@ -345,8 +355,26 @@ async fn list(
     Ok(paging.reply(page.map(UserBody::from)))
 }
 
-async fn show(State(service): State<Arc<Service>>, At(id): At<UserId>) -> Reply<Json<UserBody>> {
-    Ok(Json(service.get(id).await?.into()))
+/// An account with the devices on which it is signed in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserDetail)]
+struct UserDetailBody {
+    #[serde(flatten)]
+    user: UserBody,
+    /// The newest twenty.
+    sessions: Vec<SessionBody>,
+}
+
+async fn show(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    At(id): At<UserId>,
+) -> Reply<Json<UserDetailBody>> {
+    let account = service.get(id).await?;
+    let current = caller.principal()?.session;
+    let sessions = service.sessions(id, &PageRequest::default()).await?;
+    let sessions = sessions.map(|session| SessionBody::of(session, current)).items;
+    Ok(Json(UserDetailBody { user: account.into(), sessions }))
 }
 
 macro_rules! commands {

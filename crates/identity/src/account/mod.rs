@@ -27,10 +27,12 @@ mod rules;
 mod service;
 pub(crate) mod store;
 
-pub use model::{Account, Avatar, Email, Filter, Name, Preferences, ProfileChange, Registration};
+pub use model::{
+    Account, Avatar, Email, Filter, Name, Preferences, ProfileChange, Registration, Sort,
+};
 pub use rules::{Command, Refusal};
 pub use service::Service;
-pub(crate) use service::create_admin;
+pub(crate) use service::{changed_meanwhile, create_admin, token_spent};
 
 pub(crate) use jobs::register as register_jobs;
 

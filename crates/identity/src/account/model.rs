@@ -6,6 +6,7 @@ use kernel::error::Fields;
 use kernel::id::kinds::User;
 use kernel::{Error, Id, Principal, Result, Role, Secret, Timestamp};
 use rpc::users::{Profile, Status};
+use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use crate::password::{Password, Phc};
@@ -225,6 +226,19 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Part of a name or an address, in any case.
     pub text: Option<String>,
+    pub sort: Sort,
+}
+
+/// The order of a list of accounts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AccountSort)]
+pub enum Sort {
+    #[default]
+    Newest,
+    Oldest,
+    /// The latest login first; who never signed in comes last.
+    LastLogin,
 }
 
 /// A registration that may be carried out.

@@ -88,7 +88,7 @@ impl Service {
                     role,
                     approved,
                     email_verified_at: None,
-                    password: &password,
+                    password: Some(&password),
                 };
                 async move { self.register_in(&tx, caller, new, tags).await }
             })
@@ -187,8 +187,15 @@ impl Service {
                 let (id, cookie) = (tx.world().id::<User>(), cookie.as_ref());
                 let password = &password;
                 let email_verified_at = None;
-                let new =
-                    store::New { id, email, name, role, approved, email_verified_at, password };
+                let new = store::New {
+                    id,
+                    email,
+                    name,
+                    role,
+                    approved,
+                    email_verified_at,
+                    password: Some(password),
+                };
                 async move {
                     if !store::insert(&tx, &new).await? {
                         let message = "There is an account with this address already.";
@@ -288,6 +295,15 @@ impl Service {
         store::get(&self.db, id).await
     }
 
+    /// An account's live sessions, the newest first, for its owner or an admin.
+    pub async fn sessions(
+        &self,
+        id: Id<User>,
+        page: &PageRequest,
+    ) -> Result<Page<session::Session>> {
+        self.sessions.list(id, page).await
+    }
+
     /// What others may know of an account.
     pub async fn profile(&self, id: Id<User>) -> Result<Profile> {
         Ok(store::get(&self.db, id).await?.profile())
@@ -377,7 +393,16 @@ impl Service {
     /// # Errors
     /// `Conflict` `changed_meanwhile`.
     pub async fn change_profile(&self, caller: &Caller, change: &ProfileChange) -> Result<Account> {
-        let user = caller.user()?;
+        self.change_profile_of(caller, caller.user()?, change).await
+    }
+
+    /// [`Self::change_profile`] of any account; the caller has seen to who may.
+    pub(crate) async fn change_profile_of(
+        &self,
+        caller: &Caller,
+        user: Id<User>,
+        change: &ProfileChange,
+    ) -> Result<Account> {
         self.db
             .run("user.change_profile", |tx| async move {
                 let account = store::get(&tx, user).await?;
@@ -426,7 +451,7 @@ pub(crate) async fn create_admin(
         role: Role::Admin,
         approved: true,
         email_verified_at: Some(tx.now()),
-        password,
+        password: Some(password),
     };
     if store::insert(tx, &new).await? {
         return Ok(id);
@@ -434,10 +459,10 @@ pub(crate) async fn create_admin(
     Err(Error::field("/email", "taken", "there is an account with this address"))
 }
 
-fn token_spent() -> Error {
+pub(crate) fn token_spent() -> Error {
     Error::gone("token_spent", "This link was used or has expired. Ask for a new one.")
 }
 
-fn changed_meanwhile() -> Error {
+pub(crate) fn changed_meanwhile() -> Error {
     Error::conflict("changed_meanwhile", "The account was changed at the same time. Try again.")
 }

@@ -2,10 +2,11 @@
 
 use kernel::id::kinds::User;
 use kernel::{Cursor, Error, Id, Page, PageRequest, Result, Role, Timestamp};
-use platform::db::{DbError, Read, Row, Tx};
+use platform::db::{DbError, Read, Row, Tx, Value};
 use platform::params;
+use uuid::Uuid;
 
-use super::model::{Account, Email, Filter, Name, ProfileChange};
+use super::model::{Account, Email, Filter, Name, ProfileChange, Sort};
 use super::rules::Standing;
 use crate::password::Phc;
 
@@ -74,7 +75,8 @@ pub(crate) struct New<'a> {
     pub(crate) role: Role,
     pub(crate) approved: bool,
     pub(crate) email_verified_at: Option<Timestamp>,
-    pub(crate) password: &'a Phc,
+    /// None where a link in a mail will set it.
+    pub(crate) password: Option<&'a Phc>,
 }
 
 /// `false` when the address has an account already.
@@ -96,7 +98,7 @@ pub(crate) async fn insert(tx: &Tx, new: &New<'_>) -> Result<bool> {
                 role,
                 approved,
                 email_verified_at,
-                password.0,
+                password.map(|phc| phc.0.as_str()),
                 searchable(email, name.as_str()),
                 tx.now()
             ],
@@ -119,7 +121,7 @@ pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
                 name.as_str(),
                 role,
                 approved,
-                password.0,
+                password.map(|phc| phc.0.as_str()),
                 searchable(email, name.as_str()),
                 tx.now()
             ],
@@ -180,7 +182,7 @@ pub(super) async fn set_standing(tx: &Tx, account: &Account, standing: Standing)
 }
 
 /// Changes what an owner decides on, unless the account has changed meanwhile.
-pub(super) async fn set_profile(
+pub(crate) async fn set_profile(
     tx: &Tx,
     account: &Account,
     change: &ProfileChange,
@@ -235,25 +237,46 @@ pub(crate) async fn note_login(tx: &Tx, id: Id<User>) -> Result<bool> {
     Ok(tx.touch(sql, params![id, tx.now()]).await?)
 }
 
-/// One page of accounts, newest first.
+/// One page of accounts in the filter's order.
 pub(super) async fn list(
     db: &impl Read,
     filter: &Filter,
     page: &PageRequest,
 ) -> Result<Page<Account>> {
     let pattern = filter.text.as_ref().map(|text| format!("%{}%", escape(&text.to_lowercase())));
+    let (place, order) = match filter.sort {
+        Sort::Newest => ("id < $1", "id DESC"),
+        Sort::Oldest => ("id > $1", "id"),
+        Sort::LastLogin => (
+            "(COALESCE(last_login_at, 0), id) < ($7, $1)",
+            "COALESCE(last_login_at, 0) DESC, id DESC",
+        ),
+    };
     let sql = format!(
-        "SELECT {COLUMNS} FROM users WHERE id < $1
+        "SELECT {COLUMNS} FROM users WHERE {place}
              AND (CAST($2 AS TEXT) IS NULL OR role = $2)
              AND (CAST($3 AS TEXT) IS NULL OR status = $3)
              AND (CAST($4 AS TEXT) IS NULL OR searchable LIKE $4 ESCAPE '!')
-         ORDER BY id DESC LIMIT $5 OFFSET $6"
+         ORDER BY {order} LIMIT $5 OFFSET $6"
     );
     let (role, status) = (filter.role, filter.status.map(|status| status.as_str()));
-    let (after, fetch) = (page.after_id(), page.fetch());
-    let rows =
-        db.all(&sql, params![after, role, status, pattern, fetch, page.offset], read).await?;
-    Ok(page.page(rows, |account| Cursor::by_id(account.id)))
+    let after = match (page.after, filter.sort) {
+        (Some(cursor), _) => cursor.id,
+        (None, Sort::Oldest) => Uuid::nil(),
+        (None, Sort::Newest | Sort::LastLogin) => Uuid::max(),
+    };
+    let (fetch, after_key) = (page.fetch(), page.after_key());
+    let all: &[Value<'_>] = params![after, role, status, pattern, fetch, page.offset, after_key];
+    // A parameter that no marker names is one too many.
+    let used = if filter.sort == Sort::LastLogin { 7 } else { 6 };
+    let rows = db.all(&sql, &all[..used], read).await?;
+    Ok(page.page(rows, |account| match filter.sort {
+        Sort::Newest | Sort::Oldest => Cursor::by_id(account.id),
+        Sort::LastLogin => {
+            let key = account.last_login_at.map_or(0, Timestamp::micros);
+            Cursor { key, id: account.id.uuid() }
+        }
+    }))
 }
 
 /// Takes the meaning away from what LIKE would understand.
@@ -275,7 +298,7 @@ pub(crate) async fn has_admin(db: &impl Read) -> Result<bool> {
 }
 
 /// Keeps the hash of a token that goes out by mail.
-pub(super) async fn insert_token(
+pub(crate) async fn insert_token(
     tx: &Tx,
     hash: &[u8; 32],
     user: Id<User>,
@@ -289,14 +312,14 @@ pub(super) async fn insert_token(
 }
 
 /// Uses a token up; whose it was, when it was good for this.
-pub(super) async fn use_token(tx: &Tx, hash: &[u8; 32], purpose: &str) -> Result<Option<Id<User>>> {
+pub(crate) async fn use_token(tx: &Tx, hash: &[u8; 32], purpose: &str) -> Result<Option<Id<User>>> {
     let sql = "DELETE FROM mail_tokens WHERE hash = $1 AND purpose = $2 AND expires_at > $3
                RETURNING user_id";
     Ok(tx.maybe(sql, params![hash, purpose, tx.now()], |row| row.take()).await?)
 }
 
 /// Takes all tokens of a purpose from a user.
-pub(super) async fn drop_tokens(tx: &Tx, user: Id<User>, purpose: &str) -> Result<()> {
+pub(crate) async fn drop_tokens(tx: &Tx, user: Id<User>, purpose: &str) -> Result<()> {
     let sql = "DELETE FROM mail_tokens WHERE user_id = $1 AND purpose = $2";
     tx.execute(sql, params![user, purpose]).await?;
     Ok(())

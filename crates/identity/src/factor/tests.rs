@@ -330,11 +330,7 @@ on_both_engines! { TABLES;
         let app = anne_with_an_app(&house).await;
         let digits = app.code(t, 0);
         let code = Code::parse(Some(digits.clone().into()), None).unwrap().unwrap();
-        let login = Login {
-            email: Email::parse(ANNE).unwrap(),
-            password: password(PASSWORD),
-            cookie: false,
-        };
+        let login = Login::new(Email::parse(ANNE).unwrap(), password(PASSWORD));
         let clients: Vec<_> = (1..=50).map(|n| from(&format!("198.51.100.{n}"))).collect();
         let tries = clients.iter().take(25).map(|client| async {
             house.identity.sessions.login_with(client, &login, Some(&code)).await.is_ok()

@@ -59,6 +59,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
             post(Audience::Any, "/v1/auth/logout")
                 .summary("End the calling session")
                 .unproved()
+                .also_for_another()
                 .returns::<Done>(200)
                 .to(logout),
             post(Audience::Any, "/v1/auth/introspect")
@@ -70,6 +71,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                      `{\"active\": false}`. To ask is not to use: nothing is refreshed by it, and \
                      no session is kept awake.",
                 )
+                .also_for_another()
                 .limit(Limit::Read)
                 .unproved()
                 .takes::<IntrospectBody>()
@@ -344,7 +346,7 @@ async fn introspect(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Session)]
-struct SessionBody {
+pub(crate) struct SessionBody {
     id: SessionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
@@ -361,12 +363,16 @@ struct SessionBody {
     proven_at: Timestamp,
     /// Whether this is the session that asks.
     current: bool,
+    /// The admin who looks at the platform as this user on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonator: Option<UserId>,
 }
 
 impl SessionBody {
-    fn of(session: Session, current: SessionId) -> Self {
+    pub(crate) fn of(session: Session, current: SessionId) -> Self {
         Self {
             current: session.id == current,
+            impersonator: session.proof.impersonator,
             id: session.id,
             user_agent: session.device.user_agent,
             ip: session.device.ip.map(|ip| ip.to_string()),

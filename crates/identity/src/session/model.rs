@@ -207,6 +207,8 @@ pub enum Reason {
     Locked,
     /// An old refresh token was presented.
     Reuse,
+    /// An admin ended it.
+    Admin,
 }
 
 impl Reason {
@@ -217,6 +219,7 @@ impl Reason {
             Self::Displaced => "displaced",
             Self::Locked => "locked",
             Self::Reuse => "reuse",
+            Self::Admin => "admin",
         }
     }
 }

@@ -37,11 +37,13 @@ const OPAQUE_LEN: usize = 43;
 
 /// Sessions that are over are kept this long, for their owner's and an auditor's questions.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long an admin may look at the platform as somebody else before asking again.
+pub(crate) const IMPERSONATION: Duration = Duration::from_secs(15 * 60);
 /// Times seen written in one transaction.
 const SEEN_BATCH: usize = 500;
 
 /// How an account is shown to its owner: the body of `GET /v1/me`.
-pub(crate) type Show = fn(&Account, Id<SessionKind>) -> Result<Bytes>;
+pub(crate) type Show = fn(&Account, &Principal) -> Result<Bytes>;
 
 /// What the service is made of.
 pub(crate) struct Parts {
@@ -319,15 +321,22 @@ impl Service {
         cookie: Option<&Token>,
     ) -> Result<Session> {
         let policy = self.policies.of(account.role);
+        let impersonator = proof.impersonator;
+        let lifetime = match impersonator {
+            Some(_) => policy.lifetime.min(IMPERSONATION),
+            None => policy.lifetime,
+        };
         let session = Session {
             id: tx.world().id(),
             user: account.id,
-            device: Device::from(&caller.origin),
+            // Where the admin sits is not for the owner to see among their devices.
+            device: impersonator
+                .map_or_else(|| Device::from(&caller.origin), |_| Device::default()),
             proof,
             proven_at: tx.now(),
             created_at: tx.now(),
             last_seen_at: tx.now(),
-            expires_at: tx.now() + policy.lifetime,
+            expires_at: tx.now() + lifetime,
             ended_at: None,
             epoch: 0,
             salt: tx.world().random(),
@@ -335,6 +344,12 @@ impl Service {
             refreshed_at: tx.now(),
         };
         store::insert(tx, &session, cookie.map(|token| token.hash)).await?;
+        if let Some(admin) = impersonator {
+            // The admin has done this, not the owner; nor does it cost the owner a session.
+            let fact = Fact::by(caller, "session.started").on(session.id).about(account.id);
+            tx.record(fact.with("role", account.role).with("impersonator", admin));
+            return Ok(session);
+        }
         let by = |verb| Fact::by(caller, verb).acted_by(account.id, account.role).about(account.id);
         tx.record(by("session.started").on(session.id).with("role", account.role));
         let keep = policy.sessions_max.max(1);
@@ -676,9 +691,11 @@ impl Service {
         if claims.is_some_and(|claims| claims.epoch != session.epoch) {
             return Err(Refusal::Superseded.into());
         }
+        let principal = account.principal(&session);
+        let me = (self.show)(&account, &principal)?;
         let live = Live::new(
-            account.principal(&session),
-            (self.show)(&account, session.id)?,
+            principal,
+            me,
             (account.version, session.epoch),
             (session.expires_at, policy.idle),
             session.last_seen_at,
@@ -695,7 +712,7 @@ impl Service {
             return Ok(live.me.clone());
         }
         let account = account::store::get(&self.db, principal.user).await?;
-        (self.show)(&account, principal.session)
+        (self.show)(&account, principal)
     }
 
     /// What a token of any kind is worth; `None` when nothing, or when it is no business of the
@@ -802,6 +819,35 @@ impl Service {
                 Ok(())
             })
             .await
+    }
+
+    /// Ends one session of a user, as part of something else, which records it; `false` when it
+    /// is not theirs or is over.
+    pub(crate) async fn end_in(
+        &self,
+        tx: &Tx,
+        user: Id<User>,
+        id: Id<SessionKind>,
+        reason: Reason,
+    ) -> Result<bool> {
+        let ended = store::end(tx, user, id, reason).await?;
+        self.forget_one_after(tx, user, id);
+        Ok(ended)
+    }
+
+    /// Ends all sessions in which an admin looks at the platform as somebody else; answers which,
+    /// and as whom.
+    pub(crate) async fn end_impersonations_in(
+        &self,
+        tx: &Tx,
+        admin: Id<User>,
+        reason: Reason,
+    ) -> Result<Vec<(Id<SessionKind>, Id<User>)>> {
+        let ended = store::end_impersonations(tx, admin, reason).await?;
+        for (session, user) in &ended {
+            self.forget_one_after(tx, *user, *session);
+        }
+        Ok(ended)
     }
 
     /// Ends all of the caller's sessions, but the calling one where `except_current`; answers how

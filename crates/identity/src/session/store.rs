@@ -214,9 +214,22 @@ pub(super) async fn end_beyond(
     let sql = "UPDATE sessions SET ended_at = $2, ended_reason = $3
                WHERE id IN (SELECT id FROM sessions
                             WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2
+                                AND impersonator IS NULL
                             ORDER BY id DESC LIMIT 1000 OFFSET $4)
                RETURNING id";
     Ok(tx.all(sql, params![user, tx.now(), reason.as_str(), keep], |row| row.take()).await?)
+}
+
+/// Ends the sessions that an admin has in other people's names; answers which, and whose.
+pub(super) async fn end_impersonations(
+    tx: &Tx,
+    admin: Id<User>,
+    reason: Reason,
+) -> Result<Vec<(Id<SessionKind>, Id<User>)>> {
+    let sql = "UPDATE sessions SET ended_at = $2, ended_reason = $3
+               WHERE impersonator = $1 AND ended_at IS NULL RETURNING id, user_id";
+    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?));
+    Ok(tx.all(sql, params![admin, tx.now(), reason.as_str()], read).await?)
 }
 
 /// One page of a user's live sessions, newest first.

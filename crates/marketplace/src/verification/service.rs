@@ -237,7 +237,7 @@ impl Service {
     /// One job of the calling verifier. While they are at work it comes with the credential.
     pub async fn job(&self, caller: &Caller, id: Id<kinds::Verification>) -> Result<Job> {
         let verification = self.seen_as(Relation::Verifier, caller, id).await?;
-        let notes = store::notes(&self.db, id).await?;
+        let notes = self.notes(id).await?;
         if !verification.state.is_at_work() {
             return Ok(Job { verification, credential: None, owner_name: None, notes });
         }
@@ -328,7 +328,9 @@ impl Service {
                 let mut verification = act(&tx, caller, id, Command::Note).await?;
                 store::save(&tx, &mut verification).await?;
                 let author = verification.verifier_user();
-                store::insert_note(&tx, &verification, author, text.as_str()).await?;
+                // A note is never changed: whose credential it is about can still be erased.
+                let sealed = tx.seal(verification.owner, store::NOTE, text.as_str()).await?;
+                store::insert_note(&tx, &verification, author, &sealed).await?;
                 tx.record(Fact::by(caller, Command::Note.fact()).on(id));
                 Ok(verification)
             })
@@ -447,7 +449,15 @@ impl Service {
     pub async fn find(&self, id: Id<kinds::Verification>) -> Result<(Verification, Vec<Note>)> {
         let found = store::get(&self.db, id).await?;
         let verification = found.ok_or(Refusal::NoSuchThing)?;
-        Ok((verification, store::notes(&self.db, id).await?))
+        Ok((verification, self.notes(id).await?))
+    }
+
+    async fn notes(&self, id: Id<kinds::Verification>) -> Result<Vec<Note>> {
+        let mut notes = store::notes(&self.db, id).await?;
+        for note in &mut notes {
+            note.text = self.db.unseal(store::NOTE, &note.text).await?.unwrap_or_default();
+        }
+        Ok(notes)
     }
 
     /// The calling verifier's work at a glance.
@@ -543,13 +553,12 @@ impl Service {
         let credential = verification.credential;
         self.credentials.settle_verification(tx, credential, Outcome::Withdrawn).await?;
         self.close_file(tx, verification).await?;
-        let mut fact = fact(caller, command.fact(), verification)
-            .with("refunded", verification.price)
-            .with("currency", verification.currency);
-        if let Some(reason) = &verification.reason {
-            fact = fact.with("reason", reason);
-        }
-        tx.record(fact);
+        // The reason is words of a person's, and stays with the verification.
+        tx.record(
+            fact(caller, command.fact(), verification)
+                .with("refunded", verification.price)
+                .with("currency", verification.currency),
+        );
         Ok(())
     }
 

@@ -215,6 +215,9 @@ pub(super) async fn due(
     Ok(db.all(sql, params![now, limit], |row| row.take()).await?)
 }
 
+/// Where a note's text stands; it is sealed for the credential's owner.
+pub(super) const NOTE: &str = "verification_notes.text";
+
 /// Adds a note, numbered by the version that it has made.
 pub(super) async fn insert_note(
     tx: &Tx,

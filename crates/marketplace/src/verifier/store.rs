@@ -76,7 +76,7 @@ pub(super) async fn set_suspended(tx: &Tx, id: Id<kinds::Verifier>, suspended: b
 }
 
 /// Empties what a deleted account said of itself; figures and past verdicts stay.
-pub(super) async fn forget(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+pub(crate) async fn forget(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
     let sql = "UPDATE verifiers SET suspended = TRUE, status = 'hidden', name = '', headline = '',
                    bio = '', categories = '[]', jurisdiction = '', licence = '', search_text = '',
                    category_keys = '|'

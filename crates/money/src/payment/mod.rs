@@ -25,6 +25,7 @@ mod tests;
 
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
+pub(crate) use model::reference;
 pub use model::{NewDeposit, Payment, State};
 pub(crate) use provider::client;
 pub use provider::{

@@ -97,7 +97,7 @@ impl Payment {
 }
 
 /// A payment's reference is its id, written in the letters that every provider takes.
-pub(super) fn reference(id: Id<PaymentKind>) -> String {
+pub(crate) fn reference(id: Id<PaymentKind>) -> String {
     id.to_string().replace('_', "-")
 }
 

@@ -44,6 +44,7 @@ pub fn routes(service: &Service) -> Vec<Route> {
             post(Audience::Any, "/v1/user/wallet/transfers")
                 .summary("Send money to another user's wallet")
                 .describe("It arrives at once and cannot be called back.")
+                .in_person()
                 .once(Once::Required)
                 .takes::<TransferRequest>()
                 .returns::<TransferBody>(201)

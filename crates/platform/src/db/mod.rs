@@ -19,11 +19,14 @@ mod tx;
 mod value;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kernel::{Result, World};
 use tokio::sync::Notify;
+
+use crate::crypto::MasterKey;
+use crate::privacy::Vault;
 
 pub use error::DbError;
 #[cfg(any(test, feature = "testing"))]
@@ -107,6 +110,7 @@ struct Inner {
     facts_written: Notify,
     jobs_written: Notify,
     in_flight: once::InFlight,
+    vault: OnceLock<Vault>,
 }
 
 enum Engine {
@@ -132,12 +136,24 @@ impl Db {
             facts_written: Notify::new(),
             jobs_written: Notify::new(),
             in_flight: once::InFlight::default(),
+            vault: OnceLock::new(),
         }))
     }
 
     /// The clock, chance and ids that this platform runs on.
     pub fn world(&self) -> &World {
         &self.0.world
+    }
+
+    /// From here on, what facts and notes hold of people is sealed under the people's own keys,
+    /// and those under this one; see [`crate::privacy`]. Call once, before the first write.
+    pub fn keep_private(&self, master: MasterKey) {
+        // A second call would be with the same key: the platform has one.
+        let _ = self.0.vault.set(Vault::new(master, self.is_shared()));
+    }
+
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.0.vault.get()
     }
 
     /// "sqlite" or "postgres", for people.

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use kernel::caller::Idempotency;
-use kernel::{Caller, Error, Kind, Result, Timestamp};
+use kernel::id::kinds::User;
+use kernel::{Caller, Error, Id, Kind, Result, Timestamp};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ use crate::params;
 
 /// How long a reply is kept: a week, since most marked requests move money.
 pub const REPLY_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Where a reply is sealed for.
+const PLACE: &str = "idempotency.reply";
 
 /// Scopes that run in this process right now.
 #[derive(Default)]
@@ -44,6 +48,8 @@ pub(super) struct Reply {
     scope: [u8; 32],
     fingerprint: [u8; 32],
     body: String,
+    /// Whose reply it is: it is sealed for them.
+    person: Option<Id<User>>,
 }
 
 /// What was answered: a value, or a refusal that stands.
@@ -85,6 +91,7 @@ impl Db {
             return self.run(name, work).await;
         };
         let _entered = self.0.in_flight.enter(idempotency.scope)?;
+        let person = caller.principal.as_ref().map(|principal| principal.user);
         if let Some(reply) = self.recall(idempotency).await? {
             return reply;
         }
@@ -93,7 +100,7 @@ impl Db {
                 let work = work(tx.clone());
                 async move {
                     let value = work.await?;
-                    tx.remember(reply(idempotency, &Remembered::Done(&value))?);
+                    tx.remember(reply(idempotency, person, &Remembered::Done(&value))?);
                     Ok(value)
                 }
             })
@@ -104,7 +111,7 @@ impl Db {
                 self.recall(idempotency).await?.unwrap_or_else(|| Err(in_progress()))
             }
             Err(error) if error.kind() == Kind::Conflict => {
-                if self.remember_refusal(idempotency, &error).await? {
+                if self.remember_refusal(idempotency, person, &error).await? {
                     return Err(error);
                 }
                 // Another replica was quicker, and what it did is why this one was refused.
@@ -134,6 +141,8 @@ impl Db {
                 "This Idempotency-Key was used for another request. Take a new one.",
             ));
         }
+        // Whose key is gone asks for nothing any more.
+        let Some(reply) = self.unseal(PLACE, &reply).await? else { return Ok(None) };
         idempotency.mark_replayed();
         let remembered: Remembered<T> = serde_json::from_str(&reply)
             .map_err(|error| Error::internal("a remembered reply is broken").because(error))?;
@@ -141,7 +150,12 @@ impl Db {
     }
 
     /// Answers whether the refusal is now what the key stands for.
-    async fn remember_refusal(&self, idempotency: &Idempotency, error: &Error) -> Result<bool> {
+    async fn remember_refusal(
+        &self,
+        idempotency: &Idempotency,
+        person: Option<Id<User>>,
+        error: &Error,
+    ) -> Result<bool> {
         let refused = Remembered::<()>::Refused {
             kind: error.kind(),
             code: error.code().to_owned(),
@@ -150,7 +164,7 @@ impl Db {
         };
         let remember = self
             .run("idempotency.refused", |tx| {
-                let refused = reply(idempotency, &refused);
+                let refused = reply(idempotency, person, &refused);
                 async move {
                     tx.remember(refused?);
                     Ok(())
@@ -164,10 +178,14 @@ impl Db {
     }
 }
 
-fn reply<T: Serialize>(idempotency: &Idempotency, remembered: &Remembered<T>) -> Result<Reply> {
+fn reply<T: Serialize>(
+    idempotency: &Idempotency,
+    person: Option<Id<User>>,
+    remembered: &Remembered<T>,
+) -> Result<Reply> {
     let body = serde_json::to_string(remembered)
         .map_err(|error| Error::internal("a reply cannot be remembered").because(error))?;
-    Ok(Reply { scope: idempotency.scope, fingerprint: idempotency.fingerprint, body })
+    Ok(Reply { scope: idempotency.scope, fingerprint: idempotency.fingerprint, body, person })
 }
 
 fn is_taken(error: &Error) -> bool {
@@ -178,12 +196,16 @@ fn is_taken(error: &Error) -> bool {
 /// whole transaction.
 pub(super) async fn insert(tx: &Tx, reply: &Reply) -> Result<()> {
     let now = tx.now();
+    let body = match reply.person {
+        Some(person) => tx.seal(person, PLACE, &reply.body).await?,
+        None => reply.body.clone(),
+    };
     let expired = "DELETE FROM idempotency WHERE scope = $1 AND expires_at <= $2";
     tx.execute(expired, params![reply.scope, now]).await?;
     tx.execute(
         "INSERT INTO idempotency (scope, fingerprint, reply, created_at, expires_at)
          VALUES ($1, $2, $3, $4, $5)",
-        params![reply.scope, reply.fingerprint, reply.body, now, now + REPLY_LIFETIME],
+        params![reply.scope, reply.fingerprint, body, now, now + REPLY_LIFETIME],
     )
     .await?;
     Ok(())

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::{Db, DbError, Engine, Read, Row, Value, once, postgres, sqlite, value};
 use crate::jobs::{self, NewJob};
 use crate::journal::{self, Fact};
+use crate::privacy::Vault;
 
 /// What is done after a commit and before its caller is answered. Must be quick, and must not
 /// fail: the commit stands.
@@ -91,6 +92,10 @@ impl Tx {
 
     pub fn world(&self) -> &World {
         self.0.db.world()
+    }
+
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.0.db.vault()
     }
 
     /// Runs a statement and answers how many rows it touched.
@@ -205,6 +210,8 @@ impl Tx {
         }
         journal::insert(&self, &facts).await?;
         jobs::insert(&self, &jobs).await?;
+        // Writing the facts may have left something to do as well: a key to be remembered.
+        hooks.append(&mut self.0.consequences.lock().hooks);
         if self.0.failed.load(Ordering::Relaxed) {
             let what = "a statement failed and its error was dropped";
             return Err(DbError::Other(what.into()).into());

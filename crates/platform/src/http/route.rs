@@ -142,6 +142,10 @@ pub struct Route<S = ()> {
     /// Whether the caller must have shown who they are within the last minutes.
     pub step_up: bool,
     pub errors: ErrorShape,
+    /// Whether only the person themselves may: an admin who looks at the platform as somebody
+    /// else is refused. So is everything that changes an account (what is below `/v1/auth` and
+    /// `/v1/me`) unless its row says otherwise.
+    pub in_person: bool,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
     pub operation: Operation,
@@ -162,6 +166,7 @@ pub struct RouteBuilder {
     step_up: bool,
     errors: ErrorShape,
     description: String,
+    in_person: bool,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -195,6 +200,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         unproved: row.unproved,
         step_up: row.step_up,
         errors: row.errors,
+        in_person: row.in_person,
         name: row.name,
         operation: row.operation,
         schemas: row.schemas,
@@ -221,6 +227,7 @@ impl RouteBuilder {
             );
         }
         Self {
+            in_person: starts_in_person(&method, path),
             method,
             path,
             audience,
@@ -282,6 +289,20 @@ impl RouteBuilder {
     #[must_use]
     pub fn errors(mut self, errors: ErrorShape) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// Only the person themselves may: what lets in, what pays out, what cannot be undone.
+    #[must_use]
+    pub fn in_person(mut self) -> Self {
+        self.in_person = true;
+        self
+    }
+
+    /// An admin who looks at the platform as somebody else may do this too.
+    #[must_use]
+    pub fn also_for_another(mut self) -> Self {
+        self.in_person = false;
         self
     }
 
@@ -411,6 +432,7 @@ impl RouteBuilder {
             unproved: self.unproved,
             step_up: self.step_up,
             errors: self.errors,
+            in_person: self.in_person,
             name,
             operation,
             schemas: self.schemas,
@@ -423,6 +445,13 @@ impl RouteBuilder {
 const STEP_UP: &str = "Needs a proof of who you are from the last minutes: a login, or \
     `POST /v1/auth/step-up`. Without one the answer is 403 `step_up_required`, with the methods \
     that you have.";
+
+/// What changes an account is its owner's alone, also where a row forgets to say so.
+fn starts_in_person(method: &Method, path: &str) -> bool {
+    let below = |room: &str| path.starts_with(room);
+    let is_account = path == "/v1/me" || below("/v1/me/") || below("/v1/auth/");
+    is_account && method != Method::GET
+}
 
 /// Types of the standard library describe themselves in place.
 fn is_std<T: 'static>() -> bool {

@@ -35,10 +35,12 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// `verb` is dotted and in the past tense: `verification.accepted`. The actor is the caller.
+    /// `verb` is dotted and in the past tense: `verification.accepted`. The actor is the caller;
+    /// where that is an admin in somebody's name, it is the admin, the fact concerns the one whose
+    /// name it is, and its data say so (`impersonating`).
     pub fn by(caller: &Caller, verb: &'static str) -> Self {
         let principal = caller.principal.as_deref();
-        Self {
+        let fact = Self {
             verb,
             actor: principal.map(|principal| principal.user),
             role: principal.map(|principal| principal.role),
@@ -46,7 +48,11 @@ impl Fact {
             about: Vec::new(),
             data: Map::new(),
             origin: caller.origin.clone(),
-        }
+        };
+        let Some((admin, user)) = principal.and_then(|it| Some((it.impersonator?, it.user))) else {
+            return fact;
+        };
+        fact.acted_by(admin, Role::Admin).about(user).with("impersonating", user)
     }
 
     /// The thing that it happened to: an id in its text form.
@@ -106,6 +112,9 @@ pub struct RecordedOrigin {
     pub ip: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// Address and client, sealed for the person who asked: see [`RecordedOrigin::open`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 impl From<&Origin> for RecordedOrigin {
@@ -115,6 +124,7 @@ impl From<&Origin> for RecordedOrigin {
             request_id: (!request_id.is_empty()).then_some(request_id),
             ip: origin.ip.map(|ip| ip.to_string()),
             user_agent: origin.user_agent.as_deref().map(str::to_owned),
+            sealed: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Fact, Recorded, RecordedOrigin};
 use crate::db::{Bind, DbError, Read, Row, Tx, Value, together};
 use crate::params;
+use crate::privacy::seal_origin;
 
 const COLUMNS: &str = "facts.id, facts.seq, facts.at, facts.verb, facts.actor, facts.actor_role, \
                        facts.subject, facts.data, facts.origin, facts.salt";
@@ -31,15 +32,21 @@ fn read(row: &Row<'_>) -> Result<Recorded, DbError> {
 }
 
 pub(crate) async fn insert(tx: &Tx, facts: &[Fact]) -> Result<()> {
-    together(facts.iter().map(|fact| insert_one(tx, fact))).await?;
+    let mut origins = Vec::with_capacity(facts.len());
+    for fact in facts {
+        // Nobody's request is about somebody, as a rule: it goes when they go.
+        let person = fact.actor.or(fact.about.first().copied());
+        origins.push(seal_origin(tx, person, RecordedOrigin::from(&fact.origin)).await?);
+    }
+    together(facts.iter().zip(&origins).map(|(fact, origin)| insert_one(tx, fact, origin))).await?;
     Ok(())
 }
 
-async fn insert_one(tx: &Tx, fact: &Fact) -> Result<()> {
+async fn insert_one(tx: &Tx, fact: &Fact, origin: &RecordedOrigin) -> Result<()> {
     let id = tx.world().id::<kernel::id::kinds::Fact>();
     let json = |error| Error::internal("a fact cannot be written").because(error);
     let data = serde_json::to_string(&fact.data).map_err(json)?;
-    let origin = serde_json::to_string(&RecordedOrigin::from(&fact.origin)).map_err(json)?;
+    let origin = serde_json::to_string(origin).map_err(json)?;
     tx.execute(
         "INSERT INTO facts (id, at, verb, actor, actor_role, subject, data, origin, salt)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -127,6 +134,8 @@ pub struct Filter {
     pub not_by: Option<Id<User>>,
     /// A verb (`verification.accepted`) or everything of a noun (`verification`).
     pub action: Option<String>,
+    /// One of these verbs; any, where there are none.
+    pub among: &'static [&'static str],
     /// A subject, by its id's text.
     pub resource: Option<String>,
     pub from: Option<Timestamp>,
@@ -158,6 +167,11 @@ impl<'a> Conditions<'a> {
             Some(action) if action.contains('.') => self.add("facts.verb = ?", action.bind()),
             Some(_) => self.add("substr(facts.verb, 1, length(?)) = ?", noun.bind()),
             None => {}
+        }
+        if !filter.among.is_empty() {
+            // Ours to write, and no reader's: there is nothing to escape.
+            let verbs = filter.among.join("', '");
+            self.sql.push_str(&format!(" AND facts.verb IN ('{verbs}')"));
         }
         if let Some(resource) = &filter.resource {
             self.add("facts.subject = ?", resource.bind());

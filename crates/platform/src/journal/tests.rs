@@ -345,6 +345,13 @@ on_both_engines! { TABLES;
                 "not by one",
                 (Filter { not_by: Some(user(2)), ..Filter::default() }, vec!["s2", "s0"]),
             ),
+            (
+                "one of several verbs",
+                (
+                    Filter { among: &["thing.made", "other.made"], ..Filter::default() },
+                    vec!["s3", "s0"],
+                ),
+            ),
             ("a subject", (Filter { resource: action("s2"), ..Filter::default() }, vec!["s2"])),
             ("from", (Filter { from: minute(2), ..Filter::default() }, vec!["s3", "s2"])),
             ("until before", (Filter { to: minute(2), ..Filter::default() }, vec!["s1", "s0"])),
@@ -355,6 +362,7 @@ on_both_engines! { TABLES;
                         actor: Some(user(1)),
                         not_by: Some(user(2)),
                         action: action("thing"),
+                        among: &["thing.made", "other.made"],
                         resource: action("s0"),
                         from: minute(0),
                         to: minute(1),

@@ -178,7 +178,8 @@ impl Service {
         }
         self.0.lists.revoke(tx, issued.status).await?;
         let fact = Fact::by(caller, "credential.revoked").on(id);
-        tx.record(fact.about(issued.holder).with("reason", reason));
+        // The reason is words of a person's, and stays with the row.
+        tx.record(fact.about(issued.holder));
         Ok(())
     }
 

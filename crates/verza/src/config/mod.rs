@@ -38,6 +38,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// The user APIs of two older systems, below /api/users.
     pub facades: Facades,
+    /// What stays of people who have closed their accounts, and for how long.
+    pub privacy: Privacy,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -294,6 +296,19 @@ pub enum FacadeRegistration {
     #[default]
     Immediate,
     Confirmed,
+}
+
+/// What stays of people who have closed their accounts, and for how long.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// Days from closing an account to erasing what is held of its owner. Until then an admin can
+    /// open it again. 0 erases at once.
+    pub grace_days: u32,
+    /// Days for which the records of what was decided about a person's documents (comments, notes,
+    /// signed verdicts) are kept beyond that, where a law asks for it. Ledger rows and facts are
+    /// kept for good, by id only.
+    pub retention_days: u32,
 }
 
 /// Payments.

@@ -536,7 +536,7 @@ async fn wrong_addresses_methods_and_media_types_are_problems_too() {
             town.get(path, anne).answer().await.problem(404, "not_found");
         }
         for (method, path, allowed) in [
-            (Method::DELETE, "/v1/me", "PATCH"),
+            (Method::PUT, "/v1/me", "PATCH"),
             (Method::PUT, "/v1/user/credentials", "POST"),
             (Method::POST, "/readyz", "GET"),
             (Method::GET, "/v1/auth/login", "POST"),

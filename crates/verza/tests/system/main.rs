@@ -14,6 +14,7 @@ mod fuzz;
 mod house;
 mod kill;
 mod matrix;
+mod privacy;
 mod routes;
 mod story;
 mod strangers;

@@ -1,0 +1,132 @@
+//! What the user service holds of people.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kernel::Result;
+use kernel::id::kinds::{Session, User};
+use platform::db::Tx;
+use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
+
+use super::store;
+
+/// Accounts and sessions, as a holder of what they tell of people.
+pub struct Held;
+
+const TABLES: &[Table] = &[
+    of(
+        "users",
+        "id = $1",
+        "id",
+        &[
+            Column("id", id::<User>()),
+            Column("email", Shown::Text),
+            Column("email_shown", Shown::Text),
+            Column("name", Shown::Text),
+            Column("role", Shown::Text),
+            Column("status", Shown::Text),
+            Column("approved", Shown::Flag),
+            Column("email_verified_at", Shown::Time),
+            Column("password_hash", Shown::Withheld("checks the password; a secret")),
+            Column("avatar", Shown::Text),
+            Column("preferences", Shown::Json),
+            Column("searchable", Shown::Withheld("address and name once more, to be searched")),
+            Column("version", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("updated_at", Shown::Time),
+            Column("last_login_at", Shown::Time),
+        ],
+    ),
+    of(
+        "mail_tokens",
+        "user_id = $1",
+        "created_at, hash",
+        &[
+            Column("hash", Shown::Withheld("finds the link again")),
+            Column("user_id", id::<User>()),
+            Column("purpose", Shown::Text),
+            Column("created_at", Shown::Time),
+            Column("expires_at", Shown::Time),
+        ],
+    ),
+    of(
+        "sessions",
+        "user_id = $1 OR impersonator = $1",
+        "id",
+        &[
+            Column("id", id::<Session>()),
+            Column("user_id", id::<User>()),
+            Column("cookie_hash", Shown::Withheld("finds the session again")),
+            Column("refresh_salt", Shown::Withheld("makes refresh tokens; a secret")),
+            Column("refresh_generation", Shown::Number),
+            Column("refreshed_at", Shown::Time),
+            Column("user_agent", Shown::Text),
+            Column("ip", Shown::Text),
+            Column("created_at", Shown::Time),
+            Column("last_seen_at", Shown::Time),
+            Column("expires_at", Shown::Time),
+            Column("ended_at", Shown::Time),
+            Column("ended_reason", Shown::Text),
+            Column("level", Shown::Text),
+            Column("methods", Shown::Text),
+            Column("proven_at", Shown::Time),
+            Column("impersonator", id::<User>()),
+        ],
+    ),
+    of(
+        "impersonations",
+        "user_id = $1 OR admin = $1",
+        "session",
+        &[
+            Column("session", id::<Session>()),
+            Column("admin", id::<User>()),
+            Column("user_id", id::<User>()),
+            Column("reason", Shown::Text),
+            Column("started_at", Shown::Time),
+        ],
+    ),
+    of(
+        "closings",
+        "person = $1",
+        "person",
+        &[
+            Column("person", id::<User>()),
+            Column("closed_at", Shown::Time),
+            Column("erase_at", Shown::Time),
+            Column("records_at", Shown::Time),
+            Column("erased_at", Shown::Time),
+            Column("records_erased_at", Shown::Time),
+        ],
+    ),
+    impersonal("setup_links", "links that make an admin of whoever opens them"),
+    impersonal("token_keys", "the platform's own keys"),
+    impersonal("admin_roster", "one row that changes of who is an admin wait for"),
+];
+
+const fn impersonal(name: &'static str, why: &'static str) -> Table {
+    Table { name, rows: Rows::Impersonal(why) }
+}
+
+impl Holder for Held {
+    fn name(&self) -> &'static str {
+        "identity"
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        TABLES
+    }
+
+    fn erase<'a>(
+        &'a self,
+        tx: &'a Tx,
+        person: &'a Person,
+        what: Erasure,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if what == Erasure::Person {
+                store::bury(tx, person.id).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}

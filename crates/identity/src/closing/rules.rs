@@ -1,0 +1,34 @@
+//! When what goes, and what keeps somebody from going.
+
+use std::time::Duration;
+
+use kernel::{Error, Principal, Timestamp};
+use platform::privacy::Stake;
+
+/// A session proved within this time needs no password to close the account.
+pub(super) const FRESH: Duration = Duration::from_secs(5 * 60);
+
+/// How long what is held stays after an account was closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// From closing to erasing; an admin may open the account again until then.
+    pub grace: Duration,
+    /// From erasing the person to erasing the records about their documents.
+    pub retention: Duration,
+}
+
+pub(super) fn is_fresh(principal: &Principal, now: Timestamp) -> bool {
+    principal.impersonator.is_none() && now.since(principal.proven_at) <= FRESH
+}
+
+/// The refusal that lists what is open.
+pub(super) fn refuse(stakes: Vec<Stake>) -> Result<(), Error> {
+    if stakes.is_empty() {
+        return Ok(());
+    }
+    let message = "Something is still open in this account. Settle it first.";
+    let error = Error::conflict("account_in_use", message);
+    Err(stakes.into_iter().fold(error, |error, stake| {
+        error.with_field(format!("/{}", stake.subject), stake.code, stake.message)
+    }))
+}

@@ -1,0 +1,186 @@
+//! What this context holds of people: its tables, and the statements that let people go.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kernel::id::kinds::{Credential, File, Hold, Issued, Service, User, Verification, Verifier};
+use kernel::{Id, Result};
+use platform::db::{Read, Tx};
+use platform::params;
+use platform::privacy::{Column, Erasure, Holder, Person, Shown, Stake, Table, id, of};
+
+use crate::verifier;
+
+/// Verifiers and verifications, as a holder of what they know of people.
+pub struct Held;
+
+const TABLES: &[Table] = &[
+    of(
+        "verifiers",
+        "id = $1",
+        "id",
+        &[
+            Column("id", id::<Verifier>()),
+            Column("name", Shown::Text),
+            Column("headline", Shown::Text),
+            Column("bio", Shown::Text),
+            Column("categories", Shown::Json),
+            Column("jurisdiction", Shown::Text),
+            Column("licence", Shown::Text),
+            Column("status", Shown::Text),
+            Column("approved", Shown::Flag),
+            Column("suspended", Shown::Flag),
+            Column("rating_sum", Shown::Number),
+            Column("rating_count", Shown::Number),
+            Column("rating_rank", Shown::Number),
+            Column("jobs_done", Shown::Number),
+            Column("search_text", Shown::Withheld("the profile once more, to be searched")),
+            Column("category_keys", Shown::Withheld("the categories once more")),
+            Column("since", Shown::Time),
+            Column("updated_at", Shown::Time),
+        ],
+    ),
+    of(
+        "services",
+        "verifier = $1",
+        "verifier, place",
+        &[
+            Column("id", id::<Service>()),
+            Column("verifier", id::<Verifier>()),
+            Column("place", Shown::Number),
+            Column("title", Shown::Text),
+            Column("title_key", Shown::Withheld("the title once more, to be found by")),
+            Column("category", Shown::Text),
+            Column("category_key", Shown::Withheld("the category once more")),
+            Column("price", Shown::Number),
+            Column("currency", Shown::Text),
+            Column("sla_hours", Shown::Number),
+            Column("active", Shown::Flag),
+        ],
+    ),
+    of(
+        "verifier_prices",
+        "verifier = $1",
+        "currency",
+        &[
+            Column("verifier", id::<Verifier>()),
+            Column("currency", Shown::Text),
+            Column("lowest", Shown::Number),
+            Column("highest", Shown::Number),
+        ],
+    ),
+    of(
+        "verifications",
+        "owner = $1 OR verifier = $1",
+        "id",
+        &[
+            Column("id", id::<Verification>()),
+            Column("owner", id::<User>()),
+            Column("credential", id::<Credential>()),
+            Column("kind", Shown::Text),
+            Column("kind_key", Shown::Withheld("the kind once more")),
+            Column("verifier", id::<Verifier>()),
+            Column("service", id::<Service>()),
+            Column("service_title", Shown::Text),
+            Column("price", Shown::Number),
+            Column("currency", Shown::Text),
+            Column("sla_hours", Shown::Number),
+            Column("hold", id::<Hold>()),
+            Column("state", Shown::Text),
+            Column("version", Shown::Number),
+            Column("notes", Shown::Text),
+            Column("requested_at", Shown::Time),
+            Column("due_at", Shown::Time),
+            Column("accepted_at", Shown::Time),
+            Column("started_at", Shown::Time),
+            Column("ended_at", Shown::Time),
+            Column("info_asked", Shown::Text),
+            Column("info_given", Shown::Text),
+            Column("comments", Shown::Text),
+            Column("report_url", Shown::Text),
+            Column("report_file", id::<File>()),
+            Column("fee", Shown::Number),
+            Column("issued", id::<Issued>()),
+            Column("reason", Shown::Text),
+        ],
+    ),
+    of(
+        "verification_notes",
+        "author = $1
+             OR verification IN (SELECT id FROM verifications WHERE owner = $1 OR verifier = $1)",
+        "verification, number",
+        &[
+            Column("verification", id::<Verification>()),
+            Column("number", Shown::Number),
+            Column("author", id::<User>()),
+            Column("text", Shown::Sealed),
+            Column("at", Shown::Time),
+        ],
+    ),
+];
+
+impl Holder for Held {
+    fn name(&self) -> &'static str {
+        "marketplace"
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        TABLES
+    }
+
+    fn stakes<'a>(&'a self, tx: &'a Tx, person: Id<User>) -> BoxFuture<'a, Result<Vec<Stake>>> {
+        async move {
+            let sql = "SELECT id, state FROM verifications
+                       WHERE (owner = $1 OR verifier = $1)
+                           AND state IN ('pending', 'in_review', 'needs_info')
+                       ORDER BY id LIMIT 100";
+            let rows = tx
+                .all(sql, params![person], |row| {
+                    Ok((row.take::<Id<Verification>>()?, row.take::<String>()?))
+                })
+                .await?;
+            Ok(rows
+                .into_iter()
+                .map(|(id, state)| Stake {
+                    code: "open_verification",
+                    subject: id.to_string(),
+                    message: format!("The verification {id} is {state}: end it first."),
+                })
+                .collect())
+        }
+        .boxed()
+    }
+
+    fn erase<'a>(
+        &'a self,
+        tx: &'a Tx,
+        person: &'a Person,
+        what: Erasure,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            match what {
+                Erasure::Person => erase_verifier(tx, person.id).await,
+                Erasure::Records => erase_records(tx, person.id).await,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The profile and the services go; the verdicts stay, by a verifier without a name.
+async fn erase_verifier(tx: &Tx, person: Id<User>) -> Result<()> {
+    verifier::store::forget(tx, person.same_as()).await?;
+    tx.execute("DELETE FROM verifier_prices WHERE verifier = $1", params![person]).await?;
+    tx.execute("DELETE FROM services WHERE verifier = $1", params![person]).await?;
+    Ok(())
+}
+
+/// What was said about the person's documents. That there was a verification, when, by whom, for
+/// how much and with which verdict, stays: others have dealt with it, and money has moved.
+async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
+    let sql = "UPDATE verifications SET kind = '', kind_key = '', notes = '', info_asked = NULL, info_given = NULL,
+                   comments = NULL, report_url = NULL, report_file = NULL, reason = NULL,
+                   version = version + 1
+               WHERE owner = $1";
+    tx.execute(sql, params![person]).await?;
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! What this context holds of people: its tables, and the statements that let people go.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kernel::id::kinds::{Account, Hold, Payment, Transaction, User};
+use kernel::{Asset, Id, Money, Result};
+use platform::db::{Read, Tx};
+use platform::params;
+use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Stake, Table, id, of};
+
+/// The ledger and the payments, as a holder of what they tell of people.
+pub struct Held;
+
+const TABLES: &[Table] = &[
+    of(
+        "ledger_account",
+        "owner = $1",
+        "id",
+        &[
+            Column("id", id::<Account>()),
+            Column("code", Shown::Text),
+            Column("owner", id::<User>()),
+            Column("asset", Shown::Text),
+            Column("side", Shown::Text),
+            Column("guard", Shown::Flag),
+            Column("opened_at", Shown::Time),
+        ],
+    ),
+    of(
+        "ledger_balance",
+        "account_id IN (SELECT id FROM ledger_account WHERE owner = $1)",
+        "account_id, shard",
+        &[
+            Column("account_id", id::<Account>()),
+            Column("shard", Shown::Number),
+            Column("side", Shown::Text),
+            Column("guard", Shown::Flag),
+            Column("debits", Shown::Number),
+            Column("credits", Shown::Number),
+            Column("version", Shown::Number),
+            Column("moved_at", Shown::Time),
+        ],
+    ),
+    of(
+        "ledger_tx",
+        "id IN (SELECT tx_id FROM ledger_entry WHERE account_id IN
+                   (SELECT id FROM ledger_account WHERE owner = $1))",
+        "id",
+        &[
+            Column("id", id::<Transaction>()),
+            Column("kind", Shown::Text),
+            Column("idem_key", Shown::Text),
+            Column("content_hash", Shown::Bytes),
+            Column("subject", Shown::Text),
+            Column("reverses", id::<Transaction>()),
+            Column("meta", Shown::Json),
+            Column("recorded_at", Shown::Time),
+        ],
+    ),
+    of(
+        "ledger_posting",
+        "tx_id IN (SELECT tx_id FROM ledger_entry WHERE account_id IN
+                      (SELECT id FROM ledger_account WHERE owner = $1))",
+        "tx_id, seq",
+        &[
+            Column("tx_id", id::<Transaction>()),
+            Column("seq", Shown::Number),
+            Column("debit_account", id::<Account>()),
+            Column("credit_account", id::<Account>()),
+            Column("asset", Shown::Text),
+            Column("amount", Shown::Number),
+        ],
+    ),
+    of(
+        "ledger_entry",
+        "account_id IN (SELECT id FROM ledger_account WHERE owner = $1)",
+        "account_id, shard, version",
+        &[
+            Column("account_id", id::<Account>()),
+            Column("shard", Shown::Number),
+            Column("version", Shown::Number),
+            Column("tx_id", id::<Transaction>()),
+            Column("seq", Shown::Number),
+            Column("delta", Shown::Number),
+            Column("balance_after", Shown::Number),
+            Column("recorded_at", Shown::Time),
+        ],
+    ),
+    of(
+        "ledger_hold",
+        "owner = $1 OR payee = $1",
+        "id",
+        &[
+            Column("id", id::<Hold>()),
+            Column("owner", id::<User>()),
+            Column("asset", Shown::Text),
+            Column("amount", Shown::Number),
+            Column("captured", Shown::Number),
+            Column("released", Shown::Number),
+            Column("state", Shown::Text),
+            Column("purpose", Shown::Text),
+            Column("subject", Shown::Text),
+            Column("payee", id::<User>()),
+            Column("fee", Shown::Number),
+            Column("earning", Shown::Text),
+            Column("available_at", Shown::Time),
+            Column("created_at", Shown::Time),
+            Column("closed_at", Shown::Time),
+        ],
+    ),
+    of(
+        "payments",
+        "owner = $1",
+        "id",
+        &[
+            Column("id", id::<Payment>()),
+            Column("owner", id::<User>()),
+            Column("provider", Shown::Text),
+            Column("asset", Shown::Text),
+            Column("amount", Shown::Number),
+            Column("method", Shown::Text),
+            Column("state", Shown::Text),
+            Column("reason", Shown::Text),
+            Column("provider_ref", Shown::Text),
+            Column("access_code", Shown::Withheld("opens the provider's page for the payer")),
+            Column("checkout_url", Shown::Text),
+            Column("version", Shown::Number),
+            Column("checks", Shown::Number),
+            Column("next_check_at", Shown::Time),
+            Column("expires_at", Shown::Time),
+            Column("created_at", Shown::Time),
+            Column("updated_at", Shown::Time),
+        ],
+    ),
+    impersonal(
+        "provider_events",
+        "what providers said of payments, by the payment; emptied when its payer is erased",
+    ),
+    impersonal("sandbox_collections", "the sandbox's own memory: references and amounts"),
+];
+
+const fn impersonal(name: &'static str, why: &'static str) -> Table {
+    Table { name, rows: Rows::Impersonal(why) }
+}
+
+impl Holder for Held {
+    fn name(&self) -> &'static str {
+        "money"
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        TABLES
+    }
+
+    fn stakes<'a>(&'a self, tx: &'a Tx, person: Id<User>) -> BoxFuture<'a, Result<Vec<Stake>>> {
+        async move {
+            let mut stakes = balances(tx, person).await?;
+            stakes.extend(open_payments(tx, person).await?);
+            Ok(stakes)
+        }
+        .boxed()
+    }
+
+    /// The ledger stays as it is: accounts, amounts and times, under an id that leads to nobody.
+    fn erase<'a>(
+        &'a self,
+        tx: &'a Tx,
+        person: &'a Person,
+        what: Erasure,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if what == Erasure::Person {
+                erase_payments(tx, person.id).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// What is in the person's accounts, of any kind.
+async fn balances(tx: &Tx, person: Id<User>) -> Result<Vec<Stake>> {
+    let sql = "SELECT ledger_account.code, ledger_account.asset,
+                   CAST(SUM(ledger_balance.credits - ledger_balance.debits) AS BIGINT)
+               FROM ledger_account
+                   JOIN ledger_balance ON ledger_balance.account_id = ledger_account.id
+               WHERE ledger_account.owner = $1
+               GROUP BY ledger_account.code, ledger_account.asset
+               ORDER BY ledger_account.code, ledger_account.asset";
+    let rows = tx
+        .all(sql, params![person], |row| {
+            Ok((row.take::<String>()?, row.take::<Asset>()?, row.take::<i64>()?))
+        })
+        .await?;
+    let open = rows.into_iter().filter(|(_, _, minor)| *minor != 0);
+    Ok(open
+        .map(|(code, asset, minor)| {
+            let amount = Money::new(minor, asset);
+            let message = format!("There is {amount} in the account {code}: move it first.");
+            Stake { code: "balance", subject: asset.code().to_owned(), message }
+        })
+        .collect())
+}
+
+/// Money that may still arrive.
+async fn open_payments(tx: &Tx, person: Id<User>) -> Result<Vec<Stake>> {
+    let sql = "SELECT id FROM payments WHERE owner = $1
+                   AND state IN ('created', 'pending', 'suspended') ORDER BY id LIMIT 100";
+    let rows = tx.all(sql, params![person], |row| row.take::<Id<Payment>>()).await?;
+    Ok(rows
+        .into_iter()
+        .map(|id| Stake {
+            code: "open_payment",
+            subject: id.to_string(),
+            message: format!("The payment {id} is still open: it may yet be paid."),
+        })
+        .collect())
+}
+
+async fn erase_payments(tx: &Tx, person: Id<User>) -> Result<()> {
+    let sql = "UPDATE payments SET access_code = NULL, checkout_url = NULL, reason = NULL
+               WHERE owner = $1 RETURNING id";
+    let payments = tx.all(sql, params![person], |row| row.take::<Id<Payment>>()).await?;
+    for payment in payments {
+        let sql = "UPDATE provider_events SET body = '' WHERE reference = $1";
+        tx.execute(sql, params![crate::payment::reference(payment)]).await?;
+    }
+    Ok(())
+}
