@@ -19,12 +19,12 @@ use http_body_util::{BodyExt, Limited};
 use kernel::caller::{Origin, RequestId};
 use kernel::{Caller, Error, Kind, Principal, Result, Secret};
 use metrics::{Counter, Histogram};
-use platform::http::{Audience, ErrorShape, Failure, Limit, NewToken, Once, render};
-use platform::limits::Decision;
+use platform::http::{Audience, ErrorShape, Failure, Freshness, Limit, NewToken, Once, render};
+use platform::limits::{Decision, Limiter};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use crate::edge::{Edge, Presented, admit, cookie, fresh, presented, proved};
+use crate::edge::{Edge, Presented, admit, cookie, device, fresh, presented, proved};
 use crate::idempotency;
 
 /// The address of the peer, put into each request by the listener.
@@ -37,6 +37,7 @@ pub(crate) struct Row {
     pub(crate) path: &'static str,
     pub(crate) audience: Audience,
     pub(crate) limit: Limit,
+    pub(crate) freshness: Freshness,
     pub(crate) once: Once,
     pub(crate) body_max: usize,
     pub(crate) streamed: bool,
@@ -59,6 +60,7 @@ impl Row {
             path: route.path,
             audience: route.audience,
             limit: route.limit,
+            freshness: route.freshness(),
             once: route.once,
             body_max: route.body_max,
             streamed: route.streamed,
@@ -204,7 +206,12 @@ impl Guard {
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
         let ip = edge.client(peer, &parts.headers);
         if row.limit != Limit::Free {
-            passage.decision = edge.limit(row.limit, ip);
+            passage.decision = if Limiter::is_exact(row.limit) {
+                // May ask Redis. Boxed: the future of a plain read stays small.
+                Box::pin(edge.limit_exactly(row.limit, ip)).await?
+            } else {
+                edge.limit(row.limit, ip)
+            };
             if let Some(decision) = passage.decision {
                 decision.check()?;
             }
@@ -212,7 +219,7 @@ impl Guard {
 
         let shown = presented(&parts.headers);
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let principal = match edge.authenticate(shown.as_ref(), row.audience).await {
+        let principal = match edge.authenticate(shown.as_ref(), row).await {
             Ok(principal) => principal,
             Err(refusal) if refusal.code() == "expired_token" => {
                 let (principal, token) =
@@ -229,7 +236,9 @@ impl Guard {
             return Err(Error::forbidden("foreign_origin", message));
         }
         let user_agent = if changes { user_agent(&parts.headers) } else { None };
-        let origin = Origin { request_id: passage.request_id.clone(), ip: Some(ip), user_agent };
+        let device = if row.limit == Limit::Login { device(&parts.headers) } else { None };
+        let request_id = passage.request_id.clone();
+        let origin = Origin { request_id, ip: Some(ip), user_agent, device };
         let mut caller = Caller { principal, origin, idempotency: None };
         passage.caller = Some(caller.clone());
         self.may_pass(caller.principal.as_deref()).await?;
@@ -290,7 +299,11 @@ impl Guard {
         if changes && !self.edge.options.origins.may_use_cookie(headers) {
             return Err(refusal);
         }
-        let reissued = self.edge.options.users.reissue(expired.token, cookie).await?;
+        let users = &self.edge.options.users;
+        if self.edge.must_confirm(&self.row) {
+            users.confirm(cookie).await?;
+        }
+        let reissued = users.reissue(expired.token, cookie).await?;
         Ok((reissued.principal, reissued.token))
     }
 
@@ -298,13 +311,12 @@ impl Guard {
     /// proof would help, the refusal says which there could be.
     async fn may_pass(&self, principal: Option<&Principal>) -> Result<()> {
         let (edge, row) = (&self.edge, &self.row);
-        let passed =
-            admit(row.audience, principal, edge.options.admin_second_factor)
-                .and_then(|()| proved(row.audience, row.unproved, principal))
-                .and_then(|()| {
-                    let within = edge.options.step_up_within;
-                    if row.step_up { fresh(principal, within, edge.now()) } else { Ok(()) }
-                });
+        let passed = admit(row.audience, principal, edge.options.admin_second_factor)
+            .and_then(|()| proved(row.audience, row.unproved, principal))
+            .and_then(|()| {
+                let within = edge.options.step_up_within;
+                if row.step_up { fresh(principal, within, edge.now()) } else { Ok(()) }
+            });
         match (passed, principal) {
             (Err(error), Some(principal))
                 if matches!(error.code(), "second_factor_required" | "step_up_required") =>
@@ -452,15 +464,18 @@ fn foreign_failure(response: &Response) -> Option<Error> {
 
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
 fn limit_headers(headers: &mut HeaderMap, class: Limit, decision: &Decision) {
-    let Decision { limit, remaining, reset, .. } = decision;
-    let (class, reset) = (class.as_str(), reset.as_secs());
+    let Decision { limit, remaining, .. } = decision;
+    let class = class.as_str();
+    // Whole seconds, rounded up: whoever waits as told is not a moment early.
+    let seconds = |duration: std::time::Duration| duration.as_millis().div_ceil(1000);
+    let (reset, window) = (seconds(decision.reset), seconds(decision.window));
     let mut set = |name: &'static str, text: String| {
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(name, value);
         }
     };
     set("ratelimit", format!("\"{class}\";r={remaining};t={reset}"));
-    set("ratelimit-policy", format!("\"{class}\";q={limit}"));
+    set("ratelimit-policy", format!("\"{class}\";q={limit};w={window}"));
 }
 
 /// The new token as the client sends it from now on. Nobody on the way keeps the answer, also where

@@ -25,6 +25,8 @@ use std::time::Duration;
 use kernel::{Result, World};
 use tokio::sync::Notify;
 
+use crate::fleet::Board;
+
 pub use error::DbError;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use migrate::in_postgres_words;
@@ -107,6 +109,7 @@ struct Inner {
     facts_written: Notify,
     jobs_written: Notify,
     in_flight: once::InFlight,
+    board: Arc<Board>,
 }
 
 enum Engine {
@@ -126,7 +129,9 @@ impl Db {
     }
 
     fn over(engine: Engine, world: World) -> Self {
+        let is_shared = matches!(engine, Engine::Postgres(_));
         Self(Arc::new(Inner {
+            board: Arc::new(Board::new(is_shared)),
             engine,
             world,
             facts_written: Notify::new(),
@@ -152,6 +157,11 @@ impl Db {
     /// confirmed against the store within a second.
     pub fn is_shared(&self) -> bool {
         matches!(self.0.engine, Engine::Postgres(_))
+    }
+
+    /// Who is told of what changes, and what is known of what others change.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.0.board
     }
 
     /// Runs `work` as one transaction named `name`, and commits it when it answers `Ok`.

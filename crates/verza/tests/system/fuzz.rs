@@ -296,7 +296,9 @@ fn encode(text: &str) -> String {
 
 /// Does not take part: it would lock a caller out, and what follows would test nothing but 401.
 fn locks_out(path: &str) -> bool {
-    ["/suspend", "/ban", "/me/sessions", "/auth/logout", "/users/del"].iter().any(|part| path.contains(part))
+    ["/suspend", "/ban", "/me/sessions", "/auth/logout", "/users/del"]
+        .iter()
+        .any(|part| path.contains(part))
 }
 
 async fn answer(
