@@ -7,12 +7,13 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 use kernel::caller::RequestId;
 use kernel::{Error, Level, Principal, Result, Role, Timestamp, World};
-use platform::http::{Audience, Limit};
+use platform::http::{Audience, Freshness, Limit};
 use platform::limits::{Decision, Limiter, Subject};
-use rpc::users::{SESSION_COOKIE, SESSION_KEY_COOKIE, Users};
+use rpc::users::{DEVICE_COOKIE, SESSION_COOKIE, SESSION_KEY_COOKIE, Users};
 
 use crate::address::TrustedProxies;
 use crate::cors::Origins;
+use crate::guard::Row;
 
 /// How the edge is set up.
 pub struct EdgeOptions {
@@ -74,22 +75,30 @@ impl Edge {
 
     /// Who asks, if anybody shows a session. On public routes a session that is over counts as
     /// none; elsewhere it is refused with the reason.
+    ///
+    /// Here a route's [`Freshness`] is honoured: [`Edge::must_confirm`] says where memory will not
+    /// do.
     pub(crate) async fn authenticate(
         &self,
         presented: Option<&Presented<'_>>,
-        audience: Audience,
+        row: &Row,
     ) -> Result<Option<Arc<Principal>>> {
         let Some(presented) = presented else { return Ok(None) };
-        if matches!(audience, Audience::Provider | Audience::Ops) {
+        let users = &self.options.users;
+        if row.freshness == Freshness::NoSession {
             return Ok(None);
         }
-        if let Some(principal) = self.options.users.cached(presented.token, self.now()) {
-            return Ok(Some(principal));
-        }
-        match self.options.users.authenticate(presented.token).await {
+        let asked = if self.must_confirm(row) {
+            users.confirm(presented.token).await
+        } else if let Some(principal) = users.cached(presented.token, self.now()) {
+            Ok(principal)
+        } else {
+            users.authenticate(presented.token).await
+        };
+        match asked {
             Ok(principal) => Ok(Some(principal)),
             Err(error)
-                if audience == Audience::Public
+                if row.audience == Audience::Public
                     && error.kind() == kernel::Kind::Unauthenticated =>
             {
                 Ok(None)
@@ -98,8 +107,22 @@ impl Edge {
         }
     }
 
+    /// Whether the store must be asked who somebody is, whatever is remembered.
+    pub(crate) fn must_confirm(&self, row: &Row) -> bool {
+        row.freshness == Freshness::Strict && !self.options.users.is_prompt()
+    }
+
     pub(crate) fn limit(&self, class: Limit, client: IpAddr) -> Option<Decision> {
         self.options.limiter.check(class, Subject::address(client), self.now())
+    }
+
+    /// As [`Edge::limit`], for classes of which all replicas together let no more pass than one.
+    pub(crate) async fn limit_exactly(
+        &self,
+        class: Limit,
+        client: IpAddr,
+    ) -> Result<Option<Decision>> {
+        self.options.limiter.admit(class, Subject::address(client), self.now()).await
     }
 }
 
@@ -115,14 +138,25 @@ pub(crate) fn presented(headers: &HeaderMap) -> Option<Presented<'_>> {
     cookie(headers).map(|token| Presented { token, by_cookie: true })
 }
 
+/// What a device shows of itself.
+pub(crate) fn device(headers: &HeaderMap) -> Option<Arc<str>> {
+    let mut named = cookies(headers).filter(|(name, _)| *name == DEVICE_COOKIE);
+    named.next().map(|(_, value)| Arc::from(value))
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let headers = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = headers.flat_map(|cookies| cookies.split(';'));
+    pairs.filter_map(|pair| pair.trim().split_once('='))
+}
+
 /// The session's cookie, under the one name before the other.
 pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut found = None;
-    for pair in cookies.flat_map(|cookies| cookies.split(';')) {
-        match pair.trim().split_once('=') {
-            Some((SESSION_COOKIE, token)) => return Some(token),
-            Some((SESSION_KEY_COOKIE, token)) if found.is_none() => found = Some(token),
+    for (name, token) in cookies(headers) {
+        match name {
+            SESSION_COOKIE => return Some(token),
+            SESSION_KEY_COOKIE if found.is_none() => found = Some(token),
             _ => {}
         }
     }

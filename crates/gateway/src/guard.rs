@@ -19,12 +19,14 @@ use http_body_util::{BodyExt, Limited};
 use kernel::caller::{Origin, RequestId};
 use kernel::{Caller, Error, Kind, Principal, Result, Secret};
 use metrics::{Counter, Histogram};
-use platform::http::{Audience, ErrorShape, Failure, Limit, NewToken, Once, render};
-use platform::limits::Decision;
+use platform::http::{Audience, ErrorShape, Failure, Freshness, Limit, NewToken, Once, render};
+use platform::limits::{Decision, Limiter};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use crate::edge::{Edge, Presented, admit, cookie, fresh, presented, proved, refuse_another};
+use crate::edge::{
+    Edge, Presented, admit, cookie, device, fresh, presented, proved, refuse_another,
+};
 use crate::idempotency;
 
 /// The address of the peer, put into each request by the listener.
@@ -37,6 +39,7 @@ pub(crate) struct Row {
     pub(crate) path: &'static str,
     pub(crate) audience: Audience,
     pub(crate) limit: Limit,
+    pub(crate) freshness: Freshness,
     pub(crate) once: Once,
     pub(crate) body_max: usize,
     pub(crate) streamed: bool,
@@ -60,6 +63,7 @@ impl Row {
             path: route.path,
             audience: route.audience,
             limit: route.limit,
+            freshness: route.freshness(),
             once: route.once,
             body_max: route.body_max,
             streamed: route.streamed,
@@ -206,7 +210,12 @@ impl Guard {
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
         let ip = edge.client(peer, &parts.headers);
         if row.limit != Limit::Free {
-            passage.decision = edge.limit(row.limit, ip);
+            passage.decision = if Limiter::is_exact(row.limit) {
+                // May ask Redis. Boxed: the future of a plain read stays small.
+                Box::pin(edge.limit_exactly(row.limit, ip)).await?
+            } else {
+                edge.limit(row.limit, ip)
+            };
             if let Some(decision) = passage.decision {
                 decision.check()?;
             }
@@ -214,7 +223,7 @@ impl Guard {
 
         let shown = presented(&parts.headers);
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let principal = match edge.authenticate(shown.as_ref(), row.audience).await {
+        let principal = match edge.authenticate(shown.as_ref(), row).await {
             Ok(principal) => principal,
             Err(refusal) if refusal.code() == "expired_token" => {
                 let (principal, token) =
@@ -231,7 +240,9 @@ impl Guard {
             return Err(Error::forbidden("foreign_origin", message));
         }
         let user_agent = if changes { user_agent(&parts.headers) } else { None };
-        let origin = Origin { request_id: passage.request_id.clone(), ip: Some(ip), user_agent };
+        let device = if row.limit == Limit::Login { device(&parts.headers) } else { None };
+        let request_id = passage.request_id.clone();
+        let origin = Origin { request_id, ip: Some(ip), user_agent, device };
         let mut caller = Caller { principal, origin, idempotency: None };
         passage.caller = Some(caller.clone());
         self.may_pass(caller.principal.as_deref()).await?;
@@ -292,7 +303,11 @@ impl Guard {
         if changes && !self.edge.options.origins.may_use_cookie(headers) {
             return Err(refusal);
         }
-        let reissued = self.edge.options.users.reissue(expired.token, cookie).await?;
+        let users = &self.edge.options.users;
+        if self.edge.must_confirm(&self.row) {
+            users.confirm(cookie).await?;
+        }
+        let reissued = users.reissue(expired.token, cookie).await?;
         Ok((reissued.principal, reissued.token))
     }
 
@@ -454,15 +469,18 @@ fn foreign_failure(response: &Response) -> Option<Error> {
 
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
 fn limit_headers(headers: &mut HeaderMap, class: Limit, decision: &Decision) {
-    let Decision { limit, remaining, reset, .. } = decision;
-    let (class, reset) = (class.as_str(), reset.as_secs());
+    let Decision { limit, remaining, .. } = decision;
+    let class = class.as_str();
+    // Whole seconds, rounded up: whoever waits as told is not a moment early.
+    let seconds = |duration: std::time::Duration| duration.as_millis().div_ceil(1000);
+    let (reset, window) = (seconds(decision.reset), seconds(decision.window));
     let mut set = |name: &'static str, text: String| {
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(name, value);
         }
     };
     set("ratelimit", format!("\"{class}\";r={remaining};t={reset}"));
-    set("ratelimit-policy", format!("\"{class}\";q={limit}"));
+    set("ratelimit-policy", format!("\"{class}\";q={limit};w={window}"));
 }
 
 /// The new token as the client sends it from now on. Nobody on the way keeps the answer, also where

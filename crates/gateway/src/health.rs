@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use kernel::Timestamp;
 use platform::db::Db;
+use platform::fleet::Fleet;
 use platform::http::{Audience, Json, Limit, Route, get, table};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,6 +31,7 @@ impl Readiness {
 #[derive(Clone)]
 pub struct Health {
     pub db: Db,
+    pub fleet: Arc<Fleet>,
     pub readiness: Arc<Readiness>,
     pub version: &'static str,
     pub commit: &'static str,
@@ -41,6 +43,22 @@ struct ProcessState {
     /// `healthy`, or `unavailable`.
     status: &'static str,
     timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+/// What the process stands on. Of these only the database decides whether it is ready.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProcessDetails)]
+struct Details {
+    /// `up` or `down`.
+    database: &'static str,
+    /// `up` or `down`; absent where none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<&'static str>,
+    /// How soon sessions that end elsewhere are refused here: `alone` (there is no elsewhere),
+    /// `live` (at once) or `behind` (within a second).
+    revocations: &'static str,
 }
 
 /// Which build this is.
@@ -73,12 +91,19 @@ pub fn routes(health: &Health) -> Vec<Route> {
 }
 
 async fn live(State(health): State<Health>) -> Response {
-    answer(&health, true)
+    answer(&health, true, None)
 }
 
 async fn ready(State(health): State<Health>) -> Response {
-    let ready = health.readiness.get() && health.db.ping().await.is_ok();
-    answer(&health, ready)
+    let has_database = health.db.ping().await.is_ok();
+    let word = |up| if up { "up" } else { "down" };
+    let fleet = health.fleet.health();
+    let details = Details {
+        database: word(has_database),
+        redis: fleet.redis.map(word),
+        revocations: fleet.liveness.as_str(),
+    };
+    answer(&health, health.readiness.get() && has_database, Some(details))
 }
 
 async fn healthz(state: State<Health>) -> Response {
@@ -89,9 +114,9 @@ async fn health_alias(state: State<Health>) -> Response {
     ready(state).await
 }
 
-fn answer(health: &Health, well: bool) -> Response {
+fn answer(health: &Health, well: bool, details: Option<Details>) -> Response {
     let status = if well { "healthy" } else { "unavailable" };
-    let body = Json(ProcessState { status, timestamp: health.db.world().now() });
+    let body = Json(ProcessState { status, timestamp: health.db.world().now(), details });
     let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, body).into_response()
 }

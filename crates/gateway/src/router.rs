@@ -45,20 +45,21 @@ fn refuse_twins(routes: &[Route]) -> Result<()> {
     Ok(())
 }
 
-/// `routes.txt`: one line a route, `METHOD path audience limit once -> noun::verb`, and `step-up`
-/// behind it where a fresh proof is needed.
+/// `routes.txt`: one line a route, `METHOD path audience limit once freshness -> noun::verb`, and
+/// `step-up` behind it where a fresh proof is needed.
 pub fn list_routes(routes: &[Route]) -> String {
     let mut lines: Vec<String> = routes
         .iter()
         .filter(|route| route.audience != Audience::Ops)
         .map(|route| {
             format!(
-                "{:6} {:55} {:10} {:8} {:5} -> {}{}\n",
+                "{:6} {:55} {:10} {:8} {:5} {:6} -> {}{}\n",
                 route.method.as_str(),
                 route.path,
                 route.audience.as_str(),
                 route.limit.as_str(),
                 route.once.as_str(),
+                route.freshness().as_str(),
                 route.name,
                 if route.step_up { " step-up" } else { "" }
             )

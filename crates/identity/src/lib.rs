@@ -5,6 +5,7 @@
 //! | noun | what it is |
 //! |---|---|
 //! | [`account`] | a person or an organisation that signs in |
+//! | [`device`] | a device on which an account has signed in |
 //! | [`password`] | how an account shows who it is, so far |
 //! | [`session`] | one signed-in device |
 //! | [`factor`] | what an account shows beside its password, and how sure that makes us |
@@ -19,6 +20,7 @@
 
 pub mod account;
 pub mod closing;
+pub mod device;
 pub mod facade;
 pub mod factor;
 pub mod impersonation;
@@ -276,6 +278,14 @@ impl Users for Identity {
         let ways = self.factors.ways_to_prove(user);
         let names = |ways: Vec<session::Method>| ways.iter().map(|w| w.as_str().into()).collect();
         async move { ways.await.map(names) }.boxed()
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.db.board().liveness().is_prompt()
+    }
+
+    fn confirm<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        self.sessions.confirm(presented).boxed()
     }
 
     fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {

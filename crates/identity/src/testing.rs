@@ -11,7 +11,7 @@ use kernel::caller::Origin;
 use kernel::id::kinds::User;
 use kernel::{Caller, Error, Id, Principal, Role};
 use platform::crypto::MasterKey;
-use platform::db::{Migrations, Read};
+use platform::db::{Db, Migrations, Read};
 use platform::http::Failure;
 use platform::jobs::{Registry, Worker};
 use platform::limits::{Limiter, Quotas};
@@ -35,10 +35,15 @@ pub(crate) fn master() -> MasterKey {
 }
 
 pub(crate) fn options(t: &TestDb) -> IdentityOptions {
-    let mailer = Mailer::new(t.db.clone(), master(), MailOptions::default());
+    options_over(t.db.clone())
+}
+
+/// The same over another connection to the store.
+pub(crate) fn options_over(db: Db) -> IdentityOptions {
+    let mailer = Mailer::new(db.clone(), master(), MailOptions::default());
     let limiter = Arc::new(Limiter::new(Quotas::default()));
     let url = PublicUrl::parse("https://verza.example/").unwrap();
-    let options = IdentityOptions::new(t.db.clone(), master(), mailer, limiter, url);
+    let options = IdentityOptions::new(db, master(), mailer, limiter, url);
     IdentityOptions { hashing: Hashing::for_tests(), ..options }
 }
 
@@ -56,9 +61,10 @@ pub(crate) fn house(t: &TestDb) -> House<'_> {
 pub(crate) fn house_of(t: &TestDb, options: IdentityOptions) -> House<'_> {
     let mut registry = Registry::default();
     options.mailer.jobs(&mut registry);
+    let db = options.db.clone();
     let identity = Identity::new(options).unwrap();
     crate::jobs(&identity, &mut registry);
-    House { t, identity, worker: Worker::new(t.db.clone(), registry) }
+    House { t, identity, worker: Worker::new(db, registry) }
 }
 
 pub(crate) fn registration(email: &str, role: Role) -> Registration {

@@ -143,6 +143,8 @@ pub struct Origin {
     pub ip: Option<IpAddr>,
     /// Kept for requests that change something; reads leave it out.
     pub user_agent: Option<Arc<str>>,
+    /// What a device shows of itself where somebody signs in; recorded nowhere.
+    pub device: Option<Arc<str>>,
 }
 
 /// The id of one request, the same in every log line, error and fact that it causes.

@@ -1,10 +1,12 @@
-//! What every context stands on: storage, journal, jobs, HTTP, blobs, mail, cryptography, limits.
+//! What every context stands on: storage, the fleet, journal, jobs, HTTP, blobs, mail, cryptography,
+//! limits.
 //!
 //! Nothing here knows what Verza is for. A context names `platform`; `platform` names no context.
 
 pub mod blob;
 pub mod crypto;
 pub mod db;
+pub mod fleet;
 pub mod http;
 pub mod jobs;
 pub mod journal;
@@ -26,6 +28,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0001_consequences.sql"),
         },
         Migration { name: "0002_mail", sql: include_str!("../migrations/0002_mail.sql") },
+        Migration { name: "0003_fleet", sql: include_str!("../migrations/0003_fleet.sql") },
         Migration { name: "0004_privacy", sql: include_str!("../migrations/0004_privacy.sql") },
     ],
 };

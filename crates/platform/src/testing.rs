@@ -2,7 +2,8 @@
 //! own, on both engines from the same code.
 //!
 //! PostgreSQL is the server that `VERZA_TEST_POSTGRES_URL` names; `cargo xtask test` starts one.
-//! Without it the PostgreSQL half of a test fails: nothing is skipped silently.
+//! Without it the PostgreSQL half of a test fails: nothing is skipped silently. So it is with Redis
+//! and `VERZA_TEST_REDIS_URL`; tests that stop it start one of their own ([`PrivateRedis`]).
 #![expect(clippy::expect_used, reason = "a harness that cannot be set up fails its test")]
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use kernel::{Clock, Random, Timestamp, World};
 use sha2::{Digest, Sha256};
 
 use crate::db::{Db, Migrations, PostgresOptions, Read, Row, SqliteOptions};
+use crate::fleet::{Redis, RedisOptions};
 
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
@@ -143,6 +145,96 @@ pub fn world() -> (World, Arc<ManualClock>) {
     (World::new(clock.clone(), SeededRandom::new(7)), clock)
 }
 
+/// The Redis of the tests, under a prefix of this test's own.
+#[expect(clippy::disallowed_methods, reason = "the harness is told where the server is")]
+pub fn redis() -> RedisOptions {
+    let url = std::env::var("VERZA_TEST_REDIS_URL").unwrap_or_else(|_| {
+        panic!(
+            "VERZA_TEST_REDIS_URL is not set. Run `cargo xtask test`, or `cargo xtask services` \
+             and what it prints."
+        )
+    });
+    let prefix = format!("test-{}", hex::encode(crate::world::system().random::<8>()));
+    RedisOptions { prefix, timeout: Duration::from_secs(2), ..RedisOptions::at(url) }
+}
+
+/// A Redis server of one test, to be stopped and started again.
+pub struct PrivateRedis {
+    port: u16,
+    directory: tempfile::TempDir,
+    server: Option<std::process::Child>,
+}
+
+impl PrivateRedis {
+    /// Starts a server that keeps nothing, on a port that nobody uses.
+    pub async fn start() -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let mut redis = Self { port, directory, server: None };
+        redis.start_again().await;
+        redis
+    }
+
+    /// How to reach it.
+    pub fn options(&self) -> RedisOptions {
+        let url = format!("redis://127.0.0.1:{}/", self.port);
+        RedisOptions { timeout: Duration::from_secs(2), ..RedisOptions::at(url) }
+    }
+
+    /// Kills it: what it held is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().expect("the Redis of the test ran");
+            server.wait().expect("it ended");
+        }
+    }
+
+    /// Starts it on the same port, and waits until it answers.
+    pub async fn start_again(&mut self) {
+        let server = std::process::Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--appendonly", "no", "--daemonize", "no"])
+            .current_dir(self.directory.path())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("redis-server is installed: `apt-get install redis-server`");
+        self.server = Some(server);
+        let redis = Redis::new(&self.options(), crate::world::system()).expect("a URL");
+        eventually("redis-server answers", async || redis.version().await.is_ok()).await;
+    }
+
+    /// Sends one command, its words in order.
+    pub async fn command(&self, words: &[&str]) -> ::redis::Value {
+        let client = ::redis::Client::open(self.options().url.expose().as_str()).expect("a URL");
+        let connection = client.get_multiplexed_async_connection().await;
+        let mut connection = connection.expect("the Redis of the test answers");
+        let mut command = ::redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| {
+            command.arg(*word);
+        });
+        command.query_async(&mut connection).await.expect("a command")
+    }
+}
+
+impl Drop for PrivateRedis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Asks again and again until it is so: for what happens in the background, in real time.
+pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !is_so().await {
+        assert!(std::time::Instant::now() < deadline, "{what}: it did not come to that");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 mod postgres {
     use std::time::Duration;
 
@@ -195,7 +287,10 @@ mod postgres {
         let config = server();
         let admin = client(&config).await;
         let sql = crate::db::in_postgres_words(migrations).expect("the migrations are portable");
-        let template = format!("verza_template_{}", &hex::encode(Sha256::digest(sql))[..16]);
+        // And of what makes the checksums: the same tables in other words are another template.
+        let texts = migrations.iter().flat_map(|context| context.files).map(|file| file.sql);
+        let digest = hex::encode(Sha256::digest(sql + &texts.collect::<String>()));
+        let template = format!("verza_template_{}", &digest[..16]);
         let nonce = uuid::Uuid::from_bytes(crate::world::system().random()).simple();
         let name = format!("verza_test_{nonce}");
 

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub const SESSION_COOKIE: &str = "verza_session";
 /// The same token under the name that it has in the API below `/api/users`.
 pub const SESSION_KEY_COOKIE: &str = "session_key";
+/// The cookie by which a device is known to the account that last signed in on it.
+pub const DEVICE_COOKIE: &str = "verza_device";
 
 /// Whether an account may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -97,6 +99,20 @@ pub trait Users: Send + Sync {
     fn reissue<'a>(&'a self, _expired: &'a str, _: &'a str) -> BoxFuture<'a, Result<Reissued>> {
         let refusal = Error::unauthenticated("expired_token", "The access token has expired.");
         Box::pin(std::future::ready(Err(refusal)))
+    }
+
+    /// Whether a session that ends anywhere is refused here within milliseconds. While it is not,
+    /// that takes up to a second, and what must not go wrong asks [`Users::confirm`].
+    fn is_prompt(&self) -> bool {
+        true
+    }
+
+    /// As [`Users::authenticate`], of the store and not of memory.
+    ///
+    /// # Errors
+    /// Those, and `Unavailable` when the store does not answer.
+    fn confirm<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        self.authenticate(presented)
     }
 
     /// One user.

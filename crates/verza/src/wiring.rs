@@ -13,14 +13,15 @@ use gateway::{
     TrustedProxies,
 };
 use kernel::id::kinds::User;
-use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret};
+use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret, World};
 use platform::blob::Blobs;
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, PostgresOptions, SqliteOptions};
+use platform::fleet::{Fleet, Redis, RedisOptions};
 use platform::http::{Info, Route};
 use platform::jobs::{Registry, Worker};
 use platform::journal::{Reader, Runner};
-use platform::limits::{Limiter, Quotas};
+use platform::limits::{Limiter, Quota, Quotas, WhenAway};
 use platform::mail::{MailOptions, Mailer};
 use platform::privacy::Holder;
 use rpc::users::{Status, Users};
@@ -28,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
-use crate::config::{self, Config, FacadeRegistration, TlsMode};
+use crate::config::{self, Config, FacadeRegistration, TlsMode, WhenRedisIsAway};
 use crate::datadir::{self, DataDir};
 use crate::telemetry;
 
@@ -68,6 +69,7 @@ pub struct Platform {
     pub messaging: messaging::Context,
     pub backoffice: backoffice::Context,
     pub mailer: Mailer,
+    fleet: Arc<Fleet>,
     limiter: Arc<Limiter>,
     /// Claimed for as long as the platform lives; none beside a server that runs already.
     _folder: Option<DataDir>,
@@ -98,6 +100,8 @@ pub fn check(config: &Config) -> Result<()> {
         .map_err(|error| wrong(format!("server.public_url: {error}.")))?;
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
+    redis(config, platform::world::system())
+        .map_err(|error| wrong(format!("redis.url: {error}")))?;
     if let Some(key) = &config.secrets.master_key {
         datadir::parse_key(key.expose(), "secrets.master_key")?;
     } else if config.database.url.is_some() {
@@ -164,6 +168,18 @@ fn connect_postgres(config: &Config, url: &Secret<String>) -> Result<Db> {
         ..PostgresOptions::at(url.expose().clone())
     };
     Db::connect_postgres(&options, platform::world::system())
+}
+
+/// Redis, where one is configured. Nothing is connected yet.
+pub fn redis(config: &Config, world: World) -> Result<Option<Arc<Redis>>> {
+    let Some(url) = &config.redis.url else { return Ok(None) };
+    let options = RedisOptions {
+        password: config.redis.password.clone(),
+        prefix: config.redis.prefix.clone(),
+        timeout: Duration::from_millis(config.redis.timeout_milliseconds.max(1)),
+        ..RedisOptions::at(url.expose().clone())
+    };
+    Redis::new(&options, world).map(Some)
 }
 
 /// The database for commands that change nothing, also beside a running server.
@@ -250,8 +266,8 @@ impl Platform {
     ) -> Result<Self> {
         db.keep_private(master_key.clone());
         let public_url = config.server.public_url();
-        let quotas = if config.server.rate_limits { quotas() } else { Quotas::NONE };
-        let limiter = Arc::new(Limiter::new(quotas));
+        let fleet = Fleet::new(db.clone(), redis(&config, db.world().clone())?, &master_key);
+        let limiter = Arc::new(build_limiter(&config, &master_key, fleet.redis()));
         let mailer = Mailer::new(db.clone(), master_key.clone(), MailOptions::default());
         let identity = build_identity(&db, &config, &master_key, &mailer, &limiter)?;
         let money = money::Context::new(money_options(
@@ -306,6 +322,7 @@ impl Platform {
             messaging,
             backoffice,
             mailer,
+            fleet: Arc::new(fleet),
             limiter,
             _folder: folder,
         })
@@ -419,8 +436,28 @@ impl money::wallet::Payees for Payees {
 
 /// By default only doors that a guesser would try and what is costly are limited: plain reads and
 /// writes are bounded by what the machine can do.
-fn quotas() -> Quotas {
-    Quotas { read: None, write: None, ..Quotas::default() }
+fn quotas(config: &Config) -> Quotas {
+    if !config.server.rate_limits {
+        return Quotas::NONE;
+    }
+    let hourly = |count: u32| Some(Quota::per_hour(count).burst(count.div_ceil(4)));
+    Quotas {
+        read: None,
+        write: None,
+        register_everyone: hourly(config.limits.registrations_per_hour),
+        mail_everyone: hourly(config.limits.mails_per_hour),
+        ..Quotas::default()
+    }
+}
+
+fn build_limiter(config: &Config, master_key: &MasterKey, redis: Option<&Arc<Redis>>) -> Limiter {
+    let limiter = Limiter::new(quotas(config));
+    let Some(redis) = redis else { return limiter };
+    let when_away = match config.limits.when_redis_is_away {
+        WhenRedisIsAway::Local => WhenAway::Local,
+        WhenRedisIsAway::Refuse => WhenAway::Refuse,
+    };
+    limiter.shared(Arc::clone(redis), master_key.derive("limits/subjects"), when_away)
 }
 
 async fn refuse_stale_schema(db: &Db) -> Result<()> {
@@ -522,7 +559,8 @@ impl Platform {
 
     fn health(&self, readiness: Arc<Readiness>) -> Health {
         let commit = option_env!("VERZA_COMMIT").unwrap_or("unknown");
-        Health { db: self.db.clone(), readiness, version: crate::VERSION, commit }
+        let (db, fleet) = (self.db.clone(), Arc::clone(&self.fleet));
+        Health { db, fleet, readiness, version: crate::VERSION, commit }
     }
 }
 
@@ -631,7 +669,12 @@ fn start_workers(
     let stopped = || stop.clone();
     let (for_journal, for_jobs, for_tending, for_keys) =
         (stopped(), stopped(), stopped(), stopped());
+    let (fleet, for_fleet) = (Arc::clone(&platform.fleet), stopped());
+    let (limiter, for_limits) = (Arc::clone(&platform.limiter), stopped());
+    let world = platform.db.world().clone();
     vec![
+        tokio::spawn(async move { fleet.run(for_fleet).await }),
+        tokio::spawn(async move { limiter.settle(&world, &for_limits).await }),
         tokio::spawn(async move { journal.run(for_journal).await }),
         tokio::spawn(async move { worker.run(for_jobs, grace).await }),
         tokio::spawn(async move { identity.tend(for_tending).await }),

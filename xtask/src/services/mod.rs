@@ -6,9 +6,11 @@
 
 mod binaries;
 mod postgres;
+mod redis;
 mod scratch;
 mod watched;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
@@ -23,7 +25,10 @@ do under `cargo xtask test`. All data is thrown away at the end.
 Usage: cargo xtask services";
 
 /// Every service, in the order of starting.
-const STARTERS: [fn() -> Result<Service>; 1] = [postgres::start];
+const STARTERS: [fn() -> Result<Service>; 2] = [postgres::start, redis::start];
+
+/// How often a start is tried when somebody else was quicker to take the port.
+const ATTEMPTS: u32 = 3;
 
 /// One running service, stopped when dropped.
 pub(crate) struct Service {
@@ -61,6 +66,12 @@ impl Services {
     fn ended(&self) -> Option<&Service> {
         self.running.iter().find(|service| service.process.has_ended())
     }
+}
+
+/// A port that nobody listens on at this moment.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

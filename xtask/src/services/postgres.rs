@@ -1,7 +1,6 @@
 //! A private PostgreSQL: fresh data, a free loopback port, no durability, gone at the end.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use super::Service;
 use super::binaries::Wanted;
 use super::scratch::Scratch;
 use super::watched::Watched;
+use super::{ATTEMPTS, free_port};
 use crate::Result;
 
 const WANTED: Wanted = Wanted {
@@ -42,7 +42,6 @@ const STOP_SIGNAL: &str = "QUIT";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) fn start() -> Result<Service> {
-    const ATTEMPTS: u32 = 3;
     let programs = WANTED.folder()?;
     let mut attempt = 1;
     loop {
@@ -70,11 +69,6 @@ fn start_on(programs: &Path, port: u16) -> Result<Service> {
         url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
         process,
     })
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// Waits for the server's own word, which stands in a file of its data folder: an answer on the

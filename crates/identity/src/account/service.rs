@@ -8,7 +8,7 @@ use kernel::{Caller, Error, Id, Page, PageRequest, Result, Role};
 use platform::crypto::{Token, sha256};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
-use platform::limits::{Limiter, Quota, Subject};
+use platform::limits::{Ask, Limiter, Quota, Subject};
 use platform::mail::Mailer;
 use rpc::users::{Profile, Status};
 
@@ -73,7 +73,7 @@ impl Service {
             return Err(Error::field("/role", "not_allowed", "one of user, verifier, enterprise"));
         }
         let password = self.hasher.hash(&registration.password).await?;
-        if !self.may_mail(&registration.email) {
+        if !self.may_mail(&registration.email).await? {
             return Ok(());
         }
         let Registration { name, email, role, .. } = registration;
@@ -178,7 +178,8 @@ impl Service {
         let (class, quota) = MAILS;
         let Registration { name, email, role, .. } = registration;
         let now = self.db.world().now();
-        self.limiter.take(class, Subject::Text(email.as_str()), quota, now).check()?;
+        let mail = [Ask { class, subject: Subject::Text(email.as_str()), quota }];
+        self.limiter.charge(&mail, now).await?.check()?;
         let cookie = has_cookie.then(|| Token::new(self.db.world()));
         let (role, approved) = (*role, rules::starts_approved(*role));
         let (account, session) = self
@@ -224,10 +225,10 @@ impl Service {
         Ok(())
     }
 
-    fn may_mail(&self, email: &Email) -> bool {
+    async fn may_mail(&self, email: &Email) -> Result<bool> {
         let (class, quota) = MAILS;
-        let now = self.db.world().now();
-        self.limiter.take(class, Subject::Text(email.as_str()), quota, now).allowed
+        let ask = Ask { class, subject: Subject::Text(email.as_str()), quota };
+        Ok(self.limiter.charge(&[ask], self.db.world().now()).await?.allowed)
     }
 
     /// Proves an address with the token from the mail. The token works once. Sessions that began
@@ -266,7 +267,7 @@ impl Service {
     /// Sends the verification mail once more, where there is an account to verify; tells the
     /// caller nothing either way.
     pub async fn resend_verification(&self, caller: &Caller, email: &Email) -> Result<()> {
-        if !self.may_mail(email) {
+        if !self.may_mail(email).await? {
             return Ok(());
         }
         self.db

@@ -10,7 +10,7 @@ use kernel::{Caller, Error, Id, Result, Secret};
 use platform::crypto::{MasterKey, Token, sha256};
 use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
-use platform::limits::{Limiter, Quota, Subject};
+use platform::limits::{Ask, Limiter, Quota, Subject};
 use platform::mail::Mailer;
 use serde::{Deserialize, Serialize};
 
@@ -116,24 +116,25 @@ impl Checker {
 
     /// Counts a code before it is checked, so that many at once are counted as many. `is_known`
     /// says that the owner is signed in at that address.
-    pub(crate) fn count_guess(
+    pub(crate) async fn count_guess(
         &self,
         user: Id<User>,
         ip: Option<IpAddr>,
         code: &Code,
         is_known: bool,
     ) -> Result<()> {
-        let now = self.db.world().now();
+        let name = user.to_string();
+        let mut asks = Vec::new();
         if let Some(ip) = ip {
             let (class, quota) = GUESSES_FROM;
-            let name = user.to_string();
-            self.limiter.take(class, Subject::pair(&name, ip), quota, now).check()?;
+            asks.push(Ask { class, subject: Subject::pair(&name, ip), quota });
         }
         // Nobody guesses fifty bits: a recovery code opens whatever others do.
         if !is_known && matches!(code, Code::Totp(_)) {
             let (class, quota) = GUESSES;
-            self.limiter.take(class, Subject::Id(user.uuid()), quota, now).check()?;
+            asks.push(Ask { class, subject: Subject::Id(user.uuid()), quota });
         }
+        self.limiter.charge(&asks, self.db.world().now()).await?.check()?;
         Ok(())
     }
 
@@ -141,11 +142,12 @@ impl Checker {
     pub(crate) fn forget_guess(&self, user: Id<User>, ip: Option<IpAddr>, code: &Code) {
         if let Some(ip) = ip {
             let (class, quota) = GUESSES_FROM;
-            self.limiter.give_back(class, Subject::pair(&user.to_string(), ip), quota);
+            let name = user.to_string();
+            self.limiter.refund(&[Ask { class, subject: Subject::pair(&name, ip), quota }]);
         }
         if matches!(code, Code::Totp(_)) {
             let (class, quota) = GUESSES;
-            self.limiter.give_back(class, Subject::Id(user.uuid()), quota);
+            self.limiter.refund(&[Ask { class, subject: Subject::Id(user.uuid()), quota }]);
         }
     }
 

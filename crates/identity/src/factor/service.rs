@@ -8,7 +8,7 @@ use kernel::{Caller, Error, Id, Kind, Result, Role, Secret};
 use platform::crypto::{Token, sha256};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
-use platform::limits::{Limiter, Quota, Subject};
+use platform::limits::{Ask, Limiter, Quota, Subject};
 use webauthn_rs::prelude::PublicKeyCredential;
 
 use super::check::{ATTEMPTS_MAX, Checker, Half};
@@ -342,12 +342,12 @@ impl Service {
 
     async fn check_password(&self, account: &Account, password: &Password) -> Result<()> {
         let (class, quota) = PASSWORDS;
-        let subject = Subject::Id(account.id.uuid());
-        self.limiter.take(class, subject, quota, self.db.world().now()).check()?;
+        let guess = [Ask { class, subject: Subject::Id(account.id.uuid()), quota }];
+        self.limiter.charge(&guess, self.db.world().now()).await?.check()?;
         if !self.hasher.verify(password, account.password.as_ref()).await? {
             return Err(Refusal::Wrong.into());
         }
-        self.limiter.give_back(class, subject, quota);
+        self.limiter.refund(&guess);
         Ok(())
     }
 

@@ -8,6 +8,9 @@
 //! A fill reads the store and then remembers what it read; when something was forgotten in
 //! between, what it read may be older than that, and is not remembered. So the order "read, end,
 //! remember" cannot bring an ended session back.
+//!
+//! What ends sessions here or in another process is told by the [`Board`], which also says for how
+//! long what is remembered may be believed without asking the store.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -18,11 +21,11 @@ use bytes::Bytes;
 use kernel::id::kinds::{Session, User};
 use kernel::{Id, Principal, Timestamp};
 use parking_lot::{Mutex, RwLock};
+use platform::fleet::{self, Board, Follower, Notice, STALE_MAX};
 
 const SHARDS: usize = 32;
-/// On a store that others write to, what is remembered is confirmed at this age at the latest.
-const CONFIRM_AFTER: Duration = Duration::from_secs(1);
-/// From this age on, one request goes to confirm it while the others go on.
+/// From this age on, one request goes to confirm it while the others go on. Where the board is
+/// kept up nothing gets this old.
 const CONFIRM_EARLY: Duration = Duration::from_millis(500);
 /// How much later than written a session must have been seen for it to be written again.
 const SEEN_STEP: Duration = Duration::from_secs(60);
@@ -85,20 +88,17 @@ impl Live {
     }
 
     /// Whether this can be believed now without asking the store.
-    fn is_good(&self, now: Timestamp, shared: bool) -> bool {
+    fn is_good(&self, now: Timestamp, board: &Board) -> bool {
         if self.stale.load(Ordering::Acquire)
             || self.expires_at <= now
             || now.since(self.seen()) > self.idle
         {
             return false;
         }
-        if !shared {
-            return true;
-        }
         let confirmed = Timestamp::from_micros(self.confirmed.load(Ordering::Acquire));
-        match now.since(confirmed) {
+        match board.age(confirmed, now) {
             age if age < CONFIRM_EARLY => true,
-            age if age < CONFIRM_AFTER => self.confirming.swap(true, Ordering::Relaxed),
+            age if age < STALE_MAX => self.confirming.swap(true, Ordering::Relaxed),
             _ => false,
         }
     }
@@ -166,37 +166,45 @@ impl Slots {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket(u64);
 
-type OfUser = HashMap<Id<User>, Vec<Weak<Live>>>;
+/// The users of one shard of the fleet's notices.
+#[derive(Default)]
+struct OfUsers {
+    lives: HashMap<Id<User>, Vec<Weak<Live>>>,
+    /// The epoch in which something of this shard was last forgotten.
+    forgotten: u64,
+}
 
 pub(super) struct Cache {
     presented: Box<[RwLock<Slots>]>,
-    of_user: Box<[Mutex<OfUser>]>,
+    of_user: Box<[Mutex<OfUsers>]>,
     /// Grows whenever something is forgotten.
     epoch: AtomicU64,
     shard_max: usize,
-    shared: bool,
+    board: Arc<Board>,
     /// Times seen of sessions that had to give way before they were written.
     unwritten: Mutex<HashMap<Id<Session>, Timestamp>>,
 }
 
 impl Cache {
-    /// Remembers at most about `max` presentations. `shared` says that others write to the store.
-    pub(super) fn new(max: usize, shared: bool) -> Self {
-        Self {
+    /// Remembers at most about `max` presentations, and follows the board.
+    pub(super) fn new(max: usize, board: Arc<Board>) -> Arc<Self> {
+        let cache = Arc::new(Self {
             presented: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            of_user: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            of_user: (0..fleet::SHARDS).map(|_| Mutex::default()).collect(),
             epoch: AtomicU64::new(0),
             shard_max: (max / SHARDS).max(1),
-            shared,
+            board,
             unwritten: Mutex::default(),
-        }
+        });
+        cache.board.follow(&cache);
+        cache
     }
 
     /// The session behind a presentation, when it can be believed now.
     pub(super) fn get(&self, key: &[u8; 32], now: Timestamp) -> Option<Arc<Live>> {
         let slots = self.presented[usize::from(key[0]) % SHARDS].read();
         let slot = &slots.slots[*slots.index.get(key)?];
-        if slot.until <= now || !slot.live.is_good(now, self.shared) {
+        if slot.until <= now || !slot.live.is_good(now, &self.board) {
             return None;
         }
         // Read first: a line that many cores only read stays in all of their caches.
@@ -215,13 +223,13 @@ impl Cache {
         now: Timestamp,
     ) -> Option<Arc<Live>> {
         let live = self.peek(user, session)?;
-        live.is_good(now, self.shared).then_some(live)
+        live.is_good(now, &self.board).then_some(live)
     }
 
     /// A session by its id, whatever may be thought of it.
     pub(super) fn peek(&self, user: Id<User>, session: Id<Session>) -> Option<Arc<Live>> {
         let of_user = self.of_user(user).lock();
-        let mut lives = of_user.get(&user)?.iter().filter_map(Weak::upgrade);
+        let mut lives = of_user.lives.get(&user)?.iter().filter_map(Weak::upgrade);
         lives.find(|live| live.principal.session == session && !live.stale.load(Ordering::Acquire))
     }
 
@@ -250,10 +258,10 @@ impl Cache {
     fn join(&self, ticket: Ticket, read: Live, now: Timestamp) -> Result<Arc<Live>, Live> {
         let user = read.principal.user;
         let mut of_user = self.of_user(user).lock();
-        if self.epoch.load(Ordering::Acquire) != ticket.0 {
+        if of_user.forgotten > ticket.0 {
             return Err(read);
         }
-        let lives = of_user.entry(user).or_default();
+        let lives = of_user.lives.entry(user).or_default();
         lives.retain(|live| live.strong_count() > 0);
         let session = read.principal.session;
         let known = lives
@@ -291,20 +299,11 @@ impl Cache {
         live
     }
 
-    /// Forgets one session. Nobody who asks from now on is told of it.
-    pub(super) fn forget(&self, user: Id<User>, session: Id<Session>) {
-        self.forget_where(user, |live| live.principal.session == session);
-    }
-
-    /// Forgets all sessions of a user.
-    pub(super) fn forget_user(&self, user: Id<User>) {
-        self.forget_where(user, |_| true);
-    }
-
     fn forget_where(&self, user: Id<User>, matches: impl Fn(&Live) -> bool) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
         let mut of_user = self.of_user(user).lock();
-        let Some(lives) = of_user.get_mut(&user) else { return };
+        of_user.forgotten = of_user.forgotten.max(epoch);
+        let Some(lives) = of_user.lives.get_mut(&user) else { return };
         lives.retain(|live| match live.upgrade() {
             Some(live) if matches(&live) => {
                 live.stale.store(true, Ordering::Release);
@@ -314,7 +313,7 @@ impl Cache {
             None => false,
         });
         if lives.is_empty() {
-            of_user.remove(&user);
+            of_user.lives.remove(&user);
         }
     }
 
@@ -330,10 +329,10 @@ impl Cache {
         }
         drop(live);
         let mut of_user = self.of_user(user).lock();
-        if let Some(lives) = of_user.get_mut(&user) {
+        if let Some(lives) = of_user.lives.get_mut(&user) {
             lives.retain(|live| live.strong_count() > 0);
             if lives.is_empty() {
-                of_user.remove(&user);
+                of_user.lives.remove(&user);
             }
         }
     }
@@ -347,7 +346,7 @@ impl Cache {
     pub(super) fn take_unwritten(&self) -> Vec<(Id<Session>, Timestamp)> {
         let mut times = std::mem::take(&mut *self.unwritten.lock());
         for shard in &self.of_user {
-            for live in shard.lock().values().flatten().filter_map(Weak::upgrade) {
+            for live in shard.lock().lives.values().flatten().filter_map(Weak::upgrade) {
                 if live.stale.load(Ordering::Acquire) {
                     continue;
                 }
@@ -360,9 +359,30 @@ impl Cache {
         times.into_iter().collect()
     }
 
-    fn of_user(&self, user: Id<User>) -> &Mutex<OfUser> {
-        // The last byte of a UUIDv7 is random.
-        &self.of_user[usize::from(user.uuid().as_bytes()[15]) % SHARDS]
+    fn of_user(&self, user: Id<User>) -> &Mutex<OfUsers> {
+        &self.of_user[Notice::shard_of(user.uuid())]
+    }
+}
+
+impl Follower for Cache {
+    /// Nobody who asks from now on is told of the session, or of any of the user's.
+    fn forget(&self, notice: &Notice) {
+        let user = Id::from_uuid(notice.about);
+        match notice.part.map(Id::<Session>::from_uuid) {
+            Some(session) => self.forget_where(user, |live| live.principal.session == session),
+            None => self.forget_where(user, |_| true),
+        }
+    }
+
+    fn forget_shard(&self, shard: usize) {
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut of_users = self.of_user[shard].lock();
+        of_users.forgotten = of_users.forgotten.max(epoch);
+        for live in of_users.lives.drain().flat_map(|(_, lives)| lives) {
+            if let Some(live) = live.upgrade() {
+                live.stale.store(true, Ordering::Release);
+            }
+        }
     }
 }
 
@@ -387,15 +407,23 @@ mod tests {
         platform::crypto::sha256(number.to_be_bytes())
     }
 
-    fn user(number: u128) -> Id<User> {
-        Id::from_uuid(uuid::Uuid::from_u128(number))
+    fn alone(max: usize) -> Arc<Cache> {
+        Cache::new(max, Arc::new(Board::new(false)))
+    }
+
+    fn one(user: u128, session: u128) -> Notice {
+        Notice::part_of(uuid::Uuid::from_u128(user), uuid::Uuid::from_u128(session))
+    }
+
+    fn all(user: u128) -> Notice {
+        Notice::all_of(uuid::Uuid::from_u128(user))
     }
 
     #[test]
     fn what_was_forgotten_during_the_read_is_not_remembered() {
-        let cache = Cache::new(100, false);
+        let cache = alone(100);
         let ticket = cache.ticket();
-        cache.forget(user(1), Id::from_uuid(uuid::Uuid::from_u128(1)));
+        cache.forget(&one(1, 1));
         cache.remember(ticket, key(1), NOW + HOUR, live(1, 1, 1), NOW);
         assert!(cache.get(&key(1), NOW).is_none());
         cache.remember(cache.ticket(), key(1), NOW + HOUR, live(1, 1, 1), NOW);
@@ -404,21 +432,38 @@ mod tests {
 
     #[test]
     fn a_session_is_forgotten_under_all_of_its_presentations() {
-        let cache = Cache::new(100, false);
+        let cache = alone(100);
         for number in 0..3 {
             cache.remember(cache.ticket(), key(number), NOW + HOUR, live(1, 1, 1), NOW);
         }
         cache.remember(cache.ticket(), key(9), NOW + HOUR, live(1, 2, 1), NOW);
-        cache.forget(user(1), Id::from_uuid(uuid::Uuid::from_u128(1)));
+        cache.forget(&one(1, 1));
         assert!((0..3).all(|number| cache.get(&key(number), NOW).is_none()));
         assert!(cache.get(&key(9), NOW).is_some());
-        cache.forget_user(user(1));
+        cache.forget(&all(1));
         assert!(cache.get(&key(9), NOW).is_none());
     }
 
     #[test]
+    fn a_shard_is_forgotten_whole_and_alone() {
+        let cache = alone(100);
+        let neighbour = 1 + fleet::SHARDS as u128;
+        let ticket = cache.ticket();
+        for (number, user) in [(1, 1), (2, neighbour), (3, 2)] {
+            cache.remember(ticket, key(number), NOW + HOUR, live(user, user, 1), NOW);
+        }
+        cache.forget_shard(1);
+        let is_known = |number| cache.get(&key(number), NOW).is_some();
+        assert_eq!([1, 2, 3].map(is_known), [false, false, true]);
+        // Reads that were under way: of this shard they may be old, of others they are not.
+        cache.remember(ticket, key(1), NOW + HOUR, live(1, 1, 1), NOW);
+        cache.remember(ticket, key(4), NOW + HOUR, live(2, 9, 1), NOW);
+        assert!(cache.get(&key(1), NOW).is_none() && cache.get(&key(4), NOW).is_some());
+    }
+
+    #[test]
     fn a_changed_account_replaces_what_was_known() {
-        let cache = Cache::new(100, false);
+        let cache = alone(100);
         cache.remember(cache.ticket(), key(1), NOW + HOUR, live(1, 1, 1), NOW);
         cache.remember(cache.ticket(), key(2), NOW + HOUR, live(1, 1, 2), NOW);
         assert!(cache.get(&key(1), NOW).is_none());
@@ -427,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_renewed_session_replaces_what_was_known() {
-        let cache = Cache::new(100, true);
+        let cache = alone(100);
         cache.remember(cache.ticket(), key(1), NOW + HOUR, live(1, 1, 1), NOW);
         // Read by another presentation, as it stands since another replica has renewed it.
         let renewed = Live { epoch: 1, ..live(1, 1, 1) };
@@ -438,7 +483,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_is_used_stays() {
-        let cache = Cache::new(SHARDS * 10, false);
+        let cache = alone(SHARDS * 10);
         cache.remember(cache.ticket(), key(0), NOW + HOUR, live(7, 7, 1), NOW);
         for number in 1..5_000 {
             let live = live(number.into(), number.into(), 1);
@@ -446,15 +491,15 @@ mod tests {
             assert!(cache.get(&key(0), NOW).is_some(), "{number}");
         }
         let presented = cache.presentations();
-        let users: usize = cache.of_user.iter().map(|shard| shard.lock().len()).sum();
+        let users: usize = cache.of_user.iter().map(|shard| shard.lock().lives.len()).sum();
         assert!(presented <= SHARDS * 10 && users <= presented, "{presented} {users}");
     }
 
     #[test]
     fn what_is_over_is_not_believed() {
-        let cache = Cache::new(100, false);
+        let cache = alone(100);
         let remember = || {
-            cache.forget_user(user(1));
+            cache.forget(&all(1));
             cache.remember(cache.ticket(), key(1), NOW + HOUR / 2, live(1, 1, 1), NOW);
         };
         remember();

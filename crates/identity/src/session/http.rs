@@ -12,7 +12,7 @@ use platform::http::{
     At, Audience, By, Done, Json, JsonOrForm, Limit, List, Paging, Query, Reply, Route, delete,
     get, post, table,
 };
-use rpc::users::SESSION_COOKIE;
+use rpc::users::{DEVICE_COOKIE, SESSION_COOKIE};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -39,7 +39,9 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                      `tokenFormat` says in which form the access token comes. An account with a \
                      second factor needs a code as well, here or afterwards: without one the \
                      answer is 401 `mfa_required` with a `challenge` for \
-                     `POST /v1/auth/login/mfa` and the `methods`.",
+                     `POST /v1/auth/login/mfa` and the `methods`. The cookie `verza_device` makes \
+                     the device known: when strangers guess at the account's password, its owner \
+                     can still sign in from there.",
                 )
                 .limit(Limit::Login)
                 .query::<LoginQuery>()
@@ -177,7 +179,7 @@ async fn login(
 
 /// What whoever has just signed in is answered, whichever way they came.
 pub(crate) fn welcome(service: &Service, signed_in: SignedIn) -> Result<Response> {
-    let SignedIn { account, tokens, cookie, .. } = signed_in;
+    let SignedIn { account, tokens, cookie, device, .. } = signed_in;
     let access = tokens.access.expose();
     let mut response = Json(LoginReply {
         access_token: access.clone(),
@@ -188,9 +190,12 @@ pub(crate) fn welcome(service: &Service, signed_in: SignedIn) -> Result<Response
         user: UserCard::from(&account),
     })
     .into_response();
+    let secure = service.secure_cookie();
     if let Some((token, lifetime)) = cookie {
-        set_cookie(&mut response, token.expose(), lifetime, service.secure_cookie())?;
+        set_cookie(&mut response, token.expose(), lifetime, secure)?;
     }
+    let (device, lifetime) = device;
+    set_cookie_named(DEVICE_COOKIE, &mut response, device.expose(), lifetime, secure)?;
     Ok(not_stored(response))
 }
 
@@ -450,7 +455,7 @@ pub(crate) fn set_cookie(
     set_cookie_named(SESSION_COOKIE, response, token, age, secure)
 }
 
-/// Sets a cookie that shows a session, or takes it away with an age of zero (RFC 6265 section 4.1).
+/// Sets a cookie, or takes it away with an age of zero (RFC 6265 section 4.1).
 pub(crate) fn set_cookie_named(
     name: &str,
     response: &mut Response,

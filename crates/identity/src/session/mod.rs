@@ -41,4 +41,6 @@ pub(crate) use jobs::register as register_jobs;
 pub(crate) use service::{Parts, may_sign_in};
 
 #[cfg(test)]
+mod fleet_tests;
+#[cfg(test)]
 mod tests;

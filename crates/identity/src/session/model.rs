@@ -241,6 +241,8 @@ pub struct SignedIn {
     pub tokens: Tokens,
     /// The opaque token, where a cookie was asked for, and how long it may live.
     pub cookie: Option<(Secret<String>, Duration)>,
+    /// What the device shows at its next login, and for how long.
+    pub device: (Secret<String>, Duration),
 }
 
 /// A session after its renewal, and what its browser gets instead of the cookie it had.

@@ -9,8 +9,9 @@ use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Principal, Result, Secret, Timestamp};
 use platform::crypto::{MasterKey, Token, sha256};
 use platform::db::{Db, Tx};
+use platform::fleet::{Follower, Notice};
 use platform::journal::Fact;
-use platform::limits::{Limiter, Quota, Subject};
+use platform::limits::{Ask, Limiter, Quota, Subject};
 use rpc::users::{Reissued, Status};
 
 use super::cache::{Cache, Live, Ticket};
@@ -20,17 +21,22 @@ use super::model::{
 use super::rules::{self, Meaning, Refusal};
 use super::store::{self, Key};
 use crate::account::{self, Account, Email};
+use crate::device::{self, Devices};
 use crate::factor::{self, Code, Passed};
 use crate::password::{Hasher, Password};
 use crate::token::{self, Claims, Format, Wish};
 
-/// Wrong passwords for one account, from anywhere. Wide enough that guessing by others does not
-/// lock the owner out for long.
+/// Wrong passwords for one account, from devices that are not known to be its owner's. Whoever
+/// knows the password and comes from such a device waits for at most the time for one, unless
+/// others go on guessing and are quicker; a known device does not wait for them.
 const GUESSES: (&str, Quota) =
     ("identity.login", Quota { burst: 30, every: Duration::from_secs(30) });
 /// Wrong passwords for one account from one address.
 const GUESSES_FROM: (&str, Quota) =
     ("identity.login_from", Quota { burst: 10, every: Duration::from_secs(60) });
+/// Wrong passwords for one account on one of its own devices.
+const GUESSES_ON: (&str, Quota) =
+    ("identity.login_on", Quota { burst: 10, every: Duration::from_secs(60) });
 
 /// The opaque token's length: 32 bytes in base64url.
 const OPAQUE_LEN: usize = 43;
@@ -67,6 +73,7 @@ pub struct Service {
     hasher: Arc<Hasher>,
     limiter: Arc<Limiter>,
     factors: Arc<factor::Checker>,
+    devices: Devices,
     policies: Policies,
     refresh_key: Secret<[u8; 32]>,
     show: Show,
@@ -125,12 +132,20 @@ pub struct Introspection {
     pub claims: Option<Claims>,
 }
 
+/// What may answer who somebody is.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// What is remembered, and the store where nothing is.
+    Memory,
+    Store,
+}
+
 impl Service {
     pub(crate) fn new(parts: Parts) -> Self {
-        let shared = parts.db.is_shared();
         Self {
+            cache: Cache::new(parts.remembered_max, Arc::clone(parts.db.board())),
             db: parts.db,
-            cache: Arc::new(Cache::new(parts.remembered_max, shared)),
+            devices: Devices::new(&parts.master),
             tokens: parts.tokens,
             hasher: parts.hasher,
             limiter: parts.limiter,
@@ -188,8 +203,7 @@ impl Service {
         code: Option<&Code>,
     ) -> Result<SignedIn> {
         let ip = caller.origin.ip;
-        self.count_guess(&login.email, ip)?;
-        let account = account::store::by_email(&self.db, &login.email).await?;
+        let (account, guess) = self.count_guess(caller, &login.email).await?;
         let account = account.filter(|account| account.status != Status::Closed);
         let stored = account.as_ref().and_then(|account| account.password.as_ref());
         let is_right = self.hasher.verify(&login.password, stored).await?;
@@ -200,7 +214,7 @@ impl Service {
         let Some(account) = account.filter(|account| is_right && is_called(account)) else {
             return Err(refused(code));
         };
-        self.forget_guess(&login.email, ip);
+        self.limiter.refund(&guess);
         may_sign_in(&account, login.unproved)?;
         if let Some(code) = code {
             self.count_code(&account, ip, code).await?;
@@ -244,6 +258,30 @@ impl Service {
         }
     }
 
+    /// Counts a guess before it is checked, so that many at once are counted as many. Answers the
+    /// account of the address, and what was counted.
+    async fn count_guess<'a>(
+        &self,
+        caller: &Caller,
+        email: &'a Email,
+    ) -> Result<(Option<Account>, Vec<Ask<'a>>)> {
+        let now = self.db.world().now();
+        // Without a device's cookie nothing is read before the guess is counted.
+        let Some(shown) = caller.origin.device.as_deref().and_then(device::Shown::parse) else {
+            let guess = guess(email, caller.origin.ip, None);
+            self.limiter.charge(&guess, now).await?.check()?;
+            return Ok((account::store::by_email(&self.db, email).await?, guess));
+        };
+        let account = account::store::by_email(&self.db, email).await?;
+        let known = account.as_ref().and_then(|account| {
+            let device = self.devices.known(&shown, account.id, now)?;
+            Some(Subject::Device(account.id.uuid(), device))
+        });
+        let guess = guess(email, caller.origin.ip, known);
+        self.limiter.charge(&guess, now).await?.check()?;
+        Ok((account, guess))
+    }
+
     /// Counts a code before it is checked. From an address where the owner is signed in already,
     /// what others guess elsewhere does not count.
     pub(crate) async fn count_code(
@@ -259,7 +297,7 @@ impl Service {
             }
             None => false,
         };
-        self.factors.count_guess(account.id, ip, code, is_known)
+        self.factors.count_guess(account.id, ip, code, is_known).await
     }
 
     /// What is handed to whoever has just been given this session, or has had it renewed: the
@@ -285,30 +323,10 @@ impl Service {
         Ok(SignedIn {
             tokens: self.tokens(&account, session, token).await?,
             session: session.id,
+            device: self.devices.issue(account.id, self.db.world()),
             account,
             cookie: cookie.map(|token| (token.text, left)),
         })
-    }
-
-    /// Counts before it is checked, so that many guesses at once are counted as many.
-    fn count_guess(&self, email: &Email, ip: Option<IpAddr>) -> Result<()> {
-        let now = self.db.world().now();
-        if let Some(ip) = ip {
-            let (class, quota) = GUESSES_FROM;
-            self.limiter.take(class, Subject::pair(email.as_str(), ip), quota, now).check()?;
-        }
-        let (class, quota) = GUESSES;
-        self.limiter.take(class, Subject::Text(email.as_str()), quota, now).check()?;
-        Ok(())
-    }
-
-    fn forget_guess(&self, email: &Email, ip: Option<IpAddr>) {
-        if let Some(ip) = ip {
-            let (class, quota) = GUESSES_FROM;
-            self.limiter.give_back(class, Subject::pair(email.as_str(), ip), quota);
-        }
-        let (class, quota) = GUESSES;
-        self.limiter.give_back(class, Subject::Text(email.as_str()), quota);
     }
 
     /// Starts a session of an account that has shown who it is.
@@ -607,22 +625,51 @@ impl Service {
             return Err(invalid_token());
         }
         let now = self.db.world().now();
+        if let Some(live) = self.cache.get(&sha256(presented), now) {
+            return Ok(Arc::clone(&live.principal));
+        }
+        self.read(presented, now, Source::Memory).await
+    }
+
+    /// Who presents this, as the store has it at this moment, whatever is remembered.
+    ///
+    /// # Errors
+    /// As of [`Service::authenticate`].
+    pub async fn confirm(&self, presented: &str) -> Result<Arc<Principal>> {
+        if presented.len() > token::jws::LEN_MAX {
+            return Err(invalid_token());
+        }
+        self.read(presented, self.db.world().now(), Source::Store).await
+    }
+
+    async fn read(
+        &self,
+        presented: &str,
+        now: Timestamp,
+        source: Source,
+    ) -> Result<Arc<Principal>> {
         let key = sha256(presented);
-        let live = if let Some(live) = self.cache.get(&key, now) {
-            live
-        } else if presented.contains('.') {
+        let live = if presented.contains('.') {
             let claims = self.tokens.verify(presented).await?;
-            self.by_claims(key, &claims, now).await?
+            self.by_claims(key, &claims, now, source).await?
         } else {
-            self.by_cookie(presented, now).await?
+            self.by_cookie(presented, now, source).await?
         };
         Ok(Arc::clone(&live.principal))
     }
 
-    async fn by_claims(&self, key: [u8; 32], claims: &Claims, now: Timestamp) -> Result<Arc<Live>> {
-        if let Some(live) = self.cache.find(claims.sub, claims.sid, now)
-            && live.epoch == claims.epoch
-        {
+    async fn by_claims(
+        &self,
+        key: [u8; 32],
+        claims: &Claims,
+        now: Timestamp,
+        source: Source,
+    ) -> Result<Arc<Live>> {
+        let known = match source {
+            Source::Memory => self.cache.find(claims.sub, claims.sid, now),
+            Source::Store => None,
+        };
+        if let Some(live) = known.filter(|live| live.epoch == claims.epoch) {
             // The same session under a new token: what is known of it holds.
             return Ok(self.cache.present(key, claims.expires_at(), live, now));
         }
@@ -630,12 +677,19 @@ impl Service {
         live.ok_or_else(|| Refusal::Ended.into())
     }
 
-    async fn by_cookie(&self, presented: &str, now: Timestamp) -> Result<Arc<Live>> {
+    async fn by_cookie(
+        &self,
+        presented: &str,
+        now: Timestamp,
+        source: Source,
+    ) -> Result<Arc<Live>> {
         if presented.len() != OPAQUE_LEN {
             return Err(invalid_token());
         }
         let key = sha256(presented);
-        if let Some(live) = self.cache.get(&key, now) {
+        if matches!(source, Source::Memory)
+            && let Some(live) = self.cache.get(&key, now)
+        {
             return Ok(live);
         }
         self.load(Key::Cookie(key), key, None, now).await?.ok_or_else(invalid_token)
@@ -651,7 +705,7 @@ impl Service {
     /// or not over.
     pub async fn reissue(&self, expired: &str, cookie: &str) -> Result<Reissued> {
         let claims = self.tokens.verify_expired(expired).await?;
-        let live = match self.by_cookie(cookie, self.db.world().now()).await {
+        let live = match self.by_cookie(cookie, self.db.world().now(), Source::Memory).await {
             Ok(live) => live,
             Err(error) if error.kind() == Kind::Unauthenticated => {
                 return Err(token::Refusal::Expired.into());
@@ -790,10 +844,14 @@ impl Service {
 
     /// Signs out: ends the calling session.
     pub async fn logout(&self, caller: &Caller) -> Result<()> {
-        let session = caller.principal()?.session;
+        let Principal { user, session, .. } = *caller.principal()?;
         match self.end(caller, session, Reason::Logout).await {
-            // Over already, which is what was asked for.
-            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            // Over already, which is what was asked for. Another process has ended it, and its
+            // notice may still be on its way.
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.cache.forget(&Notice::part_of(user.uuid(), session.uuid()));
+                Ok(())
+            }
             outcome => outcome,
         }
     }
@@ -885,15 +943,14 @@ impl Service {
         Ok(ended)
     }
 
-    /// Once the transaction has committed, what is remembered of a user is read again.
+    /// Once the transaction has committed, what is remembered of a user is read again, here and
+    /// in every other process.
     pub(crate) fn forget_after(&self, tx: &Tx, user: Id<User>) {
-        let cache = Arc::clone(&self.cache);
-        tx.after_commit(move || cache.forget_user(user));
+        tx.tell(Notice::all_of(user.uuid()));
     }
 
     fn forget_one_after(&self, tx: &Tx, user: Id<User>, session: Id<SessionKind>) {
-        let cache = Arc::clone(&self.cache);
-        tx.after_commit(move || cache.forget(user, session));
+        tx.tell(Notice::part_of(user.uuid(), session.uuid()));
     }
 
     /// Writes when sessions were last seen, as far as the store does not know; answers how many.
@@ -915,6 +972,17 @@ impl Service {
         let before = self.db.world().now() - KEPT;
         self.db.run("session.sweep", |tx| async move { store::sweep(&tx, before).await }).await
     }
+}
+
+/// What a guess is counted against: on a known device that alone, so that nobody else can use up
+/// what its owner needs.
+fn guess<'a>(email: &'a Email, ip: Option<IpAddr>, known: Option<Subject<'a>>) -> Vec<Ask<'a>> {
+    let ask = |(class, quota), subject| Ask { class, subject, quota };
+    if let Some(device) = known {
+        return vec![ask(GUESSES_ON, device)];
+    }
+    let from = ip.map(|ip| ask(GUESSES_FROM, Subject::pair(email.as_str(), ip)));
+    from.into_iter().chain([ask(GUESSES, Subject::Text(email.as_str()))]).collect()
 }
 
 fn stored_is_outdated(hasher: &Hasher, account: &Account) -> bool {

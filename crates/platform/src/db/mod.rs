@@ -26,6 +26,7 @@ use kernel::{Result, World};
 use tokio::sync::Notify;
 
 use crate::crypto::MasterKey;
+use crate::fleet::Board;
 use crate::privacy::Vault;
 
 pub use error::DbError;
@@ -111,6 +112,7 @@ struct Inner {
     jobs_written: Notify,
     in_flight: once::InFlight,
     vault: OnceLock<Vault>,
+    board: Arc<Board>,
 }
 
 enum Engine {
@@ -130,7 +132,9 @@ impl Db {
     }
 
     fn over(engine: Engine, world: World) -> Self {
+        let is_shared = matches!(engine, Engine::Postgres(_));
         Self(Arc::new(Inner {
+            board: Arc::new(Board::new(is_shared)),
             engine,
             world,
             facts_written: Notify::new(),
@@ -168,6 +172,11 @@ impl Db {
     /// confirmed against the store within a second.
     pub fn is_shared(&self) -> bool {
         matches!(self.0.engine, Engine::Postgres(_))
+    }
+
+    /// Who is told of what changes, and what is known of what others change.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.0.board
     }
 
     /// Runs `work` as one transaction named `name`, and commits it when it answers `Ok`.

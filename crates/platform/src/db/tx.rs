@@ -9,6 +9,7 @@ use kernel::{Error, Result, Timestamp, World};
 use parking_lot::Mutex;
 
 use super::{Db, DbError, Engine, Read, Row, Value, once, postgres, sqlite, value};
+use crate::fleet::{self, Notice, Told};
 use crate::jobs::{self, NewJob};
 use crate::journal::{self, Fact};
 use crate::privacy::Vault;
@@ -67,6 +68,7 @@ struct Consequences {
     facts: Vec<Fact>,
     jobs: Vec<NewJob>,
     reply: Option<once::Reply>,
+    notices: Vec<Notice>,
     hooks: Vec<Hook>,
 }
 
@@ -157,6 +159,12 @@ impl Tx {
         self.0.consequences.lock().jobs.push(job);
     }
 
+    /// Says that something is no longer as it may be remembered. This process forgets it after
+    /// the commit and before anybody is answered, every other one within a second.
+    pub fn tell(&self, notice: Notice) {
+        self.0.consequences.lock().notices.push(notice);
+    }
+
     /// Remembers the reply to an idempotent request; see [`Db::once`].
     pub(super) fn remember(&self, reply: once::Reply) {
         self.0.consequences.lock().reply = Some(reply);
@@ -201,9 +209,20 @@ impl Tx {
         matches!(self.0.engine, EngineTx::Postgres(_))
     }
 
+    /// Counts what is told where others read the counters, and tells it here after the commit.
+    async fn count(&self, notices: Vec<Notice>) -> Result<Hook> {
+        let told = if self.0.db.is_shared() {
+            fleet::tick(self, notices).await?
+        } else {
+            Told::by_shard(notices)
+        };
+        let db = self.0.db.clone();
+        Ok(Box::new(move || db.board().told_here(told)))
+    }
+
     /// Writes the consequences and commits.
     pub(super) async fn commit(self) -> Result<()> {
-        let Consequences { facts, jobs, reply, mut hooks } =
+        let Consequences { facts, jobs, reply, notices, mut hooks } =
             std::mem::take(&mut *self.0.consequences.lock());
         if let Some(reply) = &reply {
             once::insert(&self, reply).await?;
@@ -212,6 +231,9 @@ impl Tx {
         jobs::insert(&self, &jobs).await?;
         // Writing the facts may have left something to do as well: a key to be remembered.
         hooks.append(&mut self.0.consequences.lock().hooks);
+        if !notices.is_empty() {
+            hooks.push(self.count(notices).await?);
+        }
         if self.0.failed.load(Ordering::Relaxed) {
             let what = "a statement failed and its error was dropped";
             return Err(DbError::Other(what.into()).into());

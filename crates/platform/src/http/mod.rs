@@ -14,5 +14,6 @@ pub use reply::{
     render,
 };
 pub use route::{
-    Audience, ErrorShape, Limit, Once, Route, RouteBuilder, delete, get, patch, post, put, table,
+    Audience, ErrorShape, Freshness, Limit, Once, Route, RouteBuilder, delete, get, patch, post,
+    put, table,
 };

@@ -112,6 +112,47 @@ impl Once {
     }
 }
 
+/// How sure a route must be that the session it was called with still lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Freshness {
+    /// It is not called with sessions.
+    NoSession,
+    /// A session that ended elsewhere may be accepted for up to a second.
+    Second,
+    /// So it is while ends are heard of within milliseconds. While they are not (no Redis, or it
+    /// is away) the store is asked with each request, and without its answer it is refused.
+    Strict,
+}
+
+impl Freshness {
+    /// The rooms of money.
+    const MONEY: [&'static str; 6] =
+        ["wallet", "payments", "payouts", "staking", "billing", "disputes"];
+
+    /// Strict is what cannot be taken back: what admins do, what takes an idempotency key (money
+    /// and work that must not start twice), and all else that changes something about money.
+    fn of(method: &Method, path: &str, audience: Audience, once: Once) -> Self {
+        if matches!(audience, Audience::Provider | Audience::Ops) {
+            return Self::NoSession;
+        }
+        let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let is_money = || path.split('/').any(|part| Self::MONEY.contains(&part));
+        if audience == Audience::Admin || once != Once::No || (changes && is_money()) {
+            Self::Strict
+        } else {
+            Self::Second
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSession => "-",
+            Self::Second => "1s",
+            Self::Strict => "strict",
+        }
+    }
+}
+
 /// How a route shows its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorShape {
@@ -151,6 +192,12 @@ pub struct Route<S = ()> {
     pub operation: Operation,
     pub schemas: Vec<(String, RefOr<Schema>)>,
     pub handler: MethodRouter<S>,
+}
+
+impl<S> Route<S> {
+    pub fn freshness(&self) -> Freshness {
+        Freshness::of(&self.method, self.path, self.audience, self.once)
+    }
 }
 
 /// A row that has no handler yet.
@@ -479,6 +526,24 @@ const fn meaning(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn admins_money_and_what_must_not_start_twice_are_strict() {
+        use Audience::{Admin, Any, Provider};
+        for (method, path, audience, once, expected) in [
+            (Method::GET, "/v1/me", Any, Once::No, "1s"),
+            (Method::DELETE, "/v1/me/sessions", Any, Once::No, "1s"),
+            (Method::GET, "/v1/admin/users", Admin, Once::No, "strict"),
+            (Method::GET, "/v1/user/wallet", Any, Once::No, "1s"),
+            (Method::PUT, "/v1/user/wallet/limits", Any, Once::No, "strict"),
+            (Method::POST, "/v1/user/verifications", Any, Once::Required, "strict"),
+            (Method::POST, "/v1/user/credentials", Any, Once::Accepted, "strict"),
+            (Method::POST, "/v1/payments/webhook", Provider, Once::No, "-"),
+        ] {
+            let freshness = Freshness::of(&method, path, audience, once);
+            assert_eq!(freshness.as_str(), expected, "{method} {path}");
+        }
+    }
 
     #[test]
     fn a_row_is_named_after_its_handler() {

@@ -68,5 +68,14 @@ pub async fn doctor(config: Result<Config>) -> Result<ExitCode> {
             say!("well     {} migrations applied, {missing} to come", status.len() - missing);
         }
     }
+    match wiring::redis(&config, platform::world::system()) {
+        Ok(Some(redis)) => {
+            if let Some(version) = findings.note("Redis answers", redis.version().await) {
+                say!("well     it is Redis {version}");
+            }
+        }
+        Ok(None) => say!("well     there is no Redis: one process serves, or a few do without"),
+        Err(error) => drop(findings.note::<()>("Redis has an address", Err(error))),
+    }
     Ok(verdict(findings.well))
 }

@@ -30,6 +30,10 @@ pub struct Config {
     pub storage: Storage,
     /// The database; without a URL it is SQLite in the data folder.
     pub database: Database,
+    /// What several processes over one database share; without a URL there is none.
+    pub redis: Redis,
+    /// How often things may be done.
+    pub limits: Limits,
     /// Keys that protect everything else.
     pub secrets: Secrets,
     /// Accounts, passwords and sessions.
@@ -184,6 +188,61 @@ impl Default for Database {
             migrate_at_start: true,
         }
     }
+}
+
+/// What several processes over one database share; without a URL there is none.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// A Redis URL: redis://user:password@host:6379/0, or rediss:// for TLS.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub url: Option<Secret<String>>,
+    /// The password, in the place of the URL's.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub password: Option<Secret<String>>,
+    /// What all keys begin with: several platforms may share one Redis.
+    pub prefix: String,
+    /// Milliseconds that one command may take; after that Redis counts as away.
+    pub timeout_milliseconds: u64,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: None, password: None, prefix: "verza".into(), timeout_milliseconds: 250 }
+    }
+}
+
+/// How often things may be done.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// What signing in, registering and asking for mail do while Redis is away: local lets each
+    /// process count for itself, refuse answers 503.
+    pub when_redis_is_away: WhenRedisIsAway,
+    /// Registrations an hour from all addresses together; a quarter of them at once.
+    pub registrations_per_hour: u32,
+    /// Requests for mail an hour from all addresses together; a quarter of them at once.
+    pub mails_per_hour: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            when_redis_is_away: WhenRedisIsAway::Local,
+            registrations_per_hour: 2000,
+            mails_per_hour: 4000,
+        }
+    }
+}
+
+/// What exact limits do while Redis is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenRedisIsAway {
+    Local,
+    Refuse,
 }
 
 /// Keys that protect everything else.

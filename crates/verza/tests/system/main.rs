@@ -10,6 +10,7 @@ mod bad_input;
 mod cli;
 mod describe;
 mod dice;
+mod fleet;
 mod fuzz;
 mod house;
 mod kill;

@@ -24,8 +24,8 @@ pub fn all() -> Vec<Line> {
 impl Line {
     fn read(line: &str) -> Self {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let ([method, path, audience, _, once, "->", name]
-        | [method, path, audience, _, once, "->", name, "step-up"]) = words[..]
+        let ([method, path, audience, _, once, _, "->", name]
+        | [method, path, audience, _, once, _, "->", name, "step-up"]) = words[..]
         else {
             panic!("not a line of routes.txt: {line}");
         };
