@@ -81,7 +81,17 @@ pub(super) async fn bury(tx: &Tx, id: Id<User>) -> Result<()> {
     tx.touch(sql, params![id, address, TOMBSTONE_NAME, tx.now()]).await?;
     let sql = "UPDATE sessions SET user_agent = NULL, ip = NULL WHERE user_id = $1";
     tx.execute(sql, params![id]).await?;
-    tx.execute("DELETE FROM mail_tokens WHERE user_id = $1", params![id]).await?;
+    for sql in [
+        "DELETE FROM mail_tokens WHERE user_id = $1",
+        "DELETE FROM user_tags WHERE user_id = $1",
+        "DELETE FROM totp_factors WHERE user_id = $1",
+        "DELETE FROM totp_enrolments WHERE user_id = $1",
+        "DELETE FROM recovery_codes WHERE user_id = $1",
+        "DELETE FROM passkeys WHERE user_id = $1",
+        "DELETE FROM challenges WHERE user_id = $1",
+    ] {
+        tx.execute(sql, params![id]).await?;
+    }
     let sql = "UPDATE impersonations SET reason = '' WHERE user_id = $1";
     tx.execute(sql, params![id]).await?;
     Ok(())

@@ -49,6 +49,7 @@ const TABLES: &[Table] = &[
     ),
     impersonal("journal_readers", "how far the readers of the journal have come"),
     impersonal("jobs", "work that is waiting; a mail's address goes when it was sent"),
+    impersonal("fleet_counters", "how often memories were told to forget"),
     impersonal("periodic_jobs", "when periodic jobs run next"),
     impersonal("idempotency", "replies to repeat, sealed, for a week, found by the request only"),
     impersonal("mail_sink", "mails to an address, not to a person; gone after a month"),

@@ -118,7 +118,10 @@ impl House {
     /// The executable over this house's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = bare_command();
-        command.args(arguments).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(Stdio::null())
+            .args(arguments)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use kernel::Id;
+use kernel::id::kinds::User;
 use platform::db::{Db, Read, Row};
+use platform::fleet::Notice;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
@@ -505,9 +508,13 @@ async fn what_is_hard_to_take_back_wants_a_fresh_proof() {
     let cast = Cast::on(&stage).await;
     let (town, db) = (&cast.town, &stage.running.platform.db);
     let age = "UPDATE sessions SET proven_at = proven_at - 600000000";
-    db.run("test", |tx| async move { tx.execute(age, &[]).await.map_err(Into::into) })
-        .await
-        .unwrap();
+    let people = [&cast.admin, &cast.anne].map(|person| person.id.parse::<Id<User>>().unwrap());
+    db.run("test", |tx| async move {
+        people.iter().for_each(|id| tx.tell(Notice::all_of(id.uuid())));
+        tx.execute(age, &[]).await.map_err(Into::into)
+    })
+    .await
+    .unwrap();
     let mut asked = 0;
     for line in routes::all() {
         let who = if line.audience == "admin" { &cast.admin } else { &cast.anne };
