@@ -1,5 +1,5 @@
 //! The user service: accounts, sessions, the tokens that show them, and setting up the first
-//! admin. Second factors, passkeys, recovery and further token formats join as nouns of their own
+//! admin. Second factors, passkeys and further token formats join as nouns of their own
 //! and start sessions through [`session`].
 //!
 //! | noun | what it is |
@@ -7,14 +7,17 @@
 //! | [`account`] | a person or an organisation that signs in |
 //! | [`password`] | how an account shows who it is, so far |
 //! | [`session`] | one signed-in device |
+//! | [`recovery`] | back into an account whose password is lost |
 //! | [`token`] | a session shown as a JWT |
 //! | [`setup`] | the one-time link that makes an admin |
 //!
 //! Other contexts reach this one through [`rpc::users::Users`], which [`Identity`] implements.
 
 pub mod account;
+mod asked;
 pub mod password;
 mod public_url;
+pub mod recovery;
 pub mod session;
 pub mod setup;
 pub mod token;
@@ -97,6 +100,7 @@ pub struct Identity {
     pub sessions: Arc<session::Service>,
     pub tokens: Arc<token::Service>,
     pub setup: Arc<setup::Service>,
+    pub recovery: Arc<recovery::Service>,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -124,6 +128,14 @@ impl Identity {
         }));
         let accounts = Arc::new(account::Service::new(
             db.clone(),
+            mailer.clone(),
+            Arc::clone(&limiter),
+            Arc::clone(&hasher),
+            Arc::clone(&sessions),
+            public_url.clone(),
+        ));
+        let recovery = Arc::new(recovery::Service::new(
+            db.clone(),
             mailer,
             Arc::clone(&limiter),
             Arc::clone(&hasher),
@@ -131,7 +143,7 @@ impl Identity {
             public_url.clone(),
         ));
         let setup = Arc::new(setup::Service::new(db.clone(), Arc::clone(&hasher), public_url));
-        Ok(Arc::new(Self { accounts, sessions, tokens, setup, hasher, limiter, db }))
+        Ok(Arc::new(Self { accounts, sessions, tokens, setup, recovery, hasher, limiter, db }))
     }
 
     /// Reads the token keys, and makes the first one: call at the start, before serving.
@@ -187,6 +199,7 @@ impl Users for Identity {
 pub fn routes(identity: &Identity) -> Vec<Route> {
     let mut routes = account::http::routes(&identity.accounts);
     routes.extend(session::http::routes(&identity.sessions));
+    routes.extend(recovery::http::routes(&identity.recovery));
     routes.extend(setup::http::routes(&identity.setup));
     routes.extend(token::http::routes(&identity.tokens));
     routes
@@ -196,6 +209,7 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
 pub fn jobs(identity: &Identity, registry: &mut Registry) {
     account::register_jobs(&identity.accounts, registry);
     session::register_jobs(&identity.sessions, registry);
+    recovery::register_jobs(&identity.recovery, registry);
     setup::register_jobs(&identity.setup, registry);
     let tokens = Arc::clone(&identity.tokens);
     registry.every("token.keep_fresh", Duration::from_secs(24 * 3600), move || {

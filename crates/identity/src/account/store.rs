@@ -132,10 +132,17 @@ fn searchable(email: &Email, name: &str) -> String {
 }
 
 /// Marks the address as proved; `false` when it was already.
-pub(super) async fn set_email_verified(tx: &Tx, id: Id<User>) -> Result<bool> {
+pub(crate) async fn set_email_verified(tx: &Tx, id: Id<User>) -> Result<bool> {
     let sql = "UPDATE users SET email_verified_at = $2, version = version + 1, updated_at = $2
                WHERE id = $1 AND email_verified_at IS NULL";
     Ok(tx.touch(sql, params![id, tx.now()]).await?)
+}
+
+/// Sets the password, unless the account has changed meanwhile.
+pub(crate) async fn set_password(tx: &Tx, account: &Account, password: &Phc) -> Result<bool> {
+    let sql = "UPDATE users SET password_hash = $3, version = version + 1, updated_at = $4
+               WHERE id = $1 AND version = $2";
+    Ok(tx.touch(sql, params![account.id, account.version, password.0, tx.now()]).await?)
 }
 
 /// Changes what an admin decides on, unless the account has changed meanwhile.
@@ -230,7 +237,7 @@ pub(crate) async fn has_admin(db: &impl Read) -> Result<bool> {
 }
 
 /// Keeps the hash of a token that goes out by mail.
-pub(super) async fn insert_token(
+pub(crate) async fn insert_token(
     tx: &Tx,
     hash: &[u8; 32],
     user: Id<User>,
@@ -244,14 +251,28 @@ pub(super) async fn insert_token(
 }
 
 /// Uses a token up; whose it was, when it was good for this.
-pub(super) async fn use_token(tx: &Tx, hash: &[u8; 32], purpose: &str) -> Result<Option<Id<User>>> {
+pub(crate) async fn use_token(tx: &Tx, hash: &[u8; 32], purpose: &str) -> Result<Option<Id<User>>> {
     let sql = "DELETE FROM mail_tokens WHERE hash = $1 AND purpose = $2 AND expires_at > $3
                RETURNING user_id";
     Ok(tx.maybe(sql, params![hash, purpose, tx.now()], |row| row.take()).await?)
 }
 
+/// Whose token it is, when it would be good for this.
+pub(crate) async fn token_holder(
+    db: &impl Read,
+    hash: &[u8; 32],
+    purpose: &str,
+    now: Timestamp,
+) -> Result<Option<Account>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM mail_tokens JOIN users ON users.id = mail_tokens.user_id
+         WHERE mail_tokens.hash = $1 AND mail_tokens.purpose = $2 AND mail_tokens.expires_at > $3"
+    );
+    Ok(db.maybe(&sql, params![hash, purpose, now], read).await?)
+}
+
 /// Takes all tokens of a purpose from a user.
-pub(super) async fn drop_tokens(tx: &Tx, user: Id<User>, purpose: &str) -> Result<()> {
+pub(crate) async fn drop_tokens(tx: &Tx, user: Id<User>, purpose: &str) -> Result<()> {
     let sql = "DELETE FROM mail_tokens WHERE user_id = $1 AND purpose = $2";
     tx.execute(sql, params![user, purpose]).await?;
     Ok(())

@@ -189,6 +189,8 @@ pub enum Reason {
     Locked,
     /// An old refresh token was presented.
     Reuse,
+    /// The account has a new password.
+    PasswordChanged,
 }
 
 impl Reason {
@@ -199,6 +201,7 @@ impl Reason {
             Self::Displaced => "displaced",
             Self::Locked => "locked",
             Self::Reuse => "reuse",
+            Self::PasswordChanged => "password_changed",
         }
     }
 }
