@@ -18,7 +18,7 @@ use platform::http::{Info, Route};
 use platform::jobs::{Registry, Worker};
 use platform::journal::{Reader, Runner};
 use platform::limits::{Limiter, Quotas};
-use platform::mail::{MailOptions, Mailer};
+use platform::mail::Mailer;
 use rpc::users::{Status, Users};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use trust::{Trust, TrustOptions};
 
 use crate::config::Config;
 use crate::datadir::{self, DataDir};
+use crate::mail;
 use crate::telemetry;
 
 /// The tables of all contexts, in the order in which they are made.
@@ -86,6 +87,7 @@ pub fn check(config: &Config) -> Result<()> {
         .map_err(|error| wrong(format!("server.public_url: {error}")))?;
     trust::key::did::did_web(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}.")))?;
+    mail::options(config)?;
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
     if let Some(key) = &config.secrets.master_key {
@@ -198,7 +200,7 @@ impl Platform {
         let public_url = config.server.public_url();
         let quotas = if config.server.rate_limits { quotas() } else { Quotas::NONE };
         let limiter = Arc::new(Limiter::new(quotas));
-        let mailer = Mailer::new(db.clone(), master_key.clone(), MailOptions::default());
+        let mailer = Mailer::new(db.clone(), master_key.clone(), mail::options(&config)?);
         let identity = build_identity(&db, &config, &master_key, &mailer, &limiter)?;
         let money = money::Context::new(money_options(
             &db,
@@ -427,9 +429,14 @@ impl Platform {
     pub fn router(&self, readiness: Arc<Readiness>) -> Result<Router> {
         let routes = self.routes(&self.health(readiness));
         let router = gateway::router(&self.edge()?, routes)?;
-        Ok(match &self.money.sandbox {
+        let router = match &self.money.sandbox {
             Some(sandbox) => router.merge(sandbox.router()),
             None => router,
+        };
+        Ok(if self.config.mail_viewer() {
+            router.merge(platform::mail::viewer(self.db.clone()))
+        } else {
+            router
         })
     }
 
@@ -476,7 +483,8 @@ pub async fn start(config: Config) -> Result<Running> {
         grace: Duration::from_secs(platform.config.server.shutdown_grace_seconds),
         ..ServerOptions::default()
     };
-    let ops = gateway::ops_router(metrics, Some(platform.db.clone()));
+    let mail_sink = platform.config.mail_sink().then(|| platform.db.clone());
+    let ops = gateway::ops_router(metrics, mail_sink);
     let serve = |listener, router: Router| {
         tokio::spawn(gateway::serve(listener, router, options.clone(), stop.clone()))
     };

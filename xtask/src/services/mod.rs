@@ -7,6 +7,7 @@
 mod binaries;
 mod postgres;
 mod scratch;
+mod smtp;
 mod watched;
 
 use std::thread;
@@ -23,7 +24,7 @@ do under `cargo xtask test`. All data is thrown away at the end.
 Usage: cargo xtask services";
 
 /// Every service, in the order of starting.
-const STARTERS: [fn() -> Result<Service>; 1] = [postgres::start];
+const STARTERS: [fn() -> Result<Service>; 2] = [postgres::start, smtp::start];
 
 /// One running service, stopped when dropped.
 pub(crate) struct Service {
@@ -73,7 +74,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let services = Services::start()?;
     for (variable, url) in services.environment() {
-        println!("export {variable}={url}");
+        println!("export {variable}='{url}'");
     }
     eprintln!("== Ctrl-C stops them");
     loop {

@@ -10,7 +10,7 @@ use kernel::{Error, Result};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Job, LEASE, Run, store};
+use super::{Hopeless, Job, LEASE, Run, store};
 use crate::db::Db;
 
 /// Jobs run side by side by one worker.
@@ -135,7 +135,10 @@ impl Worker {
                 match held {
                     // Already gone when the handler ended it in its own transaction.
                     Ok(()) => store::finish(&tx, run).await.map(|_| false),
-                    Err(error) => store::fail(&tx, run, &error.to_string()).await,
+                    Err(error) => {
+                        let hopeless = error.cause::<Hopeless>().is_some();
+                        store::fail(&tx, run, &error.to_string(), hopeless).await
+                    }
                 }
             })
             .await;

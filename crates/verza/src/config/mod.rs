@@ -34,6 +34,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// Accounts, passwords and sessions.
     pub accounts: Accounts,
+    /// Mails; without a server they go into the sink, where a developer reads them.
+    pub mail: Mail,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -108,6 +110,16 @@ impl Server {
 }
 
 impl Config {
+    /// Whether mails are kept for a developer to read instead of sent.
+    pub fn mail_sink(&self) -> bool {
+        self.mail.smtp_host.is_none()
+    }
+
+    /// Whether the pages that show the sink are served beside the API.
+    pub fn mail_viewer(&self) -> bool {
+        self.mail_sink() && self.server.is_local()
+    }
+
     /// Whether the sandbox takes deposits.
     pub fn sandbox(&self) -> bool {
         self.payments.sandbox.unwrap_or_else(|| self.server.is_local())
@@ -187,6 +199,59 @@ impl Default for Accounts {
     fn default() -> Self {
         Self { argon2_memory_kib: 19_456, argon2_passes: 2, hashing_threads: 0 }
     }
+}
+
+/// Mails; without a server they go into the sink, where a developer reads them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// The mail server's name, as its certificate has it.
+    pub smtp_host: Option<String>,
+    /// Its port; without it 587 for starttls, 465 for tls, 25 for none.
+    pub smtp_port: Option<u16>,
+    /// starttls (TLS after a greeting, or nothing is sent), tls (from the first byte), or none,
+    /// with which a password goes only to a server on this machine.
+    pub smtp_tls: SmtpTls,
+    /// Who we are to the server; without it we do not sign in.
+    pub smtp_user: Option<String>,
+    /// The password that goes with it.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub smtp_password: Option<Secret<String>>,
+    /// A file of certificates (PEM) that alone are believed when the server shows its own; without
+    /// it, those that the system believes.
+    pub smtp_ca_file: Option<PathBuf>,
+    /// Who letters are from: Verza <no-reply@verza.example>. Needed with a server.
+    pub from: Option<String>,
+    /// Seconds that sending one letter may take; at most 45.
+    pub timeout_seconds: u64,
+    /// Connections to the server that are kept open.
+    pub connections: u32,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            smtp_host: None,
+            smtp_port: None,
+            smtp_tls: SmtpTls::StartTls,
+            smtp_user: None,
+            smtp_password: None,
+            smtp_ca_file: None,
+            from: None,
+            timeout_seconds: 30,
+            connections: 4,
+        }
+    }
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    StartTls,
+    Tls,
+    None,
 }
 
 /// Payments.
