@@ -5,6 +5,7 @@
 //! | noun | what it is |
 //! |---|---|
 //! | [`account`] | a person or an organisation that signs in |
+//! | [`import`] | accounts from elsewhere, out of a file |
 //! | [`password`] | how an account shows who it is, so far |
 //! | [`session`] | one signed-in device |
 //! | [`recovery`] | back into an account whose password is lost |
@@ -15,6 +16,7 @@
 
 pub mod account;
 mod asked;
+pub mod import;
 pub mod password;
 mod public_url;
 pub mod recovery;
@@ -49,6 +51,7 @@ pub const MIGRATIONS: Migrations = Migrations {
     files: &[
         Migration { name: "0001_identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
+        Migration { name: "0005_imports", sql: include_str!("../migrations/0005_imports.sql") },
     ],
 };
 
@@ -101,6 +104,7 @@ pub struct Identity {
     pub tokens: Arc<token::Service>,
     pub setup: Arc<setup::Service>,
     pub recovery: Arc<recovery::Service>,
+    pub imports: import::Service,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -143,7 +147,18 @@ impl Identity {
             public_url.clone(),
         ));
         let setup = Arc::new(setup::Service::new(db.clone(), Arc::clone(&hasher), public_url));
-        Ok(Arc::new(Self { accounts, sessions, tokens, setup, recovery, hasher, limiter, db }))
+        let imports = import::Service::new(db.clone());
+        Ok(Arc::new(Self {
+            imports,
+            accounts,
+            sessions,
+            tokens,
+            setup,
+            recovery,
+            hasher,
+            limiter,
+            db,
+        }))
     }
 
     /// Reads the token keys, and makes the first one: call at the start, before serving.

@@ -73,6 +73,12 @@ pub(crate) fn from(ip: &str) -> Caller {
     Caller { origin: Origin { ip: Some(ip), user_agent, ..Origin::default() }, ..Caller::nobody() }
 }
 
+/// A letter in both forms, for a snapshot.
+pub(crate) fn whole(letter: &platform::mail::Letter) -> String {
+    let platform::mail::Rendered { text, html } = letter.render("Verza").unwrap();
+    format!("{}\n\n{text}\n{html}", letter.subject)
+}
+
 impl House<'_> {
     /// The token of the newest mail to an address.
     pub(crate) async fn mail_token(&self, to: &str) -> String {

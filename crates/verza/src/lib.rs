@@ -69,6 +69,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Admin(command) => {
             in_runtime(read()?, async move |config| commands::admin(&config, &command).await)
         }
+        Command::Import(command) => {
+            in_runtime(read()?, async move |config| commands::import(&config, &command).await)
+        }
         Command::Keys(command) => {
             in_runtime(read()?, async move |config| commands::keys(&config, &command).await)
         }

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
-use crate::config::Config;
+use crate::config::{Config, PasswordHash};
 use crate::datadir::{self, DataDir};
 use crate::mail;
 use crate::telemetry;
@@ -79,6 +79,9 @@ pub fn check(config: &Config) -> Result<()> {
     })?;
     if config.marketplace.fee_basis_points > 10_000 {
         return Err(wrong("marketplace.fee_basis_points is at most 10000, which is all.".into()));
+    }
+    if !(10..=15).contains(&config.accounts.bcrypt_cost) {
+        return Err(wrong("accounts.bcrypt_cost is between 10 and 15.".into()));
     }
     if config.trust.validity_days == 0 {
         return Err(wrong("trust.validity_days must be at least 1.".into()));
@@ -380,6 +383,8 @@ fn build_identity(
     );
     options.hashing.memory_kib = accounts.argon2_memory_kib;
     options.hashing.passes = accounts.argon2_passes;
+    options.hashing.bcrypt_cost =
+        (accounts.password_hash == PasswordHash::Bcrypt).then_some(accounts.bcrypt_cost);
     options.hashing.at_once = accounts.hashing_threads;
     identity::Identity::new(options)
 }

@@ -29,6 +29,7 @@ pub use service::Service;
 pub(crate) use service::create_admin;
 
 pub(crate) use jobs::register as register_jobs;
+pub(crate) use rules::starts_approved;
 
 #[cfg(test)]
 mod tests;

@@ -84,7 +84,7 @@ pub(super) fn step(standing: Standing, command: Command) -> Result<Standing, Ref
 }
 
 /// Whether an account of this role is approved without an admin's doing.
-pub(super) const fn starts_approved(role: Role) -> bool {
+pub(crate) const fn starts_approved(role: Role) -> bool {
     match role {
         Role::User | Role::Admin => true,
         Role::Verifier | Role::Enterprise => false,

@@ -62,7 +62,7 @@ impl Service {
         if !rules::may_register_as(registration.role) {
             return Err(Error::field("/role", "not_allowed", "one of user, verifier, enterprise"));
         }
-        let password = self.hasher.hash(&registration.password).await?;
+        let password = self.hasher.on_behalf_of(caller).hash(&registration.password).await?;
         if !self.may_mail(&registration.email) {
             return Ok(());
         }

@@ -104,6 +104,38 @@ pub(crate) async fn insert(tx: &Tx, new: &New<'_>) -> Result<bool> {
         .await?)
 }
 
+/// An account from elsewhere, with its own date; `false` when the address has an account.
+pub(crate) async fn insert_imported(
+    tx: &Tx,
+    id: Id<User>,
+    row: &crate::import::Row,
+    approved: bool,
+) -> Result<bool> {
+    let sql = "INSERT INTO users (id, email, email_shown, name, role, status, approved,
+                   email_verified_at, password_hash, preferences, searchable, version,
+                   created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, '{}', $9, 1, $10, $11)
+               ON CONFLICT DO NOTHING";
+    Ok(tx
+        .touch(
+            sql,
+            params![
+                id,
+                row.email.as_str(),
+                row.email.shown(),
+                row.name.as_str(),
+                row.role,
+                approved,
+                row.email_verified.then(|| tx.now()),
+                row.password.as_ref().map(|password| password.0.as_str()),
+                searchable(&row.email, row.name.as_str()),
+                row.created_at,
+                tx.now()
+            ],
+        )
+        .await?)
+}
+
 /// Makes an account whose address was never proved the account of a new registration.
 pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
     let New { id, email, name, role, approved, password, .. } = new;

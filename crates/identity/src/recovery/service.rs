@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::id::kinds::User;
-use kernel::{Caller, Id, Result, Secret};
+use kernel::{Caller, Result, Secret};
 use platform::crypto::{Token, sha256};
 use platform::db::{Db, Tx};
 use platform::jobs::{NewJob, Run};
@@ -118,7 +117,7 @@ impl Service {
         let holder = holder.filter(|holder| rules::may_recover(holder.status));
         let holder = holder.ok_or(Refusal::LinkSpent)?;
         let password = Password::parse("/newPassword", password, holder.email.as_str())?;
-        let stored = &self.hasher.hash(&password).await?;
+        let stored = &self.hasher.on_behalf_of(caller).hash(&password).await?;
         self.db
             .run("user.reset_password", |tx| async move {
                 let user = account::store::use_token(&tx, &hash, PURPOSE).await?;
@@ -167,8 +166,8 @@ impl Service {
         }
         let account = &account::store::get(&self.db, principal.user).await?;
         let password = Password::parse("/newPassword", password, account.email.as_str())?;
-        self.check_current(account.id, current, account).await?;
-        let stored = &self.hasher.hash(&password).await?;
+        self.check_current(caller, current, account).await?;
+        let stored = &self.hasher.on_behalf_of(caller).hash(&password).await?;
         let session = principal.session;
         self.db
             .run("user.change_password", |tx| async move {
@@ -193,15 +192,15 @@ impl Service {
     /// Counted before it is checked, so that many guesses at once are counted as many.
     async fn check_current(
         &self,
-        user: Id<User>,
+        caller: &Caller,
         current: &Password,
         account: &Account,
     ) -> Result<()> {
         let (class, quota) = GUESSES;
-        let subject = Subject::Id(user.uuid());
+        let subject = Subject::Id(account.id.uuid());
         self.limiter.take(class, subject, quota, self.db.world().now()).check()?;
         let stored = account.password.as_ref().ok_or(Refusal::NoPassword)?;
-        if !self.hasher.verify(current, Some(stored)).await? {
+        if !self.hasher.on_behalf_of(caller).verify(current, Some(stored)).await? {
             return Err(Refusal::WrongPassword.into());
         }
         self.limiter.give_back(class, subject, quota);

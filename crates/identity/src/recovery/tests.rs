@@ -12,8 +12,9 @@ use rpc::users::Users;
 use serde_json::{Value as Json, json};
 use tower::ServiceExt;
 
+use super::letters;
 use crate::account::{Command, Email};
-use crate::testing::{House, PASSWORD, TABLES, from, house, password, registration};
+use crate::testing::{House, PASSWORD, TABLES, from, house, password, registration, whole};
 
 const FORGOT: &str = "/v1/auth/forgot-password";
 const RESET: &str = "/v1/auth/reset-password";
@@ -44,6 +45,14 @@ impl House<'_> {
     async fn mails_of(&self, to: &str, template: &str) -> usize {
         self.mails(to).await.iter().filter(|mail| mail.template == template).count()
     }
+}
+
+#[test]
+fn the_letters_are_as_they_were() {
+    let link = "https://verza.example/reset-password#token=t0ken";
+    insta::assert_snapshot!("reset_password", whole(&letters::reset_password(link)));
+    let link = "https://verza.example/forgot-password";
+    insta::assert_snapshot!("password_changed", whole(&letters::password_changed(link)));
 }
 
 on_both_engines! { TABLES;

@@ -130,15 +130,18 @@ impl Service {
         let account = account::store::by_email(&self.db, &login.email).await?;
         let account = account.filter(|account| account.status != Status::Closed);
         let stored = account.as_ref().and_then(|account| account.password.as_ref());
-        let is_right = self.hasher.verify(&login.password, stored).await?;
+        let hasher = self.hasher.on_behalf_of(caller);
+        let is_right = hasher.verify(&login.password, stored).await?;
         let Some(account) = account.filter(|_| is_right) else {
             return Err(invalid_credentials());
         };
         self.forget_guess(&login.email, ip);
         may_sign_in(&account)?;
 
-        let outdated = stored_is_outdated(&self.hasher, &account);
-        let rehashed = if outdated { Some(self.hasher.hash(&login.password).await?) } else { None };
+        let rehashed = match &account.password {
+            Some(stored) => hasher.rehash(&login.password, stored).await?,
+            None => None,
+        };
         let cookie = login.cookie.then(|| Token::new(self.db.world()));
         let session = self
             .db
@@ -529,10 +532,6 @@ impl Service {
         let before = self.db.world().now() - KEPT;
         self.db.run("session.sweep", |tx| async move { store::sweep(&tx, before).await }).await
     }
-}
-
-fn stored_is_outdated(hasher: &Hasher, account: &Account) -> bool {
-    account.password.as_ref().is_some_and(|stored| hasher.is_outdated(stored))
 }
 
 /// Said only to whoever knows the password.

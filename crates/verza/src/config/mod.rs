@@ -187,6 +187,12 @@ pub struct Secrets {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Accounts {
+    /// What new password hashes are made with: argon2id, or bcrypt, which looks at 72 bytes of a
+    /// password, so that longer ones are then refused. All others that are stored are made anew
+    /// when their owner signs in.
+    pub password_hash: PasswordHash,
+    /// The cost of one bcrypt hash, 10 to 15: each step doubles its time.
+    pub bcrypt_cost: u32,
     /// Memory of one argon2id hash, in KiB.
     pub argon2_memory_kib: u32,
     /// Passes of one argon2id hash.
@@ -197,8 +203,22 @@ pub struct Accounts {
 
 impl Default for Accounts {
     fn default() -> Self {
-        Self { argon2_memory_kib: 19_456, argon2_passes: 2, hashing_threads: 0 }
+        Self {
+            password_hash: PasswordHash::Argon2id,
+            bcrypt_cost: 12,
+            argon2_memory_kib: 19_456,
+            argon2_passes: 2,
+            hashing_threads: 0,
+        }
     }
+}
+
+/// An algorithm for password hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PasswordHash {
+    Argon2id,
+    Bcrypt,
 }
 
 /// Mails; without a server they go into the sink, where a developer reads them.

@@ -13,6 +13,7 @@ mod dice;
 mod fuzz;
 mod house;
 mod kill;
+mod letters;
 mod matrix;
 mod routes;
 mod story;
