@@ -4,6 +4,7 @@
 use http::{HeaderMap, Method};
 use kernel::caller::Idempotency;
 use kernel::{Error, Principal, Result};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The key of a request: 1 to 255 visible ASCII characters, with or without the quotes that the
@@ -53,13 +54,26 @@ pub(crate) fn fingerprint(method: &Method, uri: &http::Uri, body: &[u8]) -> [u8;
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    // `serde_json::Value` keeps objects in a sorted map: writing it again is canonical enough to
-    // compare a request with itself.
-    match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(value) => hash.update(value.to_string()),
+    // Canonical enough to compare a request with itself.
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => hash.update(sorted(value).to_string()),
         Err(_) => hash.update(body),
     }
     hash.finalize().into()
+}
+
+/// The same value with the members of its objects in order, which a map need not keep by itself.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.into_iter().collect();
+            members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            let members = members.into_iter().map(|(name, value)| (name, sorted(value)));
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
+    }
 }
 
 pub(crate) fn of(
