@@ -6,8 +6,10 @@
 //! |---|---|
 //! | [`account`] | a person or an organisation that signs in |
 //! | [`device`] | a device on which an account has signed in |
+//! | [`import`] | accounts from elsewhere, out of a file |
 //! | [`password`] | how an account shows who it is, so far |
 //! | [`session`] | one signed-in device |
+//! | [`recovery`] | back into an account whose password is lost |
 //! | [`factor`] | what an account shows beside its password, and how sure that makes us |
 //! | [`token`] | a session shown as a JWT or a PASETO |
 //! | [`setup`] | the one-time link that makes an admin |
@@ -19,14 +21,17 @@
 //! Other contexts reach this one through [`rpc::users::Users`], which [`Identity`] implements.
 
 pub mod account;
+mod asked;
 pub mod closing;
 pub mod device;
 pub mod facade;
 pub mod factor;
 pub mod impersonation;
+pub mod import;
 pub mod password;
 pub mod people;
 mod public_url;
+pub mod recovery;
 pub mod session;
 pub mod setup;
 pub mod token;
@@ -60,6 +65,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0002_proofs", sql: include_str!("../migrations/0002_proofs.sql") },
         Migration { name: "0003_tokens", sql: include_str!("../migrations/0003_tokens.sql") },
         Migration { name: "0004_factors", sql: include_str!("../migrations/0004_factors.sql") },
+        Migration { name: "0005_imports", sql: include_str!("../migrations/0005_imports.sql") },
         Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
     ],
 };
@@ -130,6 +136,8 @@ pub struct Identity {
     pub people: Arc<people::Service>,
     pub impersonation: Arc<impersonation::Service>,
     pub closing: Arc<closing::Service>,
+    pub recovery: Arc<recovery::Service>,
+    pub imports: import::Service,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -164,6 +172,14 @@ impl Identity {
             secure_cookie: public_url.is_secure(),
         }));
         let accounts = Arc::new(account::Service::new(
+            db.clone(),
+            mailer.clone(),
+            Arc::clone(&limiter),
+            Arc::clone(&hasher),
+            Arc::clone(&sessions),
+            public_url.clone(),
+        ));
+        let recovery = Arc::new(recovery::Service::new(
             db.clone(),
             mailer.clone(),
             Arc::clone(&limiter),
@@ -213,7 +229,10 @@ impl Identity {
         };
         let (of_accounts, of_sessions) = (Arc::clone(&accounts), Arc::clone(&sessions));
         let facade = facade::Service::new(db.clone(), of_accounts, of_sessions, options.facades);
+        let imports = import::Service::new(db.clone());
         Ok(Arc::new(Self {
+            recovery,
+            imports,
             accounts,
             sessions,
             tokens,
@@ -303,6 +322,7 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
     routes.extend(session::http::routes(&identity.sessions));
     routes.extend(factor::http::routes(&identity.factors));
     routes.extend(factor::passkey::http::routes(&identity.passkeys));
+    routes.extend(recovery::http::routes(&identity.recovery));
     routes.extend(setup::http::routes(&identity.setup));
     routes.extend(people::http::routes(&identity.people));
     routes.extend(impersonation::http::routes(&identity.impersonation));
@@ -317,6 +337,7 @@ pub fn jobs(identity: &Identity, registry: &mut Registry) {
     account::register_jobs(&identity.accounts, registry);
     session::register_jobs(&identity.sessions, registry);
     factor::register_jobs(&identity.factors, registry);
+    recovery::register_jobs(&identity.recovery, registry);
     setup::register_jobs(&identity.setup, registry);
     closing::register_jobs(&identity.closing, registry);
     let tokens = Arc::clone(&identity.tokens);

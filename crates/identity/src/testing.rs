@@ -81,6 +81,12 @@ pub(crate) fn from(ip: &str) -> Caller {
     Caller { origin: Origin { ip: Some(ip), user_agent, ..Origin::default() }, ..Caller::nobody() }
 }
 
+/// A letter in both forms, for a snapshot.
+pub(crate) fn whole(letter: &platform::mail::Letter) -> String {
+    let platform::mail::Rendered { text, html } = letter.render("Verza").unwrap();
+    format!("{}\n\n{text}\n{html}", letter.subject)
+}
+
 impl House<'_> {
     /// The token of the newest mail to an address.
     pub(crate) async fn mail_token(&self, to: &str) -> String {
@@ -157,6 +163,11 @@ impl House<'_> {
     pub(crate) async fn facts(&self) -> Vec<String> {
         let sql = "SELECT verb FROM facts ORDER BY id";
         self.t.db.all(sql, &[], |row| row.take()).await.unwrap()
+    }
+
+    /// How many accounts there are.
+    pub(crate) async fn users(&self) -> i64 {
+        self.count("SELECT CAST(COUNT(*) AS BIGINT) FROM users").await
     }
 
     pub(crate) async fn count(&self, sql: &str) -> i64 {

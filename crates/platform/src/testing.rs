@@ -235,6 +235,63 @@ pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
     }
 }
 
+/// The mail server that `VERZA_TEST_SMTP_URL` names; `cargo xtask test` starts one.
+#[derive(Debug, Clone)]
+pub struct TestSmtp {
+    pub user: String,
+    pub password: String,
+    /// With STARTTLS and a login.
+    pub starttls_port: u16,
+    /// With TLS from the first byte and a login.
+    pub tls_port: u16,
+    /// With neither.
+    pub plain_port: u16,
+    folder: std::path::PathBuf,
+}
+
+impl TestSmtp {
+    #[expect(clippy::disallowed_methods, reason = "the harness is told where the server is")]
+    pub fn find() -> Self {
+        let url = std::env::var("VERZA_TEST_SMTP_URL").unwrap_or_else(|_| {
+            panic!(
+                "VERZA_TEST_SMTP_URL is not set. Run `cargo xtask test`, or \
+                 `cargo xtask services` and what it prints."
+            )
+        });
+        let parse = || {
+            let (login, rest) = url.strip_prefix("smtp://")?.split_once("@localhost:")?;
+            let (user, password) = login.split_once(':')?;
+            let (port, query) = rest.split_once('?')?;
+            let query: std::collections::HashMap<_, _> =
+                form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+            Some(Self {
+                user: user.to_owned(),
+                password: password.to_owned(),
+                starttls_port: port.parse().ok()?,
+                tls_port: query.get("tls")?.parse().ok()?,
+                plain_port: query.get("plain")?.parse().ok()?,
+                folder: query.get("folder")?.into(),
+            })
+        };
+        parse().expect("VERZA_TEST_SMTP_URL is what `cargo xtask services` prints")
+    }
+
+    /// The certificate that the server has made for itself.
+    pub fn certificate(&self) -> std::path::PathBuf {
+        self.folder.join("cert.pem")
+    }
+
+    /// The mails that have come for an address, oldest first.
+    pub fn mails(&self, to: &str) -> Vec<String> {
+        let folder = self.folder.join("mails").join(to.replace('@', "%40"));
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        paths.sort_unstable();
+        paths.iter().map(|path| std::fs::read_to_string(path).expect("a mail")).collect()
+    }
+}
+
 mod postgres {
     use std::time::Duration;
 

@@ -53,6 +53,9 @@ pub enum Command {
     /// Makes admins; there is never a default password
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Brings accounts from elsewhere
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Shows and rotates signing keys
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -157,6 +160,43 @@ pub enum AdminCommand {
         #[arg(long)]
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// Imports accounts with their password hashes; started again, it goes on where it stopped
+    Users(ImportUsersArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ImportUsersArgs {
+    /// The accounts, one a line: email, and perhaps name, role, passwordHash, emailVerified,
+    /// createdAt, externalId
+    pub file: PathBuf,
+    /// Without it, what the file's name ends with
+    #[arg(long)]
+    pub format: Option<FileFormat>,
+    /// Checks every row and changes nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Writes what is wrong with which line as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
+    /// Takes rows with the role admin
+    #[arg(long)]
+    pub allow_admin: bool,
+    /// Prints the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The form of a file of accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FileFormat {
+    /// With a first line that names the columns
+    Csv,
+    /// One JSON object a line
+    Jsonl,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 mod datadir;
 pub mod demo;
+mod mail;
 mod telemetry;
 pub mod wiring;
 
@@ -67,6 +68,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Admin(command) => {
             in_runtime(read()?, async move |config| commands::admin(&config, &command).await)
+        }
+        Command::Import(command) => {
+            in_runtime(read()?, async move |config| commands::import(&config, &command).await)
         }
         Command::Keys(command) => {
             in_runtime(read()?, async move |config| commands::keys(&config, &command).await)

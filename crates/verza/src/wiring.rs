@@ -22,15 +22,16 @@ use platform::http::{Info, Route};
 use platform::jobs::{Registry, Worker};
 use platform::journal::{Reader, Runner};
 use platform::limits::{Limiter, Quota, Quotas, WhenAway};
-use platform::mail::{MailOptions, Mailer};
+use platform::mail::Mailer;
 use platform::privacy::Holder;
 use rpc::users::{Status, Users};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
-use crate::config::{self, Config, FacadeRegistration, TlsMode, WhenRedisIsAway};
+use crate::config::{self, Config, FacadeRegistration, PasswordHash, TlsMode, WhenRedisIsAway};
 use crate::datadir::{self, DataDir};
+use crate::mail;
 use crate::telemetry;
 
 /// The tables of all contexts, in the order in which they are made.
@@ -85,6 +86,9 @@ pub fn check(config: &Config) -> Result<()> {
     if config.marketplace.fee_basis_points > 10_000 {
         return Err(wrong("marketplace.fee_basis_points is at most 10000, which is all.".into()));
     }
+    if !(10..=15).contains(&config.accounts.bcrypt_cost) {
+        return Err(wrong("accounts.bcrypt_cost is between 10 and 15.".into()));
+    }
     if config.trust.validity_days == 0 {
         return Err(wrong("trust.validity_days must be at least 1.".into()));
     }
@@ -98,6 +102,7 @@ pub fn check(config: &Config) -> Result<()> {
         .map_err(|error| wrong(format!("server.public_url: {error}")))?;
     trust::key::did::did_web(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}.")))?;
+    mail::options(config)?;
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
     redis(config, platform::world::system())
@@ -268,7 +273,7 @@ impl Platform {
         let public_url = config.server.public_url();
         let fleet = Fleet::new(db.clone(), redis(&config, db.world().clone())?, &master_key);
         let limiter = Arc::new(build_limiter(&config, &master_key, fleet.redis()));
-        let mailer = Mailer::new(db.clone(), master_key.clone(), MailOptions::default());
+        let mailer = Mailer::new(db.clone(), master_key.clone(), mail::options(&config)?);
         let identity = build_identity(&db, &config, &master_key, &mailer, &limiter)?;
         let money = money::Context::new(money_options(
             &db,
@@ -491,6 +496,8 @@ fn build_identity(
     options.closing.retention = days(config.privacy.retention_days);
     options.hashing.memory_kib = accounts.argon2_memory_kib;
     options.hashing.passes = accounts.argon2_passes;
+    options.hashing.bcrypt_cost =
+        (accounts.password_hash == PasswordHash::Bcrypt).then_some(accounts.bcrypt_cost);
     options.hashing.at_once = accounts.hashing_threads;
     options.sessions = policies(&config.sessions);
     options.tokens.lifetime = Duration::from_secs(config.sessions.access_token_minutes * 60);
@@ -551,9 +558,14 @@ impl Platform {
     pub fn router(&self, readiness: Arc<Readiness>) -> Result<Router> {
         let routes = self.routes(&self.health(readiness));
         let router = gateway::router(&self.edge()?, routes)?;
-        Ok(match &self.money.sandbox {
+        let router = match &self.money.sandbox {
             Some(sandbox) => router.merge(sandbox.router()),
             None => router,
+        };
+        Ok(if self.config.mail_viewer() {
+            router.merge(platform::mail::viewer(self.db.clone()))
+        } else {
+            router
         })
     }
 
@@ -613,7 +625,8 @@ pub async fn start(config: Config) -> Result<Running> {
         grace: Duration::from_secs(platform.config.server.shutdown_grace_seconds),
         ..ServerOptions::default()
     };
-    let ops = gateway::ops_router(metrics, Some(platform.db.clone()));
+    let mail_sink = platform.config.mail_sink().then(|| platform.db.clone());
+    let ops = gateway::ops_router(metrics, mail_sink);
     let redirect = gateway::redirect_router(&platform.public_url);
     let https = tls.clone().map(|tls| Https { tls, redirect: redirect.clone() });
     let secured = ServerOptions { tls: https, ..options.clone() };

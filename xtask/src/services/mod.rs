@@ -8,6 +8,7 @@ mod binaries;
 mod postgres;
 mod redis;
 mod scratch;
+mod smtp;
 mod watched;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -25,7 +26,7 @@ do under `cargo xtask test`. All data is thrown away at the end.
 Usage: cargo xtask services";
 
 /// Every service, in the order of starting.
-const STARTERS: [fn() -> Result<Service>; 2] = [postgres::start, redis::start];
+const STARTERS: [fn() -> Result<Service>; 3] = [postgres::start, redis::start, smtp::start];
 
 /// How often a start is tried when somebody else was quicker to take the port.
 const ATTEMPTS: u32 = 3;
@@ -84,7 +85,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let services = Services::start()?;
     for (variable, url) in services.environment() {
-        println!("export {variable}={url}");
+        println!("export {variable}='{url}'");
     }
     eprintln!("== Ctrl-C stops them");
     loop {

@@ -133,7 +133,7 @@ const fn user() -> Role {
 /// What happened, for people.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Said {
-    message: &'static str,
+    pub(crate) message: &'static str,
 }
 
 async fn register(

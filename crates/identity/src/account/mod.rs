@@ -35,6 +35,7 @@ pub use service::Service;
 pub(crate) use service::{changed_meanwhile, create_admin, token_spent};
 
 pub(crate) use jobs::register as register_jobs;
+pub(crate) use rules::starts_approved;
 
 #[cfg(test)]
 mod tests;

@@ -97,7 +97,7 @@ pub(super) fn close(standing: Standing) -> Result<Standing, Refusal> {
 }
 
 /// Whether an account of this role is approved without an admin's doing.
-pub(super) const fn starts_approved(role: Role) -> bool {
+pub(crate) const fn starts_approved(role: Role) -> bool {
     match role {
         Role::User | Role::Admin => true,
         Role::Verifier | Role::Enterprise => false,

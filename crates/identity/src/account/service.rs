@@ -7,15 +7,18 @@ use kernel::id::kinds::User;
 use kernel::{Caller, Error, Id, Page, PageRequest, Result, Role};
 use platform::crypto::{Token, sha256};
 use platform::db::{Db, Tx};
+use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 use platform::limits::{Ask, Limiter, Quota, Subject};
 use platform::mail::Mailer;
 use rpc::users::{Profile, Status};
 
+use super::jobs::ResendVerification;
 use super::model::{Account, Email, Filter, ProfileChange, Registration};
 use super::rules::{self, Command, Standing};
 use super::{letters, store};
 use crate::PublicUrl;
+use crate::asked::Asked;
 use crate::password::Hasher;
 use crate::session::{self, Proof, Reason, SignedIn};
 use crate::token::Wish;
@@ -72,7 +75,7 @@ impl Service {
         if !rules::may_register_as(registration.role) {
             return Err(Error::field("/role", "not_allowed", "one of user, verifier, enterprise"));
         }
-        let password = self.hasher.hash(&registration.password).await?;
+        let password = self.hasher.on_behalf_of(caller).hash(&registration.password).await?;
         if !self.may_mail(&registration.email).await? {
             return Ok(());
         }
@@ -265,23 +268,42 @@ impl Service {
     }
 
     /// Sends the verification mail once more, where there is an account to verify; tells the
-    /// caller nothing either way.
+    /// caller nothing either way. For every address alike this is one transaction that adds one
+    /// job.
     pub async fn resend_verification(&self, caller: &Caller, email: &Email) -> Result<()> {
         if !self.may_mail(email).await? {
             return Ok(());
         }
+        let job = NewJob::new(&ResendVerification(Asked::new(caller, email)))?;
         self.db
-            .run("user.resend_verification", |tx| async move {
-                let Some(account) = store::by_email(&tx, email).await? else { return Ok(()) };
-                let waits = account.email_verified_at.is_none() && account.status == Status::Active;
-                if !waits {
-                    return Ok(());
+            .run("user.resend_verification", |tx| {
+                let job = job.clone();
+                async move {
+                    tx.enqueue(job);
+                    Ok(())
                 }
-                self.send_verification(&tx, account.id, &account.email).await?;
-                tx.record(
-                    Fact::by(caller, "user.verification_resent").on(account.id).about(account.id),
-                );
-                Ok(())
+            })
+            .await
+    }
+
+    /// The job behind [`Service::resend_verification`].
+    pub(super) async fn resend_now(&self, asked: &Asked, run: &Run) -> Result<()> {
+        let email = &Email::parse(&asked.email)?;
+        self.db
+            .run("user.send_verification", |tx| async move {
+                let account = store::by_email(&tx, email).await?;
+                let waits = |account: &Account| {
+                    account.email_verified_at.is_none() && account.status == Status::Active
+                };
+                if let Some(account) = account.filter(waits) {
+                    self.send_verification(&tx, account.id, &account.email).await?;
+                    tx.record(
+                        Fact::by(&asked.caller(), "user.verification_resent")
+                            .on(account.id)
+                            .about(account.id),
+                    );
+                }
+                run.done_in(&tx).await
             })
             .await
     }

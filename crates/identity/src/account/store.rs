@@ -106,6 +106,38 @@ pub(crate) async fn insert(tx: &Tx, new: &New<'_>) -> Result<bool> {
         .await?)
 }
 
+/// An account from elsewhere, with its own date; `false` when the address has an account.
+pub(crate) async fn insert_imported(
+    tx: &Tx,
+    id: Id<User>,
+    row: &crate::import::Row,
+    approved: bool,
+) -> Result<bool> {
+    let sql = "INSERT INTO users (id, email, email_shown, name, role, status, approved,
+                   email_verified_at, password_hash, preferences, searchable, version,
+                   created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, '{}', $9, 1, $10, $11)
+               ON CONFLICT DO NOTHING";
+    Ok(tx
+        .touch(
+            sql,
+            params![
+                id,
+                row.email.as_str(),
+                row.email.shown(),
+                row.name.as_str(),
+                row.role,
+                approved,
+                row.email_verified.then(|| tx.now()),
+                row.password.as_ref().map(|password| password.0.as_str()),
+                searchable(&row.email, row.name.as_str()),
+                row.created_at,
+                tx.now()
+            ],
+        )
+        .await?)
+}
+
 /// Makes an account whose address was never proved the account of a new registration.
 pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
     let New { id, email, name, role, approved, password, .. } = new;
@@ -165,10 +197,17 @@ fn searchable(email: &Email, name: &str) -> String {
 }
 
 /// Marks the address as proved; `false` when it was already.
-pub(super) async fn set_email_verified(tx: &Tx, id: Id<User>) -> Result<bool> {
+pub(crate) async fn set_email_verified(tx: &Tx, id: Id<User>) -> Result<bool> {
     let sql = "UPDATE users SET email_verified_at = $2, version = version + 1, updated_at = $2
                WHERE id = $1 AND email_verified_at IS NULL";
     Ok(tx.touch(sql, params![id, tx.now()]).await?)
+}
+
+/// Sets the password, unless the account has changed meanwhile.
+pub(crate) async fn set_password(tx: &Tx, account: &Account, password: &Phc) -> Result<bool> {
+    let sql = "UPDATE users SET password_hash = $3, version = version + 1, updated_at = $4
+               WHERE id = $1 AND version = $2";
+    Ok(tx.touch(sql, params![account.id, account.version, password.0, tx.now()]).await?)
 }
 
 /// Changes what an admin decides on, unless the account has changed meanwhile.
@@ -316,6 +355,20 @@ pub(crate) async fn use_token(tx: &Tx, hash: &[u8; 32], purpose: &str) -> Result
     let sql = "DELETE FROM mail_tokens WHERE hash = $1 AND purpose = $2 AND expires_at > $3
                RETURNING user_id";
     Ok(tx.maybe(sql, params![hash, purpose, tx.now()], |row| row.take()).await?)
+}
+
+/// Whose token it is, when it would be good for this.
+pub(crate) async fn token_holder(
+    db: &impl Read,
+    hash: &[u8; 32],
+    purpose: &str,
+    now: Timestamp,
+) -> Result<Option<Account>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM mail_tokens JOIN users ON users.id = mail_tokens.user_id
+         WHERE mail_tokens.hash = $1 AND mail_tokens.purpose = $2 AND mail_tokens.expires_at > $3"
+    );
+    Ok(db.maybe(&sql, params![hash, purpose, now], read).await?)
 }
 
 /// Takes all tokens of a purpose from a user.

@@ -10,9 +10,10 @@ use platform::on_both_engines;
 use rpc::users::{Status, Users};
 use serde_json::json;
 
+use super::letters;
 use super::rules::{Standing, step};
 use super::{Avatar, Command, Email, Filter, Name, Registration};
-use crate::testing::{PASSWORD, TABLES, house, registration};
+use crate::testing::{PASSWORD, TABLES, house, registration, whole};
 
 #[test]
 fn what_people_have_as_an_address_is_taken() {
@@ -113,6 +114,14 @@ fn all_that_is_wrong_with_a_registration_is_said_at_once() {
     let error = error.unwrap_err();
     let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
     assert_eq!(pointers, ["/name", "/email", "/password"]);
+}
+
+#[test]
+fn the_letters_are_as_they_were() {
+    let link = "https://verza.example/verify-email#token=t0ken";
+    insta::assert_snapshot!("verify_email", whole(&letters::verify_email(link)));
+    let link = "https://verza.example/sign-in";
+    insta::assert_snapshot!("address_taken", whole(&letters::address_taken(link)));
 }
 
 #[test]

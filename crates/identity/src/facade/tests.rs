@@ -41,10 +41,6 @@ impl House<'_> {
         let principal = self.authenticate(token.as_str().unwrap()).await.unwrap();
         Caller { principal: Some(principal), ..nobody() }
     }
-
-    async fn users(&self) -> i64 {
-        self.count("SELECT CAST(COUNT(*) AS BIGINT) FROM users").await
-    }
 }
 
 fn session_key(answer: &Answer) -> String {

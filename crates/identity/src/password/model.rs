@@ -1,21 +1,20 @@
 //! What may be a password.
 
-use std::collections::HashSet;
-use std::sync::LazyLock;
-
 use kernel::{Error, Result, Secret};
+
+use super::common::is_common;
 
 /// In bytes: characters beyond ASCII count for more, which does no harm.
 const LEN_MIN: usize = 8;
 const LEN_MAX: usize = 256;
 
-/// The passwords that are tried first everywhere, one a line, in lower case.
-static COMMON: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| include_str!("common.txt").lines().filter(|line| !line.is_empty()).collect());
-
 /// A password that is fit to be set. Taken as the bytes that were sent, without any change.
 #[derive(Debug, Clone)]
-pub struct Password(Secret<String>);
+pub struct Password {
+    text: Secret<String>,
+    /// Where the request has it: the hasher may have something to say about it too.
+    pointer: String,
+}
 
 impl Password {
     /// `pointer` is where the request has it, for the error. `email` is the account's address,
@@ -37,10 +36,10 @@ impl Password {
         if folded.expose().as_str() == email || folded.expose().as_str() == local {
             return wrong("too_common", "not the address of the account");
         }
-        if is_common(folded.expose()) {
+        if is_one_letter(folded.expose()) || is_common(folded.expose()) {
             return wrong("too_common", "one of the first that a guesser would try");
         }
-        Ok(Self(text))
+        Ok(Self { text, pointer: pointer.to_owned() })
     }
 
     /// What somebody presents as their password. Nothing is asked of it but that it is short
@@ -52,16 +51,21 @@ impl Password {
         if text.expose().len() > LEN_MAX {
             return Err(Error::field(pointer, "too_long", "at most 256 bytes"));
         }
-        Ok(Self(text))
+        Ok(Self { text, pointer: pointer.to_owned() })
+    }
+
+    pub(super) fn pointer(&self) -> &str {
+        &self.pointer
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        self.0.expose().as_bytes()
+        self.text.expose().as_bytes()
     }
 }
 
-fn is_common(folded: &str) -> bool {
+/// One letter over and over, which no list is long enough for.
+fn is_one_letter(folded: &str) -> bool {
     let mut letters = folded.chars();
     let first = letters.next();
-    COMMON.contains(folded) || letters.all(|letter| Some(letter) == first)
+    letters.all(|letter| Some(letter) == first)
 }

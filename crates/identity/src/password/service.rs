@@ -1,21 +1,25 @@
 //! Hashing and checking, with a bound on how much of it happens at once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use kernel::{Error, Result, World};
+use kernel::{Caller, Error, Result, World};
 use parking_lot::Mutex;
-use subtle::ConstantTimeEq;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Password;
+use super::line::{Client, Line, Turn};
+use super::scheme::Scheme;
 
 const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
+
+/// Bcrypt looks at no more of a password.
+const BCRYPT_LEN_MAX: usize = 72;
 
 /// What a hash costs, and how many may run.
 #[derive(Debug, Clone)]
@@ -26,6 +30,9 @@ pub struct Hashing {
     pub passes: u32,
     /// Argon2's `p`: how the memory is divided. The lanes are filled one after another.
     pub lanes: u32,
+    /// New hashes are made by bcrypt with this cost instead of by Argon2id. It looks at 72 bytes
+    /// of a password and no more, so longer ones are then refused when they are set.
+    pub bcrypt_cost: Option<u32>,
     /// Hashes at once; each holds its memory. Zero takes one less than the cores, at least one.
     pub at_once: usize,
     /// Requests that may wait for their turn.
@@ -40,6 +47,7 @@ impl Default for Hashing {
             memory_kib: 19_456,
             passes: 2,
             lanes: 1,
+            bcrypt_cost: None,
             at_once: 0,
             waiting_max: 64,
             wait_max: Duration::from_secs(3),
@@ -54,6 +62,7 @@ impl Hashing {
             memory_kib: 8,
             passes: 1,
             lanes: 1,
+            bcrypt_cost: None,
             at_once: 2,
             waiting_max: 10_000,
             wait_max: Duration::from_secs(60),
@@ -61,96 +70,136 @@ impl Hashing {
     }
 }
 
-/// A password's hash as it is stored: `$argon2id$v=19$m=..,t=..,p=..$salt$hash`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A password's hash as it is stored: `$argon2id$v=19$m=..,t=..,p=..$salt$hash`, or one of the
+/// forms of [`super::scheme`] until its owner signs in.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Phc(pub String);
+
+impl std::fmt::Debug for Phc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Phc([secret])")
+    }
+}
+
+impl Phc {
+    /// A hash that was made elsewhere.
+    ///
+    /// # Errors
+    /// A field error: `unknown_scheme`, `too_costly`. It does not repeat the hash.
+    pub fn from_elsewhere(pointer: &str, text: &str) -> Result<Self> {
+        let Some(scheme) = Scheme::parse(text) else {
+            let message =
+                "not a hash of argon2, bcrypt, scrypt, PBKDF2 or salted SHA in a known form";
+            return Err(Error::field(pointer, "unknown_scheme", message));
+        };
+        scheme.check_cost().map_err(|costs| Error::field(pointer, "too_costly", costs.0))?;
+        Ok(Self(text.to_owned()))
+    }
+}
 
 /// Hashes and checks passwords.
 pub struct Hasher {
     world: World,
     params: Params,
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    waiting_max: usize,
-    wait_max: Duration,
+    bcrypt_cost: Option<u32>,
+    line: Arc<Line>,
     memory: Arc<Memory>,
 }
 
 /// Blocks that wait for the next hash: taking 19 MiB from the system and giving it back each time
 /// would cost more than a tenth of the hash itself.
-#[derive(Default)]
 struct Memory {
     free: Mutex<Vec<Vec<Block>>>,
     used: AtomicBool,
+    /// What our own hashes need. More, for a hash from elsewhere, is given back at once.
+    kept_max: usize,
 }
 
 impl Memory {
     fn with<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
+        if blocks == 0 {
+            return work(&mut []);
+        }
         let mut memory = self.free.lock().pop().unwrap_or_default();
         if memory.len() < blocks {
             memory.resize(blocks, Block::new());
         }
         let value = work(&mut memory);
         self.used.store(true, Ordering::Relaxed);
-        self.free.lock().push(memory);
+        if memory.len() <= self.kept_max {
+            self.free.lock().push(memory);
+        }
         value
     }
 }
 
 impl Hasher {
     /// # Errors
-    /// `Invalid`: parameters that Argon2 does not take.
+    /// `Invalid`: parameters that Argon2 or bcrypt does not take.
     pub fn new(hashing: &Hashing, world: World) -> Result<Self> {
-        let Hashing { memory_kib, passes, lanes, .. } = *hashing;
-        let params = Params::new(memory_kib, passes, lanes, Some(HASH_LEN)).map_err(|error| {
-            let message = format!("These parameters of the password hash do not work: {error}.");
+        let Hashing { memory_kib, passes, lanes, bcrypt_cost, .. } = *hashing;
+        let wrong = |what: String| {
+            let message = format!("These parameters of the password hash do not work: {what}.");
             Error::invalid("invalid_hashing", message)
-        })?;
+        };
+        let params = Params::new(memory_kib, passes, lanes, Some(HASH_LEN))
+            .map_err(|error| wrong(error.to_string()))?;
+        if bcrypt_cost.is_some_and(|cost| !(4..=31).contains(&cost)) {
+            return Err(wrong("the cost of bcrypt is between 4 and 31".to_owned()));
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once =
             if hashing.at_once == 0 { cores.saturating_sub(1).max(1) } else { hashing.at_once };
+        let kept_max = params.block_count();
         Ok(Self {
             world,
             params,
-            turns: Arc::new(Semaphore::new(at_once)),
-            waiting: AtomicUsize::new(0),
-            waiting_max: hashing.waiting_max,
-            wait_max: hashing.wait_max,
-            memory: Arc::default(),
+            bcrypt_cost,
+            line: Line::new(at_once, hashing.waiting_max, hashing.wait_max),
+            memory: Arc::new(Memory {
+                free: Mutex::default(),
+                used: AtomicBool::default(),
+                kept_max,
+            }),
         })
     }
 
-    /// The hash to store.
+    /// Hashing in the line of a caller's address.
+    pub fn on_behalf_of(&self, caller: &Caller) -> OnBehalf<'_> {
+        self.on_behalf_of_address(caller.origin.ip)
+    }
+
+    fn on_behalf_of_address(&self, ip: Option<IpAddr>) -> OnBehalf<'_> {
+        OnBehalf { hasher: self, client: Client::at(ip) }
+    }
+
+    /// The hash to store, in the line of nobody in particular.
     ///
     /// # Errors
-    /// `Unavailable`: too many hashes at once.
+    /// As those of [`OnBehalf::hash`].
     pub async fn hash(&self, password: &Password) -> Result<Phc> {
-        let turn = self.turn().await?;
-        let salt = self.world.random::<SALT_LEN>();
-        let made = self.run(turn, self.params.clone(), password, salt.to_vec(), HASH_LEN).await?;
-        Ok(phc(&self.params, &salt, &made))
+        self.on_behalf_of_address(None).hash(password).await
     }
 
-    /// Whether this is the password; without a stored hash it never is, after the same work.
+    /// Whether this is the password, in the line of nobody in particular.
     ///
     /// # Errors
-    /// `Unavailable`: too many checks at once.
+    /// As those of [`OnBehalf::verify`].
     pub async fn verify(&self, password: &Password, stored: Option<&Phc>) -> Result<bool> {
-        let turn = self.turn().await?;
-        let Some(stored) = stored else {
-            let salt = self.world.random::<SALT_LEN>();
-            self.run(turn, self.params.clone(), password, salt.to_vec(), HASH_LEN).await?;
-            return Ok(false);
-        };
-        let (params, salt, hash) = parse(stored)?;
-        let made = self.run(turn, params, password, salt, hash.len()).await?;
-        Ok(made.ct_eq(&hash).into())
+        self.on_behalf_of_address(None).verify(password, stored).await
     }
 
-    /// Whether a stored hash was made with other parameters than today's.
+    /// Whether a stored hash was made by another algorithm or with other parameters than today's.
     pub fn is_outdated(&self, stored: &Phc) -> bool {
         let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-        parse(stored).map_or(true, |(params, ..)| cost(&params) != cost(&self.params))
+        match (Scheme::parse(&stored.0), self.bcrypt_cost) {
+            (Some(Scheme::Bcrypt { cost, .. }), Some(ours)) => cost != ours,
+            (Some(Scheme::Argon2 { algorithm, version, params, .. }), None) => {
+                (algorithm, version) != (Algorithm::Argon2id, Version::V0x13)
+                    || cost(&params) != cost(&self.params)
+            }
+            _ => true,
+        }
     }
 
     /// Gives the memory back to the system when no hash was made since the last call.
@@ -160,82 +209,117 @@ impl Hasher {
         }
     }
 
-    /// Waits for a turn, but not in too long a line and not for too long.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
-        if let Ok(turn) = self.turns.clone().try_acquire_owned() {
-            return Ok(turn);
+    async fn make(&self, turn: Turn, password: &Password) -> Result<Phc> {
+        let salt = self.world.random::<SALT_LEN>();
+        let (params, bcrypt_cost) = (self.params.clone(), self.bcrypt_cost);
+        let memory = Arc::clone(&self.memory);
+        aside(turn, password, move |password| match bcrypt_cost {
+            Some(cost) => bcrypt::hash_with_salt(password, cost, salt)
+                .map(|parts| Phc(parts.format_for_version(bcrypt::Version::TwoB)))
+                .map_err(|error| Error::internal("bcrypt refuses").because(error)),
+            None => memory.with(params.block_count(), |blocks| {
+                let mut hash = [0; HASH_LEN];
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+                    .hash_password_into_with_memory(password, &salt, &mut hash, blocks)
+                    .map_err(|error| Error::internal(format!("Argon2 refuses: {error}")))?;
+                Ok(phc(&params, &salt, &hash))
+            }),
+        })
+        .await
+    }
+}
+
+/// A hasher that works for one client: hashes wait in its line.
+#[derive(Clone, Copy)]
+pub struct OnBehalf<'a> {
+    hasher: &'a Hasher,
+    client: Client,
+}
+
+impl OnBehalf<'_> {
+    /// The hash to store.
+    ///
+    /// # Errors
+    /// `Unavailable`: too many hashes at once. A field error `too_long` where the password is
+    /// longer than bcrypt looks at.
+    pub async fn hash(self, password: &Password) -> Result<Phc> {
+        if !self.fits(password) {
+            let message = "at most 72 bytes";
+            return Err(Error::field(password.pointer(), "too_long", message));
         }
-        let _waiting = Waiting::enter(&self.waiting, self.waiting_max)?;
-        let turn = tokio::time::timeout(self.wait_max, self.turns.clone().acquire_owned());
-        match turn.await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(busy()),
-        }
+        let turn = self.hasher.line.turn(self.client).await?;
+        self.hasher.make(turn, password).await
     }
 
-    async fn run(
-        &self,
-        turn: OwnedSemaphorePermit,
-        params: Params,
-        password: &Password,
-        salt: Vec<u8>,
-        len: usize,
-    ) -> Result<Vec<u8>> {
-        let (memory, password) = (self.memory.clone(), password.clone());
-        let work = move || {
-            let mut out = vec![0; len];
-            let made = memory.with(params.block_count(), |blocks| {
-                Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-                    .hash_password_into_with_memory(password.bytes(), &salt, &mut out, blocks)
-            });
-            // The turn ends with the work, also when nobody waits for it any more.
-            drop(turn);
-            made.map(|()| out)
+    fn fits(self, password: &Password) -> bool {
+        self.hasher.bcrypt_cost.is_none() || password.bytes().len() <= BCRYPT_LEN_MAX
+    }
+
+    /// Whether this is the password; without a stored hash it never is, after the same work.
+    ///
+    /// A wrong password for a hash from elsewhere costs one of ours besides: the right one is
+    /// hashed anew and costs that too, and an address without an account costs it alone. What
+    /// stays visible in the time is the foreign hash itself, until its owner first signs in.
+    ///
+    /// # Errors
+    /// `Unavailable`: too many checks at once.
+    pub async fn verify(self, password: &Password, stored: Option<&Phc>) -> Result<bool> {
+        let turn = self.hasher.line.turn(self.client).await?;
+        let Some(stored) = stored else {
+            self.hasher.make(turn, password).await?;
+            return Ok(false);
         };
-        let made = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| Error::internal("a password hash broke off").because(error))?;
-        made.map_err(|error| Error::internal(format!("Argon2 refuses: {error}")))
+        let scheme = Scheme::parse(&stored.0)
+            .ok_or_else(|| Error::internal("a stored password hash is unreadable"))?;
+        let memory = Arc::clone(&self.hasher.memory);
+        let is_right = aside(turn, password, move |password| {
+            memory.with(scheme.blocks(), |blocks| scheme.matches(password, blocks))
+        })
+        .await?;
+        if !is_right && self.hasher.is_outdated(stored) {
+            let turn = self.hasher.line.turn(self.client).await?;
+            self.hasher.make(turn, password).await?;
+        }
+        Ok(is_right)
+    }
+
+    /// The hash to store instead of this one, if it is outdated. None as well where that cannot be
+    /// done now: a right password is let in all the same, and the next login tries again.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub async fn rehash(self, password: &Password, stored: &Phc) -> Result<Option<Phc>> {
+        if !self.hasher.is_outdated(stored) || !self.fits(password) {
+            return Ok(None);
+        }
+        match self.hash(password).await {
+            Ok(made) => Ok(Some(made)),
+            Err(error) if error.kind() == kernel::Kind::Unavailable => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// A place in the line, given up when dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(waiting: &'a AtomicUsize, max: usize) -> Result<Self> {
-        let place = Self(waiting);
-        if waiting.fetch_add(1, Ordering::Relaxed) < max { Ok(place) } else { Err(busy()) }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn busy() -> Error {
-    metrics::counter!("password_hashes_refused_total").increment(1);
-    Error::unavailable("busy", "Too many people are signing in at this moment. Try again.")
-        .retry_after(2)
+/// Runs work on a thread where nobody waits behind it.
+async fn aside<T: Send + 'static>(
+    turn: Turn,
+    password: &Password,
+    work: impl FnOnce(&[u8]) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let password = password.clone();
+    let work = move || {
+        let made = work(password.bytes());
+        // The turn ends with the work, also when nobody waits for it any more.
+        drop(turn);
+        made
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a password hash broke off").because(error))?
 }
 
 fn phc(params: &Params, salt: &[u8], hash: &[u8]) -> Phc {
     let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
     let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
     Phc(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${hash}"))
-}
-
-fn parse(stored: &Phc) -> Result<(Params, Vec<u8>, Vec<u8>)> {
-    let broken = || Error::internal("a stored password hash is unreadable");
-    let parsed = PasswordHash::new(&stored.0).map_err(|_| broken())?;
-    if parsed.algorithm.as_str() != "argon2id" || parsed.version != Some(19) {
-        return Err(broken());
-    }
-    let params = Params::try_from(&parsed).map_err(|_| broken())?;
-    match (parsed.salt, parsed.hash) {
-        (Some(salt), Some(hash)) => Ok((params, salt.to_vec(), hash.as_bytes().to_vec())),
-        _ => Err(broken()),
-    }
 }

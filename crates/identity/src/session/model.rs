@@ -209,6 +209,8 @@ pub enum Reason {
     Reuse,
     /// An admin ended it.
     Admin,
+    /// The account has a new password.
+    PasswordChanged,
 }
 
 impl Reason {
@@ -220,6 +222,7 @@ impl Reason {
             Self::Locked => "locked",
             Self::Reuse => "reuse",
             Self::Admin => "admin",
+            Self::PasswordChanged => "password_changed",
         }
     }
 }

@@ -206,7 +206,8 @@ impl Service {
         let (account, guess) = self.count_guess(caller, &login.email).await?;
         let account = account.filter(|account| account.status != Status::Closed);
         let stored = account.as_ref().and_then(|account| account.password.as_ref());
-        let is_right = self.hasher.verify(&login.password, stored).await?;
+        let hasher = self.hasher.on_behalf_of(caller);
+        let is_right = hasher.verify(&login.password, stored).await?;
         // Name and address are compared each with its own, after the password: a wrong name costs
         // what a wrong password costs, and no two pairs run together into one.
         let is_called =
@@ -220,8 +221,10 @@ impl Service {
             self.count_code(&account, ip, code).await?;
         }
 
-        let outdated = stored_is_outdated(&self.hasher, &account);
-        let rehashed = if outdated { Some(self.hasher.hash(&login.password).await?) } else { None };
+        let rehashed = match &account.password {
+            Some(stored) => hasher.rehash(&login.password, stored).await?,
+            None => None,
+        };
         let cookie = login.cookie.then(|| Token::new(self.db.world()));
         let door = self
             .db
@@ -983,10 +986,6 @@ fn guess<'a>(email: &'a Email, ip: Option<IpAddr>, known: Option<Subject<'a>>) -
     }
     let from = ip.map(|ip| ask(GUESSES_FROM, Subject::pair(email.as_str(), ip)));
     from.into_iter().chain([ask(GUESSES, Subject::Text(email.as_str()))]).collect()
-}
-
-fn stored_is_outdated(hasher: &Hasher, account: &Account) -> bool {
-    account.password.as_ref().is_some_and(|stored| hasher.is_outdated(stored))
 }
 
 /// Said only to whoever has shown who they are.

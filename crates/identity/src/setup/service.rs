@@ -74,7 +74,7 @@ impl Service {
         if !store::works(&self.db, &hash, self.db.world().now()).await? {
             return Err(spent());
         }
-        let password = &self.hasher.hash(&registration.password).await?;
+        let password = &self.hasher.on_behalf_of(caller).hash(&registration.password).await?;
         self.db
             .run("setup.complete", |tx| async move {
                 if !store::use_up(&tx, &hash).await? {

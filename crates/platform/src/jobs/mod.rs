@@ -3,7 +3,8 @@
 //! A job runs at least once and is meant to be idempotent; [`Run::done_in`] makes its effect and
 //! its end one transaction. A worker holds a job by a lease: when the worker dies, the lease
 //! runs out and another takes over. Failures are tried again with growing pauses; what fails too
-//! often is kept as a dead letter for an admin to see and to retry.
+//! often, or for a reason that time does not cure ([`hopeless`]), is kept as a dead letter for an
+//! admin to see and to retry.
 
 mod runner;
 mod store;
@@ -98,6 +99,23 @@ impl Run {
         }
         Err(Error::conflict("lease_lost", "Another worker has taken this job over."))
     }
+}
+
+/// Why a job is not worth another attempt.
+#[derive(Debug)]
+struct Hopeless;
+
+impl std::fmt::Display for Hopeless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("another attempt would change nothing")
+    }
+}
+
+impl std::error::Error for Hopeless {}
+
+/// The failure of a job that no further attempt would cure: it becomes a dead letter at once.
+pub fn hopeless(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::internal(why).because(Hopeless)
 }
 
 /// When to try again after the given attempt: 2 s, doubling to an hour, give or take a quarter.

@@ -11,7 +11,7 @@ use kernel::{Error, Result, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Job, LEASE, Run, store};
+use super::{Hopeless, Job, LEASE, Run, store};
 use crate::db::{Db, Tx};
 
 /// Jobs run side by side by one worker.
@@ -153,7 +153,10 @@ impl Worker {
                 match held {
                     // Already gone when the handler ended it in its own transaction.
                     Ok(()) => store::finish(&tx, run).await.map(|_| false),
-                    Err(error) => store::fail(&tx, run, &error.to_string()).await,
+                    Err(error) => {
+                        let hopeless = error.cause::<Hopeless>().is_some();
+                        store::fail(&tx, run, &error.to_string(), hopeless).await
+                    }
                 }
             })
             .await;

@@ -89,8 +89,8 @@ pub(super) async fn finish(tx: &Tx, run: &Run) -> Result<bool> {
 }
 
 /// Puts a failed job back with a pause, or aside for good; answers whether it is dead.
-pub(super) async fn fail(tx: &Tx, run: &Run, error: &str) -> Result<bool> {
-    let dead = run.attempt >= run.max_attempts;
+pub(super) async fn fail(tx: &Tx, run: &Run, error: &str, hopeless: bool) -> Result<bool> {
+    let dead = hopeless || run.attempt >= run.max_attempts;
     let [dice] = tx.world().random::<1>();
     let (state, run_at) =
         if dead { ("dead", tx.now()) } else { ("ready", tx.now() + backoff(run.attempt, dice)) };

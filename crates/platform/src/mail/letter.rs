@@ -1,8 +1,9 @@
-//! A letter, and how it looks as text and as HTML.
+//! A letter: what it says. How it looks is in the templates.
 
-use std::fmt::Write;
-
+use kernel::Result;
 use serde::{Deserialize, Serialize};
+
+use super::look::{self, Template};
 
 /// What a letter says. Plain text throughout: the HTML form is escaped when it is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,83 +48,79 @@ impl Letter {
         self
     }
 
-    /// The plain text form. The link stands on a line of its own, so that it can be picked out.
-    pub(super) fn text(&self, sender: &str) -> String {
-        let mut text = self.paragraphs.join("\n\n");
-        if let Some(Action { label, url }) = &self.action {
-            let _ = write!(text, "\n\n{label}:\n{url}");
+    /// Both forms of the letter, as the platform called `sender` signs it. The text has the link
+    /// on a line of its own, so that it can be picked out; the HTML loads nothing from elsewhere.
+    pub fn render(&self, sender: &str) -> Result<Rendered> {
+        #[derive(Serialize)]
+        struct Values<'a> {
+            #[serde(flatten)]
+            letter: &'a Letter,
+            sender: &'a str,
         }
-        if let Some(footnote) = &self.footnote {
-            let _ = write!(text, "\n\n{footnote}");
-        }
-        let _ = write!(text, "\n\n-- \n{sender}\n");
-        text
+        let letter = &Self { subject: self.subject_line(), ..self.clone() };
+        let values = Values { letter, sender };
+        Ok(Rendered {
+            text: look::render(Template::LetterText, &values)?,
+            html: look::render(Template::LetterHtml, &values)?,
+        })
     }
 
-    /// The HTML form: no images, no scripts, nothing that is loaded from elsewhere.
-    pub(super) fn html(&self, sender: &str) -> String {
-        let mut body = String::new();
-        for paragraph in &self.paragraphs {
-            let _ = write!(body, "<p>{}</p>", escape(paragraph));
-        }
-        if let Some(Action { label, url }) = &self.action {
-            let (label, url) = (escape(label), escape(url));
-            let _ = write!(
-                body,
-                "<p><a href=\"{url}\" style=\"display:inline-block;padding:10px 18px;\
-                 border-radius:6px;background:#1f4fd8;color:#ffffff;text-decoration:none\">\
-                 {label}</a></p><p style=\"color:#666666;font-size:13px\">{url}</p>"
-            );
-        }
-        if let Some(footnote) = &self.footnote {
-            let footnote = escape(footnote);
-            let _ = write!(body, "<p style=\"color:#666666;font-size:13px\">{footnote}</p>");
-        }
-        format!(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\
-             </head><body style=\"font-family:sans-serif;max-width:560px;margin:24px auto;\
-             padding:0 16px;line-height:1.5\">{body}<hr><p style=\"color:#666666\">{}</p></body>\
-             </html>",
-            escape(&self.subject),
-            escape(sender)
-        )
+    /// The subject on one line: a control character in it becomes a space.
+    pub(super) fn subject_line(&self) -> String {
+        self.subject.replace(char::is_control, " ")
     }
 }
 
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
+/// A letter in both of its forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    pub text: String,
+    pub html: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn whole() -> Letter {
+        Letter::new("Hello & welcome")
+            .say("Somebody said <hello>.")
+            .say("And more.")
+            .with_action("Answer", "https://verza.example/answer#token=s3cr3t")
+            .with_footnote("If it was not you, ignore this mail.")
+    }
+
+    #[test]
+    fn the_look_of_a_letter_is_as_it_was() {
+        let Rendered { text, html } = whole().render("Verza").unwrap();
+        insta::assert_snapshot!("letter_text", text);
+        insta::assert_snapshot!("letter_html", html);
+    }
+
     #[test]
     fn what_a_letter_says_is_text_in_html_too() {
         let letter = Letter::new("<b>")
             .say("<script>alert(1)</script>")
-            .with_action("\"Go\"", "https://verza.example/?a=1&b='2'")
+            .with_action("\"Go\"", "https://verza.example/?a=1&b='2'\"onclick=\"x")
             .with_footnote("a < b");
-        let html = letter.html("A & B");
+        let Rendered { html, .. } = letter.render("A & B").unwrap();
         assert!(!html.contains("<script>") && !html.contains("<b>"));
-        assert!(html.contains("https://verza.example/?a=1&amp;b=&#39;2&#39;"));
+        assert!(!html.contains("\"onclick") && html.contains("?a=1&amp;b=&#x27;2&#x27;"));
         assert!(html.contains("A &amp; B"));
     }
 
     #[test]
     fn the_link_has_a_line_of_its_own_in_the_text() {
-        let letter = Letter::new("Hello").say("Hi.").with_action("Go", "https://verza.example/x");
-        assert!(letter.text("Verza").lines().any(|line| line == "https://verza.example/x"));
+        let letter =
+            Letter::new("Hello").say("Hi.").with_action("Go", "https://verza.example/?a&b");
+        let Rendered { text, .. } = letter.render("Verza").unwrap();
+        assert!(text.lines().any(|line| line == "https://verza.example/?a&b"), "{text}");
+        assert!(text.ends_with("\n\n-- \nVerza\n"), "{text:?}");
+    }
+
+    #[test]
+    fn a_subject_is_one_line() {
+        let letter = Letter::new("Hello\r\nBcc: eve@example.org");
+        assert_eq!(letter.subject_line(), "Hello  Bcc: eve@example.org");
     }
 }

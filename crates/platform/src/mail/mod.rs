@@ -1,34 +1,51 @@
 //! Mail: a letter is enqueued in the transaction that causes it, and delivered by a job.
 //!
 //! What a letter says is written by the context that sends it, as a [`Letter`] of plain fields;
-//! how it looks is decided here, once. A letter may carry a link that lets its holder in, so its
-//! content is sealed under the master key while it waits in the job table. Every link is built
-//! from configuration, never from a request.
+//! how it looks is decided here, once, by the templates of one folder. A letter may carry a link
+//! that lets its holder in, so its content is sealed under the master key while it waits in the
+//! job table. Every link is built from configuration, never from a request.
 //!
-//! Delivery happens at least once; the sink takes a letter once only, since the letter's id goes
-//! with the job.
+//! A letter goes to the mail server, or where none is configured into the sink. It is tried for
+//! about two days; what the server refuses for good is a dead letter at once, and an admin may try
+//! it again. A delivery that succeeded is never repeated, but for a process that dies in between;
+//! the sink takes a letter once only, since the letter's id goes with the job.
 
 mod letter;
+mod look;
 pub mod sink;
+mod smtp;
+#[cfg(test)]
+mod tests;
+mod viewer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::id::kinds::Mail;
-use kernel::{Error, Id, Result};
+use kernel::{Error, Id, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::MasterKey;
 use crate::db::{Db, Tx};
 use crate::jobs::{Job, NewJob, Registry, Run};
+use smtp::Outgoing;
 
-pub use letter::{Action, Letter};
+pub use letter::{Action, Letter, Rendered};
+pub use smtp::{Security, Smtp, SmtpOptions, TIMEOUT_MAX};
+pub use viewer::viewer;
 
-/// Where letters go. SMTP comes as another variant, with its settings inside.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// With the pauses between them about two days: a mail server may be down over a weekend's night,
+/// and few links live longer.
+const ATTEMPTS: u32 = 56;
+
+/// Where letters go.
+#[derive(Debug, Clone, Default)]
 pub enum Backend {
     /// The table `mail_sink`: the embedded platform's mailbox, read by developers and tests.
     #[default]
     Sink,
+    /// A mail server.
+    Smtp(Arc<Smtp>),
 }
 
 /// How letters are made and where they go.
@@ -60,6 +77,9 @@ struct Send {
     template: String,
     /// The letter as JSON, sealed.
     sealed: Vec<u8>,
+    /// The letter's date, the same at every try. Jobs of an older release have none.
+    #[serde(default)]
+    written_at: Option<Timestamp>,
 }
 
 impl Job for Send {
@@ -68,7 +88,7 @@ impl Job for Send {
 
 /// Sends letters. Cheap to clone.
 #[derive(Clone)]
-pub struct Mailer(std::sync::Arc<Inner>);
+pub struct Mailer(Arc<Inner>);
 
 struct Inner {
     db: Db,
@@ -78,12 +98,15 @@ struct Inner {
 
 impl Mailer {
     pub fn new(db: Db, key: MasterKey, options: MailOptions) -> Self {
-        Self(std::sync::Arc::new(Inner { db, key, options }))
+        Self(Arc::new(Inner { db, key, options }))
     }
 
     /// Enqueues a letter: it is sent when this transaction commits, and only then. `to` is an
     /// address that has been parsed; `template` names the kind of letter, such as
     /// `account.verify_email`.
+    ///
+    /// # Errors
+    /// `Invalid` `invalid_address`: what no mail server would take as one.
     pub fn send(
         &self,
         tx: &Tx,
@@ -91,12 +114,16 @@ impl Mailer {
         template: &'static str,
         letter: &Letter,
     ) -> Result<Id<Mail>> {
+        if to.parse::<lettre::Address>().is_err() || to.contains(char::is_control) {
+            return Err(Error::invalid("invalid_address", "This is no address for a mail."));
+        }
         let id = tx.world().id::<Mail>();
         let content = serde_json::to_vec(letter)
             .map_err(|error| Error::internal("a letter cannot be written").because(error))?;
         let sealed = self.0.key.seal(tx.world(), &context(id), &content)?;
-        let job = Send { id, to: to.to_owned(), template: template.to_owned(), sealed };
-        tx.enqueue(NewJob::new(&job)?);
+        let (to, template, written_at) = (to.to_owned(), template.to_owned(), Some(tx.now()));
+        let job = Send { id, to, template, sealed, written_at };
+        tx.enqueue(NewJob::new(&job)?.attempts(ATTEMPTS));
         Ok(id)
     }
 
@@ -122,23 +149,27 @@ impl Mailer {
         let content = key.open(&context(job.id), &job.sealed)?;
         let letter: Letter = serde_json::from_slice(content.expose())
             .map_err(|error| Error::internal("a letter is unreadable").because(error))?;
-        let (text, html) = (letter.text(&options.sender), letter.html(&options.sender));
-        match options.backend {
+        let (subject, content) = (&letter.subject_line(), &letter.render(&options.sender)?);
+        match &options.backend {
             Backend::Sink => {
-                let (text, html, letter) = (&text, &html, &letter);
                 db.run("mail.sink", |tx| async move {
                     let entry = sink::Entry {
                         id: job.id,
                         to: &job.to,
                         template: &job.template,
-                        subject: &letter.subject,
-                        text,
-                        html,
+                        subject,
+                        text: &content.text,
+                        html: &content.html,
                     };
                     sink::insert(&tx, &entry).await?;
                     run.done_in(&tx).await
                 })
                 .await?;
+            }
+            Backend::Smtp(smtp) => {
+                let written_at = job.written_at.unwrap_or_else(|| db.world().now());
+                let outgoing = Outgoing { id: job.id, to: &job.to, subject, written_at, content };
+                smtp.send(&outgoing).await?;
             }
         }
         metrics::counter!("mails_sent_total", "template" => job.template.clone()).increment(1);
@@ -148,77 +179,4 @@ impl Mailer {
 
 fn context(id: Id<Mail>) -> String {
     format!("mail/{id}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::db::Read;
-    use crate::jobs::Worker;
-    use crate::testing::TestDb;
-
-    fn letter() -> Letter {
-        Letter::new("Hello")
-            .say("Somebody said <hello>.")
-            .with_action("Answer", "https://verza.example/answer#token=s3cr3t")
-    }
-
-    fn mailer(t: &TestDb) -> (Mailer, Worker) {
-        let mailer = Mailer::new(t.db.clone(), MasterKey::new([1; 32]), MailOptions::default());
-        let mut registry = Registry::default();
-        mailer.jobs(&mut registry);
-        (mailer, Worker::new(t.db.clone(), registry))
-    }
-
-    crate::on_both_engines! { &[crate::MIGRATIONS];
-        async fn a_letter_is_sent_when_its_transaction_commits_and_only_then(t: &TestDb) {
-            let (mailer, worker) = mailer(t);
-            let undone: Result<()> = t.db.run("test", |tx| {
-                let mailer = &mailer;
-                async move {
-                    mailer.send(&tx, "a@example.org", "test.hello", &letter())?;
-                    Err(Error::conflict("no", "No."))
-                }
-            }).await;
-            assert!(undone.is_err());
-            worker.drain().await.unwrap();
-            assert!(sink::list(&t.db, None, 10).await.unwrap().is_empty());
-
-            for to in ["a@example.org", "b@example.org"] {
-                t.db.run("test", |tx| {
-                    let sent = mailer.send(&tx, to, "test.hello", &letter());
-                    async move { sent }
-                }).await.unwrap();
-            }
-            worker.drain().await.unwrap();
-            assert_eq!(sink::list(&t.db, None, 10).await.unwrap().len(), 2);
-            let found = sink::list(&t.db, Some("a@example.org"), 10).await.unwrap();
-            assert_eq!(found.len(), 1);
-            assert_eq!(found[0].subject, "Hello");
-            assert!(found[0].text.contains("https://verza.example/answer#token=s3cr3t"));
-        }
-
-        async fn a_waiting_letter_is_not_readable_in_the_database(t: &TestDb) {
-            let (mailer, _) = mailer(t);
-            t.db.run("test", |tx| {
-                let sent = mailer.send(&tx, "a@example.org", "test.hello", &letter());
-                async move { sent }
-            }).await.unwrap();
-            let sql = "SELECT payload FROM jobs";
-            let payload: String = t.db.one(sql, &[], |row| row.take()).await.unwrap();
-            assert!(payload.contains("a@example.org") && !payload.contains("s3cr3t"));
-        }
-
-        async fn the_sink_forgets_what_is_old(t: &TestDb) {
-            let (mailer, worker) = mailer(t);
-            t.db.run("test", |tx| {
-                let sent = mailer.send(&tx, "a@example.org", "test.hello", &letter());
-                async move { sent }
-            }).await.unwrap();
-            worker.drain().await.unwrap();
-            t.clock.advance(Duration::from_secs(31 * 24 * 3600));
-            worker.drain().await.unwrap();
-            assert!(sink::list(&t.db, None, 10).await.unwrap().is_empty());
-        }
-    }
 }

@@ -78,6 +78,12 @@ pub async fn list(db: &impl Read, to: Option<&str>, limit: i64) -> Result<Vec<Su
     Ok(rows)
 }
 
+/// One letter.
+pub async fn one(db: &impl Read, id: Id<Mail>) -> Result<Option<Sunk>> {
+    let sql = format!("SELECT {COLUMNS} FROM mail_sink WHERE id = $1");
+    Ok(db.maybe(&sql, params![id], read).await?)
+}
+
 /// Forgets the letters from before a point in time, a batch at once; answers how many.
 pub async fn sweep(db: &Db, before: Timestamp) -> Result<u64> {
     db.run("mail.sweep_sink", |tx| async move {

@@ -44,6 +44,8 @@ pub struct Config {
     pub facades: Facades,
     /// What stays of people who have closed their accounts, and for how long.
     pub privacy: Privacy,
+    /// Mails; without a server they go into the sink, where a developer reads them.
+    pub mail: Mail,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -138,6 +140,16 @@ impl Server {
 }
 
 impl Config {
+    /// Whether mails are kept for a developer to read instead of sent.
+    pub fn mail_sink(&self) -> bool {
+        self.mail.smtp_host.is_none()
+    }
+
+    /// Whether the pages that show the sink are served beside the API.
+    pub fn mail_viewer(&self) -> bool {
+        self.mail_sink() && self.server.is_local()
+    }
+
     /// Whether the sandbox takes deposits.
     pub fn sandbox(&self) -> bool {
         self.payments.sandbox.unwrap_or_else(|| self.server.is_local())
@@ -260,6 +272,12 @@ pub struct Secrets {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Accounts {
+    /// What new password hashes are made with: argon2id, or bcrypt, which looks at 72 bytes of a
+    /// password, so that longer ones are then refused. All others that are stored are made anew
+    /// when their owner signs in.
+    pub password_hash: PasswordHash,
+    /// The cost of one bcrypt hash, 10 to 15: each step doubles its time.
+    pub bcrypt_cost: u32,
     /// Memory of one argon2id hash, in KiB.
     pub argon2_memory_kib: u32,
     /// Passes of one argon2id hash.
@@ -276,6 +294,8 @@ pub struct Accounts {
 impl Default for Accounts {
     fn default() -> Self {
         Self {
+            password_hash: PasswordHash::Argon2id,
+            bcrypt_cost: 12,
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hashing_threads: 0,
@@ -368,6 +388,67 @@ pub struct Privacy {
     /// signed verdicts) are kept beyond that, where a law asks for it. Ledger rows and facts are
     /// kept for good, by id only.
     pub retention_days: u32,
+}
+
+/// An algorithm for password hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PasswordHash {
+    Argon2id,
+    Bcrypt,
+}
+
+/// Mails; without a server they go into the sink, where a developer reads them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// The mail server's name, as its certificate has it.
+    pub smtp_host: Option<String>,
+    /// Its port; without it 587 for starttls, 465 for tls, 25 for none.
+    pub smtp_port: Option<u16>,
+    /// starttls (TLS after a greeting, or nothing is sent), tls (from the first byte), or none,
+    /// with which a password goes only to a server on this machine.
+    pub smtp_tls: SmtpTls,
+    /// Who we are to the server; without it we do not sign in.
+    pub smtp_user: Option<String>,
+    /// The password that goes with it.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub smtp_password: Option<Secret<String>>,
+    /// A file of certificates (PEM) that alone are believed when the server shows its own; without
+    /// it, those that the system believes.
+    pub smtp_ca_file: Option<PathBuf>,
+    /// Who letters are from: Verza <no-reply@verza.example>. Needed with a server.
+    pub from: Option<String>,
+    /// Seconds that sending one letter may take; at most 45.
+    pub timeout_seconds: u64,
+    /// Connections to the server that are kept open.
+    pub connections: u32,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            smtp_host: None,
+            smtp_port: None,
+            smtp_tls: SmtpTls::StartTls,
+            smtp_user: None,
+            smtp_password: None,
+            smtp_ca_file: None,
+            from: None,
+            timeout_seconds: 30,
+            connections: 4,
+        }
+    }
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    StartTls,
+    Tls,
+    None,
 }
 
 /// Payments.

@@ -125,11 +125,16 @@ fn print_what_to_try(running: &Running, told: &Told) {
     let Told { cast, password } = told;
     let url = running.local_url();
     let export = cast.export.display();
+    let mails = if running.platform.config.mail_viewer() {
+        format!("{url}/dev/mail")
+    } else {
+        format!("http://{}/mail", running.ops_address)
+    };
     println!(
         "\n  Verza stays up. Stop it with Ctrl-C.\n\n  \
          API reference   {url}/docs\n  \
          Shared link     {}\n  \
-         Mails           http://{ops}/mail\n  \
+         Mails           {mails}\n  \
          Metrics         http://{ops}/metrics\n\n  \
          Accounts        {}, {}, {}\n  \
          Their password  {password}\n  \

@@ -52,6 +52,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "migrate",
         "ledger",
         "admin",
+        "import",
         "keys",
         "config",
         "doctor",

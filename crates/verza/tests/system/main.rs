@@ -14,6 +14,7 @@ mod fleet;
 mod fuzz;
 mod house;
 mod kill;
+mod letters;
 mod matrix;
 mod privacy;
 mod routes;
