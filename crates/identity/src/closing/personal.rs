@@ -165,6 +165,16 @@ const TABLES: &[Table] = &[
             Column("expires_at", Shown::Time),
         ],
     ),
+    of(
+        "imported_users",
+        "user_id = $1",
+        "user_id",
+        &[
+            Column("user_id", id::<User>()),
+            Column("external_id", Shown::Text),
+            Column("imported_at", Shown::Time),
+        ],
+    ),
     impersonal("setup_links", "links that make an admin of whoever opens them"),
     impersonal("token_keys", "the platform's own keys"),
     impersonal("admin_roster", "one row that changes of who is an admin wait for"),

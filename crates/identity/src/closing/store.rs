@@ -89,6 +89,7 @@ pub(super) async fn bury(tx: &Tx, id: Id<User>) -> Result<()> {
         "DELETE FROM recovery_codes WHERE user_id = $1",
         "DELETE FROM passkeys WHERE user_id = $1",
         "DELETE FROM challenges WHERE user_id = $1",
+        "DELETE FROM imported_users WHERE user_id = $1",
     ] {
         tx.execute(sql, params![id]).await?;
     }
