@@ -33,6 +33,7 @@ impl Replica {
         config.server.ops_listen = ([127, 0, 0, 1], 0).into();
         config.server.rate_limits = false;
         config.server.public_url = Some("http://localhost:8080".into());
+        config.accounts.admin_second_factor = false;
         config.storage.data_dir = test.directory().join(name);
         config.accounts.argon2_memory_kib = 64;
         config.accounts.argon2_passes = 1;
