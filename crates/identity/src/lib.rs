@@ -170,6 +170,7 @@ impl Identity {
             Arc::clone(&hasher),
             Arc::clone(&sessions),
             public_url.clone(),
+            options.closing,
         ));
         let passkeys = Arc::new(factor::passkey::Service::new(factor::passkey::Parts {
             db: db.clone(),
@@ -211,8 +212,14 @@ impl Identity {
             policy: options.closing,
             holders: OnceLock::new(),
         };
-        let (of_accounts, of_sessions) = (Arc::clone(&accounts), Arc::clone(&sessions));
-        let facade = facade::Service::new(db.clone(), of_accounts, of_sessions, options.facades);
+        let closing = Arc::new(closing);
+        let facade = facade::Service {
+            db: db.clone(),
+            accounts: Arc::clone(&accounts),
+            sessions: Arc::clone(&sessions),
+            closing: Arc::clone(&closing),
+            policy: options.facades,
+        };
         Ok(Arc::new(Self {
             accounts,
             sessions,
@@ -223,7 +230,7 @@ impl Identity {
             passkeys,
             people,
             impersonation: Arc::new(impersonation),
-            closing: Arc::new(closing),
+            closing,
             hasher,
             limiter,
             db,
