@@ -178,6 +178,7 @@ impl Identity {
             Arc::clone(&hasher),
             Arc::clone(&sessions),
             public_url.clone(),
+            options.closing,
         ));
         let recovery = Arc::new(recovery::Service::new(
             db.clone(),
@@ -227,8 +228,14 @@ impl Identity {
             policy: options.closing,
             holders: OnceLock::new(),
         };
-        let (of_accounts, of_sessions) = (Arc::clone(&accounts), Arc::clone(&sessions));
-        let facade = facade::Service::new(db.clone(), of_accounts, of_sessions, options.facades);
+        let closing = Arc::new(closing);
+        let facade = facade::Service {
+            db: db.clone(),
+            accounts: Arc::clone(&accounts),
+            sessions: Arc::clone(&sessions),
+            closing: Arc::clone(&closing),
+            policy: options.facades,
+        };
         let imports = import::Service::new(db.clone());
         Ok(Arc::new(Self {
             recovery,
@@ -242,7 +249,7 @@ impl Identity {
             passkeys,
             people,
             impersonation: Arc::new(impersonation),
-            closing: Arc::new(closing),
+            closing,
             hasher,
             limiter,
             db,

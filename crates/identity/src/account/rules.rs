@@ -50,7 +50,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Admin => {
-                let message = "An admin cannot be suspended, banned or closed.";
+                let message = "An admin cannot be suspended or banned.";
                 Self::forbidden("admin_protected", message)
             }
             Refusal::NeedsNoApproval => {
@@ -81,18 +81,6 @@ pub(super) fn step(standing: Standing, command: Command) -> Result<Standing, Ref
         | (Command::Ban, Banned | Closed)
         | (Command::Unsuspend, Active | Banned | Closed)
         | (Command::Unban, Active | Suspended | Closed) => Err(Refusal::WrongStatus(status)),
-    }
-}
-
-/// What becomes of an account that is closed, by its owner or by an admin. Not an admin's, by
-/// nobody: the last one would leave a platform that nobody can administer.
-pub(super) fn close(standing: Standing) -> Result<Standing, Refusal> {
-    match (standing.role, standing.status) {
-        (_, Status::Closed) => Err(Refusal::WrongStatus(Status::Closed)),
-        (Role::Admin, _) => Err(Refusal::Admin),
-        (_, Status::Active | Status::Suspended | Status::Banned) => {
-            Ok(Standing { status: Status::Closed, ..standing })
-        }
     }
 }
 

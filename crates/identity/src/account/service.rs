@@ -19,6 +19,7 @@ use super::rules::{self, Command, Standing};
 use super::{letters, store};
 use crate::PublicUrl;
 use crate::asked::Asked;
+use crate::closing;
 use crate::password::Hasher;
 use crate::session::{self, Proof, Reason, SignedIn};
 use crate::token::Wish;
@@ -41,6 +42,7 @@ pub struct Service {
     hasher: Arc<Hasher>,
     sessions: Arc<session::Service>,
     public_url: PublicUrl,
+    closing: closing::Policy,
 }
 
 impl Service {
@@ -51,8 +53,9 @@ impl Service {
         hasher: Arc<Hasher>,
         sessions: Arc<session::Service>,
         public_url: PublicUrl,
+        closing: closing::Policy,
     ) -> Self {
-        Self { db, mailer, limiter, hasher, sessions, public_url }
+        Self { db, mailer, limiter, hasher, sessions, public_url, closing }
     }
 
     /// Registers an account and sends the mail that proves its address. Where the address has an
@@ -151,6 +154,8 @@ impl Service {
         if !tags.iter().any(|tag| tag == ENTERED) || !store::release(tx, account).await? {
             return Ok(false);
         }
+        // What it holds is erased as of every closed account.
+        closing::begin_in(tx, account.id, self.closing).await?;
         let ended = self.sessions.end_all_in(tx, account.id, Reason::Locked, None).await?;
         tx.record(
             Fact::by(caller, "user.closed")
@@ -376,37 +381,6 @@ impl Service {
                 tx.record(fact);
                 self.sessions.forget_after(&tx, id);
                 store::get(&tx, id).await
-            })
-            .await
-    }
-
-    /// Closes an account for good, as its owner or as an admin. All of its sessions end.
-    ///
-    /// # Errors
-    /// `NotFound`: not the caller's, who is no admin; `Forbidden` `admin_protected`,
-    /// `impersonated`; `Conflict` `wrong_state`, `changed_meanwhile`. A refused caller stays
-    /// signed in.
-    pub async fn close(&self, caller: &Caller, id: Id<User>) -> Result<()> {
-        let principal = caller.principal()?;
-        if principal.user != id && principal.role != Role::Admin {
-            return Err(Error::not_found("user"));
-        }
-        if principal.impersonator.is_some() {
-            let message = "Whoever looks through somebody's eyes cannot close their account.";
-            return Err(Error::forbidden("impersonated", message));
-        }
-        self.db
-            .run("user.close", |tx| async move {
-                let account = store::get(&tx, id).await?;
-                let Account { role, status, approved, .. } = account;
-                let standing = rules::close(Standing { role, status, approved })?;
-                if !store::set_standing(&tx, &account, standing).await? {
-                    return Err(changed_meanwhile());
-                }
-                let ended = self.sessions.end_all_in(&tx, id, Reason::Locked, None).await?;
-                let fact = Fact::by(caller, "user.closed").on(id).about(id).with("role", role);
-                tx.record(fact.with("sessionsEnded", ended.len()));
-                Ok(())
             })
             .await
     }

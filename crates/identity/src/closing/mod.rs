@@ -29,6 +29,7 @@ mod store;
 pub use personal::Held;
 pub use rules::Policy;
 pub use service::{Closed, Service};
+pub(crate) use store::insert as begin_in;
 
 pub(crate) use jobs::register as register_jobs;
 

@@ -66,6 +66,7 @@ const TABLES: &[Table] = &[
             Column("expires_at", Shown::Time),
             Column("ended_at", Shown::Time),
             Column("ended_reason", Shown::Text),
+            Column("epoch", Shown::Number),
             Column("level", Shown::Text),
             Column("methods", Shown::Text),
             Column("proven_at", Shown::Time),
@@ -84,6 +85,12 @@ const TABLES: &[Table] = &[
             Column("reason", Shown::Text),
             Column("started_at", Shown::Time),
         ],
+    ),
+    of(
+        "user_tags",
+        "user_id = $1",
+        "tag",
+        &[Column("user_id", id::<User>()), Column("tag", Shown::Text)],
     ),
     of(
         "closings",

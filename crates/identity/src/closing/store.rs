@@ -29,7 +29,8 @@ pub(super) async fn reopen(tx: &Tx, id: Id<User>) -> Result<bool> {
     Ok(tx.touch(sql, params![id, tx.now()]).await?)
 }
 
-pub(super) async fn insert(tx: &Tx, id: Id<User>, policy: Policy) -> Result<()> {
+/// Has what is held of a closed account go when its time has come.
+pub(crate) async fn insert(tx: &Tx, id: Id<User>, policy: Policy) -> Result<()> {
     let erase_at = tx.now() + policy.grace;
     let sql = "INSERT INTO closings (person, closed_at, erase_at, records_at)
                VALUES ($1, $2, $3, $4)";

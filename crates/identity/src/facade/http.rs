@@ -82,20 +82,29 @@ fn order_routes(service: &Arc<Service>) -> Vec<Route> {
     )
 }
 
+const CLOSING: &str = "As `DELETE /v1/me`: refused with 409 while something is open, and with 403 \
+    where the caller signed in more than five minutes ago. Nobody names another admin.";
+
 fn delete_routes(service: &Arc<Service>) -> Vec<Route> {
     table(
         service,
         [
             delete(Audience::Any, "/api/users/del")
                 .summary("Close one's own account; an admin names another's with `id` (order API)")
+                .describe(CLOSING)
                 .unproved()
+                .in_person()
+                .limit(Limit::Login)
                 .errors(ErrorShape::Plain)
                 .query::<DelQuery>()
                 .returns_nothing(204)
                 .to(del),
             delete(Audience::Any, "/api/users/del/{id}")
                 .summary("Close one's own account (`me`); an admin names another's (order API)")
+                .describe(CLOSING)
                 .unproved()
+                .in_person()
+                .limit(Limit::Login)
                 .errors(ErrorShape::Plain)
                 .returns_nothing(204)
                 .to(del_named),

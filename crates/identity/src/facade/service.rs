@@ -9,6 +9,7 @@ use platform::db::Db;
 
 use super::model::{OrderRole, Policy, Registration};
 use crate::account::{self, Account};
+use crate::closing;
 use crate::session::{self, Login, SignedIn};
 use crate::token::Wish;
 
@@ -39,10 +40,11 @@ impl Dialect {
 
 /// The older APIs.
 pub struct Service {
-    db: Db,
-    accounts: Arc<account::Service>,
-    sessions: Arc<session::Service>,
-    policy: Policy,
+    pub(crate) db: Db,
+    pub(crate) accounts: Arc<account::Service>,
+    pub(crate) sessions: Arc<session::Service>,
+    pub(crate) closing: Arc<closing::Service>,
+    pub(crate) policy: Policy,
 }
 
 /// What `/api/users/ext` tells.
@@ -53,15 +55,6 @@ pub(super) struct Extract {
 }
 
 impl Service {
-    pub(crate) fn new(
-        db: Db,
-        accounts: Arc<account::Service>,
-        sessions: Arc<session::Service>,
-        policy: Policy,
-    ) -> Self {
-        Self { db, accounts, sessions, policy }
-    }
-
     pub(super) fn sessions(&self) -> &session::Service {
         &self.sessions
     }
@@ -144,8 +137,20 @@ impl Service {
         self.accounts.get(caller.user()?).await
     }
 
-    /// Closes an account; see [`account::Service::close`].
+    /// Closes an account, as `DELETE /v1/me` and `DELETE /v1/users/{id}` do. There is no room for
+    /// a password here: one's own account is closed by a session that was proved a moment ago.
+    ///
+    /// # Errors
+    /// `NotFound`: not the caller's, who is no admin; else as [`closing::Service`] refuses. A
+    /// refused caller stays signed in.
     pub(super) async fn delete(&self, caller: &Caller, user: Id<User>) -> Result<()> {
-        self.accounts.close(caller, user).await
+        if caller.user()? == user {
+            self.closing.close_own(caller, None).await?;
+        } else if caller.is_admin() {
+            self.closing.close_other(caller, user).await?;
+        } else {
+            return Err(Error::not_found("user"));
+        }
+        Ok(())
     }
 }
