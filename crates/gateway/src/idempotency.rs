@@ -1,9 +1,12 @@
 //! The `Idempotency-Key` header and the fingerprint of what it stands for
 //! (draft-ietf-httpapi-idempotency-key-header-07).
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, Method};
 use kernel::caller::Idempotency;
 use kernel::{Error, Principal, Result};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The key of a request: 1 to 255 visible ASCII characters, with or without the quotes that the
@@ -53,13 +56,25 @@ pub(crate) fn fingerprint(method: &Method, uri: &http::Uri, body: &[u8]) -> [u8;
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    // `serde_json::Value` keeps objects in a sorted map: writing it again is canonical enough to
-    // compare a request with itself.
-    match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(value) => hash.update(value.to_string()),
+    // With its keys in order, writing it again is canonical enough to compare a request with itself.
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => hash.update(in_order(value).to_string()),
         Err(_) => hash.update(body),
     }
     hash.finalize().into()
+}
+
+/// The same value with the keys of its objects in order. Whether they are already depends on a
+/// feature that any crate of the build may have turned on.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Array(values) => values.into_iter().map(in_order).collect(),
+        Value::Object(members) => {
+            let sorted: BTreeMap<_, _> = members.into_iter().collect();
+            sorted.into_iter().map(|(name, value)| (name, in_order(value))).collect()
+        }
+        other => other,
+    }
 }
 
 pub(crate) fn of(
