@@ -1,6 +1,7 @@
 //! Second factors: enrolling, removing, finishing a login, and showing who one is once more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -14,8 +15,8 @@ use super::passkey::http::Credential;
 use super::service::{Evidence, Verified};
 use super::{Code, FinishLogin, Service};
 use crate::password::Password;
-use crate::session::http::{LoginQuery, LoginReply, not_stored, set_cookie, welcome};
-use crate::session::{Method, Proven};
+use crate::session::http::{LoginQuery, LoginReply, TokensReply, not_stored, set_cookie, welcome};
+use crate::session::{self, Method, Proven, SignedIn};
 
 // Named without its parameter, which has no schema of its own.
 type SecretText = Secret<String>;
@@ -41,8 +42,9 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Confirm the authenticator app with its first code")
                 .describe(
                     "Answers ten recovery codes, which are shown this once. The session has two \
-                     factors from now on. Where no app waits to be confirmed, the code renews the \
-                     session's proof, as `POST /v1/auth/step-up` does.",
+                     factors from now on, and is renewed: its old tokens and cookie are dead, and \
+                     the answer has new ones. Where no app waits to be confirmed, this is \
+                     `POST /v1/auth/step-up` with the code.",
                 )
                 .limit(Limit::Login)
                 .takes::<VerifyBody>()
@@ -73,9 +75,9 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Show once more who you are")
                 .describe(
                     "By one of the ways that `GET /v1/auth/mfa` lists; for a passkey get the \
-                     options from `POST /v1/auth/step-up/passkey` first. Renews the proof of the \
-                     session, and raises its level where a second factor was shown. A session \
-                     with a cookie gets another one.",
+                     options from `POST /v1/auth/step-up/passkey` first. Raises the level of the \
+                     session where a second factor was shown. The session is renewed: its old \
+                     tokens and cookie are dead, and the answer has new ones.",
                 )
                 .limit(Limit::Login)
                 .takes::<StepUpBody>()
@@ -183,7 +185,7 @@ async fn verify(
     };
     let (proof, cookie) = proof(proven);
     let response = Json(VerifiedBody { recovery_codes, proof }).into_response();
-    Ok(renewed(&service, response, cookie)?)
+    Ok(renewed(service.sessions(), response, cookie)?)
 }
 
 async fn disable(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Json<Done>> {
@@ -267,7 +269,7 @@ fn none() -> Error {
     Error::field("", "one_of", message)
 }
 
-/// What a session has shown by now.
+/// What a session has shown by now, and what shows it from now on.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Proof)]
@@ -277,19 +279,26 @@ pub(super) struct ProvenBody {
     /// All that was used on the session, in order.
     methods: Vec<Method>,
     proven_at: Timestamp,
+    #[serde(flatten)]
+    tokens: TokensReply,
 }
 
 /// The new cookie of a session that had one, and its age.
-type Cookie = Option<(SecretText, std::time::Duration)>;
+type Cookie = Option<(SecretText, Duration)>;
 
-fn proof(proven: Proven) -> (ProvenBody, Cookie) {
-    let Proven { level, methods, proven_at, cookie } = proven;
-    (ProvenBody { level, methods, proven_at }, cookie)
+pub(super) fn proof(proven: Proven) -> (ProvenBody, Cookie) {
+    let Proven { level, methods, proven_at, signed_in } = proven;
+    let SignedIn { tokens, cookie, .. } = signed_in;
+    (ProvenBody { level, methods, proven_at, tokens: tokens.into() }, cookie)
 }
 
-fn renewed(service: &Service, mut response: Response, cookie: Cookie) -> Result<Response> {
+pub(super) fn renewed(
+    sessions: &session::Service,
+    mut response: Response,
+    cookie: Cookie,
+) -> Result<Response> {
     if let Some((token, age)) = cookie {
-        set_cookie(&mut response, token.expose(), age, service.sessions().secure_cookie())?;
+        set_cookie(&mut response, token.expose(), age, sessions.secure_cookie())?;
     }
     Ok(not_stored(response))
 }
@@ -300,5 +309,5 @@ async fn step_up(
     Json(body): Json<StepUpBody>,
 ) -> Reply<Response> {
     let (proof, cookie) = proof(service.step_up(&caller, &body.parse()?).await?);
-    Ok(renewed(&service, Json(proof).into_response(), cookie)?)
+    Ok(renewed(service.sessions(), Json(proof).into_response(), cookie)?)
 }

@@ -3,8 +3,8 @@
 
 use platform::mail::Letter;
 
-const NOT_YOU: &str = "If it was not you, somebody else can get into your account: sign in, end the \
-    sessions that you do not know, and change your password.";
+const NOT_YOU: &str = "If it was not you, somebody else can get into your account: sign in, end \
+    the sessions that you do not know, and change your password.";
 
 /// A letter's template and text.
 pub(super) struct Named(pub(super) &'static str, pub(super) Letter);

@@ -22,6 +22,8 @@
 //! - What is hard to take back wants a *fresh* proof, and an account with an authenticator app
 //!   gives it by a second factor, never by the password alone. What was proven on other sessions
 //!   before the app was enrolled is no longer fresh.
+//! - Whoever shows more, or the same once more, has their session renewed: what showed it before is
+//!   dead, and the answer has new tokens.
 //!
 //! Facts: `factor.totp_enrolled`, `factor.totp_removed`, `factor.recovery_codes_made`,
 //! `factor.recovery_code_used`, `factor.guesses_exhausted`, `session.proven`. The owner gets a mail

@@ -167,7 +167,7 @@ impl Service {
         let secret = self.checker.open(user, sealed)?;
         let now = self.db.world().now();
         let step = totp::matched(secret.expose(), digits.expose(), now)?.ok_or(Refusal::Wrong)?;
-        let verified = self
+        let (recovery_codes, renewed) = self
             .db
             .run("factor.verify", |tx| async move {
                 if !store::confirm(&tx, user, sealed, step).await? {
@@ -177,12 +177,13 @@ impl Service {
                 let recovery_codes = self.checker.replace_codes_in(&tx, caller, user).await?;
                 self.checker.tell(&tx, account, letters::enrolled())?;
                 self.sessions.outdate_proofs_in(&tx, caller).await?;
-                let proven = self.sessions.prove_in(&tx, caller, Method::Totp).await?;
-                Ok(Verified::Enrolled { recovery_codes, proven })
+                let renewed = self.sessions.prove_in(&tx, caller, Method::Totp).await?;
+                Ok((recovery_codes, renewed))
             })
             .await?;
         self.checker.forget_guess(user, caller.origin.ip, code);
-        Ok(verified)
+        let proven = self.sessions.proven(renewed).await?;
+        Ok(Verified::Enrolled { recovery_codes, proven })
     }
 
     /// Takes the authenticator app and the recovery codes from the caller's account.
@@ -298,8 +299,8 @@ impl Service {
         Ok(Some((account, session)))
     }
 
-    /// Renews the proof of the calling session, and raises its level where the methods that were
-    /// used on it are together worth more.
+    /// Renews the calling session by a proof of who is there, and raises its level where the
+    /// methods that were used on it are together worth more.
     ///
     /// # Errors
     /// `Forbidden`: `wrong_proof`, `proof_not_enough`, `impersonated`; `Limited`; `Unavailable`
@@ -320,7 +321,7 @@ impl Service {
             }
             Evidence::Passkey(credential) => self.passkeys.prove(caller, credential).await?,
         }
-        let proven = self
+        let renewed = self
             .db
             .run("session.prove", |tx| {
                 let account = &account;
@@ -337,7 +338,7 @@ impl Service {
         if let Evidence::Code(code) = evidence {
             self.checker.forget_guess(account.id, caller.origin.ip, code);
         }
-        Ok(proven)
+        self.sessions.proven(renewed).await
     }
 
     async fn check_password(&self, account: &Account, password: &Password) -> Result<()> {

@@ -12,15 +12,18 @@ use serde_json::{Value as Json, json};
 
 use super::{Code, Enrolled, assure, totp, ways_to_prove};
 use crate::account::Email;
-use crate::session::{Login, Method, Policies, Proof, Reason};
+use crate::session::{Login, Method, Policies, Proof};
 use crate::testing::{Answer, House, PASSWORD, TABLES, from, house, house_of, options, password};
 use crate::{Identity, IdentityOptions};
 
 const ANNE: &str = "anne@example.org";
 
 /// An authenticator app, as it is in a person's hand, and the recovery codes in their drawer.
+#[derive(Default)]
 struct App {
     secret: String,
+    /// Of the session that enrolled it, which was renewed by that.
+    token: String,
     recovery_codes: Vec<String>,
 }
 
@@ -43,10 +46,11 @@ async fn enrol(house: &House<'_>, caller: &Caller) -> App {
     let begun = house.send("POST", "/v1/auth/mfa/enroll", caller, None).await;
     assert_eq!(begun.status, StatusCode::OK);
     let secret = begun.json["secret"].as_str().unwrap().to_owned();
-    let mut app = App { secret, recovery_codes: Vec::new() };
+    let mut app = App { secret, ..App::default() };
     let body = json!({ "totp": app.code(house.t, 0) });
     let done = house.send("POST", "/v1/auth/mfa/verify", caller, Some(body)).await;
     assert_eq!(done.status, StatusCode::OK, "{:?}", done.error);
+    app.token = done.json["token"].as_str().unwrap().to_owned();
     let codes = done.json["recoveryCodes"].as_array().unwrap();
     app.recovery_codes = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
     app
@@ -80,6 +84,12 @@ async fn finish(house: &House<'_>, caller: &Caller, body: Json) -> Answer {
 
 fn code_of(answer: &Answer) -> &str {
     answer.error.as_ref().map_or("none", |error| error.code())
+}
+
+/// The caller with the tokens of an answer.
+async fn by_token(house: &House<'_>, reply: &Json) -> Caller {
+    let principal = house.authenticate(reply["accessToken"].as_str().unwrap()).await.unwrap();
+    Caller { principal: Some(principal), ..from("192.0.2.1") }
 }
 
 async fn templates(house: &House<'_>) -> Vec<String> {
@@ -149,7 +159,7 @@ on_both_engines! { TABLES;
         let uri = begun.json["otpauthUri"].as_str().unwrap();
         assert!(uri.starts_with("otpauth://totp/Verza:anne%40example.org?secret="), "{uri}");
         assert!(uri.contains(&secret) && begun.json["qrSvg"].as_str().unwrap().contains("<svg"));
-        let app = App { secret, recovery_codes: Vec::new() };
+        let app = App { secret, ..App::default() };
 
         // Until then a password is enough.
         house.login(ANNE).await;
@@ -167,7 +177,9 @@ on_both_engines! { TABLES;
         assert_eq!(done.json["level"], "aal2");
         assert_eq!(done.json["methods"], json!(["password", "totp"]));
 
-        let caller = house.caller(&anne).await;
+        // What showed the session before is dead; the answer has what shows it now.
+        assert!(house.authenticate(anne.tokens.access.expose()).await.is_err());
+        let caller = by_token(&house, &done.json).await;
         let standing = house.send("GET", "/v1/auth/mfa", &caller, None).await.json;
         assert_eq!(standing["totp"], true);
         assert_eq!(standing["recoveryCodes"], 10);
@@ -189,7 +201,7 @@ on_both_engines! { TABLES;
         let caller = house.caller(&anne).await;
         let begun = house.send("POST", "/v1/auth/mfa/enroll", &caller, None).await;
         let secret = begun.json["secret"].as_str().unwrap().to_owned();
-        let app = App { secret, recovery_codes: Vec::new() };
+        let app = App { secret, ..App::default() };
         t.clock.advance(Duration::from_secs(3600));
         let body = Some(json!({ "totp": app.code(t, 0) }));
         let late = house.send("POST", "/v1/auth/mfa/verify", &caller, body).await;
@@ -554,16 +566,18 @@ on_both_engines! { TABLES;
         assert_eq!(done.json["methods"], json!(["password", "totp"]));
         assert_eq!(code_of(&step_up(json!({ "totp": app.code(t, 0) })).await), "wrong_proof");
 
-        // The cookie of before is dead, the new one is the same session, raised.
-        let was = old.cookie.as_ref().unwrap().0.expose();
-        assert!(house.identity.cached(was, t.db.world().now()).is_none());
-        assert!(house.authenticate(was).await.is_err());
+        // What showed the session before is dead; what shows it now is the same session, raised.
+        let was = [old.cookie.as_ref().unwrap().0.expose(), old.tokens.access.expose()];
+        for was in was {
+            assert!(house.identity.cached(was, t.db.world().now()).is_none());
+            assert!(house.authenticate(was).await.is_err());
+        }
         let set = done.headers[header::SET_COOKIE].to_str().unwrap();
         let token = set.strip_prefix("verza_session=").unwrap().split(';').next().unwrap();
         let now = house.authenticate(token).await.unwrap();
         assert_eq!((now.session, now.level), (old.session, Level::Two));
         assert_eq!(now.proven_at, t.db.world().now());
-        let by_access = house.caller(&old).await;
+        let by_access = by_token(&house, &done.json).await;
         assert_eq!(by_access.principal().unwrap().level, Level::Two);
 
         let listed = house.send("GET", "/v1/me/sessions", &by_access, None).await.json;
@@ -587,8 +601,8 @@ on_both_engines! { TABLES;
         let done = step_up(json!({ "password": PASSWORD })).await;
         assert_eq!((&done.json["level"], &done.json["methods"]),
             (&json!("aal1"), &json!(["password"])));
-        let caller = house.caller(&anne).await;
-        assert_eq!(caller.principal().unwrap().proven_at, t.db.world().now());
+        let now = by_token(&house, &done.json).await;
+        assert_eq!(now.principal().unwrap().proven_at, t.db.world().now());
         // Whoever has the session and not the password gets no further, nor locks anybody out.
         let wrong = json!({ "password": "not the password" });
         let mut last = String::new();
@@ -608,14 +622,15 @@ on_both_engines! { TABLES;
         let anne = here.signed_in(ANNE, Role::User).await;
         let access = anne.tokens.access.expose();
         assert_eq!(there.authenticate(access).await.unwrap().level, Level::One);
-        enrol(&here, &here.caller(&anne).await).await;
-        t.clock.advance(Duration::from_secs(1));
-        assert_eq!(there.authenticate(access).await.unwrap().level, Level::Two);
-        // And forgotten sessions stay so when they end.
-        let caller = here.caller(&anne).await;
-        here.identity.sessions.end(&caller, anne.session, Reason::Revoked).await.unwrap();
+        let other = here.login(ANNE).await;
+        let other = other.tokens.access.expose();
+        assert!(there.authenticate(other).await.unwrap().proven_at.micros() > 0);
+        let app = enrol(&here, &here.caller(&anne).await).await;
         t.clock.advance(Duration::from_secs(1));
         assert!(there.authenticate(access).await.is_err());
+        assert_eq!(there.authenticate(&app.token).await.unwrap().level, Level::Two);
+        // And that what was proven on other sessions is old now.
+        assert_eq!(there.authenticate(other).await.unwrap().proven_at.micros(), 0);
     }
 
     async fn nobody_proves_or_enrols_anything_through_another_s_eyes(t: &TestDb) {
@@ -637,7 +652,7 @@ on_both_engines! { TABLES;
         assert_eq!(code_of(&refused), "impersonated");
         let begun = house.send("POST", "/v1/auth/mfa/enroll", &caller, None).await;
         let secret = begun.json["secret"].as_str().unwrap().to_owned();
-        let app = App { secret, recovery_codes: Vec::new() };
+        let app = App { secret, ..App::default() };
         let body = Some(json!({ "totp": app.code(t, 0) }));
         let refused = house.send("POST", "/v1/auth/mfa/verify", &caller, body).await;
         assert_eq!(code_of(&refused), "impersonated");

@@ -210,7 +210,7 @@ struct RefreshBody {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct TokensReply {
+pub(crate) struct TokensReply {
     access_token: String,
     /// The access token once more, under its older name.
     token: String,
@@ -221,22 +221,27 @@ struct TokensReply {
     expires_in: u64,
 }
 
+impl From<Tokens> for TokensReply {
+    fn from(tokens: Tokens) -> Self {
+        let Tokens { access, refresh, expires_in } = tokens;
+        Self {
+            access_token: access.expose().clone(),
+            token: access.expose().clone(),
+            refresh_token: refresh.expose().clone(),
+            token_type: "Bearer",
+            expires_in: expires_in.as_secs(),
+        }
+    }
+}
+
 async fn refresh(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Json(body): Json<RefreshBody>,
 ) -> Reply<Response> {
     let RefreshBody { refresh_token, token_format } = body;
-    let Tokens { access, refresh, expires_in } =
-        service.refresh_as(&caller, refresh_token.expose(), token_format.into()).await?;
-    let reply = TokensReply {
-        access_token: access.expose().clone(),
-        token: access.expose().clone(),
-        refresh_token: refresh.expose().clone(),
-        token_type: "Bearer",
-        expires_in: expires_in.as_secs(),
-    };
-    Ok(not_stored(Json(reply).into_response()))
+    let tokens = service.refresh_as(&caller, refresh_token.expose(), token_format.into()).await?;
+    Ok(not_stored(Json(TokensReply::from(tokens)).into_response()))
 }
 
 async fn logout(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Response> {

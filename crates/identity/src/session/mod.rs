@@ -20,7 +20,7 @@
 //! - An access token that is over may be replaced without a word where the cookie of the same
 //!   session stands beside it: never a forged one, never one of another session.
 //! - It carries how its owner has shown who they are, how sure that makes us, and when last; see
-//!   [`crate::factor`]. A proof renewed in between gives a session with a cookie a new one.
+//!   [`crate::factor`].
 //! - A user has a bounded number of sessions; the oldest gives way.
 
 mod cache;

@@ -117,8 +117,8 @@ pub struct Proven {
     /// All that was used on the session so far, in order.
     pub methods: Vec<Method>,
     pub proven_at: Timestamp,
-    /// The new opaque token of a session with a cookie, and how long it may live.
-    pub cookie: Option<(Secret<String>, Duration)>,
+    /// What shows the session from now on. What did before is worth nothing.
+    pub signed_in: SignedIn,
 }
 
 /// What a token is worth, to those who may ask.
@@ -382,48 +382,35 @@ impl Service {
         Ok(session)
     }
 
-    /// Notes on the calling session that its owner has just shown who they are, by `method`: the
-    /// level rises where the methods together are worth more, the proof is fresh, and a session
-    /// with a cookie gets another one, since what could see the old one may not rise with it.
+    /// Renews the calling session, whose owner has just shown who they are once more, by `method`:
+    /// the level rises where the methods of the session are together worth more.
     ///
     /// # Errors
-    /// `Unauthenticated` `session_ended`; `Forbidden` `impersonated`.
+    /// `Unauthenticated`: it is over; `Forbidden` `impersonated`; `Conflict` `changed_meanwhile`.
     pub(crate) async fn prove_in(
         &self,
         tx: &Tx,
         caller: &Caller,
         method: Method,
-    ) -> Result<Proven> {
-        let principal = caller.principal()?;
-        if principal.impersonator.is_some() {
+    ) -> Result<(Account, Renewed)> {
+        if caller.principal()?.impersonator.is_some() {
             let message = "Whoever looks through somebody's eyes cannot do this in their name.";
             return Err(Error::forbidden("impersonated", message));
         }
-        let found = store::load(tx, Key::Id(principal.session)).await?;
-        let (mut session, account) = found.ok_or(rules::Refusal::Ended)?;
-        rules::usable(&session, account.status, self.policies.of(account.role), tx.now())?;
-        session.proof = session.proof.and(method);
-        session.proven_at = tx.now();
-        if !store::prove(tx, &session).await? {
-            return Err(rules::Refusal::Ended.into());
-        }
-        let cookie = Token::new(tx.world());
-        let has_cookie = store::replace_cookie(tx, session.id, cookie.hash).await?;
-        tx.record(
-            Fact::by(caller, "session.proven")
-                .on(session.id)
-                .about(session.user)
-                .with("method", method)
-                .with("level", session.proof.level),
-        );
-        self.forget_one_after(tx, session.user, session.id);
-        let left = session.expires_at.since(tx.now());
-        Ok(Proven {
-            level: session.proof.level,
-            methods: session.proof.methods,
-            proven_at: session.proven_at,
-            cookie: has_cookie.then_some((cookie.text, left)),
-        })
+        let (session, account) = self.current_in(tx, caller).await?;
+        let proof = session.proof.clone().and(method);
+        let fact = Fact::by(caller, "session.proven").on(session.id).about(session.user);
+        tx.record(fact.with("method", method).with("level", proof.level));
+        let renewed = self.renew_in(tx, caller, &session, proof).await?;
+        Ok((account, renewed))
+    }
+
+    /// What is handed to whoever has had their session renewed by a proof.
+    pub(crate) async fn proven(&self, (account, renewed): (Account, Renewed)) -> Result<Proven> {
+        let Renewed { session, cookie } = renewed;
+        let signed_in = self.signed_in(account, &session, cookie).await?;
+        let Session { proof, proven_at, .. } = session;
+        Ok(Proven { level: proof.level, methods: proof.methods, proven_at, signed_in })
     }
 
     /// What was proven on the other sessions of the caller counts no longer as fresh.

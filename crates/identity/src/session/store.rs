@@ -144,20 +144,6 @@ pub(super) async fn renew(
     Ok(hash.map(|hash| hash.is_some()))
 }
 
-/// Notes that the owner has just shown who they are; `false` when the session is over.
-pub(super) async fn prove(tx: &Tx, session: &Session) -> Result<bool> {
-    let Session { id, proof, proven_at, .. } = session;
-    let sql = "UPDATE sessions SET level = $2, methods = $3, proven_at = $4
-               WHERE id = $1 AND ended_at IS NULL";
-    Ok(tx.touch(sql, params![id, proof.level.as_str(), proof.methods_text(), proven_at]).await?)
-}
-
-/// Gives a session that has a cookie another one; `false` when it has none.
-pub(super) async fn replace_cookie(tx: &Tx, id: Id<SessionKind>, hash: [u8; 32]) -> Result<bool> {
-    let sql = "UPDATE sessions SET cookie_hash = $2 WHERE id = $1 AND cookie_hash IS NOT NULL";
-    Ok(tx.touch(sql, params![id, hash]).await?)
-}
-
 /// What was proven on the other sessions of a user counts no longer as fresh.
 pub(super) async fn outdate_proofs(tx: &Tx, user: Id<User>, except: Id<SessionKind>) -> Result<()> {
     let sql = "UPDATE sessions SET proven_at = 0

@@ -160,13 +160,13 @@ async fn set_up_admin(stage: &Stage) -> Result<(Person, String)> {
         "token": token, "name": "Ada Admin", "email": email, "password": stage.password,
     });
     stage.client.post("/v1/setup", None, body).await?;
-    let admin = login(stage, email).await?;
-    let secret = enrol(stage, &admin).await?;
+    let mut admin = login(stage, email).await?;
+    let secret = enrol(stage, &mut admin).await?;
     Ok((admin, secret))
 }
 
 /// Enrols an authenticator app and confirms it with the code that it shows.
-async fn enrol(stage: &Stage, person: &Person) -> Result<String> {
+async fn enrol(stage: &Stage, person: &mut Person) -> Result<String> {
     let session = Some(&person.session);
     let begun = stage.client.post("/v1/auth/mfa/enroll", session, json!({})).await?;
     let secret = text(&begun, "secret")?;
@@ -174,6 +174,8 @@ async fn enrol(stage: &Stage, person: &Person) -> Result<String> {
     let body = json!({ "totp": code });
     let done = stage.client.post("/v1/auth/mfa/verify", session, body).await?;
     expect(done["level"] == "aal2", "the session has two factors", &done["level"])?;
+    // The session was renewed by that: its old token is dead.
+    person.session = Session::new(text(&done, "accessToken")?);
     Ok(secret)
 }
 

@@ -270,7 +270,7 @@ async fn an_admin_is_made_from_the_command_line_also_beside_a_server() {
     assert!(out(&made).starts_with("u_"), "{}", out(&made));
     let ada = town.login("ada@example.com").await;
     town.get("/v1/admin/users", &ada).answer().await.problem(403, "second_factor_required");
-    town.enrol(&ada).await;
+    let ada = town.enrol(&ada).await;
     town.get("/v1/admin/users", &ada).done().await;
     // Without a password there is none.
     let none = house.run(&["admin", "create", "--email", "b@example.com", "--name", "B"]).await;

@@ -311,6 +311,7 @@ async fn accounts_are_witnessed(witness: &mut Witness<'_>, stage: &Stage, admin:
 
     let body = json!({ "password": password });
     witness.change(post.clone(), "/v1/auth/step-up", Some(&dora), body).await;
+    let dora = town.login(email).await;
     factors_are_witnessed(witness).await;
 
     let other = town.login(email).await;
@@ -345,12 +346,13 @@ async fn facades_are_witnessed(witness: &mut Witness<'_>, admin: &Person) {
 
 async fn factors_are_witnessed(witness: &mut Witness<'_>) {
     let town = witness.town;
-    let olaf = town.join("Olaf", "user").await;
+    let mut olaf = town.join("Otis", "user").await;
     let begun = town.post("/v1/auth/mfa/enroll", &olaf).done().await;
     let now = platform::world::system().now();
     let code = identity::factor::totp::code(begun["secret"].as_str().unwrap(), now).unwrap();
     let body = json!({ "totp": code });
-    witness.change(Method::POST, "/v1/auth/mfa/verify", Some(&olaf), body).await;
+    let done = witness.change(Method::POST, "/v1/auth/mfa/verify", Some(&olaf), body).await;
+    done["accessToken"].as_str().unwrap().clone_into(&mut olaf.token);
     for path in ["/v1/auth/mfa/recovery-codes", "/v1/auth/mfa/disable"] {
         witness.change(Method::POST, path, Some(&olaf), json!({})).await;
     }
@@ -488,7 +490,7 @@ async fn an_admin_without_a_second_factor_reaches_what_it_takes_to_enrol_one() {
     }
     let standing = town.get("/v1/auth/mfa", &root).done().await;
     assert_eq!((&standing["required"], &standing["level"]), (&json!(true), &json!("aal1")));
-    town.enrol(&root).await;
+    let root = town.enrol(&root).await;
     town.get("/v1/admin/users", &root).done().await;
     // A new session has to show it again; an older password is half of a login.
     let body = json!({ "email": email, "password": crate::town::PASSWORD });
@@ -538,7 +540,9 @@ async fn what_is_hard_to_take_back_wants_a_fresh_proof() {
     }
     assert!(asked >= 8, "{asked}");
     let body = json!({ "password": crate::town::PASSWORD });
-    town.post("/v1/auth/step-up", &cast.anne).json(&body).done().await;
-    town.post("/v1/auth/mfa/enroll", &cast.anne).done().await;
+    let done = town.post("/v1/auth/step-up", &cast.anne).json(&body).done().await;
+    let token = done["accessToken"].as_str().unwrap().to_owned();
+    let anne = Person { token, ..cast.anne.clone() };
+    town.post("/v1/auth/mfa/enroll", &anne).done().await;
     stage.finish().await;
 }

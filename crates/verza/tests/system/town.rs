@@ -311,14 +311,19 @@ impl Town {
         }
     }
 
-    /// Enrols an authenticator app: the session has two factors from now on.
-    pub async fn enrol(&self, who: &Person) {
+    /// Enrols an authenticator app: the session has two factors from now on, and new tokens.
+    pub async fn enrol(&self, who: &Person) -> Person {
         let begun = self.post("/v1/auth/mfa/enroll", who).done().await;
         let mut app = App { secret: text(&begun, "secret"), step: 0, recovery_codes: Vec::new() };
         let done = self.post("/v1/auth/mfa/verify", who).json(&app.next()).done().await;
         let codes = done["recoveryCodes"].as_array().expect("recovery codes");
         app.recovery_codes = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
         self.apps.lock().unwrap().insert(who.email.clone(), app);
+        Person {
+            token: text(&done, "accessToken"),
+            refresh_token: text(&done, "refreshToken"),
+            ..who.clone()
+        }
     }
 
     /// The first admin, through the one-time link, with the second factor that admins need.
@@ -329,8 +334,7 @@ impl Town {
         });
         self.call(Method::POST, "/v1/setup", None).json(&body).done().await;
         let admin = self.login(email).await;
-        self.enrol(&admin).await;
-        admin
+        self.enrol(&admin).await
     }
 
     /// Registers, reads the mail, confirms, and signs in. Nobody has approved them yet.

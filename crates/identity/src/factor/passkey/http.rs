@@ -17,7 +17,8 @@ use webauthn_rs::prelude::{PublicKeyCredential, RegisterPublicKeyCredential};
 
 use super::{Passkey, Service};
 use crate::account::Name;
-use crate::session::http::{LoginQuery, LoginReply, not_stored, set_cookie, welcome};
+use crate::factor::http::{ProvenBody, proof, renewed};
+use crate::session::http::{LoginQuery, LoginReply, not_stored, welcome};
 
 // Named without its parameter, which has no schema of its own.
 type PasskeyId = Id<kinds::Passkey>;
@@ -37,10 +38,11 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .describe(
                     "With what `navigator.credentials.create` brought, as its `toJSON()` writes \
                      it, within five minutes and on the same session. The session has two factors \
-                     from now on.",
+                     from now on, and is renewed: its old tokens and cookie are dead, and the \
+                     answer has new ones.",
                 )
                 .takes::<RegisterBody>()
-                .returns::<PasskeyBody>(201)
+                .returns::<RegisteredBody>(201)
                 .to(register),
             post(Audience::Public, "/v1/auth/passkeys/login/start")
                 .summary("Begin to sign in by passkey")
@@ -147,6 +149,16 @@ struct PasskeyBody {
     last_used_at: Option<Timestamp>,
 }
 
+/// A new passkey, and what shows the session from now on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegisteredPasskey)]
+struct RegisteredBody {
+    #[serde(flatten)]
+    passkey: PasskeyBody,
+    #[serde(flatten)]
+    proof: ProvenBody,
+}
+
 impl From<Passkey> for PasskeyBody {
     fn from(passkey: Passkey) -> Self {
         let Passkey { id, name, created_at, last_used_at, .. } = passkey;
@@ -161,11 +173,9 @@ async fn register(
 ) -> Reply<Response> {
     let name = Name::parse(&body.name)?;
     let (passkey, proven) = service.register(&caller, &name, &body.credential.0).await?;
-    let mut response = Created(PasskeyBody::from(passkey)).into_response();
-    if let Some((token, age)) = proven.cookie {
-        set_cookie(&mut response, token.expose(), age, service.sessions().secure_cookie())?;
-    }
-    Ok(response)
+    let (proof, cookie) = proof(proven);
+    let body = RegisteredBody { passkey: passkey.into(), proof };
+    Ok(renewed(service.sessions(), Created(body).into_response(), cookie)?)
 }
 
 async fn start_login(State(service): State<Arc<Service>>) -> Reply<Response> {

@@ -150,8 +150,8 @@ impl Service {
         }))
     }
 
-    /// Makes the key that an authenticator has made one of the caller's, and notes on the session
-    /// that they hold it.
+    /// Makes the key that an authenticator has made one of the caller's, and renews the session:
+    /// they have just shown it.
     ///
     /// # Errors
     /// `Invalid` `invalid_passkey`; `Conflict`: `passkeys_unavailable`, `passkey_taken`,
@@ -171,7 +171,8 @@ impl Service {
             not_registered()
         })?;
         let (user, key, name) = (caller.user()?, &key, name.as_str());
-        self.db
+        let (passkey, renewed) = self
+            .db
             .run("passkey.register", |tx| async move {
                 let account = account::store::get(&tx, user).await?;
                 let passkey = Passkey {
@@ -193,10 +194,11 @@ impl Service {
                 let fact = Fact::by(caller, "passkey.registered").on(passkey.id).about(user);
                 tx.record(fact);
                 self.checker.tell(&tx, &account, letters::passkey_registered())?;
-                let proven = self.sessions.prove_in(&tx, caller, Method::Passkey).await?;
-                Ok((passkey, proven))
+                let renewed = self.sessions.prove_in(&tx, caller, Method::Passkey).await?;
+                Ok((passkey, renewed))
             })
-            .await
+            .await?;
+        Ok((passkey, self.sessions.proven(renewed).await?))
     }
 
     /// The options for `navigator.credentials.get`, as JSON: any passkey of this site will do.

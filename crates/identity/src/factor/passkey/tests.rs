@@ -14,7 +14,7 @@ use platform::on_both_engines;
 use serde_json::{Value as Json, json};
 use webauthn_rs::prelude::Url;
 
-use crate::session::{Method, SignedIn};
+use crate::session::Method;
 use crate::testing::{Answer, House, PASSWORD, TABLES, from, house, house_of, options};
 use crate::{IdentityOptions, PublicUrl};
 
@@ -142,10 +142,12 @@ async fn finish_login(house: &House<'_>, credential: &Json) -> Answer {
     house.send("POST", path, &from("192.0.2.1"), body).await
 }
 
-async fn anne_with_a_key(house: &House<'_>, browser: &mut Browser) -> (SignedIn, String) {
+/// Anne on the session on which she registered the browser's key, and the key's id.
+async fn anne_with_a_key(house: &House<'_>, browser: &mut Browser) -> (Caller, String) {
     let anne = house.signed_in(ANNE, Role::User).await;
-    let id = register(house, &house.caller(&anne).await, browser).await;
-    (anne, id)
+    let caller = house.caller(&anne).await;
+    let id = register(house, &caller, browser).await;
+    (caller, id)
 }
 
 on_both_engines! { TABLES;
@@ -164,7 +166,10 @@ on_both_engines! { TABLES;
         let done = finish_registration(&house, &caller, made).await;
         assert_eq!((done.status, &done.json["name"]), (StatusCode::CREATED, &json!("My phone")));
         // Whoever has just shown a passkey has shown two factors.
-        assert_eq!(house.caller(&anne).await.principal().unwrap().level, Level::Two);
+        assert_eq!(done.json["level"], "aal2");
+        let token = done.json["token"].as_str().unwrap();
+        assert_eq!(house.authenticate(token).await.unwrap().level, Level::Two);
+        assert!(house.authenticate(anne.tokens.access.expose()).await.is_err());
 
         let options = begin_login(&house).await;
         assert_eq!(options["publicKey"]["rpId"], "verza.example");
@@ -196,7 +201,7 @@ on_both_engines! { TABLES;
     async fn an_answer_is_good_once_and_not_for_long(t: &TestDb) {
         let house = house(t);
         let mut browser = Browser::new();
-        let (anne, _) = anne_with_a_key(&house, &mut browser).await;
+        let (caller, _) = anne_with_a_key(&house, &mut browser).await;
         let options = begin_login(&house).await;
         let shown = browser.get(SITE, &options).await;
         assert_eq!(finish_login(&house, &shown).await.status, StatusCode::OK);
@@ -213,7 +218,6 @@ on_both_engines! { TABLES;
         let shown = browser.get(SITE, &begin_login(&house).await).await;
         t.clock.advance(Duration::from_secs(300));
         assert_eq!(code_of(&finish_login(&house, &shown).await), "invalid_passkey");
-        let caller = house.caller(&anne).await;
         let options = begin_registration(&house, &caller).await;
         let made = Browser::new().create(SITE, &options).await;
         let done = finish_registration(&house, &caller, made.clone()).await;
@@ -228,7 +232,7 @@ on_both_engines! { TABLES;
     async fn an_answer_to_another_question_is_none(t: &TestDb) {
         let house = house(t);
         let mut browser = Browser::new();
-        let (anne, _) = anne_with_a_key(&house, &mut browser).await;
+        let (caller, _) = anne_with_a_key(&house, &mut browser).await;
         // A challenge that nobody has asked.
         let mut made_up = begin_login(&house).await;
         made_up["publicKey"]["challenge"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
@@ -241,7 +245,6 @@ on_both_engines! { TABLES;
         shown["response"]["clientDataJSON"] = other["response"]["clientDataJSON"].clone();
         assert_eq!(code_of(&finish_login(&house, &shown).await), "invalid_passkey");
         // One of a login is none for a proof, and the other way round.
-        let caller = house.caller(&anne).await;
         let shown = browser.get(SITE, &begin_login(&house).await).await;
         let body = Some(json!({ "passkey": shown }));
         let refused = house.send("POST", "/v1/auth/step-up", &caller, body).await;
@@ -263,12 +266,11 @@ on_both_engines! { TABLES;
     async fn another_origin_is_refused(t: &TestDb) {
         let house = house(t);
         let mut browser = Browser::new();
-        let (anne, _) = anne_with_a_key(&house, &mut browser).await;
+        let (caller, _) = anne_with_a_key(&house, &mut browser).await;
         // A page of a sub-domain may ask for the site's keys, says the browser; not here.
         for origin in ["https://evil.verza.example", "https://verza.example:8443"] {
             let shown = browser.get(origin, &begin_login(&house).await).await;
             assert_eq!(code_of(&finish_login(&house, &shown).await), "invalid_passkey", "{origin}");
-            let caller = house.caller(&anne).await;
             let options = begin_registration(&house, &caller).await;
             let made = Browser::new().create(origin, &options).await;
             let refused = finish_registration(&house, &caller, made).await;
@@ -289,9 +291,9 @@ on_both_engines! { TABLES;
     async fn a_removed_key_opens_nothing(t: &TestDb) {
         let house = house(t);
         let mut browser = Browser::new();
-        let (anne, id) = anne_with_a_key(&house, &mut browser).await;
+        let (caller, id) = anne_with_a_key(&house, &mut browser).await;
         let eve = house.signed_in("eve@example.org", Role::User).await;
-        let (caller, eve) = (house.caller(&anne).await, house.caller(&eve).await);
+        let eve = house.caller(&eve).await;
         let path = format!("/v1/auth/passkeys/{id}");
         let name = Some(json!({ "name": "Old phone" }));
         // Somebody else's is not there.
@@ -357,8 +359,7 @@ on_both_engines! { TABLES;
     async fn a_key_belongs_to_one_account_and_one_session_s_registration(t: &TestDb) {
         let house = house(t);
         let mut browser = Browser::new();
-        let (anne, _) = anne_with_a_key(&house, &mut browser).await;
-        let caller = house.caller(&anne).await;
+        let (caller, _) = anne_with_a_key(&house, &mut browser).await;
         let eve = house.signed_in("eve@example.org", Role::User).await;
         let eve_calls = house.caller(&eve).await;
         // Begun by one and finished by another: also on another session of the same account.
@@ -408,11 +409,12 @@ on_both_engines! { TABLES;
     async fn a_locked_account_is_opened_by_no_passkey(t: &TestDb) {
         let house = house(t);
         let mut browser = Browser::new();
-        let (anne, _) = anne_with_a_key(&house, &mut browser).await;
+        let (caller, _) = anne_with_a_key(&house, &mut browser).await;
         let admin = house.signed_in("root@example.org", Role::Admin).await;
         let admin = house.caller(&admin).await;
+        let anne = caller.user().unwrap();
         let suspend = crate::account::Command::Suspend;
-        house.identity.accounts.command(&admin, anne.account.id, suspend).await.unwrap();
+        house.identity.accounts.command(&admin, anne, suspend).await.unwrap();
         let shown = browser.get(SITE, &begin_login(&house).await).await;
         let refused = finish_login(&house, &shown).await;
         assert_eq!(code_of(&refused), "account_suspended");
