@@ -181,7 +181,7 @@ impl Identity {
         })?);
         let factors = Arc::new(factor::Service::new(factor::Parts {
             db: db.clone(),
-            checker,
+            checker: Arc::clone(&checker),
             sessions: Arc::clone(&sessions),
             passkeys: Arc::clone(&passkeys),
             hasher: Arc::clone(&hasher),
@@ -206,6 +206,7 @@ impl Identity {
             db: db.clone(),
             hasher: Arc::clone(&hasher),
             limiter: Arc::clone(&limiter),
+            checker: Arc::clone(&checker),
             sessions: Arc::clone(&sessions),
             public_url,
             policy: options.closing,

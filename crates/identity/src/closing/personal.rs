@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::Result;
-use kernel::id::kinds::{Session, User};
+use kernel::id::kinds::{Passkey, Session, User};
 use platform::db::Tx;
 use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
 
@@ -70,6 +70,74 @@ const TABLES: &[Table] = &[
             Column("methods", Shown::Text),
             Column("proven_at", Shown::Time),
             Column("impersonator", id::<User>()),
+            Column("epoch", Shown::Number),
+        ],
+    ),
+    of(
+        "user_tags",
+        "user_id = $1",
+        "tag",
+        &[Column("user_id", id::<User>()), Column("tag", Shown::Text)],
+    ),
+    of(
+        "totp_factors",
+        "user_id = $1",
+        "user_id",
+        &[
+            Column("user_id", id::<User>()),
+            Column("sealed_secret", Shown::Withheld("makes codes; a secret")),
+            Column("last_step", Shown::Number),
+            Column("created_at", Shown::Time),
+        ],
+    ),
+    of(
+        "totp_enrolments",
+        "user_id = $1",
+        "user_id",
+        &[
+            Column("user_id", id::<User>()),
+            Column("sealed_secret", Shown::Withheld("makes codes; a secret")),
+            Column("expires_at", Shown::Time),
+        ],
+    ),
+    of(
+        "recovery_codes",
+        "user_id = $1",
+        "created_at, hash",
+        &[
+            Column("user_id", id::<User>()),
+            Column("hash", Shown::Withheld("checks a code; a secret")),
+            Column("created_at", Shown::Time),
+            Column("used_at", Shown::Time),
+        ],
+    ),
+    of(
+        "passkeys",
+        "user_id = $1",
+        "id",
+        &[
+            Column("id", id::<Passkey>()),
+            Column("user_id", id::<User>()),
+            Column("credential_id", Shown::Bytes),
+            Column("name", Shown::Text),
+            Column("credential", Shown::Withheld("checks signatures; as its authenticator has it")),
+            Column("version", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("last_used_at", Shown::Time),
+        ],
+    ),
+    of(
+        "challenges",
+        "user_id = $1",
+        "expires_at, hash",
+        &[
+            Column("hash", Shown::Withheld("finds the challenge again")),
+            Column("purpose", Shown::Text),
+            Column("user_id", id::<User>()),
+            Column("session_id", id::<Session>()),
+            Column("state", Shown::Withheld("what the answer is checked against")),
+            Column("attempts", Shown::Number),
+            Column("expires_at", Shown::Time),
         ],
     ),
     of(

@@ -81,7 +81,18 @@ pub(super) async fn bury(tx: &Tx, id: Id<User>) -> Result<()> {
     tx.touch(sql, params![id, address, TOMBSTONE_NAME, tx.now()]).await?;
     let sql = "UPDATE sessions SET user_agent = NULL, ip = NULL WHERE user_id = $1";
     tx.execute(sql, params![id]).await?;
-    tx.execute("DELETE FROM mail_tokens WHERE user_id = $1", params![id]).await?;
+    for table in [
+        "mail_tokens",
+        "user_tags",
+        "totp_factors",
+        "totp_enrolments",
+        "recovery_codes",
+        "passkeys",
+        "challenges",
+    ] {
+        let sql = format!("DELETE FROM {table} WHERE user_id = $1");
+        tx.execute(&sql, params![id]).await?;
+    }
     let sql = "UPDATE impersonations SET reason = '' WHERE user_id = $1";
     tx.execute(sql, params![id]).await?;
     Ok(())

@@ -23,6 +23,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
         [
             post(Audience::Admin, "/v1/admin/users/{id}/impersonate")
                 .summary("Look at the platform as a user, for fifteen minutes")
+                .step_up()
                 .describe(
                     "Answers an access token of that user. Never for an admin's account. The user \
                      is told, and what only they may do in person is refused.",

@@ -95,16 +95,19 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(admins),
             post(Audience::Admin, "/v1/admin/admins")
                 .summary("Make a user an admin")
+                .step_up()
                 .describe("Their sessions end; they sign in again as an admin.")
                 .takes::<GrantBody>()
                 .returns::<UserBody>(200)
                 .to(grant_admin),
             post(Audience::Admin, "/v1/admin/admins/links")
                 .summary("Make a one-time link by which somebody becomes an admin")
+                .step_up()
                 .returns::<LinkBody>(201)
                 .to(invite_admin),
             delete(Audience::Admin, "/v1/admin/admins/{id}")
                 .summary("Make an admin a user again; never the last one")
+                .step_up()
                 .returns::<UserBody>(200)
                 .to(revoke_admin),
         ],

@@ -52,6 +52,7 @@ const TABLES: &[Table] = &[
     impersonal("periodic_jobs", "when periodic jobs run next"),
     impersonal("idempotency", "replies to repeat, sealed, for a week, found by the request only"),
     impersonal("mail_sink", "mails to an address, not to a person; gone after a month"),
+    impersonal("fleet_counters", "how often memories were told to forget"),
     impersonal("schema_migrations", "which migrations were applied"),
 ];
 
