@@ -1,7 +1,6 @@
 //! The `Idempotency-Key` header and the fingerprint of what it stands for
 //! (draft-ietf-httpapi-idempotency-key-header-07).
 
-
 use http::{HeaderMap, Method};
 use kernel::caller::Idempotency;
 use kernel::{Error, Principal, Result};

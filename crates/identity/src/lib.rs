@@ -198,7 +198,7 @@ impl Identity {
         })?);
         let factors = Arc::new(factor::Service::new(factor::Parts {
             db: db.clone(),
-            checker,
+            checker: Arc::clone(&checker),
             sessions: Arc::clone(&sessions),
             passkeys: Arc::clone(&passkeys),
             hasher: Arc::clone(&hasher),
@@ -223,6 +223,7 @@ impl Identity {
             db: db.clone(),
             hasher: Arc::clone(&hasher),
             limiter: Arc::clone(&limiter),
+            checker: Arc::clone(&checker),
             sessions: Arc::clone(&sessions),
             public_url,
             policy: options.closing,

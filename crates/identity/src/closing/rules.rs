@@ -21,6 +21,12 @@ pub(super) fn is_fresh(principal: &Principal, now: Timestamp) -> bool {
     principal.impersonator.is_none() && now.since(principal.proven_at) <= FRESH
 }
 
+pub(super) fn proof_needed() -> Error {
+    let message = "Send your password, or show who you are once more: with a code of your \
+                   authenticator app, if you have one, or by signing in again.";
+    Error::forbidden("proof_needed", message)
+}
+
 /// The refusal that lists what is open.
 pub(super) fn refuse(stakes: Vec<Stake>) -> Result<(), Error> {
     if stakes.is_empty() {

@@ -17,11 +17,11 @@ use serde_json::{Value as Json, json};
 
 use super::rules::{self, Policy};
 use super::store;
-use crate::PublicUrl;
 use crate::account::{Account, changed_meanwhile, store as accounts};
 use crate::password::{Hasher, Password};
 use crate::people::leave_an_admin;
 use crate::session::{self, Reason};
+use crate::{PublicUrl, factor};
 
 /// Wrong passwords of a signed-in user who wants to go.
 const GUESSES: (&str, Quota) =
@@ -36,6 +36,7 @@ pub struct Service {
     pub(crate) db: Db,
     pub(crate) hasher: Arc<Hasher>,
     pub(crate) limiter: Arc<Limiter>,
+    pub(crate) checker: Arc<factor::Checker>,
     pub(crate) sessions: Arc<session::Service>,
     pub(crate) public_url: PublicUrl,
     pub(crate) policy: Policy,
@@ -100,13 +101,14 @@ impl Service {
         password: Option<&Password>,
     ) -> Result<()> {
         let now = self.db.world().now();
+        let is_fresh = rules::is_fresh(caller.principal()?, now);
         let Some(password) = password else {
-            if rules::is_fresh(caller.principal()?, now) {
-                return Ok(());
-            }
-            let message = "Send your password, or sign in again first.";
-            return Err(Error::forbidden("proof_needed", message));
+            return if is_fresh { Ok(()) } else { Err(rules::proof_needed()) };
         };
+        // Who has an authenticator app gives a fresh proof by it, never by the password alone.
+        if !is_fresh && self.checker.enrolled(&self.db, account).await?.totp {
+            return Err(rules::proof_needed());
+        }
         let (class, quota) = GUESSES;
         let subject = account.id.to_string();
         self.limiter.take(class, Subject::Text(&subject), quota, now).check()?;

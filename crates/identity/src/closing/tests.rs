@@ -145,6 +145,22 @@ on_both_engines! { TABLES;
         assert_eq!(send(json!({ "password": PASSWORD })).await.status, StatusCode::OK);
     }
 
+    async fn with_an_authenticator_app_the_password_alone_closes_nothing(t: &TestDb) {
+        let (house, _) = house(t, Policy::default());
+        let anne = signed_in(&house, "anne@example.org", Role::User).await;
+        let id = anne.user().unwrap();
+        t.db.run("enrol", |tx| async move {
+            let sql = "INSERT INTO totp_factors (user_id, sealed_secret, last_step, created_at)
+                       VALUES ($1, $2, 0, $3)";
+            Ok(tx.execute(sql, params![id, [1_u8; 8], tx.now()]).await?)
+        }).await.unwrap();
+        t.clock.advance(Duration::from_secs(5 * 60 + 1));
+        let body = json!({ "password": PASSWORD });
+        let refused = house.send("DELETE", "/v1/me", &anne, Some(body)).await.error.unwrap();
+        assert_eq!(refused.code(), "proof_needed");
+        assert_eq!(text(&house, id, "status").await, "active");
+    }
+
     async fn within_the_grace_an_admin_opens_the_account_again(t: &TestDb) {
         let (house, elsewhere) = house(t, Policy { grace: 7 * DAY, ..Policy::default() });
         let admin = signed_in(&house, "admin@example.org", Role::Admin).await;
