@@ -106,12 +106,6 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
-        "user_tags",
-        "user_id = $1",
-        "tag",
-        &[Column("user_id", id::<User>()), Column("tag", Shown::Text)],
-    ),
-    of(
         "totp_factors",
         "user_id = $1",
         "user_id",
