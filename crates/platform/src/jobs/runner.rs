@@ -98,7 +98,7 @@ impl Worker {
     async fn take(&self, room: usize) -> Result<Vec<BoxFuture<'_, ()>>> {
         let mut taken = self.take_turns().await?;
         let now = self.db.world().now();
-        if room == 0 || !self.next_job().await?.is_some_and(|due| due <= now) {
+        if room == 0 || self.next_job().await?.is_none_or(|due| due > now) {
             return Ok(taken);
         }
         let kinds = &self.kinds;

@@ -25,7 +25,7 @@ pub async fn rows(
         .filter(|Column(_, shown)| !matches!(shown, Shown::Withheld(_)))
         .copied()
         .collect();
-    let names: Vec<String> = shown.iter().map(|column| selected(column)).collect();
+    let names: Vec<String> = shown.iter().map(selected).collect();
     let sql = format!(
         "SELECT {} FROM {} WHERE {of} ORDER BY {order} LIMIT $2 OFFSET $3",
         names.join(", "),
