@@ -215,6 +215,12 @@ mod tests {
         Line::new(1, waiting_max, Duration::from_secs(3600))
     }
 
+    /// Turns that are free, and how many wait.
+    fn standing(line: &Line) -> (usize, usize) {
+        let state = line.state.lock();
+        (state.free, state.waiting)
+    }
+
     #[tokio::test]
     async fn turns_go_round_from_client_to_client() {
         let line = line(100);
@@ -229,7 +235,7 @@ mod tests {
         for waiting in &mut flood[1..] {
             drop(look(waiting).unwrap().unwrap());
         }
-        assert_eq!((line.state.lock().free, line.state.lock().waiting), (1, 0));
+        assert_eq!(standing(&line), (1, 0));
     }
 
     #[tokio::test]
@@ -248,7 +254,8 @@ mod tests {
         for waiting in &mut others {
             drop(look(waiting).unwrap().unwrap());
         }
-        assert!(line.state.lock().places.is_empty() && line.state.lock().round.is_empty());
+        let state = line.state.lock();
+        assert!(state.places.is_empty() && state.round.is_empty());
     }
 
     #[tokio::test]
