@@ -154,6 +154,11 @@ impl Service {
 
     /// The proof that a fact is in the log; none while the log has not come to it.
     pub async fn inclusion(&self, fact: &Recorded) -> Result<Option<Inclusion>> {
+        // Read before it had its place, it is not the row that the leaf commits to, although the
+        // leaf may be there by now.
+        if fact.seq.is_none() {
+            return Ok(None);
+        }
         let db = &self.0.db;
         // The leaf first: the state read after it is of a tree that has it.
         let Some((index, entry)) = store::leaf(db, fact.id.uuid()).await? else {
