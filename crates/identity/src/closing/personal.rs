@@ -71,7 +71,6 @@ const TABLES: &[Table] = &[
             Column("methods", Shown::Text),
             Column("proven_at", Shown::Time),
             Column("impersonator", id::<User>()),
-            Column("epoch", Shown::Number),
         ],
     ),
     of(
