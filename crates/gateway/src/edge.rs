@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use kernel::caller::RequestId;
-use kernel::{Error, Level, Principal, Result, Role, Timestamp, World};
+use kernel::{Error, Kind, Level, Principal, Result, Role, Timestamp, World};
 use platform::http::{Audience, Freshness, Limit};
-use platform::limits::{Decision, Limiter, Subject};
-use rpc::users::{DEVICE_COOKIE, SESSION_COOKIE, SESSION_KEY_COOKIE, Users};
+use platform::limits::{Decision, Limiter, Quota, Subject};
+use rpc::users::{
+    DEVICE_COOKIE, KRATOS_COOKIE, SESSION_COOKIE, SESSION_KEY_COOKIE, Users, is_kratos,
+};
 
 use crate::address::TrustedProxies;
 use crate::cors::Origins;
@@ -39,10 +41,21 @@ pub struct Edge {
     pub(crate) options: EdgeOptions,
 }
 
+/// The header in which Kratos's clients send a session token.
+static SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
+
+/// Texts from one address about which Kratos had to be asked and which were worth nothing. Made-up
+/// ones would otherwise be passed on to it at whatever rate they come.
+const FOREIGN_REFUSED: (&str, Quota) =
+    ("edge.foreign_session", Quota { burst: 60, every: Duration::from_secs(1) });
+
 /// How a request showed who it is.
+#[derive(Clone, Copy)]
 pub(crate) struct Presented<'a> {
     pub(crate) token: &'a str,
     pub(crate) by_cookie: bool,
+    /// The cookie of Kratos beside our own: browsers keep a dead cookie as long as a live one.
+    or: Option<&'a str>,
 }
 
 impl Edge {
@@ -74,7 +87,8 @@ impl Edge {
     }
 
     /// Who asks, if anybody shows a session. On public routes a session that is over counts as
-    /// none; elsewhere it is refused with the reason.
+    /// none, and so does one of Kratos that cannot be judged now; elsewhere it is refused with the
+    /// reason.
     ///
     /// Here a route's [`Freshness`] is honoured: [`Edge::must_confirm`] says where memory will not
     /// do.
@@ -82,24 +96,26 @@ impl Edge {
         &self,
         presented: Option<&Presented<'_>>,
         row: &Row,
+        client: IpAddr,
     ) -> Result<Option<Arc<Principal>>> {
         let Some(presented) = presented else { return Ok(None) };
-        let users = &self.options.users;
         if row.freshness == Freshness::NoSession {
             return Ok(None);
         }
-        let asked = if self.must_confirm(row) {
-            users.confirm(presented.token).await
-        } else if let Some(principal) = users.cached(presented.token, self.now()) {
-            Ok(principal)
-        } else {
-            users.authenticate(presented.token).await
-        };
-        match asked {
+        let strict = self.must_confirm(row);
+        let mut shown = presented.token;
+        let mut outcome = self.ask(shown, strict, client).await;
+        if let (Err(error), Some(other)) = (&outcome, presented.or)
+            && error.kind() == Kind::Unauthenticated
+        {
+            shown = other;
+            outcome = self.ask(other, strict, client).await;
+        }
+        match outcome {
             Ok(principal) => Ok(Some(principal)),
             Err(error)
                 if row.audience == Audience::Public
-                    && error.kind() == kernel::Kind::Unauthenticated =>
+                    && (error.kind() == Kind::Unauthenticated || is_kratos(shown)) =>
             {
                 Ok(None)
             }
@@ -110,6 +126,29 @@ impl Edge {
     /// Whether the store must be asked who somebody is, whatever is remembered.
     pub(crate) fn must_confirm(&self, row: &Row) -> bool {
         row.freshness == Freshness::Strict && !self.options.users.is_prompt()
+    }
+
+    /// Who presents this. What only Kratos can judge is counted before it is asked, so that many
+    /// at once are counted as many.
+    async fn ask(&self, presented: &str, strict: bool, client: IpAddr) -> Result<Arc<Principal>> {
+        let users = &self.options.users;
+        if !strict && let Some(principal) = users.cached(presented, self.now()) {
+            return Ok(principal);
+        }
+        let (class, quota) = FOREIGN_REFUSED;
+        let (foreign, subject) = (is_kratos(presented), Subject::address(client));
+        if foreign {
+            self.options.limiter.take(class, subject, quota, self.now()).check()?;
+        }
+        let outcome = if strict {
+            users.confirm(presented).await
+        } else {
+            users.authenticate(presented).await
+        };
+        if foreign && !matches!(&outcome, Err(error) if error.kind() == Kind::Unauthenticated) {
+            self.options.limiter.give_back(class, subject, quota);
+        }
+        outcome
     }
 
     pub(crate) fn limit(&self, class: Limit, client: IpAddr) -> Option<Decision> {
@@ -126,16 +165,20 @@ impl Edge {
     }
 }
 
-/// The token of a request: a bearer token goes before a cookie.
+/// The token of a request: a bearer token goes before the session token of Kratos's clients, that
+/// before our cookie, and our cookie before the one of Kratos.
 pub(crate) fn presented(headers: &HeaderMap) -> Option<Presented<'_>> {
+    let by_header = |token| Presented { token, by_cookie: false, or: None };
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        let token = token.trim();
-        return scheme
-            .eq_ignore_ascii_case("bearer")
-            .then_some(Presented { token, by_cookie: false });
+        return scheme.eq_ignore_ascii_case("bearer").then_some(by_header(token.trim()));
     }
-    cookie(headers).map(|token| Presented { token, by_cookie: true })
+    if let Some(value) = headers.get(&SESSION_TOKEN) {
+        return value.to_str().ok().map(by_header);
+    }
+    let (ours, theirs) = sessions(headers);
+    let (token, or) = if ours.is_some() { (ours?, theirs) } else { (theirs?, None) };
+    Some(Presented { token, by_cookie: true, or })
 }
 
 /// What a device shows of itself.
@@ -145,22 +188,32 @@ pub(crate) fn device(headers: &HeaderMap) -> Option<Arc<str>> {
 }
 
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    pairs(headers).filter_map(|pair| pair.split_once('='))
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let headers = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = headers.flat_map(|cookies| cookies.split(';'));
-    pairs.filter_map(|pair| pair.trim().split_once('='))
+    headers.flat_map(|cookies| cookies.split(';')).map(str::trim)
 }
 
 /// The session's cookie, under the one name before the other.
 pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let mut found = None;
-    for (name, token) in cookies(headers) {
-        match name {
-            SESSION_COOKIE => return Some(token),
-            SESSION_KEY_COOKIE if found.is_none() => found = Some(token),
+    sessions(headers).0
+}
+
+/// The cookie of our sessions, and the one of Kratos.
+fn sessions(headers: &HeaderMap) -> (Option<&str>, Option<&str>) {
+    let (mut ours, mut older, mut theirs) = (None, None, None);
+    for pair in pairs(headers) {
+        match pair.split_once('=') {
+            Some((SESSION_COOKIE, token)) if ours.is_none() => ours = Some(token),
+            Some((SESSION_KEY_COOKIE, token)) if older.is_none() => older = Some(token),
+            // The whole pair: its name says who made it.
+            Some((KRATOS_COOKIE, _)) if theirs.is_none() => theirs = Some(pair),
             _ => {}
         }
     }
-    found
+    (ours.or(older), theirs)
 }
 
 /// Whether a route's audience includes the caller. The one place that asks admins for a second
@@ -249,7 +302,10 @@ pub(crate) fn refuse_another(principal: Option<&Principal>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
     use kernel::Id;
+    use rpc::users::Profile;
 
     fn principal(role: Role, approved: bool) -> Principal {
         let nil = uuid::Uuid::nil();
@@ -353,10 +409,120 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, "a=b; verza_session=cookie; c=d".parse().unwrap());
         assert_eq!(presented(&headers).unwrap().token, "cookie");
+        headers.insert("x-session-token", "session-token".parse().unwrap());
+        assert_eq!(presented(&headers).unwrap().token, "session-token");
         headers.insert(header::AUTHORIZATION, "bearer jwt".parse().unwrap());
         let shown = presented(&headers).unwrap();
         assert_eq!((shown.token, shown.by_cookie), ("jwt", false));
         headers.insert(header::AUTHORIZATION, "Basic eDp5".parse().unwrap());
         assert!(presented(&headers).is_none());
+    }
+
+    #[test]
+    fn the_cookie_of_kratos_stands_behind_ours_under_its_name() {
+        let mut headers = HeaderMap::new();
+        let cookies = "ory_kratos_session=MTY=; a=b; verza_session=ours";
+        headers.insert(header::COOKIE, cookies.parse().unwrap());
+        let shown = presented(&headers).unwrap();
+        assert_eq!((shown.token, shown.or), ("ours", Some("ory_kratos_session=MTY=")));
+        assert!(shown.by_cookie);
+        headers.insert(header::COOKIE, "a=b; ory_kratos_session=MTY=".parse().unwrap());
+        let shown = presented(&headers).unwrap();
+        assert_eq!((shown.token, shown.or), ("ory_kratos_session=MTY=", None));
+        assert!(shown.by_cookie);
+    }
+
+    /// Users of whom `good` is signed in, `away` cannot be asked about, and nobody else is known.
+    #[derive(Default)]
+    struct Few(std::sync::atomic::AtomicUsize);
+
+    impl Users for Few {
+        fn cached(&self, _: &str, _: Timestamp) -> Option<Arc<Principal>> {
+            None
+        }
+
+        fn authenticate<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let outcome = if text.ends_with("good") {
+                Ok(Arc::new(principal(Role::User, true)))
+            } else if text.ends_with("away") {
+                Err(Error::unavailable("kratos_unavailable", "Not now."))
+            } else {
+                Err(Error::unauthenticated("invalid_token", "No."))
+            };
+            std::future::ready(outcome).boxed()
+        }
+
+        fn profile(&self, _: Id<kernel::id::kinds::User>) -> BoxFuture<'_, Result<Profile>> {
+            std::future::ready(Err(Error::not_found("user"))).boxed()
+        }
+
+        fn profiles<'a>(
+            &'a self,
+            _: &'a [Id<kernel::id::kinds::User>],
+        ) -> BoxFuture<'a, Result<Vec<Profile>>> {
+            std::future::ready(Ok(Vec::new())).boxed()
+        }
+    }
+
+    fn edge(users: &Arc<Few>) -> Arc<Edge> {
+        Edge::new(EdgeOptions {
+            world: platform::world::system(),
+            users: users.clone(),
+            limiter: Arc::new(Limiter::new(platform::limits::Quotas::NONE)),
+            origins: Origins::new("https://verza.example", &[]),
+            proxies: TrustedProxies::parse(&[]).unwrap(),
+            https: true,
+            request_timeout: Duration::from_secs(1),
+            transfer_timeout: Duration::from_secs(1),
+            admin_second_factor: false,
+            step_up_within: Duration::from_secs(600),
+        })
+    }
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    async fn ask(edge: &Edge, token: &str, or: Option<&str>, audience: Audience) -> String {
+        let shown = Presented { token, by_cookie: true, or };
+        let route = platform::http::get(audience, "/v1/x").to::<_, _, ()>(async || ());
+        match edge.authenticate(Some(&shown), &Row::new(&route), CLIENT).await {
+            Ok(Some(_)) => "signed in".to_owned(),
+            Ok(None) => "nobody".to_owned(),
+            Err(error) => error.code().to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_cookie_of_ours_does_not_hide_a_live_one_of_kratos() {
+        let edge = edge(&Arc::default());
+        assert_eq!(ask(&edge, "dead", Some("ory_good"), Audience::Any).await, "signed in");
+        assert_eq!(ask(&edge, "dead", Some("ory_dead"), Audience::Any).await, "invalid_token");
+        assert_eq!(ask(&edge, "good", Some("ory_away"), Audience::Any).await, "signed in");
+    }
+
+    #[tokio::test]
+    async fn while_kratos_is_away_its_cookie_counts_for_nobody_on_public_pages() {
+        let edge = edge(&Arc::default());
+        assert_eq!(ask(&edge, "ory_away", None, Audience::Public).await, "nobody");
+        assert_eq!(ask(&edge, "ory_away", None, Audience::Any).await, "kratos_unavailable");
+        assert_eq!(ask(&edge, "away", None, Audience::Public).await, "kratos_unavailable");
+    }
+
+    #[tokio::test]
+    async fn made_up_sessions_of_kratos_are_passed_on_at_a_bounded_rate() {
+        let users = Arc::<Few>::default();
+        let edge = edge(&users);
+        for _ in 0..1000 {
+            assert_eq!(ask(&edge, "ory_good", None, Audience::Any).await, "signed in");
+        }
+        let before = users.0.load(std::sync::atomic::Ordering::Relaxed);
+        for number in 0..1000 {
+            ask(&edge, &format!("ory_st_{number}"), None, Audience::Any).await;
+        }
+        let asked = users.0.load(std::sync::atomic::Ordering::Relaxed) - before;
+        assert!((60..100).contains(&asked), "{asked}");
+        let refused = ask(&edge, "ory_st_one_more", None, Audience::Any).await;
+        assert_eq!(refused, "rate_limited");
+        assert_eq!(ask(&edge, "one of ours", None, Audience::Any).await, "invalid_token");
     }
 }

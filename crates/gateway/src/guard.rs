@@ -223,7 +223,7 @@ impl Guard {
 
         let shown = presented(&parts.headers);
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let principal = match edge.authenticate(shown.as_ref(), row).await {
+        let principal = match edge.authenticate(shown.as_ref(), row, ip).await {
             Ok(principal) => principal,
             Err(refusal) if refusal.code() == "expired_token" => {
                 let (principal, token) =

@@ -12,6 +12,7 @@
 //! | [`recovery`] | back into an account whose password is lost |
 //! | [`factor`] | what an account shows beside its password, and how sure that makes us |
 //! | [`token`] | a session shown as a JWT or a PASETO |
+//! | [`kratos`] | Ory Kratos: believed, and stood in for |
 //! | [`setup`] | the one-time link that makes an admin |
 //! | [`facade`] | the user APIs of two older systems, over the same |
 //! | [`people`] | what admins do with people: making, changing, making admins of them |
@@ -28,6 +29,7 @@ pub mod facade;
 pub mod factor;
 pub mod impersonation;
 pub mod import;
+pub mod kratos;
 pub mod password;
 pub mod people;
 mod public_url;
@@ -52,7 +54,7 @@ use platform::http::Route;
 use platform::jobs::Registry;
 use platform::limits::Limiter;
 use platform::mail::Mailer;
-use rpc::users::{Profile, Reissued, Users};
+use rpc::users::{Profile, Reissued, Users, is_kratos};
 use tokio_util::sync::CancellationToken;
 
 pub use public_url::PublicUrl;
@@ -66,6 +68,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0003_tokens", sql: include_str!("../migrations/0003_tokens.sql") },
         Migration { name: "0004_factors", sql: include_str!("../migrations/0004_factors.sql") },
         Migration { name: "0005_imports", sql: include_str!("../migrations/0005_imports.sql") },
+        Migration { name: "0006_kratos", sql: include_str!("../migrations/0006_kratos.sql") },
         Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
     ],
 };
@@ -93,6 +96,8 @@ pub struct IdentityOptions {
     pub admin_second_factor: bool,
     /// How long what is held of people stays after they have gone.
     pub closing: closing::Policy,
+    /// Where people show who they are.
+    pub kratos: kratos::Options,
     /// Presentations of sessions that a process remembers, at about a kilobyte each.
     pub remembered_max: usize,
 }
@@ -119,6 +124,7 @@ impl IdentityOptions {
             name: "Verza".to_owned(),
             admin_second_factor: true,
             closing: closing::Policy::default(),
+            kratos: kratos::Options::default(),
             remembered_max: 100_000,
         }
     }
@@ -138,6 +144,7 @@ pub struct Identity {
     pub closing: Arc<closing::Service>,
     pub recovery: Arc<recovery::Service>,
     pub imports: import::Service,
+    pub kratos: Arc<kratos::Service>,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -145,7 +152,7 @@ pub struct Identity {
 
 impl Identity {
     /// # Errors
-    /// `Invalid`: hash parameters that Argon2 does not take.
+    /// `Invalid`: hash parameters that Argon2 does not take, addresses of Kratos that are none.
     pub fn new(options: IdentityOptions) -> Result<Arc<Self>> {
         let IdentityOptions { db, master_key, mailer, limiter, public_url, .. } = options;
         let hasher = password::Hasher::new(&options.hashing, db.world().clone())?;
@@ -170,6 +177,7 @@ impl Identity {
             master: master_key,
             show: account::http::show_me,
             secure_cookie: public_url.is_secure(),
+            source: options.kratos.mode,
         }));
         let accounts = Arc::new(account::Service::new(
             db.clone(),
@@ -188,6 +196,14 @@ impl Identity {
             Arc::clone(&sessions),
             public_url.clone(),
         ));
+        let kratos = Arc::new(kratos::Service::new(kratos::Parts {
+            db: db.clone(),
+            accounts: Arc::clone(&accounts),
+            sessions: Arc::clone(&sessions),
+            tokens: Arc::clone(&tokens),
+            public_url: public_url.clone(),
+            options: options.kratos,
+        })?);
         let passkeys = Arc::new(factor::passkey::Service::new(factor::passkey::Parts {
             db: db.clone(),
             checker: Arc::clone(&checker),
@@ -251,6 +267,7 @@ impl Identity {
             people,
             impersonation: Arc::new(impersonation),
             closing,
+            kratos,
             hasher,
             limiter,
             db,
@@ -294,6 +311,9 @@ impl Users for Identity {
     }
 
     fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        if is_kratos(presented) {
+            return self.kratos.authenticate(presented).boxed();
+        }
         self.sessions.authenticate(presented).boxed()
     }
 
@@ -312,6 +332,9 @@ impl Users for Identity {
     }
 
     fn confirm<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        if is_kratos(presented) {
+            return self.kratos.confirm(presented).boxed();
+        }
         self.sessions.confirm(presented).boxed()
     }
 
@@ -337,6 +360,7 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
     routes.extend(closing::http::routes(&identity.closing));
     routes.extend(token::http::routes(&identity.tokens));
     routes.extend(facade::http::routes(&identity.facade));
+    routes.extend(kratos::http::routes(&identity.kratos));
     routes
 }
 
@@ -348,6 +372,7 @@ pub fn jobs(identity: &Identity, registry: &mut Registry) {
     recovery::register_jobs(&identity.recovery, registry);
     setup::register_jobs(&identity.setup, registry);
     closing::register_jobs(&identity.closing, registry);
+    kratos::register_jobs(&identity.kratos, registry);
     let tokens = Arc::clone(&identity.tokens);
     registry.every("token.keep_fresh", Duration::from_secs(24 * 3600), move || {
         let tokens = Arc::clone(&tokens);

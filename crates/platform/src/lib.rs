@@ -1,5 +1,5 @@
 //! What every context stands on: storage, the fleet, journal, jobs, HTTP, blobs, mail, cryptography,
-//! limits.
+//! limits, calls to other services.
 //!
 //! Nothing here knows what Verza is for. A context names `platform`; `platform` names no context.
 
@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod journal;
 pub mod limits;
 pub mod mail;
+pub mod outbound;
 pub mod privacy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

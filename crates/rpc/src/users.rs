@@ -20,6 +20,16 @@ pub const SESSION_KEY_COOKIE: &str = "session_key";
 /// The cookie by which a device is known to the account that last signed in on it.
 pub const DEVICE_COOKIE: &str = "verza_device";
 
+/// The cookie that carries a session of Ory Kratos.
+pub const KRATOS_COOKIE: &str = "ory_kratos_session";
+
+/// Whether a presented text is one that only Ory Kratos can judge: its cookie, presented as the
+/// whole pair of name and value, or one of its session tokens. Asking about it costs a request.
+pub fn is_kratos(presented: &str) -> bool {
+    // Session tokens were 32 bare letters and digits before Kratos 1.0; nothing of ours is.
+    presented.starts_with("ory_") || presented.len() == 32
+}
+
 /// Whether an account may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -83,11 +93,14 @@ pub trait Users: Send + Sync {
     /// `None` says nothing about the text; ask [`Users::authenticate`] then.
     fn cached(&self, presented: &str, now: Timestamp) -> Option<Arc<Principal>>;
 
-    /// Who presents this text: the opaque token of the cookie, or an access token. Whoever it is
-    /// has a live session and an active account.
+    /// Who presents this text: the opaque token of the cookie, an access token, a session token of
+    /// Ory Kratos, or its cookie as `ory_kratos_session=..`. Whoever it is has a live session and
+    /// an active account.
     ///
     /// # Errors
-    /// `Unauthenticated`: `invalid_token`, `expired_token`, `session_ended`.
+    /// `Unauthenticated`: `invalid_token`, `expired_token`, `session_ended`. For what only Kratos
+    /// can judge also `Forbidden` `second_factor_required`, `email_not_verified`, and `Unavailable`
+    /// `kratos_unavailable` while it cannot be asked.
     fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>>;
 
     /// A new access token in the place of one that is over, where the cookie of the same session

@@ -29,7 +29,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
-use crate::config::{self, Config, FacadeRegistration, PasswordHash, TlsMode, WhenRedisIsAway};
+use crate::config::{
+    self, Config, FacadeRegistration, IdentityMode, PasswordHash, TlsMode, WhenRedisIsAway,
+    WhoamiLevel,
+};
 use crate::datadir::{self, DataDir};
 use crate::mail;
 use crate::telemetry;
@@ -103,6 +106,7 @@ pub fn check(config: &Config) -> Result<()> {
     trust::key::did::did_web(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}.")))?;
     mail::options(config)?;
+    check_identity(config).map_err(|what| wrong(format!("identity.{what}")))?;
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
     redis(config, platform::world::system())
@@ -155,6 +159,63 @@ fn policies(sessions: &config::Sessions) -> identity::session::Policies {
             it.enterprise_max,
         ),
         admin: policy(it.admin_lifetime_minutes, it.admin_idle_minutes, it.admin_max),
+    }
+}
+
+/// What is wrong with the section `identity`, if anything.
+fn check_identity(config: &Config) -> Result<(), String> {
+    let identity = &config.identity;
+    if identity.mode == IdentityMode::Native {
+        return Ok(());
+    }
+    let addresses = [
+        ("kratos_public_url", &identity.kratos_public_url),
+        ("kratos_admin_url", &identity.kratos_admin_url),
+    ];
+    for (key, address) in addresses {
+        let Some(address) = address else {
+            return Err(format!("{key} is needed in the modes kratos and both."));
+        };
+        // The cookie would be sent round in a circle.
+        if address.trim_end_matches('/') == config.server.public_url() {
+            return Err(format!("{key} is the address of this platform itself."));
+        }
+        platform::outbound::Peer::new(address, Duration::from_secs(1), 1)
+            .map_err(|error| format!("{key}: {}", error.message()))?;
+    }
+    if !(1..=60).contains(&identity.kratos_cache_seconds) {
+        return Err("kratos_cache_seconds is from 1 to 60.".into());
+    }
+    if !(50..=30_000).contains(&identity.kratos_timeout_ms) {
+        return Err("kratos_timeout_ms is from 50 to 30000.".into());
+    }
+    if identity.kratos_hook_key.as_ref().is_some_and(|key| key.expose().len() < 16) {
+        return Err("kratos_hook_key is too short: at least 16 characters.".into());
+    }
+    Ok(())
+}
+
+/// How Kratos is reached and believed.
+fn kratos_options(config: &Config) -> identity::kratos::Options {
+    use identity::kratos::{Mode, Options};
+    let identity = &config.identity;
+    Options {
+        mode: match identity.mode {
+            IdentityMode::Native => Mode::Native,
+            IdentityMode::Kratos => Mode::Kratos,
+            IdentityMode::Both => Mode::Both,
+        },
+        public_url: identity.kratos_public_url.clone().unwrap_or_default(),
+        admin_url: identity.kratos_admin_url.clone().unwrap_or_default(),
+        admin_token: identity.kratos_admin_token.clone(),
+        hook_key: identity.kratos_hook_key.clone(),
+        timeout: Duration::from_millis(identity.kratos_timeout_ms),
+        cache: Duration::from_secs(identity.kratos_cache_seconds),
+        whoami_level: match identity.whoami_level {
+            WhoamiLevel::Aal1 => kernel::Level::One,
+            WhoamiLevel::Aal2 => kernel::Level::Two,
+        },
+        ..Options::default()
     }
 }
 
@@ -510,6 +571,7 @@ fn build_identity(
     };
     options.name.clone_from(&config.trust.issuer_name);
     options.admin_second_factor = accounts.admin_second_factor;
+    options.kratos = kratos_options(config);
     identity::Identity::new(options)
 }
 

@@ -90,6 +90,11 @@ impl Name {
         Ok(Self(name.to_owned()))
     }
 
+    /// Of whoever comes from elsewhere without one.
+    pub(crate) fn unknown() -> Self {
+        Self("Unnamed".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

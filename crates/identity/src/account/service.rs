@@ -149,7 +149,12 @@ impl Service {
 
     /// An account that was signed in without its address being proved gives way to a new
     /// registration: what it holds may be a squatter's, and so may its sessions.
-    async fn release_in(&self, tx: &Tx, caller: &Caller, account: &Account) -> Result<bool> {
+    pub(crate) async fn release_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        account: &Account,
+    ) -> Result<bool> {
         let tags = store::tags(tx, account.id).await?;
         if !tags.iter().any(|tag| tag == ENTERED) || !store::release(tx, account).await? {
             return Ok(false);
@@ -194,7 +199,7 @@ impl Service {
             .db
             .run("user.enter", |tx| {
                 let (id, cookie) = (tx.world().id::<User>(), cookie.as_ref());
-                let password = &password;
+                let password = Some(&password);
                 let email_verified_at = None;
                 let new = store::New {
                     id,

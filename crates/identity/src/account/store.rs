@@ -276,6 +276,47 @@ pub(crate) async fn note_login(tx: &Tx, id: Id<User>) -> Result<bool> {
     Ok(tx.touch(sql, params![id, tx.now()]).await?)
 }
 
+/// Makes an account whose address was never proved the account of whoever has proved it elsewhere.
+/// A password that somebody has set before, and the mails that are on their way, are worth nothing
+/// from here on. `false` when the address is proved, or the account locked.
+pub(crate) async fn claim(tx: &Tx, account: &Account, name: &Name) -> Result<bool> {
+    let sql = "UPDATE users SET name = $3, role = 'user', approved = TRUE, password_hash = NULL,
+                   email_verified_at = $4, searchable = $5, version = version + 1, updated_at = $4
+               WHERE id = $1 AND version = $2 AND email_verified_at IS NULL
+                   AND status = 'active'";
+    let Account { id, version, email, .. } = account;
+    let searchable = searchable(email, name.as_str());
+    let claimed = tx.touch(sql, params![id, version, name.as_str(), tx.now(), searchable]).await?;
+    let sql = "DELETE FROM mail_tokens WHERE user_id = $1";
+    tx.execute(sql, params![id]).await?;
+    drop_tags(tx, *id).await?;
+    Ok(claimed)
+}
+
+/// Takes over name and proved address from elsewhere; `false` when the account was changed
+/// meanwhile, or the address is another account's.
+pub(crate) async fn follow(tx: &Tx, account: &Account, name: &str, email: &Email) -> Result<bool> {
+    let sql = "UPDATE users SET email = $3, email_shown = $4, name = $5, searchable = $6,
+                   version = version + 1, updated_at = $7
+               WHERE id = $1 AND version = $2
+                   AND NOT EXISTS (SELECT 1 FROM users AS others
+                                   WHERE others.email = $3 AND others.id <> $1)";
+    Ok(tx
+        .touch(
+            sql,
+            params![
+                account.id,
+                account.version,
+                email.as_str(),
+                email.shown(),
+                name,
+                searchable(email, name),
+                tx.now()
+            ],
+        )
+        .await?)
+}
+
 /// One page of accounts in the filter's order.
 pub(super) async fn list(
     db: &impl Read,

@@ -6,6 +6,7 @@ use kernel::Result;
 use kernel::id::kinds::{Passkey, Session, User};
 use platform::db::Tx;
 use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
+use uuid::Uuid;
 
 use super::store;
 
@@ -175,10 +176,40 @@ const TABLES: &[Table] = &[
             Column("imported_at", Shown::Time),
         ],
     ),
+    of(
+        "kratos_identities",
+        "user_id = $1",
+        "id",
+        &[
+            Column("id", Shown::Id(bare)),
+            Column("user_id", id::<User>()),
+            Column("linked_at", Shown::Time),
+        ],
+    ),
+    of(
+        "kratos_sessions",
+        "user_id = $1",
+        "id",
+        &[
+            Column("id", Shown::Id(bare)),
+            Column("identity_id", Shown::Id(bare)),
+            Column("user_id", id::<User>()),
+            Column("session_id", id::<Session>()),
+            Column("authenticated_at", Shown::Time),
+            Column("expires_at", Shown::Time),
+            Column("revoking_at", Shown::Time),
+            Column("revoked_at", Shown::Time),
+        ],
+    ),
     impersonal("setup_links", "links that make an admin of whoever opens them"),
     impersonal("token_keys", "the platform's own keys"),
     impersonal("admin_roster", "one row that changes of who is an admin wait for"),
 ];
+
+/// An id of Kratos's, as Kratos writes it.
+fn bare(id: Uuid) -> String {
+    id.to_string()
+}
 
 const fn impersonal(name: &'static str, why: &'static str) -> Table {
     Table { name, rows: Rows::Impersonal(why) }

@@ -91,6 +91,9 @@ pub(super) async fn bury(tx: &Tx, id: Id<User>) -> Result<()> {
         "DELETE FROM passkeys WHERE user_id = $1",
         "DELETE FROM challenges WHERE user_id = $1",
         "DELETE FROM imported_users WHERE user_id = $1",
+        // Which sessions of Kratos have ended stays, by ids alone, till Kratos lets them end: else
+        // one that it still believes would begin anew.
+        "DELETE FROM kratos_identities WHERE user_id = $1",
     ] {
         tx.execute(sql, params![id]).await?;
     }

@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +38,9 @@ pub(super) struct Live {
     pub(super) principal: Arc<Principal>,
     /// The answer of `GET /v1/me`.
     pub(super) me: Bytes,
+    /// What else was made of the session and its account; see [`super::Service::kept`].
+    /// Boxed, since of most sessions nothing else is.
+    pub(super) kept: OnceLock<Box<Bytes>>,
     /// The account's version that this was made of.
     pub(super) version: i64,
     /// The session's epoch.
@@ -65,6 +68,7 @@ impl Live {
         Self {
             principal: Arc::new(principal),
             me,
+            kept: OnceLock::new(),
             version,
             epoch,
             expires_at,
@@ -81,6 +85,7 @@ impl Live {
     fn says_the_same_as(&self, other: &Self) -> bool {
         (self.version, self.epoch) == (other.version, other.epoch)
             && self.principal == other.principal
+            && self.expires_at == other.expires_at
     }
 
     pub(super) fn seen(&self) -> Timestamp {

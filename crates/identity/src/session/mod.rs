@@ -38,7 +38,7 @@ pub use rules::Refusal;
 pub use service::{Introspection, Login, Proven, Service};
 
 pub(crate) use jobs::register as register_jobs;
-pub(crate) use service::{Parts, may_sign_in};
+pub(crate) use service::{Parts, may_be_ours, may_sign_in};
 
 #[cfg(test)]
 mod fleet_tests;

@@ -211,6 +211,8 @@ pub enum Reason {
     Admin,
     /// The account has a new password.
     PasswordChanged,
+    /// Kratos, which vouched for it, says that it is over.
+    Elsewhere,
 }
 
 impl Reason {
@@ -223,6 +225,7 @@ impl Reason {
             Self::Reuse => "reuse",
             Self::Admin => "admin",
             Self::PasswordChanged => "password_changed",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kernel::id::kinds::{Session as SessionKind, User};
-use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Principal, Result, Secret, Timestamp};
+use kernel::{
+    Caller, Error, Id, Kind, Page, PageRequest, Principal, Result, Role, Secret, Timestamp,
+};
 use platform::crypto::{MasterKey, Token, sha256};
 use platform::db::{Db, Tx};
 use platform::fleet::{Follower, Notice};
@@ -23,6 +25,7 @@ use super::store::{self, Key};
 use crate::account::{self, Account, Email};
 use crate::device::{self, Devices};
 use crate::factor::{self, Code, Passed};
+use crate::kratos;
 use crate::password::{Hasher, Password};
 use crate::token::{self, Claims, Format, Wish};
 
@@ -40,6 +43,11 @@ const GUESSES_ON: (&str, Quota) =
 
 /// The opaque token's length: 32 bytes in base64url.
 const OPAQUE_LEN: usize = 43;
+
+/// Whether a text has the form of something that shows one of our sessions.
+pub(crate) fn may_be_ours(presented: &str) -> bool {
+    presented.len() == OPAQUE_LEN || presented.contains('.')
+}
 
 /// Sessions that are over are kept this long, for their owner's and an auditor's questions.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -63,6 +71,8 @@ pub(crate) struct Parts {
     pub(crate) master: MasterKey,
     pub(crate) show: Show,
     pub(crate) secure_cookie: bool,
+    /// Where people show who they are.
+    pub(crate) source: kratos::Mode,
 }
 
 /// The verbs of sessions.
@@ -78,6 +88,17 @@ pub struct Service {
     refresh_key: Secret<[u8; 32]>,
     show: Show,
     secure_cookie: bool,
+    source: kratos::Mode,
+}
+
+/// What comes with a presentation from which the session itself cannot be found.
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    user: Id<User>,
+    /// When the presentation is over.
+    until: Timestamp,
+    /// The epoch that it is of, where it knows one.
+    epoch: Option<i64>,
 }
 
 /// A password login.
@@ -154,6 +175,7 @@ impl Service {
             refresh_key: parts.master.derive("identity.refresh"),
             show: parts.show,
             secure_cookie: parts.secure_cookie,
+            source: parts.source,
         }
     }
 
@@ -333,6 +355,9 @@ impl Service {
     }
 
     /// Starts a session of an account that has shown who it is.
+    ///
+    /// # Errors
+    /// `Forbidden` `sign_in_elsewhere`: people sign in at Kratos only.
     pub(crate) async fn start_in(
         &self,
         tx: &Tx,
@@ -341,13 +366,26 @@ impl Service {
         proof: Proof,
         cookie: Option<&Token>,
     ) -> Result<Session> {
+        kratos::may_start(self.source, &proof)?;
+        let session = self.draft(tx, caller, account, proof);
+        self.enter_in(tx, caller, account, session, cookie).await
+    }
+
+    /// A session as one of the account begins now, to be entered.
+    pub(crate) fn draft(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        account: &Account,
+        proof: Proof,
+    ) -> Session {
         let policy = self.policies.of(account.role);
         let impersonator = proof.impersonator;
         let lifetime = match impersonator {
             Some(_) => policy.lifetime.min(IMPERSONATION),
             None => policy.lifetime,
         };
-        let session = Session {
+        Session {
             id: tx.world().id(),
             user: account.id,
             // Where the admin sits is not for the owner to see among their devices.
@@ -363,9 +401,34 @@ impl Service {
             salt: tx.world().random(),
             generation: 0,
             refreshed_at: tx.now(),
-        };
+        }
+    }
+
+    /// How long sessions of a role may live.
+    pub(crate) const fn lifetime(&self, role: Role) -> Duration {
+        self.policies.of(role).lifetime
+    }
+
+    /// How many more sessions an account may have before the oldest gives way.
+    pub(crate) async fn room(&self, account: &Account) -> Result<usize> {
+        let most = self.policies.of(account.role).sessions_max.max(1);
+        let page = PageRequest { limit: most.into(), ..PageRequest::default() };
+        let live = self.list(account.id, &page).await?.items.len();
+        Ok(usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(live))
+    }
+
+    /// Enters a drafted session.
+    pub(crate) async fn enter_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        account: &Account,
+        session: Session,
+        cookie: Option<&Token>,
+    ) -> Result<Session> {
+        let policy = self.policies.of(account.role);
         store::insert(tx, &session, cookie.map(|token| token.hash)).await?;
-        if let Some(admin) = impersonator {
+        if let Some(admin) = session.proof.impersonator {
             // The admin has done this, not the owner; nor does it cost the owner a session.
             let fact = Fact::by(caller, "session.started").on(session.id).about(account.id);
             tx.record(fact.with("role", account.role).with("impersonator", admin));
@@ -378,6 +441,7 @@ impl Service {
         for id in displaced {
             tx.record(by("session.ended").on(id).with("reason", Reason::Displaced.as_str()));
             self.forget_one_after(tx, account.id, id);
+            self.end_elsewhere(tx, account.id).await?;
         }
         Ok(session)
     }
@@ -591,7 +655,12 @@ impl Service {
             tx.record(fact);
         }
         self.forget_one_after(tx, session.user, session.id);
-        Ok(())
+        self.end_elsewhere(tx, session.user).await
+    }
+
+    /// Sessions of a user that have ended here and rest on one of Kratos end there too.
+    async fn end_elsewhere(&self, tx: &Tx, user: Id<User>) -> Result<()> {
+        if self.source.asks_kratos() { kratos::revoke_ended_in(tx, user).await } else { Ok(()) }
     }
 
     /// Who presents this, when it is remembered: no statement, no allocation.
@@ -655,15 +724,29 @@ impl Service {
         now: Timestamp,
         source: Source,
     ) -> Result<Arc<Live>> {
+        let word = Word { user: claims.sub, until: claims.expires_at(), epoch: Some(claims.epoch) };
+        self.by_word(key, claims.sid, word, now, source).await
+    }
+
+    /// A session of which somebody who is believed says that this shows it.
+    async fn by_word(
+        &self,
+        key: [u8; 32],
+        session: Id<SessionKind>,
+        word: Word,
+        now: Timestamp,
+        source: Source,
+    ) -> Result<Arc<Live>> {
         let known = match source {
-            Source::Memory => self.cache.find(claims.sub, claims.sid, now),
+            Source::Memory => self.cache.find(word.user, session, now),
             Source::Store => None,
         };
-        if let Some(live) = known.filter(|live| live.epoch == claims.epoch) {
+        if let Some(live) = known.filter(|live| word.epoch.is_none_or(|epoch| epoch == live.epoch))
+        {
             // The same session under a new token: what is known of it holds.
-            return Ok(self.cache.present(key, claims.expires_at(), live, now));
+            return Ok(self.cache.present(key, word.until, live, now));
         }
-        let live = self.load(Key::Id(claims.sid), key, Some(claims), now).await?;
+        let live = self.load(Key::Id(session), key, Some(word), now).await?;
         live.ok_or_else(|| Refusal::Ended.into())
     }
 
@@ -716,23 +799,69 @@ impl Service {
         Ok(Reissued { principal, token })
     }
 
-    /// Reads a session from the store and remembers it under what was presented; claims that
-    /// came with it must be of its user.
+    /// Who is on a session that Kratos vouches for until then, under what was presented; where
+    /// `strict`, as the store has it at this moment.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: `session_ended`, `session_expired`.
+    pub(crate) async fn vouched(
+        &self,
+        presented: &str,
+        whose: (Id<User>, Id<SessionKind>),
+        until: Timestamp,
+        strict: bool,
+    ) -> Result<Arc<Principal>> {
+        let now = self.db.world().now();
+        let (user, session) = whose;
+        let word = Word { user, until, epoch: None };
+        let source = if strict { Source::Store } else { Source::Memory };
+        let live = self.by_word(sha256(presented), session, word, now, source).await?;
+        Ok(Arc::clone(&live.principal))
+    }
+
+    /// Something made of a session and its account, kept with what is remembered of them: made
+    /// once, and made anew when either has changed.
+    ///
+    /// # Errors
+    /// `Unauthenticated` `session_ended`; what `make` complains of.
+    pub(crate) async fn kept(
+        &self,
+        principal: &Principal,
+        make: impl Fn(&Session, &Account) -> Result<Bytes>,
+    ) -> Result<Bytes> {
+        // Looked up before the store is read: what is read later than a change never ends up in
+        // what was remembered before it.
+        let live = self.cache.peek(principal.user, principal.session);
+        if let Some(kept) = live.as_ref().and_then(|live| live.kept.get()) {
+            return Ok(Bytes::clone(kept));
+        }
+        let found = store::load(&self.db, Key::Id(principal.session)).await?;
+        let (session, account) = found.ok_or(Refusal::Ended)?;
+        let made = make(&session, &account)?;
+        if let Some(live) = live {
+            // Of two at once either's will do.
+            let _ = live.kept.set(Box::new(made.clone()));
+        }
+        Ok(made)
+    }
+
+    /// Reads a session from the store and remembers it under what was presented. Where a word came
+    /// with it, it must speak of the session's user, and holds until then.
     async fn load(
         &self,
         by: Key,
         key: [u8; 32],
-        claims: Option<&Claims>,
+        word: Option<Word>,
         now: Timestamp,
     ) -> Result<Option<Arc<Live>>> {
         let ticket: Ticket = self.cache.ticket();
         let Some((session, account)) = store::load(&self.db, by).await? else { return Ok(None) };
-        if claims.is_some_and(|claims| claims.sub != session.user) {
+        if word.is_some_and(|word| word.user != session.user) {
             return Ok(None);
         }
         let policy = self.policies.of(account.role);
         rules::usable(&session, account.status, policy, now)?;
-        if claims.is_some_and(|claims| claims.epoch != session.epoch) {
+        if word.and_then(|word| word.epoch).is_some_and(|epoch| epoch != session.epoch) {
             return Err(Refusal::Superseded.into());
         }
         let principal = account.principal(&session);
@@ -745,7 +874,7 @@ impl Service {
             session.last_seen_at,
             now,
         );
-        let until = claims.map_or(session.expires_at, Claims::expires_at);
+        let until = word.map_or(session.expires_at, |word| word.until);
         Ok(Some(self.cache.remember(ticket, key, until, live, now)))
     }
 
@@ -864,7 +993,7 @@ impl Service {
                         .with("reason", reason.as_str()),
                 );
                 self.forget_one_after(&tx, user, id);
-                Ok(())
+                self.end_elsewhere(&tx, user).await
             })
             .await
     }
@@ -880,6 +1009,7 @@ impl Service {
     ) -> Result<bool> {
         let ended = store::end(tx, user, id, reason).await?;
         self.forget_one_after(tx, user, id);
+        self.end_elsewhere(tx, user).await?;
         Ok(ended)
     }
 
@@ -930,6 +1060,7 @@ impl Service {
     ) -> Result<Vec<Id<SessionKind>>> {
         let ended = store::end_all(tx, user, reason, except).await?;
         self.forget_after(tx, user);
+        self.end_elsewhere(tx, user).await?;
         Ok(ended)
     }
 
@@ -939,7 +1070,7 @@ impl Service {
         tx.tell(Notice::all_of(user.uuid()));
     }
 
-    fn forget_one_after(&self, tx: &Tx, user: Id<User>, session: Id<SessionKind>) {
+    pub(crate) fn forget_one_after(&self, tx: &Tx, user: Id<User>, session: Id<SessionKind>) {
         tx.tell(Notice::part_of(user.uuid(), session.uuid()));
     }
 

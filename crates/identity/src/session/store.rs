@@ -44,13 +44,13 @@ fn read(row: &Row<'_>) -> Result<Session, DbError> {
 
 /// How a session is found.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Id(Id<SessionKind>),
     Cookie([u8; 32]),
 }
 
 /// A session and its account, in one statement.
-pub(super) async fn load(db: &impl Read, key: Key) -> Result<Option<(Session, Account)>> {
+pub(crate) async fn load(db: &impl Read, key: Key) -> Result<Option<(Session, Account)>> {
     let both = |row: &Row<'_>| Ok((read(row)?, account::store::read(row)?));
     let users = account::store::COLUMNS;
     let from = "FROM sessions JOIN users ON users.id = sessions.user_id";
@@ -164,8 +164,23 @@ pub(super) async fn is_known_address(
     Ok(db.maybe(sql, params![user, ip, now], |row| row.take::<Id<SessionKind>>()).await?.is_some())
 }
 
+/// Takes over how and until when a session is vouched for; `false` when it is over.
+pub(crate) async fn vouch(
+    tx: &Tx,
+    id: Id<SessionKind>,
+    level: Level,
+    proven_at: Timestamp,
+    expires_at: Timestamp,
+) -> Result<bool> {
+    // Tokens from before the level rose are not raised with it.
+    let sql = "UPDATE sessions SET level = $2, proven_at = $3, expires_at = $4,
+                   epoch = CASE WHEN level = $2 THEN epoch ELSE epoch + 1 END
+               WHERE id = $1 AND ended_at IS NULL";
+    Ok(tx.touch(sql, params![id, level.as_str(), proven_at, expires_at]).await?)
+}
+
 /// Ends one session of a user; `false` when it is not theirs or is over already.
-pub(super) async fn end(
+pub(crate) async fn end(
     tx: &Tx,
     user: Id<User>,
     id: Id<SessionKind>,

@@ -15,6 +15,8 @@ pub const LEN_MAX: usize = 2048;
 
 const ALGORITHM: &str = "EdDSA";
 const TYPE: &str = "at+jwt";
+/// The type of tokens that say who somebody is and open nothing here: [`Unverified`] refuses them.
+pub const TYPE_STATEMENT: &str = "JWT";
 
 /// The one header that is accepted. Unknown members (`crit`, `jwk`, `jku`, `x5c`, `b64` ...) are
 /// refused, and so are repeated ones.
@@ -28,7 +30,12 @@ struct Header<'a> {
 
 /// Signs a payload. `kid` is letters, digits and underscores.
 pub fn sign(kid: &str, payload: &[u8], key: &SigningKey) -> String {
-    let header = format!(r#"{{"alg":"{ALGORITHM}","typ":"{TYPE}","kid":"{kid}"}}"#);
+    sign_as(TYPE, kid, payload, key)
+}
+
+/// Signs a payload of another type; `typ` is letters, digits and plus signs.
+pub fn sign_as(typ: &str, kid: &str, payload: &[u8], key: &SigningKey) -> String {
+    let header = format!(r#"{{"alg":"{ALGORITHM}","typ":"{typ}","kid":"{kid}"}}"#);
     let mut token = String::with_capacity(payload.len() * 4 / 3 + 256);
     URL_SAFE_NO_PAD.encode_string(header, &mut token);
     token.push('.');

@@ -11,8 +11,9 @@ use parking_lot::RwLock;
 use platform::crypto::{MasterKey, base64url};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
+use serde::Serialize;
 
-use super::keys::{Keys, Listed, Verifier, public_half};
+use super::keys::{Keys, Listed, Signer, Verifier, public_half};
 use super::model::PasetoClaims;
 use super::{Claims, Format, Policy, Refusal, jws, paseto, store};
 
@@ -167,6 +168,26 @@ impl Service {
             exp: (now + lifetime.min(RETIRED_BELIEVED)).min(until).seconds(),
             jti: base64url(self.db.world().random::<12>()),
         }
+    }
+
+    /// A signed statement for others, who check it with the published keys. It is no access token:
+    /// presented here it is refused for its type.
+    pub(crate) async fn state(&self, claims: &impl Serialize) -> Result<Secret<String>> {
+        if self.keys().signing(Format::Jwt).is_none() {
+            self.ensure_keys().await?;
+        }
+        let keys = self.keys();
+        let Some((kid, Signer::Jwt(key))) = keys.signing(Format::Jwt) else {
+            return Err(Error::internal("there is no token key"));
+        };
+        let payload = serde_json::to_vec(claims)
+            .map_err(|error| Error::internal("claims cannot be written").because(error))?;
+        Ok(Secret::new(jws::sign_as(jws::TYPE_STATEMENT, kid, &payload, key)))
+    }
+
+    /// Who signs: the configured issuer.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.policy.issuer
     }
 
     /// The access token that says this.

@@ -137,12 +137,13 @@ pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
             serde_json::to_vec(&serde_json::json!({ "error": in_one_text(detail, error) }))
         }
         ErrorShape::Plain => Ok((in_one_text(detail, error) + "\n").into_bytes()),
+        ErrorShape::Kratos => serde_json::to_vec(&kratos(error, detail, status, request_id)),
     };
     Rendered {
         status,
         content_type: match shape {
             ErrorShape::Problem => "application/problem+json",
-            ErrorShape::Text => "application/json",
+            ErrorShape::Text | ErrorShape::Kratos => "application/json",
             ErrorShape::Plain => "text/plain; charset=utf-8",
         },
         // Strings and numbers always serialise.
@@ -162,6 +163,28 @@ fn in_one_text(detail: &str, error: &Error) -> String {
         name => format!("{name}: {}", field.message),
     };
     fields.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// An error as Ory Kratos shows it (`errorGeneric` of its API). Its clients branch on two ids;
+/// where it has none, our code stands.
+fn kratos(error: &Error, detail: &str, status: StatusCode, request_id: &str) -> serde_json::Value {
+    let (id, message) = match (error.kind(), error.code()) {
+        (Kind::Unauthenticated, _) => ("session_inactive", "The request could not be authorized"),
+        (Kind::Forbidden, "second_factor_required") => (
+            "session_aal2_required",
+            "Session does not fulfill the requested Authenticator Assurance Level",
+        ),
+        (Kind::NotFound, code) => (code, "The requested resource could not be found"),
+        (_, code) => (code, detail),
+    };
+    serde_json::json!({ "error": {
+        "id": id,
+        "code": status.as_u16(),
+        "status": status.canonical_reason().unwrap_or_default(),
+        "request": request_id,
+        "reason": detail,
+        "message": message,
+    } })
 }
 
 /// 200 with nothing to tell but that it is done.

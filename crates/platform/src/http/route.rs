@@ -162,6 +162,8 @@ pub enum ErrorShape {
     Text,
     /// The text alone, as the order API's document has it.
     Plain,
+    /// Ory Kratos's: `{"error": {"code": 401, "status": .., "request": .., "reason": ..}}`.
+    Kratos,
 }
 
 /// The largest JSON body, in bytes, where a route does not say otherwise.

@@ -46,6 +46,8 @@ pub struct Config {
     pub privacy: Privacy,
     /// Mails; without a server they go into the sink, where a developer reads them.
     pub mail: Mail,
+    /// Where people show who they are: here, at Ory Kratos, or both.
+    pub identity: Identity,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -449,6 +451,65 @@ pub enum SmtpTls {
     StartTls,
     Tls,
     None,
+}
+
+/// Where people show who they are: here, at Ory Kratos, or both.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// native (here), kratos (at Ory Kratos only) or both.
+    pub mode: IdentityMode,
+    /// Kratos's public API, such as http://kratos:4433. Needed in the modes kratos and both.
+    pub kratos_public_url: Option<String>,
+    /// Kratos's admin API, such as http://kratos:4434. Needed in the modes kratos and both.
+    pub kratos_admin_url: Option<String>,
+    /// Sent to the admin API as a bearer token, where it asks for one.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub kratos_admin_token: Option<Secret<String>>,
+    /// What Kratos's hooks must show; at least 16 characters. Without it there are no hooks.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub kratos_hook_key: Option<Secret<String>>,
+    /// Milliseconds that one question to Kratos may take.
+    pub kratos_timeout_ms: u64,
+    /// Seconds for which an answer of Kratos holds, 1 to 60: a session that ends at Kratos is
+    /// refused here that much later at the latest.
+    pub kratos_cache_seconds: u64,
+    /// The level that our own GET /sessions/whoami demands: aal1 or aal2.
+    pub whoami_level: WhoamiLevel,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            mode: IdentityMode::Native,
+            kratos_public_url: None,
+            kratos_admin_url: None,
+            kratos_admin_token: None,
+            kratos_hook_key: None,
+            kratos_timeout_ms: 2000,
+            kratos_cache_seconds: 10,
+            whoami_level: WhoamiLevel::Aal1,
+        }
+    }
+}
+
+/// Where people show who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityMode {
+    Native,
+    Kratos,
+    Both,
+}
+
+/// How sure one must be of who is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhoamiLevel {
+    Aal1,
+    Aal2,
 }
 
 /// Payments.

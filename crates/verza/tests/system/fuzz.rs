@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
 use crate::dice::Dice;
+use crate::routes;
 use crate::town::{Answer, Cast, Person, pdf};
 use crate::world::{Stage, on_both_stages};
 
@@ -368,7 +369,7 @@ async fn nothing_by_chance_breaks_it(stage: &Stage, seed: u64) {
         *statuses.entry(answer.status).or_default() += 1;
         let text = answer.text();
         assert!(answer.status < 500, "seed {seed}, turn {turn}: {what}\n{} {text}", answer.status);
-        if answer.status >= 400 && !operation.path.starts_with("/api/") {
+        if answer.status >= 400 && routes::answers_problems(&operation.path) {
             assert_eq!(answer.header("content-type"), "application/problem+json", "{what}\n{text}");
             assert_eq!(answer.json()["requestId"], answer.header("x-request-id"), "{what}");
         }

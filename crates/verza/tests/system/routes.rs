@@ -58,8 +58,13 @@ impl Line {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// Errors of the older document API are a text and no problem.
     pub fn answers_problems(&self) -> bool {
-        !self.path.starts_with("/api/")
+        answers_problems(&self.path)
     }
+}
+
+/// Errors of the older document API are a text and no problem, and those of Kratos's own paths are
+/// Kratos's.
+pub fn answers_problems(path: &str) -> bool {
+    !["/api/", "/sessions", "/schemas/"].iter().any(|other| path.starts_with(other))
 }

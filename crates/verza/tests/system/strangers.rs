@@ -1,6 +1,7 @@
 //! Ids that name nothing, and things that are somebody else's: to whoever asks, they are the
 //! same, and neither is there.
 
+use kernel::id::kinds;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
@@ -188,12 +189,13 @@ impl Owned {
         let bare = |id: &String| vec![id.clone()];
         let known = [
             ("/v1/files/{id}", bare(&self.file)),
-            ("/api/files/{id}", vec![uuid_of(&self.file)]),
+            ("/api/files/{id}", vec![uuid_of::<kinds::File>(&self.file)]),
             ("/v1/user/credentials/{id}", vec![self.draft.clone(), self.share.clone()]),
             ("/v1/user/verifications/{id}", bare(&self.job)),
             ("/v1/verifier/jobs/{id}", bare(&self.job)),
             ("/v1/me/sessions/{id}", bare(&self.session)),
             ("/v1/users/{id}", bare(&self.owner)),
+            ("/sessions/{id}", vec![uuid_of::<kinds::Session>(&self.session)]),
             ("/v1/notifications/{id}", bare(&self.notification)),
             ("/v1/user/wallet/transactions/{id}", bare(&self.transaction)),
             ("/v1/user/wallet/verify/{reference}", bare(&self.reference)),
@@ -202,9 +204,8 @@ impl Owned {
     }
 }
 
-fn uuid_of(id: &str) -> String {
-    let id: kernel::Id<kernel::id::kinds::File> = id.parse().unwrap();
-    id.uuid().to_string()
+fn uuid_of<K: kernel::id::Kind>(id: &str) -> String {
+    id.parse::<kernel::Id<K>>().unwrap().uuid().to_string()
 }
 
 fn id_in(value: &Json) -> String {

@@ -1,0 +1,145 @@
+//! Calls to services that the operator has configured, such as an identity provider.
+//!
+//! The operator's word is what allows an address here, so private networks are as good as others.
+//! What a *user* has named must never be called through this.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode};
+use kernel::{Error, Result};
+
+/// A service at a configured address: bounded in time and in what is read of an answer, and led
+/// nowhere by redirects.
+#[derive(Clone)]
+pub struct Peer {
+    client: reqwest::Client,
+    base: Arc<str>,
+    answer_max: usize,
+}
+
+/// What a peer answered, whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why there is no answer. The text is for the log.
+#[derive(Debug)]
+pub enum Failure {
+    /// Not in time: connecting, waiting and reading together.
+    TooSlow,
+    /// More bytes than are taken of an answer.
+    TooLarge,
+    /// No connection, or one that broke.
+    Broken(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSlow => f.write_str("no answer in time"),
+            Self::TooLarge => f.write_str("the answer is too large"),
+            Self::Broken(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::TooSlow;
+        }
+        // The address is configuration and may carry a password.
+        let error = error.without_url();
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Self::Broken(text)
+    }
+}
+
+impl Peer {
+    /// A peer at `base`, such as `http://kratos:4434`, whose answers come within `timeout` and are
+    /// at most `answer_max` bytes long.
+    ///
+    /// # Errors
+    /// `Invalid` `invalid_address`: not an http or https address.
+    pub fn new(base: &str, timeout: Duration, answer_max: usize) -> Result<Self> {
+        let base = base.trim_end_matches('/');
+        let wrong = || {
+            let what = "An address must read like http://kratos:4433, without query or fragment.";
+            Error::invalid("invalid_address", what)
+        };
+        let url = reqwest::Url::parse(base).map_err(|_| wrong())?;
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !is_web || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong());
+        }
+        Ok(Self { client: client(timeout)?, base: base.into(), answer_max })
+    }
+
+    /// Sends a request without a body to `path`, which starts with a slash and is escaped.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Answer, Failure> {
+        let url = format!("{}{path}", self.base);
+        let mut response = self.client.request(method, url).headers(headers).send().await?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > self.answer_max {
+                return Err(Failure::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = std::mem::take(response.headers_mut());
+        Ok(Answer { status: response.status(), headers, body: body.freeze() })
+    }
+}
+
+fn client(timeout: Duration) -> Result<reqwest::Client> {
+    let broken = |what: &'static str| Error::internal(what);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| broken("no usable TLS versions").because(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(timeout)
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| broken("no HTTP client").because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_web_addresses_are_peers() {
+        let peer = |base| Peer::new(base, Duration::from_secs(1), 10);
+        for base in ["http://kratos:4433", "https://10.0.0.7/kratos/", "http://[::1]:4434"] {
+            assert!(peer(base).is_ok(), "{base}");
+        }
+        for base in ["", "kratos:4433", "ftp://kratos", "http://", "http://k?x=1", "http://k#x"] {
+            assert_eq!(peer(base).err().unwrap().code(), "invalid_address", "{base}");
+        }
+    }
+}
