@@ -14,6 +14,7 @@ mod idempotency;
 mod ops;
 mod router;
 mod server;
+pub mod streamfair;
 mod tls;
 
 pub use address::TrustedProxies;

@@ -18,15 +18,22 @@
 //! | [`people`] | what admins do with people: making, changing, making admins of them |
 //! | [`impersonation`] | an admin looks at the platform as a user |
 //! | [`closing`] | taking one's data along, closing an account, and erasing what was held |
+//! | [`handle`] | the username under which Streamfair's clients know a user |
+//! | [`streamfair`] | Streamfair's five services, over the same |
+//! | [`accounttype`] | a kind of account that a user may hold |
+//! | [`holding`] | an account of some type, held by a user |
 //!
 //! Other contexts reach this one through [`rpc::users::Users`], which [`Identity`] implements.
 
 pub mod account;
+pub mod accounttype;
 mod asked;
 pub mod closing;
 pub mod device;
 pub mod facade;
 pub mod factor;
+pub mod handle;
+pub mod holding;
 pub mod impersonation;
 pub mod import;
 pub mod kratos;
@@ -36,6 +43,7 @@ mod public_url;
 pub mod recovery;
 pub mod session;
 pub mod setup;
+pub mod streamfair;
 pub mod token;
 
 #[cfg(test)]
@@ -69,6 +77,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0004_factors", sql: include_str!("../migrations/0004_factors.sql") },
         Migration { name: "0005_imports", sql: include_str!("../migrations/0005_imports.sql") },
         Migration { name: "0006_kratos", sql: include_str!("../migrations/0006_kratos.sql") },
+        Migration { name: "0007_accounts", sql: include_str!("../migrations/0007_accounts.sql") },
         Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
     ],
 };
@@ -145,6 +154,9 @@ pub struct Identity {
     pub recovery: Arc<recovery::Service>,
     pub imports: import::Service,
     pub kratos: Arc<kratos::Service>,
+    pub account_types: Arc<accounttype::Service>,
+    pub holdings: Arc<holding::Service>,
+    pub streamfair: streamfair::Service,
     hasher: Arc<password::Hasher>,
     limiter: Arc<Limiter>,
     db: Db,
@@ -254,6 +266,18 @@ impl Identity {
             policy: options.facades,
         };
         let imports = import::Service::new(db.clone());
+        let account_types = Arc::new(accounttype::Service::new(db.clone()));
+        let holdings = Arc::new(holding::Service::new(db.clone(), options.admin_second_factor));
+        let streamfair = streamfair::Service {
+            db: db.clone(),
+            accounts: Arc::clone(&accounts),
+            sessions: Arc::clone(&sessions),
+            account_types: Arc::clone(&account_types),
+            holdings: Arc::clone(&holdings),
+            hasher: Arc::clone(&hasher),
+            closing: Arc::clone(&closing),
+            registration: options.facades.registration,
+        };
         Ok(Arc::new(Self {
             recovery,
             imports,
@@ -268,6 +292,9 @@ impl Identity {
             impersonation: Arc::new(impersonation),
             closing,
             kratos,
+            account_types,
+            holdings,
+            streamfair,
             hasher,
             limiter,
             db,
@@ -361,6 +388,8 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
     routes.extend(token::http::routes(&identity.tokens));
     routes.extend(facade::http::routes(&identity.facade));
     routes.extend(kratos::http::routes(&identity.kratos));
+    routes.extend(accounttype::http::routes(&identity.account_types));
+    routes.extend(holding::http::routes(&identity.holdings));
     routes
 }
 

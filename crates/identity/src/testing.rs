@@ -9,7 +9,7 @@ use axum::{Extension, Router};
 use http::{HeaderMap, Request, StatusCode, header};
 use kernel::caller::Origin;
 use kernel::id::kinds::User;
-use kernel::{Caller, Error, Id, Principal, Role};
+use kernel::{Caller, Error, Id, Level, Principal, Role};
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, Read};
 use platform::http::Failure;
@@ -144,6 +144,16 @@ impl House<'_> {
     }
 
     /// The same caller, as the cookie shows them.
+    /// An admin who has signed in with two factors.
+    pub(crate) async fn root(&self) -> Caller {
+        let signed_in = self.signed_in("root@example.org", Role::Admin).await;
+        let mut caller = self.caller(&signed_in).await;
+        let mut principal = Principal::clone(caller.principal().unwrap());
+        principal.level = Level::Two;
+        caller.principal = Some(Arc::new(principal));
+        caller
+    }
+
     pub(crate) async fn caller_by_cookie(&self, signed_in: &SignedIn) -> Caller {
         let (cookie, _) = signed_in.cookie.as_ref().unwrap();
         let principal = self.authenticate(cookie.expose()).await.unwrap();

@@ -34,6 +34,7 @@ use crate::config::{
     WhoamiLevel,
 };
 use crate::datadir::{self, DataDir};
+use crate::grpc;
 use crate::mail;
 use crate::telemetry;
 
@@ -74,7 +75,7 @@ pub struct Platform {
     pub backoffice: backoffice::Context,
     pub mailer: Mailer,
     fleet: Arc<Fleet>,
-    limiter: Arc<Limiter>,
+    pub(crate) limiter: Arc<Limiter>,
     /// Claimed for as long as the platform lives; none beside a server that runs already.
     _folder: Option<DataDir>,
 }
@@ -398,6 +399,8 @@ impl Platform {
     fn routes(&self, health: &Health) -> Vec<Route> {
         let mut routes = gateway::health::routes(health);
         routes.extend(identity::routes(&self.identity));
+        let two_factors = self.config.accounts.admin_second_factor;
+        routes.extend(gateway::streamfair::routes(&self.identity.streamfair.ports(), two_factors));
         routes.extend(self.money.routes());
         routes.extend(self.documents.routes());
         routes.extend(self.trust.routes());
@@ -643,6 +646,8 @@ pub struct Running {
     pub platform: Platform,
     pub address: SocketAddr,
     pub ops_address: SocketAddr,
+    /// None where gRPC is not served.
+    pub grpc_address: Option<SocketAddr>,
     local_url: String,
     stop: CancellationToken,
     readiness: Arc<Readiness>,
@@ -661,6 +666,8 @@ pub async fn start(config: Config) -> Result<Running> {
             .map_err(|error| Error::internal("a listener has no address").because(error))
     };
     let (address, ops_address) = (local(&listener)?, local(&ops_listener)?);
+    let grpc_listener = grpc::listen(&config).await?;
+    let grpc_address = grpc_listener.as_ref().map(local).transpose()?;
     let mut config = config;
     config.server.listen = address;
     check(&config)?;
@@ -703,9 +710,13 @@ pub async fn start(config: Config) -> Result<Running> {
         let stop = stop.clone();
         tasks.push(tokio::spawn(async move { tls.follow(stop).await }));
     }
+    tasks.extend(grpc_listener.map(|listener| {
+        let services = platform.grpc_services();
+        tokio::spawn(grpc::serve(listener, services, stop.clone(), options.grace))
+    }));
     tasks.extend(start_workers(&platform, &stop, options.grace));
     readiness.set(true);
-    Ok(Running { platform, address, ops_address, local_url, stop, readiness, tasks })
+    Ok(Running { platform, address, ops_address, grpc_address, local_url, stop, readiness, tasks })
 }
 
 /// Any free port of this machine.

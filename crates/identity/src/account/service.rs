@@ -17,12 +17,12 @@ use super::jobs::ResendVerification;
 use super::model::{Account, Email, Filter, ProfileChange, Registration};
 use super::rules::{self, Command, Standing};
 use super::{letters, store};
-use crate::PublicUrl;
 use crate::asked::Asked;
 use crate::closing;
 use crate::password::Hasher;
 use crate::session::{self, Proof, Reason, SignedIn};
 use crate::token::Wish;
+use crate::{PublicUrl, handle, holding};
 
 /// How long a link in a verification mail works.
 const VERIFY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -96,18 +96,20 @@ impl Service {
                     email_verified_at: None,
                     password: Some(&password),
                 };
-                async move { self.register_in(&tx, caller, new, tags).await }
+                async move { self.register_in(&tx, caller, new, tags).await.map(drop) }
             })
             .await
     }
 
+    /// Answers whose account it has become; none where the address has an account, whose owner is
+    /// told by mail.
     async fn register_in(
         &self,
         tx: &Tx,
         caller: &Caller,
         mut new: store::New<'_>,
         tags: &[&str],
-    ) -> Result<()> {
+    ) -> Result<Option<Id<User>>> {
         if !store::insert(tx, &new).await? {
             let Some(account) = store::by_email(tx, new.email).await? else {
                 return Err(Error::internal("an address is taken and has no account"));
@@ -119,12 +121,70 @@ impl Service {
                 let letter = letters::address_taken(&self.public_url.link("/sign-in"));
                 let to = account.email.shown();
                 self.mailer.send(tx, to, letters::ADDRESS_TAKEN, &letter)?;
-                return Ok(());
+                return Ok(None);
             }
             store::drop_tokens(tx, account.id, VERIFY_EMAIL).await?;
             store::drop_tags(tx, new.id).await?;
         }
-        self.registered_in(tx, caller, &new, tags).await
+        self.registered_in(tx, caller, &new, tags).await?;
+        Ok(Some(new.id))
+    }
+
+    /// Registers an account as part of something that hands it more than an address and a
+    /// password: should its address never be proved, all of it gives way to a new registration.
+    /// Where the address is taken, `tells` says whether the caller learns of it; if not, the
+    /// answer is none, and the address's owner is told by mail.
+    ///
+    /// # Errors
+    /// `Conflict` `email_taken`.
+    pub(crate) async fn enrol_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        new: store::New<'_>,
+        tells: bool,
+    ) -> Result<Option<Id<User>>> {
+        if !tells {
+            return self.register_in(tx, caller, new, &[ENTERED]).await;
+        }
+        if !store::insert(tx, &new).await? {
+            return Err(email_taken());
+        }
+        self.registered_in(tx, caller, &new, &[ENTERED]).await?;
+        Ok(Some(new.id))
+    }
+
+    /// Whether one more mail may go to an address that the caller names.
+    ///
+    /// # Errors
+    /// `Limited`.
+    pub(crate) async fn check_mails(&self, email: &Email) -> Result<()> {
+        let (class, quota) = MAILS;
+        let ask = Ask { class, subject: Subject::Text(email.as_str()), quota };
+        self.limiter.charge(&[ask], self.db.world().now()).await?.check().map(drop)
+    }
+
+    /// Makes an account whose address an admin vouches for.
+    ///
+    /// # Errors
+    /// `Conflict` `email_taken`.
+    pub(crate) async fn import_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        new: &store::New<'_>,
+    ) -> Result<()> {
+        if !store::insert(tx, new).await? {
+            return Err(email_taken());
+        }
+        tx.record(
+            Fact::by(caller, "user.imported")
+                .on(new.id)
+                .about(new.id)
+                .with("role", new.role)
+                .with("approved", new.approved),
+        );
+        Ok(())
     }
 
     async fn registered_in(
@@ -159,6 +219,8 @@ impl Service {
         if !tags.iter().any(|tag| tag == ENTERED) || !store::release(tx, account).await? {
             return Ok(false);
         }
+        handle::store::delete(tx, account.id).await?;
+        holding::store::delete_of(tx, account.id).await?;
         // What it holds is erased as of every closed account.
         closing::begin_in(tx, account.id, self.closing).await?;
         let ended = self.sessions.end_all_in(tx, account.id, Reason::Locked, None).await?;
@@ -201,19 +263,11 @@ impl Service {
                 let (id, cookie) = (tx.world().id::<User>(), cookie.as_ref());
                 let password = Some(&password);
                 let email_verified_at = None;
-                let new = store::New {
-                    id,
-                    email,
-                    name,
-                    role,
-                    approved,
-                    email_verified_at,
-                    password: Some(password),
-                };
+                let new =
+                    store::New { id, email, name, role, approved, email_verified_at, password };
                 async move {
                     if !store::insert(&tx, &new).await? {
-                        let message = "There is an account with this address already.";
-                        return Err(Error::conflict("email_taken", message));
+                        return Err(email_taken());
                     }
                     store::add_tags(&tx, id, &[ENTERED]).await?;
                     self.registered_in(&tx, caller, &new, tags).await?;
@@ -367,27 +421,39 @@ impl Service {
         command: Command,
     ) -> Result<Account> {
         self.db
-            .run("user.command", |tx| async move {
-                let account = store::get(&tx, id).await?;
-                let Account { role, status, approved, .. } = account;
-                let standing = rules::step(Standing { role, status, approved }, command)?;
-                if !store::set_standing(&tx, &account, standing).await? {
-                    return Err(changed_meanwhile());
-                }
-                let mut fact = Fact::by(caller, command.fact())
-                    .on(id)
-                    .about(id)
-                    .with("role", role)
-                    .with("status", standing.status);
-                if standing.status != Status::Active && status == Status::Active {
-                    let ended = self.sessions.end_all_in(&tx, id, Reason::Locked, None).await?;
-                    fact = fact.with("sessionsEnded", ended.len());
-                }
-                tx.record(fact);
-                self.sessions.forget_after(&tx, id);
-                store::get(&tx, id).await
-            })
+            .run(
+                "user.command",
+                |tx| async move { self.command_in(&tx, caller, id, command).await },
+            )
             .await
+    }
+
+    /// [`Service::command`] as part of something else.
+    pub(crate) async fn command_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        id: Id<User>,
+        command: Command,
+    ) -> Result<Account> {
+        let account = store::get(tx, id).await?;
+        let Account { role, status, approved, .. } = account;
+        let standing = rules::step(Standing { role, status, approved }, command)?;
+        if !store::set_standing(tx, &account, standing).await? {
+            return Err(changed_meanwhile());
+        }
+        let mut fact = Fact::by(caller, command.fact())
+            .on(id)
+            .about(id)
+            .with("role", role)
+            .with("status", standing.status);
+        if standing.status != Status::Active && status == Status::Active {
+            let ended = self.sessions.end_all_in(tx, id, Reason::Locked, None).await?;
+            fact = fact.with("sessionsEnded", ended.len());
+        }
+        tx.record(fact);
+        self.sessions.forget_after(tx, id);
+        store::get(tx, id).await
     }
 
     /// What an owner changes about their account.
@@ -459,6 +525,10 @@ pub(crate) async fn create_admin(
         return Ok(id);
     }
     Err(Error::field("/email", "taken", "there is an account with this address"))
+}
+
+fn email_taken() -> Error {
+    Error::conflict("email_taken", "There is an account with this address already.")
 }
 
 pub(crate) fn token_spent() -> Error {

@@ -45,6 +45,16 @@ pub(crate) async fn get(db: &impl Read, id: Id<User>) -> Result<Account> {
     found.ok_or_else(|| Error::not_found("user"))
 }
 
+/// The one account from the first id to the last.
+pub(crate) async fn between(
+    db: &impl Read,
+    (first, last): (Uuid, Uuid),
+) -> Result<Option<Account>> {
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE id >= $1 AND id <= $2 LIMIT 2");
+    let mut found = db.all(&sql, params![first, last], read).await?;
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
 /// Several at once, in no order. The number of markers grows in doublings, so that there are few
 /// statements to prepare.
 pub(crate) async fn many(db: &impl Read, ids: &[Id<User>]) -> Result<Vec<Account>> {

@@ -3,12 +3,13 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::Result;
-use kernel::id::kinds::{Passkey, Session, User};
+use kernel::id::kinds::{AccountType, Holding, Passkey, Session, User};
 use platform::db::Tx;
 use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
 use uuid::Uuid;
 
 use super::store;
+use crate::{handle, holding};
 
 /// Accounts and sessions, as a holder of what they tell of people.
 pub struct Held;
@@ -201,6 +202,53 @@ const TABLES: &[Table] = &[
             Column("revoked_at", Shown::Time),
         ],
     ),
+    of(
+        "handles",
+        "user_id = $1",
+        "user_id",
+        &[
+            Column("user_id", id::<User>()),
+            Column("username", Shown::Withheld("username_shown once more, to be compared")),
+            Column("username_shown", Shown::Text),
+            Column("country", Shown::Text),
+            Column("role_number", Shown::Number),
+            Column("version", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("username_changed_at", Shown::Time),
+        ],
+    ),
+    of(
+        "holdings",
+        "owner_id = $1",
+        "id",
+        &[
+            Column("id", id::<Holding>()),
+            Column("owner_id", id::<User>()),
+            Column("name", Shown::Text),
+            Column("bio", Shown::Text),
+            Column("status", Shown::Text),
+            Column("plan", Shown::Number),
+            Column("avatar", Shown::Text),
+            Column("plays", Shown::Number),
+            Column("likes", Shown::Number),
+            Column("follows", Shown::Number),
+            Column("shares", Shown::Number),
+            Column("version", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("updated_at", Shown::Time),
+        ],
+    ),
+    of(
+        "holding_types",
+        "owner_id = $1",
+        "holding_id, type_id",
+        &[
+            Column("holding_id", id::<Holding>()),
+            Column("type_id", id::<AccountType>()),
+            Column("owner_id", id::<User>()),
+        ],
+    ),
+    impersonal("account_types", "the kinds of account that there are"),
     impersonal("setup_links", "links that make an admin of whoever opens them"),
     impersonal("token_keys", "the platform's own keys"),
     impersonal("admin_roster", "one row that changes of who is an admin wait for"),
@@ -233,6 +281,8 @@ impl Holder for Held {
         async move {
             if what == Erasure::Person {
                 store::bury(tx, person.id).await?;
+                handle::store::delete(tx, person.id).await?;
+                holding::store::delete_of(tx, person.id).await?;
             }
             Ok(())
         }

@@ -10,6 +10,7 @@
 //! | who am I | `POST /api/users/ext` | `GET /api/users/me` |
 //! | errors | plain text | `{"error": text}` |
 //!
+//! - The order API is served on gRPC as well, through [`rpc::threel1::Users`].
 //! - Ids are bare UUIDs.
 //! - Both promise to be signed in right after registering. [`Registration::Immediate`] keeps that
 //!   promise with a session that says its address is not proved: it is served by the routes of
@@ -19,6 +20,7 @@
 
 pub mod http;
 mod model;
+mod port;
 mod service;
 
 pub use model::{Policy, Registration};

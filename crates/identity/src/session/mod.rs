@@ -24,6 +24,7 @@
 //! - A user has a bounded number of sessions; the oldest gives way.
 
 mod cache;
+mod control;
 pub mod http;
 mod jobs;
 mod model;
@@ -37,6 +38,7 @@ pub use model::{
 pub use rules::Refusal;
 pub use service::{Introspection, Login, Proven, Service};
 
+pub(crate) use control::Locator;
 pub(crate) use jobs::register as register_jobs;
 pub(crate) use service::{Parts, may_be_ours, may_sign_in};
 

@@ -213,6 +213,8 @@ pub enum Reason {
     PasswordChanged,
     /// Kratos, which vouched for it, says that it is over.
     Elsewhere,
+    /// Its owner or an admin took it off the lists.
+    Deleted,
 }
 
 impl Reason {
@@ -226,6 +228,7 @@ impl Reason {
             Self::Admin => "admin",
             Self::PasswordChanged => "password_changed",
             Self::Elsewhere => "elsewhere",
+            Self::Deleted => "deleted",
         }
     }
 }

@@ -77,15 +77,15 @@ pub(crate) struct Parts {
 
 /// The verbs of sessions.
 pub struct Service {
-    db: Db,
+    pub(super) db: Db,
     cache: Arc<Cache>,
     tokens: Arc<token::Service>,
     hasher: Arc<Hasher>,
     limiter: Arc<Limiter>,
     factors: Arc<factor::Checker>,
     devices: Devices,
-    policies: Policies,
-    refresh_key: Secret<[u8; 32]>,
+    pub(super) policies: Policies,
+    pub(super) refresh_key: Secret<[u8; 32]>,
     show: Show,
     secure_cookie: bool,
     source: kratos::Mode,

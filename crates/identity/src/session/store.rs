@@ -4,6 +4,7 @@ use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{Cursor, Id, Level, Page, PageRequest, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
+use uuid::Uuid;
 
 use super::model::{Device, Proof, Reason, Session};
 use crate::account::{self, Account};
@@ -64,6 +65,66 @@ pub(crate) async fn load(db: &impl Read, key: Key) -> Result<Option<(Session, Ac
             db.maybe(&sql, params![hash], both).await?
         }
     })
+}
+
+/// The one session from the first id to the last, its account, and why it ended.
+pub(super) async fn find(
+    db: &impl Read,
+    (first, last): (Uuid, Uuid),
+) -> Result<Option<(Session, Account, Option<String>)>> {
+    let users = account::store::COLUMNS;
+    let sql = format!(
+        "SELECT {COLUMNS}, {users}, sessions.ended_reason
+         FROM sessions JOIN users ON users.id = sessions.user_id
+         WHERE sessions.id >= $1 AND sessions.id <= $2 LIMIT 2"
+    );
+    let all = |row: &Row<'_>| Ok((read(row)?, account::store::read(row)?, row.take()?));
+    let mut found = db.all(&sql, params![first, last], all).await?;
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// Sessions of a user, or of everybody: the live ones, or those that were ended and not deleted;
+/// newest first.
+pub(super) async fn window(
+    db: &impl Read,
+    user: Option<Id<User>>,
+    ended: bool,
+    now: Timestamp,
+    (limit, offset): (i64, i64),
+) -> Result<Vec<Session>> {
+    // Both name all parameters; the last condition of the first is always so.
+    let which = if ended {
+        "ended_at IS NOT NULL AND ended_reason <> 'deleted' AND created_at <= $1"
+    } else {
+        "ended_at IS NULL AND expires_at > $1"
+    };
+    let order = "ORDER BY id DESC LIMIT $2 OFFSET $3";
+    Ok(match user {
+        Some(user) => {
+            let sql =
+                format!("SELECT {COLUMNS} FROM sessions WHERE {which} AND user_id = $4 {order}");
+            db.all(&sql, params![now, limit, offset, user], read).await?
+        }
+        None => {
+            let sql = format!("SELECT {COLUMNS} FROM sessions WHERE {which} {order}");
+            db.all(&sql, params![now, limit, offset], read).await?
+        }
+    })
+}
+
+/// Writes when a live session is over and when its owner was last proven; `false` when it has
+/// ended.
+pub(super) async fn set_bounds(tx: &Tx, session: &Session) -> Result<bool> {
+    let sql = "UPDATE sessions SET expires_at = $2, proven_at = $3
+               WHERE id = $1 AND ended_at IS NULL";
+    Ok(tx.touch(sql, params![session.id, session.expires_at, session.proven_at]).await?)
+}
+
+/// Takes a session that has ended off the lists; `false` when it is off already.
+pub(super) async fn hide(tx: &Tx, id: Id<SessionKind>) -> Result<bool> {
+    let sql = "UPDATE sessions SET ended_reason = 'deleted'
+               WHERE id = $1 AND ended_at IS NOT NULL AND ended_reason <> 'deleted'";
+    Ok(tx.touch(sql, params![id]).await?)
 }
 
 pub(super) async fn insert(

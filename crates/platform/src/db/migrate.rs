@@ -3,7 +3,8 @@
 //! The portable words are `UUID`, `BIGINT`, `TEXT`, `BYTES` and `BOOLEAN`. A table ends with
 //! `);` or `) WITHOUT ROWID;` (narrow tables found by their key only; a hint that PostgreSQL does
 //! not need). `APPEND ONLY table;` makes triggers that refuse UPDATE and DELETE;
-//! `APPEND ONLY table EXCEPT column;` lets that one column be set once.
+//! `APPEND ONLY table EXCEPT column;` lets that one column be set once. An id is written as
+//! `UUID '00000000-0000-7000-8000-000000000001'`.
 
 use kernel::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -169,8 +170,22 @@ fn in_words(statement: &str, postgres: bool) -> String {
         word.clear();
         out.push(letter);
     }
+    if !postgres {
+        out = ids_as_bytes(&out);
+    }
     if is_table && !postgres {
         out.push_str(if narrow { "STRICT, WITHOUT ROWID" } else { "STRICT" });
+    }
+    out
+}
+
+/// Ids as SQLite writes them. The word before the literal has become `BLOB`.
+fn ids_as_bytes(statement: &str) -> String {
+    let mut parts = statement.split("BLOB '");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (id, rest) = part.split_once('\'').unwrap_or((part, ""));
+        out.push_str(&format!("x'{}'{rest}", id.replace('-', "")));
     }
     out
 }

@@ -109,6 +109,9 @@ pub struct Rendered {
 
 /// Renders an error. Internal text stays inside.
 pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
+    if let ErrorShape::Own(render) = shape {
+        return render(error);
+    }
     let status = match (shape, problem_status(error)) {
         // The older documents know one status for all that is wrong with a request's fields.
         (ErrorShape::Text | ErrorShape::Plain, StatusCode::UNPROCESSABLE_ENTITY) => {
@@ -136,7 +139,9 @@ pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
         ErrorShape::Text => {
             serde_json::to_vec(&serde_json::json!({ "error": in_one_text(detail, error) }))
         }
-        ErrorShape::Plain => Ok((in_one_text(detail, error) + "\n").into_bytes()),
+        ErrorShape::Plain | ErrorShape::Own(_) => {
+            Ok((in_one_text(detail, error) + "\n").into_bytes())
+        }
         ErrorShape::Kratos => serde_json::to_vec(&kratos(error, detail, status, request_id)),
     };
     Rendered {
@@ -144,7 +149,7 @@ pub fn render(error: &Error, request_id: &str, shape: ErrorShape) -> Rendered {
         content_type: match shape {
             ErrorShape::Problem => "application/problem+json",
             ErrorShape::Text | ErrorShape::Kratos => "application/json",
-            ErrorShape::Plain => "text/plain; charset=utf-8",
+            ErrorShape::Plain | ErrorShape::Own(_) => "text/plain; charset=utf-8",
         },
         // Strings and numbers always serialise.
         body: body.unwrap_or_default(),

@@ -154,7 +154,7 @@ impl Freshness {
 }
 
 /// How a route shows its errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub enum ErrorShape {
     /// RFC 9457.
     Problem,
@@ -164,6 +164,8 @@ pub enum ErrorShape {
     Plain,
     /// Ory Kratos's: `{"error": {"code": 401, "status": .., "request": .., "reason": ..}}`.
     Kratos,
+    /// As whoever wrote the row renders it; what happened inside must stay inside.
+    Own(fn(&kernel::Error) -> super::Rendered),
 }
 
 /// The largest JSON body, in bytes, where a route does not say otherwise.

@@ -28,6 +28,9 @@ async fn announce(running: &Running) -> Result<()> {
     let Running { platform, address, ops_address, .. } = running;
     let url = &platform.public_url;
     tracing::info!(%address, %ops_address, %url, database = platform.db.engine_name(), "ready");
+    if let Some(address) = running.grpc_address {
+        tracing::info!(%address, "gRPC");
+    }
     if platform.config.sandbox() {
         tracing::warn!("the payment sandbox is on: deposits cost nothing (payments.sandbox)");
     }

@@ -48,6 +48,8 @@ pub struct Config {
     pub mail: Mail,
     /// Where people show who they are: here, at Ory Kratos, or both.
     pub identity: Identity,
+    /// gRPC.
+    pub grpc: Grpc,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -510,6 +512,15 @@ pub enum IdentityMode {
 pub enum WhoamiLevel {
     Aal1,
     Aal2,
+}
+
+/// gRPC.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grpc {
+    /// The address for gRPC clients, such as 127.0.0.1:9090; none without it. There is no TLS on
+    /// it: keep it inside of a network that you trust.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Payments.

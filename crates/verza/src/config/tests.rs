@@ -109,3 +109,10 @@ fn the_file_to_start_from_changes_nothing_and_names_everything() {
     let (_folder, sources) = file(&bare);
     assert_eq!(serde_json::to_value(load(&sources).unwrap()).unwrap(), defaults);
 }
+
+#[test]
+fn grpc_is_served_where_an_address_is_given() {
+    assert_eq!(load(&Sources::default()).unwrap().grpc.listen, None);
+    let config = load(&environment(&[("VERZA_GRPC_LISTEN", "127.0.0.1:9090")])).unwrap();
+    assert_eq!(config.grpc.listen, Some(([127, 0, 0, 1], 9090).into()));
+}

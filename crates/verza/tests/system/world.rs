@@ -30,6 +30,7 @@ impl Stage {
         let mut config = Config::default();
         config.server.listen = ([127, 0, 0, 1], 0).into();
         config.server.ops_listen = ([127, 0, 0, 1], 0).into();
+        config.grpc.listen = Some(([127, 0, 0, 1], 0).into());
         config.server.rate_limits = false;
         config.storage.data_dir = test.directory().join("data");
         config.accounts.argon2_memory_kib = 64;

@@ -174,3 +174,23 @@ async fn the_statement_timeout_does_not_end_a_migration() {
     }
     t.finish().await;
 }
+
+const SEEDED: Migrations = Migrations {
+    context: "seeded",
+    files: &[Migration {
+        name: "0001_seeded",
+        sql: "CREATE TABLE seeded (id UUID PRIMARY KEY, name TEXT NOT NULL);
+              INSERT INTO seeded (id, name) VALUES
+                  (UUID '0190a0b0-c0d0-7000-8000-0000000000ff', 'one'),
+                  (UUID '00000000-0000-7000-8800-000000000001', 'two');",
+    }],
+};
+
+on_both_engines! { &[SEEDED];
+    async fn ids_can_be_written_into_a_migration(t: &TestDb) {
+        let sql = "SELECT name FROM seeded WHERE id = $1";
+        let id = uuid::Uuid::from_u128(0x0190_a0b0_c0d0_7000_8000_0000_0000_00ff);
+        let name: String = t.db.one(sql, crate::params![id], |row| row.take()).await.unwrap();
+        assert_eq!(name, "one");
+    }
+}
