@@ -6,6 +6,8 @@
 //! and `VERZA_TEST_REDIS_URL`; tests that stop it start one of their own ([`PrivateRedis`]).
 #![expect(clippy::expect_used, reason = "a harness that cannot be set up fails its test")]
 
+pub mod vectors;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

@@ -29,5 +29,3 @@ pub const MIGRATIONS: Migrations = Migrations {
 
 #[cfg(test)]
 mod sample;
-#[cfg(test)]
-mod vectors;

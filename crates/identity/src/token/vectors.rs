@@ -1,31 +1,15 @@
 //! Published vectors against our own verifying code.
 //!
 //! PASETO: the version 4 vectors of the specification's authors (`paseto-standard/test-vectors`,
-//! `v4.json`), typed in here by the half. Where `VERZA_VECTORS` names a folder with the whole files
-//! of theirs and of Wycheproof, all of them are tried; that is said in the test's output.
-
-use std::path::PathBuf;
+//! `v4.json`), typed in here by the half. Where the whole files of theirs and of Wycheproof
+//! are at hand, all of them are tried.
 
 use pasetors::keys::{AsymmetricPublicKey, SymmetricKey};
+use platform::testing::vectors;
 use serde_json::Value as Json;
 
 use super::paseto::{Unverified, Verifying};
 use super::{Refusal, jws};
-
-/// A file of the vectors folder, where there is one.
-fn published(name: &str) -> Option<Json> {
-    let Some(folder) = std::env::var_os("VERZA_VECTORS") else {
-        println!("published vectors not tried: VERZA_VECTORS names no folder");
-        return None;
-    };
-    match std::fs::read_to_string(PathBuf::from(folder).join(name)) {
-        Ok(text) => Some(serde_json::from_str(&text).unwrap()),
-        Err(error) => {
-            println!("published vectors not tried, {name}: {error}");
-            None
-        }
-    }
-}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {
@@ -194,7 +178,7 @@ fn paseto_s_own_vectors_are_judged_as_it_says() {
 
 #[test]
 fn all_of_paseto_s_published_vectors_are_judged_as_it_says() {
-    let Some(file) = published("paseto/v4.json") else { return };
+    let Some(file) = vectors::read_json("paseto/v4.json") else { return };
     let tests = file["tests"].as_array().unwrap();
     for test in tests {
         let text = |name: &str| test[name].as_str();
@@ -253,7 +237,7 @@ fn a_good_signature_of_another_kind_is_refused_for_its_header() {
 fn no_published_jws_of_another_algorithm_gets_past_its_header() {
     let mut judged = 0;
     for name in ["json_web_signature_test", "json_web_crypto_test"] {
-        let Some(file) = published(&format!("wycheproof/{name}.json")) else { continue };
+        let Some(file) = vectors::read_json(&format!("wycheproof/{name}.json")) else { continue };
         for group in file["testGroups"].as_array().unwrap() {
             for test in group["tests"].as_array().unwrap() {
                 let text = match &test["jws"] {

@@ -1,3 +1,4 @@
+use platform::testing::vectors;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::rdfc::{self, Problem, Template};
 use super::{badge, timestamp};
 use crate::key::SigningKey;
 use crate::key::multikey::PublicKey;
-use crate::{sample, vectors};
+use crate::sample;
 
 mod w3c {
     //! The Ed25519 vectors of "Data Integrity EdDSA Cryptosuites 1.0", appendix B.

@@ -1,8 +1,9 @@
+use platform::testing::vectors;
 use serde_json::{Value, json};
 
 use super::did::{self, DidError, VerificationMethod};
 use super::multikey::{KeyError, PublicKey};
-use crate::{sample, vectors};
+use crate::sample;
 
 /// The key pair of the W3C EdDSA test vectors, public part.
 const W3C_KEY: &str = "z6MkrJVnaZkeFzdQyMZu1cgjg7k1pZZ6pvBQ7XJPt4swbTQ2";

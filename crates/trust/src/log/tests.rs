@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
+use platform::testing::vectors;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -15,7 +16,7 @@ use super::proof::{InclusionError, InclusionProof};
 use super::tile::{self, Growth, Level, Tile, TileError, TileSet};
 use crate::issuance::jcs;
 use crate::key::multikey::PublicKey;
-use crate::{sample, vectors};
+use crate::sample;
 
 /// The leaves of the reference tree of RFC 6962 implementations.
 const LEAVES: [&[u8]; 8] = [
