@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use kernel::{Caller, Kind, Role};
 use platform::db::Read;
@@ -33,6 +35,10 @@ on_both_engines! { TABLES;
         assert_eq!(started.headers["cache-control"], "no-store");
         assert!(started.headers.get("set-cookie").is_none());
         assert_eq!(started.json.get("refreshToken"), None);
+
+        let claims = started.json["accessToken"].as_str().unwrap().split('.').nth(1).unwrap();
+        let claims: Json = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!(claims["act"]["sub"], admin.user().unwrap().to_string());
 
         let seen = as_user(&house, &started).await.unwrap();
         let me = house.send("GET", "/v1/me", &seen, None).await.json;

@@ -27,7 +27,7 @@ use crate::device::{self, Devices};
 use crate::factor::{self, Code, Passed};
 use crate::kratos;
 use crate::password::{Hasher, Password};
-use crate::token::{self, Claims, Format, Wish};
+use crate::token::{self, Actor, Claims, Format, Wish};
 
 /// Wrong passwords for one account, from devices that are not known to be its owner's. Whoever
 /// knows the password and comes from such a device waits for at most the time for one, unless
@@ -488,7 +488,10 @@ impl Service {
     async fn tokens(&self, account: &Account, session: &Session, token: Wish) -> Result<Tokens> {
         let now = self.db.world().now();
         let (of, shows) = ((account.id, account.role), (session.id, session.epoch));
-        let claims = self.tokens.claims(of, shows, token.lifetime, session.expires_at);
+        let claims = Claims {
+            act: session.proof.impersonator.map(|sub| Actor { sub }),
+            ..self.tokens.claims(of, shows, token.lifetime, session.expires_at)
+        };
         Ok(Tokens {
             expires_in: Duration::from_secs(claims.expires_at().seconds().abs_diff(now.seconds())),
             access: self.tokens.sign(claims, token.format).await?,

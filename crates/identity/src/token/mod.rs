@@ -29,7 +29,7 @@ pub mod http;
 mod service;
 
 pub use keys::Listed;
-pub use model::{Claims, Format, Policy, Refusal, Wish};
+pub use model::{Actor, Claims, Format, Policy, Refusal, Wish};
 pub use service::Service;
 
 #[cfg(test)]

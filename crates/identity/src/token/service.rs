@@ -163,6 +163,7 @@ impl Service {
             sid: session,
             epoch,
             role,
+            act: None,
             iat: now.seconds(),
             nbf: None,
             exp: (now + lifetime.min(RETIRED_BELIEVED)).min(until).seconds(),
