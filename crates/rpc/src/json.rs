@@ -19,7 +19,7 @@ where
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number<'a> {
-    Number(i64),
+    Whole(i64),
     /// `1.0` is a whole number to proto3.
     Float(f64),
     #[serde(borrow)]
@@ -33,7 +33,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     use serde::de::Error;
     match Option::<Number<'_>>::deserialize(deserializer)? {
         None => Ok(0),
-        Some(Number::Number(number)) => Ok(number),
+        Some(Number::Whole(number)) => Ok(number),
         Some(Number::Float(float)) if float.fract() == 0.0 && float.abs() <= EXACT => {
             Ok(float as i64)
         }

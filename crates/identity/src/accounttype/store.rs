@@ -55,6 +55,10 @@ pub(super) async fn insert(tx: &Tx, id: Id<Kind>, new: &New) -> Result<()> {
                    (id, number, name, description, permissions, version, created_at, updated_at)
                VALUES ($1, $2, $3, $4, $5, 1, $6, $6)";
     let New { number, name, description, permissions } = new;
+    // Where both are taken the number is told, whichever index the engine looks at first.
+    if by_number(tx, *number).await?.is_some() {
+        return Err(Refusal::NumberTaken.into());
+    }
     let inserted = tx
         .execute(
             sql,

@@ -252,19 +252,21 @@ impl Cache {
         read: Live,
         now: Timestamp,
     ) -> Arc<Live> {
-        match self.join(ticket, read, now) {
-            Ok(live) => self.present(key, until, live, now),
+        let read = Arc::new(read);
+        match self.join(ticket, &read, now) {
+            Some(live) => self.present(key, until, live, now),
             // Good for this once: the read was under way when something was forgotten.
-            Err(read) => Arc::new(read),
+            None => read,
         }
     }
 
     /// Enters a session that was read among those of its user, or confirms the one that is known.
-    fn join(&self, ticket: Ticket, read: Live, now: Timestamp) -> Result<Arc<Live>, Live> {
+    /// None when something was forgotten since the ticket was taken.
+    fn join(&self, ticket: Ticket, read: &Arc<Live>, now: Timestamp) -> Option<Arc<Live>> {
         let user = read.principal.user;
         let mut of_user = self.of_user(user).lock();
         if of_user.forgotten > ticket.0 {
-            return Err(read);
+            return None;
         }
         let lives = of_user.lives.entry(user).or_default();
         lives.retain(|live| live.strong_count() > 0);
@@ -274,15 +276,14 @@ impl Cache {
             .filter_map(Weak::upgrade)
             .find(|live| live.principal.session == session && !live.stale.load(Ordering::Acquire));
         if let Some(known) = known {
-            if known.says_the_same_as(&read) {
+            if known.says_the_same_as(read) {
                 known.confirm(now);
-                return Ok(known);
+                return Some(known);
             }
             known.stale.store(true, Ordering::Release);
         }
-        let live = Arc::new(read);
-        lives.push(Arc::downgrade(&live));
-        Ok(live)
+        lives.push(Arc::downgrade(read));
+        Some(Arc::clone(read))
     }
 
     /// Remembers a presentation of a session. When the session was forgotten meanwhile it is

@@ -126,6 +126,9 @@ impl Service {
         form: Form,
         text: &Secret<String>,
     ) -> Result<Token> {
+        if text.expose().is_empty() {
+            return Err(Error::field("/token", "missing", "the token to look at"));
+        }
         let worth = self.worth(caller, form, text).await?;
         let refused = || Error::unauthenticated("invalid_token", "The token is not valid.");
         worth.map(|worth| shown(form, &worth)).ok_or_else(refused)

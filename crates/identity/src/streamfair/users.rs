@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use kernel::error::Fields;
 use kernel::id::kinds::User as UserKind;
 use kernel::{Caller, Error, Id, Result, Role};
-use platform::db::Tx;
+use platform::db::{Read, Tx};
 use platform::journal::Fact;
 use rpc::streamfair::{NewUser, User, UserChange, UserRef, Users, Window};
 use rpc::users::Status;
@@ -143,7 +143,7 @@ impl Service {
     async fn update_user(&self, caller: &Caller, change: &UserChange) -> Result<User> {
         self.db
             .run("user.update", |tx| async move {
-                let account = self.user(&tx, caller, &UserRef::Id(change.id)).await?;
+                let account = self.named(&tx, caller, &UserRef::Id(change.id)).await?;
                 let handle = handle::store::of(&tx, account.id).await?;
                 let wanted = wanted(caller, change, &account, handle.as_ref())?;
                 self.update_in(&tx, caller, &account, handle, wanted).await?;
@@ -302,7 +302,7 @@ impl Users for Service {
 
     fn delete<'a>(&'a self, caller: &'a Caller, user: UserRef) -> BoxFuture<'a, Result<()>> {
         async move {
-            let account = self.named(caller, &user).await?;
+            let account = self.named(&self.db, caller, &user).await?;
             if account.id == caller.user()? {
                 self.closing.close_own(caller, None).await.map(drop)
             } else {
@@ -314,7 +314,7 @@ impl Users for Service {
 
     fn get<'a>(&'a self, caller: &'a Caller, user: UserRef) -> BoxFuture<'a, Result<User>> {
         async move {
-            let account = self.named(caller, &user).await?;
+            let account = self.named(&self.db, caller, &user).await?;
             self.show(&self.db, account).await
         }
         .boxed()
@@ -331,10 +331,10 @@ impl Users for Service {
 
 impl Service {
     /// The user whom a request names: nothing said is an error here.
-    async fn named(&self, caller: &Caller, user: &UserRef) -> Result<Account> {
+    async fn named(&self, db: &impl Read, caller: &Caller, user: &UserRef) -> Result<Account> {
         if matches!(user, UserRef::Id(0)) {
             return at("/id", Err(Error::field("/id", "missing", "say whose")));
         }
-        self.user(&self.db, caller, user).await
+        self.user(db, caller, user).await
     }
 }

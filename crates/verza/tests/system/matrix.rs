@@ -496,7 +496,12 @@ async fn an_admin_without_a_second_factor_reaches_what_it_takes_to_enrol_one() {
     let root = town.login(email).await;
     for line in routes::all().iter().filter(|line| line.audience == "admin") {
         let answer = town.call(line.method.clone(), &path_to_nothing(line), Some(&root));
-        let problem = answer.answer().await.problem(403, "second_factor_required");
+        let answer = answer.answer().await;
+        if !line.answers_problems() {
+            assert_eq!((answer.status, &*answer.code()), (403, "second_factor_required"));
+            continue;
+        }
+        let problem = answer.problem(403, "second_factor_required");
         // A password is none, and there is nothing else yet.
         assert_eq!(problem["methods"], json!([]), "{problem}");
     }

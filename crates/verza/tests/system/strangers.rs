@@ -94,7 +94,10 @@ async fn an_id_that_names_nothing_is_not_found_on_any_route(stage: &Stage) {
             let call = cast.town.call(line.method.clone(), &path, who).key(&key);
             let call = if line.is_read() { call } else { call.json(&body_of(&line.name)) };
             let answer = call.answer().await;
-            assert_eq!(answer.status, 404, "{} {path}: {}", line.method, answer.text());
+            // gRPC's mapping takes numbers in its paths, and says so of what is none.
+            let no_number = line.path.starts_with("/streamfair/") && answer.status == 400;
+            let what = format!("{} {path}: {}", line.method, answer.text());
+            assert!(answer.status == 404 || no_number, "{what}");
             if line.answers_problems() {
                 answer.problem(404, "not_found");
             }

@@ -109,9 +109,11 @@ impl Answer {
         self.header("idempotency-replayed") == "true"
     }
 
-    /// The code of a problem.
+    /// The code of a problem, or the reason of what has gRPC's shape.
     pub fn code(&self) -> String {
-        self.json()["code"].as_str().unwrap_or_default().to_owned()
+        let json = self.json();
+        let code = json["code"].as_str().or_else(|| json["details"][0]["reason"].as_str());
+        code.unwrap_or_default().to_owned()
     }
 
     /// The body of a refusal that has to have this status and code, and the shape of all.
