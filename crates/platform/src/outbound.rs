@@ -109,7 +109,24 @@ impl Peer {
     }
 }
 
+/// A client for bodies of any length: bounded in connecting and in silence, not in time.
+pub(crate) fn streaming_client(connect: Duration, silence: Duration) -> Result<reqwest::Client> {
+    builder()?
+        .connect_timeout(connect)
+        .read_timeout(silence)
+        .build()
+        .map_err(|error| Error::internal("no HTTP client").because(error))
+}
+
 fn client(timeout: Duration) -> Result<reqwest::Client> {
+    builder()?
+        .connect_timeout(timeout)
+        .timeout(timeout)
+        .build()
+        .map_err(|error| Error::internal("no HTTP client").because(error))
+}
+
+fn builder() -> Result<reqwest::ClientBuilder> {
     let broken = |what: &'static str| Error::internal(what);
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -119,13 +136,9 @@ fn client(timeout: Duration) -> Result<reqwest::Client> {
         .map_err(|error| broken("no usable TLS versions").because(error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    reqwest::Client::builder()
+    Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .connect_timeout(timeout)
-        .timeout(timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| broken("no HTTP client").because(error))
+        .redirect(reqwest::redirect::Policy::none()))
 }
 
 #[cfg(test)]

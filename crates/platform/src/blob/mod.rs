@@ -1,8 +1,10 @@
 //! Blobs: bytes under a key, written once, read in ranges, deleted whole.
 //!
-//! - Writing is a stream into a temporary file beside the store, hashed on the way, synced,
-//!   renamed into place and synced again with its folder: [`Writer::finish`] answers when the
-//!   bytes would survive a power cut. Each byte is written to disk once.
+//! - Blobs are files of the local disk, or objects of an S3 bucket; everybody else cannot tell.
+//! - Writing is a stream, hashed on the way. On disk it goes into a temporary file beside the
+//!   store, which is synced, renamed into place and synced again with its folder; in a bucket it
+//!   goes part by part. [`Writer::finish`] answers when the bytes would survive a power cut. Each
+//!   byte is written once.
 //! - A writer that is dropped leaves nothing behind. What a crash leaves is swept.
 //! - A blob has a key of its own, also when another one holds the same bytes: deleting one never
 //!   has to ask about another.
@@ -10,7 +12,11 @@
 //!   buffers, and file calls run a few at a time off the async workers.
 
 mod disk;
+mod inbox;
 mod reader;
+mod s3;
+#[cfg(any(test, feature = "testing-s3"))]
+mod standin;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,7 +31,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kernel::{Error, Result, Timestamp, World};
 use tokio::sync::Semaphore;
 
+pub use inbox::{Form, Inbox, Presigned, Slot};
 pub use reader::Content;
+pub use s3::{Encryption, S3Options};
+#[cfg(any(test, feature = "testing-s3"))]
+pub use standin::S3Server;
 pub use writer::{Stored, Writer};
 
 /// File calls that run at the same time. More would only queue up in the disk.
@@ -47,9 +57,10 @@ struct Inner {
     reading: Budget,
 }
 
-/// Every place that blobs can be kept in. An object store (S3) becomes a second one.
+/// Every place that blobs can be kept in.
 enum Store {
-    Disk(disk::Disk),
+    Disk(Arc<disk::Disk>),
+    S3(Arc<s3::S3>),
 }
 
 /// Names one blob: 32 hexadecimal digits, chosen at random.
@@ -91,14 +102,32 @@ impl Blobs {
     /// Blobs in a folder of the local disk, which is made if it is not there. Fails when the
     /// folder cannot be written.
     pub fn on_disk(folder: impl Into<PathBuf>, world: World) -> Result<Self> {
-        let store = Store::Disk(disk::Disk::open(folder.into())?);
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::over(Store::Disk(Arc::new(disk::Disk::open(folder.into())?)), world))
+    }
+
+    /// Blobs in a bucket, which must be there. Nothing is asked of it yet; fails for an address
+    /// that is none.
+    pub fn on_s3(options: S3Options, world: World) -> Result<Self> {
+        let store = s3::S3::new(options, world.clone())?;
+        Ok(Self::over(Store::S3(Arc::new(store)), world))
+    }
+
+    fn over(store: Store, world: World) -> Self {
+        Self(Arc::new(Inner {
             store,
             world,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             writing: Budget::default(),
             reading: Budget::default(),
-        })))
+        }))
+    }
+
+    /// Where clients may put bytes by themselves; none on disk.
+    pub fn inbox(&self) -> Option<Inbox> {
+        match &self.0.store {
+            Store::Disk(_) => None,
+            Store::S3(store) => Some(Inbox(Arc::clone(store))),
+        }
     }
 
     /// Begins a blob of at most `limit` bytes.
@@ -113,31 +142,38 @@ impl Blobs {
 
     /// Removes a blob. Removing one that is not there is no error: a job may run twice.
     pub async fn delete(&self, key: &Key) -> Result<()> {
-        let (blobs, key) = (self.clone(), key.clone());
-        self.call(move || match &blobs.0.store {
-            Store::Disk(disk) => disk.delete(&key),
-        })
-        .await
+        match &self.0.store {
+            Store::Disk(disk) => {
+                let (disk, key) = (Arc::clone(disk), key.clone());
+                self.call(move || disk.delete(&key)).await
+            }
+            Store::S3(store) => store.delete(key).await,
+        }
     }
 
-    /// Removes what writers had begun and not touched since `before`: what a crash leaves.
-    /// Answers how many there were.
+    /// Removes what writers had begun and not touched since `before`: what a crash leaves. Answers
+    /// how many there were. In a bucket a rule of its own is for that
+    /// (`AbortIncompleteMultipartUpload`), since not every store lists what was begun.
     pub async fn sweep(&self, before: Timestamp) -> Result<u64> {
-        let blobs = self.clone();
-        self.call(move || match &blobs.0.store {
-            Store::Disk(disk) => disk.sweep(before),
-        })
-        .await
+        match &self.0.store {
+            Store::Disk(disk) => {
+                let disk = Arc::clone(disk);
+                self.call(move || disk.sweep(before)).await
+            }
+            Store::S3(_) => Ok(0),
+        }
     }
 
     /// The keys of one 256th of all blobs, those that were written before `before`; for finding
     /// blobs that nothing refers to.
     pub async fn slice(&self, slice: u8, before: Timestamp) -> Result<Vec<Key>> {
-        let blobs = self.clone();
-        self.call(move || match &blobs.0.store {
-            Store::Disk(disk) => disk.slice(slice, before),
-        })
-        .await
+        match &self.0.store {
+            Store::Disk(disk) => {
+                let disk = Arc::clone(disk);
+                self.call(move || disk.slice(slice, before)).await
+            }
+            Store::S3(store) => store.slice(slice, before).await,
+        }
     }
 
     /// Runs a file call off the async workers, a bounded number of them at a time.
@@ -153,12 +189,6 @@ impl Blobs {
             work()
         });
         done.await.map_err(|error| Error::internal("a file call died").because(error))?
-    }
-
-    fn disk(&self) -> &disk::Disk {
-        match &self.0.store {
-            Store::Disk(disk) => disk,
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::stream::Stream;
 use http_body::{Body, Frame, SizeHint};
 use kernel::{Error, Result};
 
-use super::{Blobs, Key, disk};
+use super::{Blobs, Key, Store, disk, s3};
 
 /// Bytes of a blob: a [`Stream`] of pieces, and an HTTP body of known length.
 ///
@@ -29,6 +29,8 @@ enum State {
     /// An open file, read from front to back.
     Idle(File),
     Reading(BoxFuture<'static, Result<(File, Bytes)>>),
+    /// As it comes from the object store.
+    Coming(s3::Pieces),
     Over,
 }
 
@@ -45,11 +47,18 @@ impl Content {
     pub(super) async fn open(blobs: &Blobs, key: &Key, range: Range<u64>) -> Result<Self> {
         blobs.0.reading.enter();
         let reading = Reading(blobs.clone());
-        let (of, key) = (blobs.clone(), key.clone());
         let left = range.end.saturating_sub(range.start);
+        let store = match &blobs.0.store {
+            Store::Disk(store) => store.clone(),
+            Store::S3(store) => {
+                let state = State::Coming(store.open(key, range).await?);
+                return Ok(Self { left, state, reading });
+            }
+        };
+        let (of, key) = (blobs.clone(), key.clone());
         let state = blobs
             .call(move || {
-                let mut file = of.disk().read(&key)?;
+                let mut file = store.read(&key)?;
                 if range.start > 0 {
                     file.seek(SeekFrom::Start(range.start)).map_err(disk::cannot_read)?;
                 }
@@ -95,8 +104,32 @@ impl Content {
                         return Poll::Ready(Some(Ok(bytes)));
                     }
                 },
+                State::Coming(mut pieces) => {
+                    let next = pieces.as_mut().poll_next(cx);
+                    if let Poll::Ready(None | Some(Err(_))) = next {
+                        return self.ended(next);
+                    }
+                    self.state = State::Coming(pieces);
+                    if let Poll::Ready(Some(Ok(piece))) = &next {
+                        self.left = self.left.saturating_sub(piece.len() as u64);
+                    }
+                    return next;
+                }
                 State::Whole(_) | State::Idle(_) | State::Over => return Poll::Ready(None),
             }
+        }
+    }
+}
+
+impl Content {
+    /// The end of what came: good only when nothing is missing.
+    fn ended(&self, last: Poll<Option<Result<Bytes>>>) -> Poll<Option<Result<Bytes>>> {
+        match last {
+            Poll::Ready(None) if self.left > 0 => {
+                let error = Error::internal("a blob is shorter than its row says");
+                Poll::Ready(Some(Err(error)))
+            }
+            other => other,
         }
     }
 }

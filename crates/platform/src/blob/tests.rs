@@ -9,13 +9,35 @@ use crate::testing::ManualClock;
 struct Place {
     folder: tempfile::TempDir,
     blobs: Blobs,
+    /// None on disk.
+    server: Option<S3Server>,
 }
 
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::on_disk(folder.path(), crate::testing::world().0).unwrap();
-        Self { folder, blobs }
+        Self { folder, blobs, server: None }
+    }
+
+    /// The server looks at the time of signatures, so this world has the machine's.
+    async fn s3() -> Self {
+        let server = S3Server::start().await;
+        let blobs = Blobs::on_s3(server.options(), crate::world::system()).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), blobs, server: Some(server) }
+    }
+
+    async fn both() -> [Self; 2] {
+        [Self::new(), Self::s3().await]
+    }
+
+    /// How many blobs there are.
+    async fn count(&self) -> usize {
+        let mut count = 0;
+        for slice in 0..=u8::MAX {
+            count += self.blobs.slice(slice, LATER).await.unwrap().len();
+        }
+        count
     }
 
     async fn put(&self, bytes: &[u8], chunk: usize) -> Stored {
@@ -32,7 +54,7 @@ impl Place {
         let mut read = Vec::new();
         while let Some(piece) = content.next().await {
             let piece = piece.unwrap();
-            assert!(piece.len() <= BUFFER_BYTES.end);
+            assert!(self.server.is_some() || piece.len() <= BUFFER_BYTES.end);
             read.extend_from_slice(&piece);
         }
         read
@@ -52,6 +74,9 @@ impl Place {
     }
 }
 
+/// After every blob of these tests.
+const LATER: Timestamp = Timestamp::from_seconds(u32::MAX as i64);
+
 fn noise(size: usize) -> Vec<u8> {
     let mut number = 0x9e37_79b9_u32;
     let step = |_| {
@@ -65,30 +90,183 @@ fn noise(size: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_was_written_is_read_back_whole_and_in_parts() {
-    let place = Place::new();
-    for size in [1, 1000, 256 * 1024, 1_000_003] {
-        let bytes = noise(size);
-        for chunk in [7919, 64 * 1024, 300 * 1024] {
-            let stored = place.put(&bytes, chunk).await;
-            assert_eq!(stored.size, size as u64);
-            assert_eq!(stored.sha256, crate::crypto::sha256(&bytes));
-            assert!(place.read(&stored.key, 0..stored.size).await == bytes);
-            let (from, to) = (size / 3, size - size / 5);
-            let part = place.read(&stored.key, from as u64..to as u64).await;
-            assert!(part == bytes[from..to], "{size} {chunk}");
+    for place in Place::both().await {
+        for size in [1, 1000, 256 * 1024, 1_000_003] {
+            let bytes = noise(size);
+            for chunk in [7919, 64 * 1024, 300 * 1024] {
+                let stored = place.put(&bytes, chunk).await;
+                assert_eq!(stored.size, size as u64);
+                assert_eq!(stored.sha256, crate::crypto::sha256(&bytes));
+                assert!(place.read(&stored.key, 0..stored.size).await == bytes);
+                let (from, to) = (size / 3, size - size / 5);
+                let part = place.read(&stored.key, from as u64..to as u64).await;
+                assert!(part == bytes[from..to], "{size} {chunk}");
+                assert!(place.read(&stored.key, 0..0).await.is_empty());
+            }
         }
     }
 }
 
 #[tokio::test]
+async fn a_large_blob_goes_to_the_bucket_in_parts() {
+    let place = Place::s3().await;
+    for size in [s3::PART_BYTES, s3::PART_BYTES + 1, 3 * s3::PART_BYTES] {
+        let bytes = noise(size);
+        let stored = place.put(&bytes, 1_000_000).await;
+        assert_eq!(stored.sha256, crate::crypto::sha256(&bytes), "{size}");
+        assert!(place.read(&stored.key, 0..stored.size).await == bytes, "{size}");
+    }
+    assert_eq!(place.count().await, 3);
+}
+
+#[tokio::test]
+async fn the_stand_in_refuses_who_has_not_the_key() {
+    let place = Place::s3().await;
+    let stored = place.put(b"kept", 4).await;
+    let server = place.server.as_ref().unwrap();
+    let wrong = S3Options { secret_key: kernel::Secret::new("guessed".into()), ..server.options() };
+    let forger = Blobs::on_s3(wrong, crate::world::system()).unwrap();
+    for refused in [
+        forger.open(&stored.key, 0..4).await.err(),
+        forger.delete(&stored.key).await.err(),
+        forger.slice(0, LATER).await.err(),
+    ] {
+        assert_eq!(refused.unwrap().code(), "storage_unavailable");
+    }
+    let mut writer = forger.writer(10).await.unwrap();
+    writer.write(Bytes::from_static(b"forged")).await.unwrap();
+    assert!(writer.finish().await.is_err());
+    assert_eq!(place.read(&stored.key, 0..4).await, b"kept");
+    assert_eq!(place.count().await, 1);
+}
+
+/// Sends a presigned request, with some headers changed; answers its status.
+async fn send(request: &Presigned, changes: &[(&str, &str)], body: &[u8]) -> u16 {
+    let client = crate::outbound::streaming_client(Duration::from_secs(5), Duration::from_secs(5));
+    let mut headers = http::HeaderMap::new();
+    let given = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in given.chain(changes.iter().copied()) {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.insert(name, value.parse().unwrap());
+    }
+    headers.remove("content-length");
+    let sent = client.unwrap().put(&request.url).headers(headers).body(body.to_vec());
+    sent.send().await.unwrap().status().as_u16()
+}
+
+fn slot(name: &str, bytes: &[u8]) -> Slot<'static> {
+    let sha256 = Some(crate::crypto::sha256(bytes));
+    Slot { name: name.into(), size: bytes.len() as u64, media_type: "application/pdf", sha256 }
+}
+
+#[tokio::test]
+async fn a_presigned_address_is_good_for_what_it_was_made_for_and_once() {
+    let place = Place::s3().await;
+    let inbox = place.blobs.inbox().unwrap();
+    let bytes = noise(70_000);
+    let signed = inbox.put(&slot("one-1", &bytes), Duration::from_secs(60)).unwrap();
+    assert_eq!(inbox.size("one-1").await.unwrap(), None);
+    assert_eq!(send(&signed, &[("content-type", "text/html")], &bytes).await, 403, "other type");
+    assert_eq!(send(&signed, &[], &bytes[1..]).await, 403, "other length");
+    for (from, to) in [("one-1", "one-2"), ("Expires=60", "Expires=6000"), ("verza-", "x-")] {
+        let url = signed.url.replace(from, to);
+        assert_ne!(url, signed.url);
+        assert_eq!(send(&Presigned { url, ..signed.clone() }, &[], &bytes).await, 403, "{to}");
+    }
+    let (start, last) = signed.url.split_at(signed.url.len() - 1);
+    let forged = format!("{start}{}", if last == "0" { "1" } else { "0" });
+    assert_eq!(send(&Presigned { url: forged, ..signed.clone() }, &[], &bytes).await, 403);
+    assert_eq!(inbox.size("one-1").await.unwrap(), None, "none of it has left anything");
+
+    assert_eq!(send(&signed, &[], &bytes).await, 200);
+    assert_eq!(send(&signed, &[], &bytes).await, 412, "once");
+    assert_eq!(inbox.size("one-1").await.unwrap(), Some(70_000));
+    let came: Vec<Bytes> =
+        inbox.open("one-1").await.unwrap().unwrap().map(Result::unwrap).collect().await;
+    assert!(came.concat() == bytes);
+    inbox.discard("one-1").await.unwrap();
+    inbox.discard("one-1").await.unwrap();
+    assert_eq!(inbox.size("one-1").await.unwrap(), None);
+
+    // S3 keeps none of these; the stand-in refuses them, but after it has written them.
+    let mut other = bytes.clone();
+    other[0] ^= 1;
+    assert_eq!(send(&signed, &[], &other).await, 400, "other bytes");
+}
+
+#[tokio::test]
+async fn a_presigned_form_takes_one_file_of_its_size_and_type() {
+    let place = Place::s3().await;
+    let inbox = place.blobs.inbox().unwrap();
+    let bytes = noise(5000);
+    let form = inbox.post(&slot("two-1", &bytes), Duration::from_secs(60)).unwrap();
+    let client = crate::outbound::streaming_client(Duration::from_secs(5), Duration::from_secs(5));
+    let client = client.unwrap();
+    let post = async |fields: &[(String, String)], body: &[u8]| {
+        let mut parts = reqwest::multipart::Form::new();
+        for (name, value) in fields {
+            parts = parts.text(name.clone(), value.clone());
+        }
+        let file = reqwest::multipart::Part::bytes(body.to_vec()).file_name("a.pdf");
+        let sent = client.post(&form.url).multipart(parts.part("file", file)).send().await;
+        sent.unwrap().status().as_u16()
+    };
+    let changed = |name: &str, value: &str| {
+        let mut fields = form.fields.clone();
+        let field = fields.iter_mut().find(|field| field.0 == name).unwrap();
+        value.clone_into(&mut field.1);
+        fields
+    };
+    assert_eq!(post(&form.fields, &bytes[1..]).await / 100, 4, "shorter");
+    assert_eq!(post(&form.fields, &[&bytes[..], b"x"].concat()).await / 100, 4, "longer");
+    assert_eq!(post(&changed("key", "verza/blobs/x"), &bytes).await / 100, 4, "elsewhere");
+    assert_eq!(post(&changed("content-type", "text/html"), &bytes).await / 100, 4, "other type");
+    assert_eq!(post(&changed("x-amz-signature", &"0".repeat(64)), &bytes).await, 403);
+    assert_eq!(inbox.size("two-1").await.unwrap(), None);
+    assert_eq!(post(&form.fields, &bytes).await / 100, 2);
+    assert_eq!(inbox.size("two-1").await.unwrap(), Some(5000));
+}
+
+#[test]
+fn writes_ask_for_the_configured_encryption() {
+    let options = |encryption| S3Options {
+        endpoint: "https://s3.example".into(),
+        public_endpoint: Some("https://files.example".into()),
+        region: "r".into(),
+        bucket: "b-1".into(),
+        path_style: false,
+        prefix: String::new(),
+        access_key: "k".into(),
+        secret_key: kernel::Secret::new("s".into()),
+        encryption,
+    };
+    let signed = |encryption| {
+        let blobs = Blobs::on_s3(options(encryption), crate::testing::world().0).unwrap();
+        blobs.inbox().unwrap().put(&slot("n", b"x"), Duration::from_secs(60)).unwrap()
+    };
+    let plain = signed(Encryption::Bucket);
+    assert!(plain.url.starts_with("https://b-1.files.example/inbox/n?"), "{}", plain.url);
+    assert!(!plain.url.contains("encryption"));
+    let sealed = signed(Encryption::Kms(Some("key-1".into())));
+    for (name, value) in [
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", "key-1"),
+    ] {
+        assert!(sealed.headers.contains(&(name.into(), value.into())));
+        assert!(sealed.url.contains(name), "{name} is part of what is signed");
+    }
+}
+
+#[tokio::test]
 async fn equal_bytes_are_two_blobs() {
-    let place = Place::new();
-    let (one, two) = (place.put(b"same", 4).await, place.put(b"same", 4).await);
-    assert_ne!(one.key, two.key);
-    place.blobs.delete(&one.key).await.unwrap();
-    place.blobs.delete(&one.key).await.unwrap();
-    assert_eq!(place.read(&two.key, 0..4).await, b"same");
-    assert_eq!(place.files().len(), 1);
+    for place in Place::both().await {
+        let (one, two) = (place.put(b"same", 4).await, place.put(b"same", 4).await);
+        assert_ne!(one.key, two.key);
+        place.blobs.delete(&one.key).await.unwrap();
+        place.blobs.delete(&one.key).await.unwrap();
+        assert_eq!(place.read(&two.key, 0..4).await, b"same");
+        assert_eq!(place.count().await, 1);
+    }
 }
 
 #[tokio::test]
@@ -119,16 +297,17 @@ async fn a_writer_that_is_dropped_while_it_writes_leaves_nothing() {
 
 #[tokio::test]
 async fn the_limit_is_met_exactly() {
-    let place = Place::new();
-    let mut writer = place.blobs.writer(100_000).await.unwrap();
-    writer.write(noise(99_999).into()).await.unwrap();
-    writer.write(Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(writer.finish().await.unwrap().size, 100_000);
+    for place in Place::both().await {
+        let mut writer = place.blobs.writer(100_000).await.unwrap();
+        writer.write(noise(99_999).into()).await.unwrap();
+        writer.write(Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(writer.finish().await.unwrap().size, 100_000);
 
-    let mut writer = place.blobs.writer(100_000).await.unwrap();
-    writer.write(noise(100_000).into()).await.unwrap();
-    let error = writer.write(Bytes::from_static(b"x")).await.unwrap_err();
-    assert_eq!(error.code(), "payload_too_large");
+        let mut writer = place.blobs.writer(100_000).await.unwrap();
+        writer.write(noise(100_000).into()).await.unwrap();
+        let error = writer.write(Bytes::from_static(b"x")).await.unwrap_err();
+        assert_eq!(error.code(), "payload_too_large");
+    }
 }
 
 #[tokio::test]
@@ -153,7 +332,8 @@ async fn a_full_disk_says_so_and_keeps_nothing() {
     let mut writer = place.blobs.writer(u64::MAX).await.unwrap();
     // The device that is always full stands in for the disk.
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    writer.sink.as_mut().unwrap().incoming.file = full;
+    let Some(writer::Sink::Disk(disk)) = &mut writer.sink else { panic!("no disk") };
+    disk.incoming.file = full;
     let error = writer.write(noise(600_000).into()).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (kernel::Kind::Unavailable, "storage_full"));
     assert!(writer.finish().await.is_err(), "a failed writer has nothing to finish");

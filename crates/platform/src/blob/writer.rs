@@ -1,13 +1,14 @@
 //! Writing: chunks in, hashed and written block by block.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kernel::{Error, Result};
 use sha2::{Digest, Sha256};
 
 use super::disk::{self, Incoming};
-use super::{Blobs, Key};
+use super::{Blobs, Key, Store, s3};
 
 /// A blob being written. Dropping it leaves nothing behind.
 pub struct Writer {
@@ -31,26 +32,46 @@ pub struct Stored {
     pub sha256: [u8; 32],
 }
 
-pub(super) struct Sink {
+/// Where the bytes go.
+pub(super) enum Sink {
+    Disk(Disk),
+    S3(Box<Bucket>),
+}
+
+pub(super) struct Disk {
+    store: Arc<disk::Disk>,
     pub(super) incoming: Incoming,
     hash: Sha256,
 }
 
-impl Sink {
+impl Disk {
     fn write(&mut self, block: &[u8]) -> Result<()> {
         self.hash.update(block);
         self.incoming.file.write_all(block).map_err(disk::cannot_write)
     }
 }
 
+pub(super) struct Bucket {
+    upload: s3::Upload,
+    hash: Sha256,
+}
+
 impl Writer {
     pub(super) async fn begin(blobs: Blobs, limit: u64) -> Result<Self> {
         let key = Key::new(&blobs.0.world);
-        let (of, named) = (blobs.clone(), key.clone());
-        let incoming = blobs.call(move || of.disk().create(&named)).await?;
+        let hash = Sha256::new();
+        let sink = match &blobs.0.store {
+            Store::Disk(store) => {
+                let (of, named) = (Arc::clone(store), key.clone());
+                let incoming = blobs.call(move || of.create(&named)).await?;
+                Sink::Disk(Disk { store: Arc::clone(store), incoming, hash })
+            }
+            Store::S3(store) => {
+                Sink::S3(Box::new(Bucket { upload: store.create(&key).await?, hash }))
+            }
+        };
         blobs.0.writing.enter();
-        let sink = Some(Sink { incoming, hash: Sha256::new() });
-        Ok(Self { blobs, key, limit, taken: 0, buffer: Vec::new(), sink })
+        Ok(Self { blobs, key, limit, taken: 0, buffer: Vec::new(), sink: Some(sink) })
     }
 
     /// Takes the next bytes; waits for the disk, and so holds back whoever sends them.
@@ -77,16 +98,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Hashes and writes a block off the async workers, and gives it back.
-    async fn hand_on<B: AsRef<[u8]> + Send + 'static>(&mut self, block: B) -> Result<B> {
-        let mut sink = self.take_sink()?;
-        let (sink, block) = self
-            .blobs
-            .call(move || {
-                sink.write(block.as_ref())?;
-                Ok((sink, block))
-            })
-            .await?;
+    /// Hashes a block and hands it to the store, and gives it back. On disk both happen off the
+    /// async workers.
+    async fn hand_on<B: Block>(&mut self, block: B) -> Result<B> {
+        let (sink, block) = match self.take_sink()? {
+            Sink::Disk(mut disk) => {
+                let written = self.blobs.call(move || {
+                    disk.write(block.as_ref())?;
+                    Ok((disk, block))
+                });
+                let (disk, block) = written.await?;
+                (Sink::Disk(disk), block)
+            }
+            Sink::S3(mut bucket) => {
+                bucket.hash.update(block.as_ref());
+                bucket.upload.write(Bytes::copy_from_slice(block.as_ref())).await?;
+                (Sink::S3(bucket), block)
+            }
+        };
         self.sink = Some(sink);
         Ok(block)
     }
@@ -100,23 +129,35 @@ impl Writer {
         self.taken
     }
 
-    /// Writes the rest, syncs file and folder, and gives the blob its place. When this answers,
-    /// the bytes are on disk.
+    /// Hands on the rest and gives the blob its place. When this answers, the bytes are on disk
+    /// (file and folder synced), or the object store has them.
     pub async fn finish(mut self) -> Result<Stored> {
-        let mut sink = self.take_sink()?;
         let rest = std::mem::take(&mut self.buffer);
-        let (blobs, key) = (self.blobs.clone(), self.key.clone());
-        let sha256 = self
-            .blobs
-            .call(move || {
-                sink.write(&rest)?;
-                blobs.disk().keep(sink.incoming, &key)?;
-                Ok(sink.hash.finalize().into())
-            })
-            .await?;
+        let sha256 = match self.take_sink()? {
+            Sink::Disk(mut disk) => {
+                let key = self.key.clone();
+                let kept = self.blobs.call(move || {
+                    disk.write(&rest)?;
+                    disk.store.keep(disk.incoming, &key)?;
+                    Ok(disk.hash.finalize().into())
+                });
+                kept.await?
+            }
+            Sink::S3(mut bucket) => {
+                bucket.hash.update(&rest);
+                bucket.upload.write(rest.into()).await?;
+                bucket.upload.finish().await?;
+                bucket.hash.finalize().into()
+            }
+        };
         Ok(Stored { key: self.key.clone(), size: self.taken, sha256 })
     }
 }
+
+/// Bytes that can be handed to another thread and back.
+trait Block: AsRef<[u8]> + Send + 'static {}
+impl Block for Bytes {}
+impl Block for Vec<u8> {}
 
 impl Drop for Writer {
     fn drop(&mut self) {

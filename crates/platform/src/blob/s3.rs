@@ -1,0 +1,549 @@
+//! Blobs as objects of an S3 bucket, or of anything that speaks S3.
+//!
+//! Every request carries its signature in its address (AWS Signature Version 4, unsigned payload)
+//! and can be sent again as it is: what fails on the way is tried a few times. A blob of up to
+//! [`PART_BYTES`] is one request; a larger one is a multipart upload of parts of that size, so
+//! that a writer holds one part in memory however large its blob becomes.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use http::StatusCode;
+use kernel::{Error, Result, Secret, Timestamp, World};
+use rusty_s3::actions::{
+    CompleteMultipartUpload, CompleteMultipartUploadResponse, CreateMultipartUpload, ListObjectsV2,
+};
+use rusty_s3::{Bucket, Credentials, Method, UrlStyle, signing};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Key;
+use super::inbox::{Form, Presigned, Slot};
+use crate::crypto::{hmac_sha256, sha256};
+
+/// One part of a multipart upload: the smallest that S3 takes.
+pub(super) const PART_BYTES: usize = 5 * 1024 * 1024;
+/// Writers at the same time; each holds a part in memory.
+const WRITERS_MAX: usize = 32;
+/// How often one request is sent before it has failed.
+const TRIES: u32 = 4;
+/// The first pause between two tries; each further one is three times as long.
+const PAUSE: Duration = Duration::from_millis(100);
+const CONNECT: Duration = Duration::from_secs(5);
+/// The longest silence of the other side.
+const SILENCE: Duration = Duration::from_secs(30);
+/// One request that is not streamed.
+const CALL: Duration = Duration::from_secs(120);
+/// How long the signature of our own requests holds, in seconds.
+const OWN_SECONDS: u64 = 900;
+/// What is read of an answer that is no blob.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Where the bucket is, and who we are to it.
+#[derive(Debug, Clone)]
+pub struct S3Options {
+    /// Such as `https://s3.eu-central-1.amazonaws.com` or `http://minio:9000`.
+    pub endpoint: String,
+    /// Where clients reach the same, if not there: presigned addresses begin with it.
+    pub public_endpoint: Option<String>,
+    pub region: String,
+    pub bucket: String,
+    /// Whether the bucket is named in the path and not in the host's name.
+    pub path_style: bool,
+    /// What the names of all objects begin with, such as `verza/`.
+    pub prefix: String,
+    pub access_key: String,
+    pub secret_key: Secret<String>,
+    pub encryption: Encryption,
+}
+
+/// Encryption at rest that each write asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// What the bucket does by itself.
+    Bucket,
+    /// `AES256`: keys of the store.
+    Store,
+    /// `aws:kms` with a key of this id, or with the store's default key.
+    Kms(Option<String>),
+}
+
+impl Encryption {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        const NAME: &str = "x-amz-server-side-encryption";
+        match self {
+            Self::Bucket => Vec::new(),
+            Self::Store => vec![(NAME, "AES256".into())],
+            Self::Kms(None) => vec![(NAME, "aws:kms".into())],
+            Self::Kms(Some(id)) => vec![
+                (NAME, "aws:kms".into()),
+                ("x-amz-server-side-encryption-aws-kms-key-id", id.clone()),
+            ],
+        }
+    }
+}
+
+pub(super) struct S3 {
+    client: reqwest::Client,
+    bucket: Bucket,
+    /// The same bucket as clients reach it.
+    public: Bucket,
+    credentials: Credentials,
+    prefix: String,
+    encryption: Encryption,
+    world: World,
+    writers: Arc<Semaphore>,
+}
+
+/// One request: everything that its signature covers, and the body.
+struct Call<'a> {
+    method: Method,
+    object: &'a str,
+    /// By name.
+    query: Vec<(&'static str, String)>,
+    /// By name, in lower case.
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl<'a> Call<'a> {
+    fn new(method: Method, object: &'a str) -> Self {
+        Self { method, object, query: Vec::new(), headers: Vec::new(), body: Bytes::new() }
+    }
+}
+
+impl S3 {
+    pub(super) fn new(options: S3Options, world: World) -> Result<Self> {
+        let S3Options { endpoint, public_endpoint, region, bucket, path_style, prefix, .. } =
+            options;
+        let at = |endpoint: &str| {
+            let wrong = |what: String| {
+                let message = format!("The bucket {bucket} at {endpoint} is none: {what}.");
+                Error::invalid("invalid_address", message)
+            };
+            let style = if path_style { UrlStyle::Path } else { UrlStyle::VirtualHost };
+            let url = endpoint.parse().map_err(|_| wrong("no address".into()))?;
+            Bucket::new(url, style, bucket.clone(), region.clone())
+                .map_err(|error| wrong(error.to_string()))
+        };
+        Ok(Self {
+            client: crate::outbound::streaming_client(CONNECT, SILENCE)?,
+            public: at(public_endpoint.as_deref().unwrap_or(&endpoint))?,
+            bucket: at(&endpoint)?,
+            credentials: Credentials::new(options.access_key, options.secret_key.expose().clone()),
+            prefix,
+            encryption: options.encryption,
+            world,
+            writers: Arc::new(Semaphore::new(WRITERS_MAX)),
+        })
+    }
+
+    fn blob(&self, key: &Key) -> String {
+        format!("{}blobs/{key}", self.prefix)
+    }
+
+    fn slot(&self, name: &str) -> String {
+        format!("{}inbox/{name}", self.prefix)
+    }
+
+    fn signed(&self, bucket: &Bucket, call: &Call<'_>, seconds: u64) -> Result<reqwest::Url> {
+        let now = jiff::Timestamp::from_microsecond(self.world.now().micros())
+            .map_err(|error| Error::internal("a time beyond all calendars").because(error))?;
+        Ok(signing::sign(
+            &now,
+            call.method,
+            bucket.object_url(call.object),
+            self.credentials.key(),
+            self.credentials.secret(),
+            None,
+            bucket.region(),
+            seconds,
+            call.query.iter().map(|(name, value)| (*name, value.as_str())),
+            call.headers.iter().map(|(name, value)| (*name, value.as_str())),
+        ))
+    }
+
+    /// Sends a request until it is answered with something else than a failure that may pass.
+    async fn send(&self, call: &Call<'_>, streamed: bool) -> Result<reqwest::Response> {
+        let mut pause = PAUSE;
+        let mut tries = 1;
+        loop {
+            let url = self.signed(&self.bucket, call, OWN_SECONDS)?;
+            let method = match call.method {
+                Method::Head => http::Method::HEAD,
+                Method::Get => http::Method::GET,
+                Method::Post => http::Method::POST,
+                Method::Put => http::Method::PUT,
+                Method::Delete => http::Method::DELETE,
+            };
+            let mut request = self.client.request(method, url).body(call.body.clone());
+            for (name, value) in &call.headers {
+                request = request.header(*name, value);
+            }
+            if !streamed {
+                request = request.timeout(CALL);
+            }
+            let failure = match request.send().await {
+                Ok(answer) if !may_pass(answer.status()) => return Ok(answer),
+                Ok(answer) => answer.status().to_string(),
+                Err(error) => crate::outbound::Failure::from(error).to_string(),
+            };
+            if tries == TRIES {
+                return Err(away().because(Answered(failure)));
+            }
+            tracing::debug!(%failure, tries, "an object store did not answer well");
+            tokio::time::sleep(pause).await;
+            (tries, pause) = (tries + 1, pause * 3);
+        }
+    }
+
+    /// [`Self::send`] for what must go well; `None` for 404.
+    async fn ask(&self, call: &Call<'_>) -> Result<Option<reqwest::Response>> {
+        let answer = self.send(call, false).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(Some(answer)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(refused(answer).await),
+        }
+    }
+
+    async fn must(&self, call: &Call<'_>) -> Result<reqwest::Response> {
+        match self.ask(call).await? {
+            Some(answer) => Ok(answer),
+            None => Err(away().because(Answered("there is no such bucket or upload".into()))),
+        }
+    }
+
+    /// Begins a blob; waits for a place where all writers are at work.
+    pub(super) async fn create(self: &Arc<Self>, key: &Key) -> Result<Upload> {
+        let permit = Arc::clone(&self.writers).acquire_owned().await;
+        let permit = permit.map_err(|error| Error::internal("writers ended").because(error))?;
+        Ok(Upload {
+            store: Arc::clone(self),
+            object: self.blob(key),
+            part: BytesMut::new(),
+            id: None,
+            etags: Vec::new(),
+            size: 0,
+            _permit: permit,
+        })
+    }
+
+    async fn put(&self, object: &str, body: Bytes) -> Result<()> {
+        use base64::Engine;
+        let sum = base64::engine::general_purpose::STANDARD.encode(sha256(&body));
+        let mut headers = vec![("x-amz-checksum-sha256", sum)];
+        headers.extend(self.encryption.headers());
+        self.must(&Call { headers, body, ..Call::new(Method::Put, object) }).await.map(drop)
+    }
+
+    pub(super) async fn open(&self, key: &Key, range: Range<u64>) -> Result<Pieces> {
+        if range.is_empty() {
+            return Ok(Box::pin(futures_util::stream::empty()));
+        }
+        match self.read(&self.blob(key), Some(range)).await? {
+            Some(pieces) => Ok(pieces),
+            // A row without its bytes: somebody has been at the bucket.
+            None => Err(Error::internal("a blob is missing")),
+        }
+    }
+
+    async fn read(&self, object: &str, range: Option<Range<u64>>) -> Result<Option<Pieces>> {
+        let mut call = Call::new(Method::Get, object);
+        if let Some(range) = range {
+            let last = range.end.saturating_sub(1);
+            call.headers = vec![("range", format!("bytes={}-{last}", range.start))];
+        }
+        let answer = self.send(&call, true).await?;
+        match answer.status() {
+            status if status.is_success() => {
+                let broken = |error| away().because(crate::outbound::Failure::from(error));
+                Ok(Some(Box::pin(answer.bytes_stream().map_err(broken))))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(refused(answer).await),
+        }
+    }
+
+    async fn remove(&self, object: &str) -> Result<()> {
+        self.ask(&Call::new(Method::Delete, object)).await.map(drop)
+    }
+
+    pub(super) async fn delete(&self, key: &Key) -> Result<()> {
+        self.remove(&self.blob(key)).await
+    }
+
+    pub(super) async fn slice(&self, slice: u8, before: Timestamp) -> Result<Vec<Key>> {
+        let folder = format!("{}blobs/", self.prefix);
+        let objects = self.list(&format!("{folder}{}", hex::encode([slice])), before).await?;
+        let key = |object: &String| object.strip_prefix(&folder)?.parse().ok();
+        Ok(objects.iter().filter_map(key).collect())
+    }
+
+    /// The names of all objects that begin with `prefix` and were written before `before`.
+    async fn list(&self, prefix: &str, before: Timestamp) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut token = None;
+        loop {
+            let mut query = Vec::new();
+            if let Some(token) = token {
+                query.push(("continuation-token", token));
+            }
+            query.push(("list-type", "2".to_owned()));
+            query.push(("prefix", prefix.to_owned()));
+            let answer = self.must(&Call { query, ..Call::new(Method::Get, "") }).await?;
+            let listed = ListObjectsV2::parse_response(&text(answer).await?)
+                .map_err(|error| away().because(Answered(error.to_string())))?;
+            let older = |modified: Option<String>| {
+                let modified = modified.and_then(|text| text.parse::<Timestamp>().ok());
+                modified.is_some_and(|modified| modified < before)
+            };
+            let contents = listed.contents.into_iter().filter(|it| older(it.last_modified.clone()));
+            names.extend(contents.map(|it| it.key));
+            token = listed.next_continuation_token;
+            if token.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
+    // What clients send by themselves.
+
+    pub(super) fn put_address(&self, slot: &Slot<'_>, lasts: Duration) -> Result<Presigned> {
+        let mut headers = vec![
+            ("content-length", slot.size.to_string()),
+            ("content-type", slot.media_type.to_owned()),
+            // What is there already stays: the address is good for one upload.
+            ("if-none-match", "*".to_owned()),
+        ];
+        headers.extend(slot.checksum().map(|sum| ("x-amz-checksum-sha256", sum)));
+        headers.extend(self.encryption.headers());
+        let object = self.slot(&slot.name);
+        let call = Call { headers, ..Call::new(Method::Put, &object) };
+        let url = self.signed(&self.public, &call, lasts.as_secs())?;
+        let headers = call.headers.into_iter().map(|(name, value)| (name.to_owned(), value));
+        Ok(Presigned { method: "PUT", url: url.into(), headers: headers.collect() })
+    }
+
+    /// The form of a POST upload: a policy that names all there is, and the signature over it.
+    pub(super) fn post_form(&self, slot: &Slot<'_>, lasts: Duration) -> Result<Form> {
+        use base64::Engine;
+        let now = self.world.now();
+        let basic = |at: Timestamp| -> String {
+            at.to_second_text().chars().filter(|letter| !matches!(letter, '-' | ':')).collect()
+        };
+        let date = basic(now);
+        let day = &date[..8];
+        let (region, key) = (self.public.region(), self.credentials.key());
+        let mut fields = vec![
+            ("key", self.slot(&slot.name)),
+            ("content-type", slot.media_type.to_owned()),
+            ("x-amz-algorithm", "AWS4-HMAC-SHA256".to_owned()),
+            ("x-amz-credential", format!("{key}/{day}/{region}/s3/aws4_request")),
+            ("x-amz-date", date.clone()),
+        ];
+        fields.extend(slot.checksum().map(|sum| ("x-amz-checksum-sha256", sum)));
+        fields.extend(self.encryption.headers());
+        let mut conditions = vec![
+            serde_json::json!({ "bucket": self.public.name() }),
+            serde_json::json!(["content-length-range", slot.size, slot.size]),
+        ];
+        conditions.extend(fields.iter().map(|(name, value)| serde_json::json!({ *name: value })));
+        let policy = serde_json::json!({
+            "expiration": (now + lasts).to_second_text(), "conditions": conditions,
+        });
+        let policy = base64::engine::general_purpose::STANDARD.encode(policy.to_string());
+        let first = format!("AWS4{}", self.credentials.secret());
+        let signing = [day, region, "s3", "aws4_request"]
+            .iter()
+            .fold(first.into_bytes(), |key, word| hmac_sha256(&key, word.as_bytes()).to_vec());
+        let signature = hex::encode(hmac_sha256(&signing, policy.as_bytes()));
+        fields.push(("policy", policy));
+        fields.push(("x-amz-signature", signature));
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Form { url: self.public.base_url().as_str().to_owned(), fields })
+    }
+
+    /// The size of what has come in, if anything has.
+    pub(super) async fn slot_size(&self, name: &str) -> Result<Option<u64>> {
+        let object = self.slot(name);
+        let answer = self.ask(&Call::new(Method::Head, &object)).await?;
+        let length = answer.and_then(|answer| {
+            answer.headers().get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        });
+        Ok(length)
+    }
+
+    pub(super) async fn slot_open(&self, name: &str) -> Result<Option<Pieces>> {
+        self.read(&self.slot(name), None).await
+    }
+
+    pub(super) async fn slot_sweep(&self, before: Timestamp) -> Result<u64> {
+        let mut swept = 0;
+        for object in self.list(&self.slot(""), before).await? {
+            self.remove(&object).await?;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
+    pub(super) async fn slot_discard(&self, name: &str) -> Result<()> {
+        self.remove(&self.slot(name)).await
+    }
+}
+
+/// A blob as it comes in.
+pub(super) type Pieces = BoxStream<'static, Result<Bytes>>;
+
+/// A blob on its way to the bucket. Dropped before its end it is given up.
+pub(super) struct Upload {
+    store: Arc<S3>,
+    object: String,
+    part: BytesMut,
+    /// Of the multipart upload, from the second part on.
+    id: Option<String>,
+    etags: Vec<String>,
+    size: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Upload {
+    pub(super) async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
+        self.size += chunk.len() as u64;
+        while !chunk.is_empty() {
+            if self.part.len() == PART_BYTES {
+                self.send_part().await?;
+            }
+            let room = PART_BYTES - self.part.len();
+            self.part.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
+        }
+        Ok(())
+    }
+
+    async fn send_part(&mut self) -> Result<()> {
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => self.begin().await?,
+        };
+        let number = (self.etags.len() + 1).to_string();
+        let query = vec![("partNumber", number), ("uploadId", id)];
+        let body = self.part.split().freeze();
+        let call = Call { query, body, ..Call::new(Method::Put, &self.object) };
+        let answer = self.store.must(&call).await?;
+        let etag = answer.headers().get(http::header::ETAG).and_then(|tag| tag.to_str().ok());
+        let etag = etag.ok_or_else(|| away().because(Answered("a part without a tag".into())))?;
+        self.etags.push(etag.to_owned());
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<String> {
+        let query = vec![("uploads", "1".to_owned())];
+        let headers = self.store.encryption.headers();
+        let call = Call { query, headers, ..Call::new(Method::Post, &self.object) };
+        let answer = self.store.must(&call).await?;
+        let begun = CreateMultipartUpload::parse_response(&text(answer).await?)
+            .map_err(|error| away().because(Answered(error.to_string())))?;
+        Ok(self.id.insert(begun.upload_id().to_owned()).clone())
+    }
+
+    /// Answers when the store has all of it.
+    pub(super) async fn finish(mut self) -> Result<()> {
+        if self.id.is_none() {
+            let body = self.part.split().freeze();
+            return self.store.put(&self.object, body).await;
+        }
+        self.send_part().await?;
+        let Some(id) = self.id.take() else { return Ok(()) };
+        let tags = self.etags.iter().map(String::as_str);
+        let complete =
+            CompleteMultipartUpload::new(&self.store.bucket, None, &self.object, &id, tags);
+        let body = Bytes::from(complete.body());
+        let query = vec![("uploadId", id.clone())];
+        let call = Call { query, body, ..Call::new(Method::Post, &self.object) };
+        let done = match self.store.ask(&call).await {
+            // 200 is said before it is known whether it goes well.
+            Ok(Some(answer)) => CompleteMultipartUploadResponse::parse(&text(answer).await?)
+                .map(drop)
+                .map_err(|error| away().because(Answered(error.to_string()))),
+            // It went well before, and that answer was lost on the way.
+            Ok(None) => Err(away().because(Answered("the upload is gone".into()))),
+            Err(error) => Err(error),
+        };
+        match done {
+            Err(_) if self.is_there().await => Ok(()),
+            Err(error) => {
+                self.id = Some(id);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn is_there(&self) -> bool {
+        let answer = self.store.ask(&Call::new(Method::Head, &self.object)).await;
+        let length = answer.ok().flatten().and_then(|answer| {
+            let length = answer.headers().get(http::header::CONTENT_LENGTH)?;
+            length.to_str().ok()?.parse::<u64>().ok()
+        });
+        length == Some(self.size)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (store, object) = (Arc::clone(&self.store), std::mem::take(&mut self.object));
+        runtime.spawn(async move {
+            let query = vec![("uploadId", id)];
+            let call = Call { query, ..Call::new(Method::Delete, &object) };
+            if let Err(error) = store.ask(&call).await {
+                tracing::warn!(%error, "a cut-off upload stays in the bucket");
+            }
+        });
+    }
+}
+
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+async fn text(mut answer: reqwest::Response) -> Result<String> {
+    let broken = |error| away().because(crate::outbound::Failure::from(error));
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(away().because(Answered("an endless answer".into())));
+        }
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+async fn refused(answer: reqwest::Response) -> Error {
+    let status = answer.status();
+    let mut body = text(answer).await.unwrap_or_default();
+    body.truncate(body.floor_char_boundary(500));
+    away().because(Answered(format!("{status} {body}")))
+}
+
+/// What the store said, for the log.
+#[derive(Debug)]
+struct Answered(String);
+
+impl std::fmt::Display for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the object store: {}", self.0)
+    }
+}
+
+impl std::error::Error for Answered {}
+
+fn away() -> Error {
+    let message = "The store for files does not answer as it should. Try again in a moment.";
+    Error::unavailable("storage_unavailable", message).retry_after(5)
+}
