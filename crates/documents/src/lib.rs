@@ -8,7 +8,9 @@ mod personal;
 pub mod share;
 #[cfg(test)]
 mod testing;
+pub mod upload;
 
+use kernel::Secret;
 use platform::blob::Blobs;
 use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
@@ -21,10 +23,11 @@ pub use personal::Held;
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {
     context: "documents",
-    files: &[Migration {
-        name: "0001_documents",
-        sql: include_str!("../migrations/0001_documents.sql"),
-    }],
+    files: &[
+        Migration { name: "0001_documents", sql: include_str!("../migrations/0001_documents.sql") },
+        Migration { name: "0002_uploads", sql: include_str!("../migrations/0002_uploads.sql") },
+        Migration { name: "0004_scans", sql: include_str!("../migrations/0004_scans.sql") },
+    ],
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -39,6 +42,11 @@ pub struct Options {
     pub file_bytes_max: u64,
     /// What all files of one owner may take together, in bytes; 2 GiB.
     pub owner_bytes_max: u64,
+    /// Who looks at each file before anybody reads it.
+    pub scanner: Option<file::Scanner>,
+    /// Signs the addresses of uploads: the same in every process over one database. Without it,
+    /// one that this process makes up.
+    pub upload_key: Option<Secret<[u8; 32]>>,
 }
 
 impl Options {
@@ -47,6 +55,8 @@ impl Options {
             public_url: public_url.into(),
             file_bytes_max: 50 * MIB,
             owner_bytes_max: 2048 * MIB,
+            scanner: None,
+            upload_key: None,
         }
     }
 }
@@ -66,6 +76,7 @@ pub struct Documents {
     pub files: file::Service,
     pub credentials: credential::Service,
     pub shares: share::Service,
+    pub uploads: upload::Service,
     links: Links,
 }
 
@@ -77,14 +88,17 @@ impl Documents {
             file_bytes: options.file_bytes_max,
             owner_bytes: options.owner_bytes_max,
         };
-        let files = file::Service::new(db.clone(), blobs, limits);
+        let upload_key = options.upload_key.unwrap_or_else(|| Secret::new(db.world().random()));
+        let files = file::Service::new(db.clone(), blobs, limits, options.scanner);
         let credentials = credential::Service::new(db, issuance);
         let shares = share::Service::new(credentials.clone(), mailer, links.clone());
-        Self { files, credentials, shares, links }
+        let uploads = upload::Service::new(files.clone(), links.clone(), upload_key);
+        Self { files, credentials, shares, uploads, links }
     }
 
     pub fn routes(&self) -> Vec<Route> {
         let mut routes = file::routes(&self.files, &self.links);
+        routes.extend(upload::routes(&self.uploads, &self.links));
         routes.extend(credential::routes(&self.credentials, &self.links));
         routes.extend(share::routes(&self.shares));
         routes
@@ -92,5 +106,6 @@ impl Documents {
 
     pub fn jobs(&self, registry: &mut Registry) {
         file::register(registry, &self.files);
+        upload::register(registry, &self.uploads);
     }
 }

@@ -27,6 +27,11 @@ impl Links {
         id.strip_suffix("/content").unwrap_or(id).parse().ok()
     }
 
+    /// Where a part of an upload is sent, at the embedded store.
+    pub fn part(&self, upload: Id<File>, number: u32) -> String {
+        format!("{}/v1/uploads/{upload}/{number}", self.0)
+    }
+
     /// Where a share is shown.
     pub fn share(&self, token: &str) -> String {
         format!("{}/v1/share/{token}", self.0)

@@ -27,6 +27,7 @@ const TABLES: &[Table] = &[
             Column("state", Shown::Text),
             Column("used_by", Shown::Number),
             Column("created_at", Shown::Time),
+            Column("scanning", Shown::Flag),
         ],
     ),
     of(
@@ -34,6 +35,34 @@ const TABLES: &[Table] = &[
         "owner = $1",
         "owner",
         &[Column("owner", id::<User>()), Column("bytes", Shown::Number)],
+    ),
+    of(
+        "uploads",
+        "owner = $1",
+        "id",
+        &[
+            Column("id", id::<File>()),
+            Column("owner", id::<User>()),
+            Column("name", Shown::Text),
+            Column("media_type", Shown::Text),
+            Column("size", Shown::Number),
+            Column("sha256", Shown::Bytes),
+            Column("part_size", Shown::Number),
+            Column("expires_at", Shown::Time),
+            Column("created_at", Shown::Time),
+        ],
+    ),
+    of(
+        "upload_parts",
+        "upload IN (SELECT id FROM uploads WHERE owner = $1)",
+        "upload, number",
+        &[
+            Column("upload", id::<File>()),
+            Column("number", Shown::Number),
+            Column("blob", Shown::Withheld("where the bytes lie on our disks")),
+            Column("size", Shown::Number),
+            Column("sha256", Shown::Bytes),
+        ],
     ),
     of(
         "credentials",
@@ -110,6 +139,7 @@ impl Holder for Held {
         async move {
             if what == Erasure::Person {
                 erase_credentials(tx, person.id).await?;
+                crate::upload::erase(tx, person.id).await?;
                 erase_files(tx, person.id).await?;
             }
             Ok(())

@@ -10,7 +10,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kernel::id::kinds::{Credential as CredentialKind, User, Verification};
 use kernel::{Caller, Id, Role, Timestamp};
-use platform::blob::Blobs;
+use platform::blob::{Blobs, S3Server};
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, Read};
 use platform::http::Failure;
@@ -88,6 +88,17 @@ impl App {
     }
 
     pub(crate) async fn with(t: &TestDb, options: Options) -> Self {
+        let blobs = Blobs::on_disk(t.directory().join("files"), t.db.world().clone()).unwrap();
+        Self::over(t, options, blobs).await
+    }
+
+    /// With its files in a bucket, whose server looks at the machine's own time.
+    pub(crate) async fn in_bucket(t: &TestDb, server: &S3Server) -> Self {
+        let blobs = Blobs::on_s3(server.options(), platform::world::system()).unwrap();
+        Self::over(t, Options::at(URL), blobs).await
+    }
+
+    pub(crate) async fn over(t: &TestDb, options: Options, blobs: Blobs) -> Self {
         let db = t.db.clone();
         let folder = t.directory().join("files");
         let trust = Trust::new(TrustOptions {
@@ -102,7 +113,7 @@ impl App {
         let mailer = Mailer::new(db.clone(), MasterKey::new([9; 32]), MailOptions::default());
         let documents = Documents::new(Parts {
             db: db.clone(),
-            blobs: Blobs::on_disk(&folder, db.world().clone()).unwrap(),
+            blobs,
             issuance: trust.issuance.clone(),
             mailer: mailer.clone(),
             options,

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod config;
 mod datadir;
 pub mod demo;
+mod files;
 mod grpc;
 mod mail;
 mod telemetry;

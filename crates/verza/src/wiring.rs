@@ -14,7 +14,6 @@ use gateway::{
 };
 use kernel::id::kinds::User;
 use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret, World};
-use platform::blob::Blobs;
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, PostgresOptions, SqliteOptions};
 use platform::fleet::{Fleet, Redis, RedisOptions};
@@ -34,6 +33,7 @@ use crate::config::{
     WhoamiLevel,
 };
 use crate::datadir::{self, DataDir};
+use crate::files;
 use crate::grpc;
 use crate::mail;
 use crate::telemetry;
@@ -107,6 +107,7 @@ pub fn check(config: &Config) -> Result<()> {
     trust::key::did::did_web(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}.")))?;
     mail::options(config)?;
+    files::check(config, platform::world::system())?;
     check_identity(config).map_err(|what| wrong(format!("identity.{what}")))?;
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
@@ -344,6 +345,7 @@ impl Platform {
             local_url,
             identity.clone(),
         )?)?;
+        let upload_key = master_key.derive("documents/uploads");
         let trust = Trust::new(TrustOptions {
             db: db.clone(),
             master_key,
@@ -351,7 +353,7 @@ impl Platform {
             issuer_name: config.trust.issuer_name.clone(),
             validity: Duration::from_secs(u64::from(config.trust.validity_days) * 24 * 3600),
         })?;
-        let blobs = Blobs::on_disk(&config.storage.data_dir, db.world().clone())?;
+        let blobs = files::store(&config, db.world().clone())?;
         let documents = documents::Documents::new(documents::Parts {
             db: db.clone(),
             blobs,
@@ -359,6 +361,9 @@ impl Platform {
             mailer: mailer.clone(),
             options: documents::Options {
                 owner_bytes_max: config.storage.quota_mb * 1024 * 1024,
+                file_bytes_max: config.files.max_mb * 1024 * 1024,
+                scanner: files::scanner(&config)?,
+                upload_key: Some(upload_key),
                 ..documents::Options::at(public_url.clone())
             },
         });

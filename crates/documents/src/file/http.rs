@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::model::File;
 use super::rules::{Answer, Conditions};
 use super::service::Service;
-use super::{name, rules, upload};
+use super::{name, receive, rules};
 use crate::links::Links;
 
 // Named without their parameters, which have no schemas of their own.
@@ -34,7 +34,7 @@ struct Api {
 }
 
 pub fn routes(files: &Service, links: &Links) -> Vec<Route> {
-    let body_max = files.limits().file_bytes + upload::OVERHEAD_BYTES;
+    let body_max = files.limits().file_bytes + receive::OVERHEAD_BYTES;
     let body_max = usize::try_from(body_max).unwrap_or(usize::MAX);
     let form = "The file, in a part named `file`: PDF, PNG, JPEG, WebP or DOCX.";
     let api = Arc::new(Api { files: files.clone(), links: links.clone() });
@@ -120,7 +120,7 @@ fn compat_routes(api: &Arc<Api>, body_max: usize, form: &str) -> Vec<Route> {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = File)]
-struct FileBody {
+pub(crate) struct FileBody {
     id: FileId,
     name: String,
     /// Of the content, as its first bytes say.
@@ -130,6 +130,8 @@ struct FileBody {
     size: u64,
     /// SHA-256 of the content, in hexadecimal digits.
     sha256: String,
+    /// `stored`, or `scanning` while a virus scanner has to look at it and nobody can read it.
+    state: &'static str,
     created_at: Timestamp,
     /// Where the content is, for those who may read it.
     url: String,
@@ -167,17 +169,24 @@ impl From<File> for CompatBody {
     }
 }
 
-impl Api {
-    fn body(&self, file: File) -> FileBody {
-        FileBody {
-            url: self.links.file(file.id),
+impl FileBody {
+    pub(crate) fn of(file: File, links: &Links) -> Self {
+        Self {
+            url: links.file(file.id),
             id: file.id,
             name: file.name,
             media_type: file.media_type.as_str(),
             size: file.size,
             sha256: hex::encode(file.sha256),
+            state: if file.scanning { "scanning" } else { "stored" },
             created_at: file.created_at,
         }
+    }
+}
+
+impl Api {
+    fn body(&self, file: File) -> FileBody {
+        FileBody::of(file, &self.links)
     }
 
     async fn receive(&self, caller: &Caller, request: Request) -> Result<File> {

@@ -19,6 +19,16 @@ impl Job for Erase {
     const KIND: &'static str = "file.erase";
 }
 
+/// Has the virus scanner look at a file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Scan {
+    pub(super) file: Id<File>,
+}
+
+impl Job for Scan {
+    const KIND: &'static str = "file.scan";
+}
+
 /// One slice of the store is swept at a time, so that no sweep takes long however many files
 /// there are; all 256 are done within two days.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10 * 60);
@@ -28,6 +38,11 @@ pub fn register(registry: &mut Registry, service: &Service) {
     registry.on(move |job: Erase, run| {
         let files = files.clone();
         async move { files.erase(job.file, &run).await }
+    });
+    let files = service.clone();
+    registry.on(move |job: Scan, run| {
+        let files = files.clone();
+        async move { files.scan(job.file, &run).await }
     });
     let files = service.clone();
     registry.every("file.sweep", SWEEP_PERIOD, move || {

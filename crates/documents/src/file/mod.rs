@@ -1,11 +1,14 @@
 //! A file: bytes that a person has uploaded, with the name they gave it.
 //!
-//! Stored → Deleting → gone. What comes in is streamed, hashed on the way and on disk before the
-//! answer; what does not arrive whole leaves nothing behind.
+//! [Scanning →] Stored → Deleting → gone. What comes in is streamed, hashed on the way and on disk
+//! before the answer; what does not arrive whole leaves nothing behind.
 //!
 //! - What a file is, its first bytes decide, and only a few kinds of document are taken. The name
 //!   is for showing: it is tamed, never a path, and ends as its content says.
 //! - Two uploads are two files, whatever their names and bytes.
+//! - Where there is a virus scanner, nobody reads a file before it has said that it is clean; while
+//!   it says nothing, the file waits. What is infected is deleted.
+//! - The same bytes in another account raise a signal for admins, which tells nobody whose.
 //! - It belongs to one user. Whoever has been granted a credential that refers to it may read it
 //!   too, and its owner learns of that; for everyone else it does not exist.
 //! - It cannot be deleted while a credential refers to it. `used_by` counts those, so that a
@@ -15,20 +18,25 @@ mod http;
 mod jobs;
 mod model;
 mod name;
+mod receive;
 mod rules;
+mod scan;
 mod service;
 mod store;
 #[cfg(test)]
 mod tests;
-mod upload;
 
 use kernel::id::kinds::{File as FileKind, User};
 use kernel::{Error, Id, Result};
 use platform::db::Tx;
 
+pub(crate) use http::FileBody;
 pub use http::routes;
 pub use jobs::register;
 pub use model::{File, MediaType};
+pub(crate) use receive::{Gate, OVERHEAD_BYTES, Part, broken, form};
+pub use scan::Scanner;
+pub(crate) use service::Origin;
 pub use service::{Limits, Service};
 
 /// Counts one more credential that refers to a file of its owner's; answers the file's SHA-256.

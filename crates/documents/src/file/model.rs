@@ -39,7 +39,7 @@ impl MediaType {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|media| media.as_str() == text)
     }
 }
@@ -57,4 +57,6 @@ pub struct File {
     pub sha256: [u8; 32],
     pub blob: Key,
     pub created_at: Timestamp,
+    /// Whether a virus scanner has still to look at it: till then nobody reads it.
+    pub scanning: bool,
 }

@@ -8,8 +8,13 @@ use super::model::MediaType;
 
 /// How many of the first bytes are needed to tell what a file is.
 pub(super) const HEAD_BYTES: usize = 8 * 1024;
-/// How many of the last bytes are kept for the same.
-pub(super) const TAIL_BYTES: usize = 12;
+/// How many of the last bytes are kept for the same: a ZIP archive's directory ends at most this
+/// far from its end.
+pub(super) const TAIL_BYTES: usize = ZIP_END_BYTES + u16::MAX as usize;
+/// The record at the end of every ZIP archive, without the comment that may follow.
+const ZIP_END_BYTES: usize = 22;
+/// Browsers that guess at types look at this much of a file.
+const GUESS_BYTES: usize = 1024;
 /// PDF readers look for the header this far into a file.
 const PDF_SEARCH_BYTES: usize = 1024;
 
@@ -61,22 +66,48 @@ fn is_docx(head: &[u8]) -> bool {
             .any(|entry| entry.starts_with(ENTRY) && entry[NAME_AT..] == *b"word/")
 }
 
-/// Whether a file ends where its format says: what follows after an image would be another
-/// file in hiding. JPEG is let be, since cameras do write past its end.
+/// Whether a file is one thing only, from its first bytes to its last. What follows after an
+/// image's end, an archive behind a PDF, a page in front of one: each would be another file in
+/// hiding, which other readers than ours see. After a JPEG's end cameras do write, so there it is
+/// only asked that it is no archive.
 pub(super) fn check_end(media: MediaType, head: &[u8], tail: &[u8], size: u64) -> Result<()> {
     let whole = match media {
-        MediaType::Png => tail == PNG_END,
+        MediaType::Png => tail.ends_with(&PNG_END),
         // The size in the header counts from byte 8.
         MediaType::WebP => match head.get(4..8).and_then(|bytes| bytes.try_into().ok()) {
             Some(bytes) => u64::from(u32::from_le_bytes(bytes)) + 8 == size,
             None => false,
         },
-        MediaType::Pdf | MediaType::Jpeg | MediaType::Docx => true,
+        MediaType::Docx => ends_as_zip(tail),
+        MediaType::Pdf | MediaType::Jpeg => true,
     };
-    if whole {
-        return Ok(());
+    if !whole {
+        let message = "The file is cut off, or something follows after its end. Save it anew.";
+        return Err(refused(message));
     }
-    Err(refused("The image is cut off, or something follows after its end. Save it anew."))
+    if media != MediaType::Docx && ends_as_zip(tail) {
+        return Err(refused("There is an archive in hiding in this file. Save it anew."));
+    }
+    if reads_as_page(head) {
+        return Err(refused("There is a web page in hiding in this file. Save it anew."));
+    }
+    Ok(())
+}
+
+/// Whether these bytes end with the directory of a ZIP archive and its comment, as archive readers
+/// look for it: from behind.
+fn ends_as_zip(tail: &[u8]) -> bool {
+    tail.windows(ZIP_END_BYTES).enumerate().any(|(at, record)| {
+        let comment = usize::from(u16::from_le_bytes([record[20], record[21]]));
+        record.starts_with(b"PK\x05\x06") && at + ZIP_END_BYTES + comment == tail.len()
+    })
+}
+
+/// Whether a browser that guesses would take these first bytes for a page.
+fn reads_as_page(head: &[u8]) -> bool {
+    let start = head[..head.len().min(GUESS_BYTES)].to_ascii_lowercase();
+    let marks: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<script", b"<svg", b"<iframe"];
+    marks.iter().any(|mark| start.windows(mark.len()).any(|window| window == *mark))
 }
 
 fn refused(message: &str) -> Error {

@@ -7,20 +7,24 @@ use std::time::Duration;
 use kernel::id::kinds::{File as FileKind, User};
 use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
 use platform::blob::{Blobs, Content, Stored};
-use platform::db::{Db, Read};
+use platform::db::{Db, Read, Tx};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 
-use super::jobs::Erase;
+use super::jobs::{Erase, Scan};
 use super::model::{File, MediaType};
+use super::scan::{Scanner, Verdict};
 use super::{name, store};
 use crate::credential::store as credentials;
+use crate::upload;
 
 /// Reading the same document in parts, or once more within this time, is one view.
 const VIEW: Duration = Duration::from_secs(15 * 60);
 /// A blob that no file is made of may be one whose file is just being written down; after this
 /// time it is what a crash has left.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// A scanner that is away for long is no reason to give up: these are days.
+const SCANS_MAX: u32 = 60;
 /// A writer that has written nothing for this long is dead.
 const STALLED_AGE: Duration = Duration::from_secs(3600);
 
@@ -33,6 +37,15 @@ pub struct Limits {
     pub owner_bytes: u64,
 }
 
+/// How a file has come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In the body of a request.
+    Request,
+    /// By an upload, which it ends and whose id it takes over.
+    Upload(Id<FileKind>),
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
@@ -41,6 +54,7 @@ struct Inner {
     db: Db,
     blobs: Blobs,
     limits: Limits,
+    scanner: Option<Scanner>,
 }
 
 fn unknown() -> Error {
@@ -48,19 +62,19 @@ fn unknown() -> Error {
 }
 
 impl Service {
-    pub(crate) fn new(db: Db, blobs: Blobs, limits: Limits) -> Self {
-        Self(Arc::new(Inner { db, blobs, limits }))
+    pub(crate) fn new(db: Db, blobs: Blobs, limits: Limits, scanner: Option<Scanner>) -> Self {
+        Self(Arc::new(Inner { db, blobs, limits, scanner }))
     }
 
-    pub(super) fn db(&self) -> &Db {
+    pub(crate) fn db(&self) -> &Db {
         &self.0.db
     }
 
-    pub(super) fn now(&self) -> kernel::Timestamp {
+    pub(crate) fn now(&self) -> kernel::Timestamp {
         self.db().world().now()
     }
 
-    pub(super) fn blobs(&self) -> &Blobs {
+    pub(crate) fn blobs(&self) -> &Blobs {
         &self.0.blobs
     }
 
@@ -80,17 +94,32 @@ impl Service {
         Error::conflict("quota_exceeded", message)
     }
 
+    /// Books `size` bytes for an owner: 409 `quota_exceeded` where there is no room for them.
+    pub(crate) async fn book(&self, tx: &Tx, owner: Id<User>, size: u64) -> Result<()> {
+        let booked = store::book(tx, owner, size, self.0.limits.owner_bytes).await?;
+        if booked { Ok(()) } else { Err(self.quota_exceeded()) }
+    }
+
+    /// A file of somebody's own.
+    pub(crate) async fn own(&self, owner: Id<User>, id: Id<FileKind>) -> Result<Option<File>> {
+        Ok(store::get(self.db(), id).await?.filter(|file| file.owner == owner))
+    }
+
     /// Writes down a file whose bytes are on disk. Runs to its end also when the caller stops
     /// waiting: a blob is never without its file because a client was in a hurry.
-    pub(super) async fn keep(
+    pub(crate) async fn keep(
         &self,
         caller: &Caller,
         given_name: &str,
         media_type: MediaType,
         stored: Stored,
+        origin: Origin,
     ) -> Result<File> {
         let file = File {
-            id: self.db().world().id(),
+            id: match origin {
+                Origin::Request => self.db().world().id(),
+                Origin::Upload(id) => id,
+            },
             owner: caller.user()?,
             name: name::tame(given_name, media_type),
             media_type,
@@ -98,21 +127,36 @@ impl Service {
             sha256: stored.sha256,
             blob: stored.key,
             created_at: self.db().world().now(),
+            scanning: self.0.scanner.is_some(),
         };
         let (service, caller) = (self.clone(), caller.clone());
-        let kept = tokio::spawn(async move { service.write_down(&caller, file).await });
+        let kept = tokio::spawn(async move { service.write_down(&caller, file, origin).await });
         kept.await.map_err(|error| Error::internal("an upload died").because(error))?
     }
 
-    async fn write_down(&self, caller: &Caller, file: File) -> Result<File> {
-        let (new, quota) = (&file, self.0.limits.owner_bytes);
+    async fn write_down(&self, caller: &Caller, file: File, origin: Origin) -> Result<File> {
+        let new = &file;
         let kept = self
             .db()
             .run("file.upload", |tx| async move {
-                if !store::book(&tx, new.owner, new.size, quota).await? {
-                    return Err(self.quota_exceeded());
+                match origin {
+                    Origin::Request => self.book(&tx, new.owner, new.size).await?,
+                    // Its size was booked when it began.
+                    Origin::Upload(id) => {
+                        if !upload::consume(&tx, id).await? {
+                            return Err(Error::conflict("upload_ended", "It has ended already."));
+                        }
+                    }
                 }
                 store::insert(&tx, new).await?;
+                if new.scanning {
+                    tx.enqueue(NewJob::new(&Scan { file: new.id })?.attempts(SCANS_MAX));
+                }
+                if store::is_elsewhere(&tx, new).await? {
+                    // By nobody and about nobody: it is for admins, and must not tell the one
+                    // owner of the other.
+                    tx.record(Fact::by(&Caller::nobody(), "file.duplicated").on(new.id));
+                }
                 let fact = Fact::by(caller, "file.uploaded").on(new.id);
                 tx.record(fact.with("size", new.size).with("mediaType", new.media_type.as_str()));
                 Ok(())
@@ -121,8 +165,11 @@ impl Service {
         match kept {
             Ok(()) => Ok(file),
             Err(error) => {
+                // Whoever has completed it first may have kept this very blob.
+                let shared = matches!(origin, Origin::Upload(_))
+                    && store::is_known(self.db(), &file.blob).await?;
                 // When the commit's fate is unknown the bytes stay: the sweep knows later.
-                if !matches!(error.kind(), Kind::Unavailable | Kind::Internal) {
+                if !shared && !matches!(error.kind(), Kind::Unavailable | Kind::Internal) {
                     self.blobs().delete(&file.blob).await?;
                 }
                 Err(error)
@@ -148,10 +195,12 @@ impl Service {
         let reader = caller.user()?;
         let file = store::get(self.db(), id).await?.ok_or_else(unknown)?;
         if file.owner == reader {
+            Self::check_scanned(&file)?;
             return Ok(file);
         }
         let granting = credentials::granting_file(self.db(), id, reader).await?;
         let credential = granting.ok_or_else(unknown)?;
+        Self::check_scanned(&file)?;
         let owner = file.owner;
         self.db()
             .run("document.view", |tx| async move {
@@ -164,6 +213,61 @@ impl Service {
             })
             .await?;
         Ok(file)
+    }
+
+    /// Refuses what the scanner has not passed.
+    fn check_scanned(file: &File) -> Result<()> {
+        if !file.scanning {
+            return Ok(());
+        }
+        let message = "The file is being looked at by a virus scanner. Try again in a moment.";
+        Err(Error::conflict("scanning", message))
+    }
+
+    /// Asks the scanner about a file. Without a verdict the job fails, and is tried again; the
+    /// file waits.
+    pub(super) async fn scan(&self, id: Id<FileKind>, run: &Run) -> Result<()> {
+        let file = store::get(self.db(), id).await?.filter(|file| file.scanning);
+        let verdict = match (&file, &self.0.scanner) {
+            (Some(file), Some(scanner)) => {
+                let content = self.blobs().open(&file.blob, 0..file.size).await?;
+                Some(scanner.scan(content).await?)
+            }
+            (None, _) => None,
+            (Some(_), None) => {
+                let message = "A file waits for a virus scanner, and none is configured.";
+                return Err(Error::unavailable("scanner_unavailable", message));
+            }
+        };
+        let (file, verdict) = (&file, &verdict);
+        self.db()
+            .run("file.scan", |tx| async move {
+                if let (Some(file), Some(verdict)) = (file, verdict) {
+                    self.settle_scan(&tx, file, verdict).await?;
+                }
+                run.done_in(&tx).await
+            })
+            .await
+    }
+
+    async fn settle_scan(&self, tx: &Tx, file: &File, verdict: &Verdict) -> Result<()> {
+        let by = Caller::nobody();
+        match verdict {
+            Verdict::Clean => {
+                if store::pass(tx, file.id).await? {
+                    tx.record(Fact::by(&by, "file.passed").on(file.id).about(file.owner));
+                }
+            }
+            // Nothing refers to it: what is being scanned cannot be referred to.
+            Verdict::Infected(found) => {
+                if store::delete(tx, file).await? {
+                    tx.enqueue(NewJob::new(&Erase { file: file.id })?);
+                    let fact = Fact::by(&by, "file.infected").on(file.id).about(file.owner);
+                    tx.record(fact.with("found", found));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The bytes of a file that [`Self::view`] has answered.
@@ -208,7 +312,9 @@ impl Service {
         let now = self.db().world().now();
         let mut swept = self.blobs().sweep(now - STALLED_AGE).await?;
         for blob in self.blobs().slice(slice, now - ORPHAN_AGE).await? {
-            if !store::is_known(self.db(), &blob).await? {
+            let known = store::is_known(self.db(), &blob).await?
+                || upload::is_known(self.db(), &blob).await?;
+            if !known {
                 self.blobs().delete(&blob).await?;
                 swept += 1;
             }

@@ -8,7 +8,7 @@ use platform::params;
 
 use super::model::{File, MediaType};
 
-const COLUMNS: &str = "id, owner, name, media_type, size, sha256, blob, created_at";
+const COLUMNS: &str = "id, owner, name, media_type, size, sha256, blob, created_at, scanning";
 
 fn read(row: &Row<'_>) -> Result<File, DbError> {
     let odd = |what: &str| DbError::Other(format!("a file's {what} is none"));
@@ -21,6 +21,7 @@ fn read(row: &Row<'_>) -> Result<File, DbError> {
         sha256: row.take()?,
         blob: row.take::<String>()?.parse().map_err(|_| odd("key"))?,
         created_at: row.take()?,
+        scanning: row.take()?,
     })
 }
 
@@ -29,11 +30,12 @@ fn signed(size: u64) -> i64 {
 }
 
 pub(super) async fn insert(tx: &Tx, file: &File) -> Result<()> {
-    let File { id, owner, name, media_type, size, sha256, blob, created_at } = file;
+    let File { id, owner, name, media_type, size, sha256, blob, created_at, scanning } = file;
     tx.execute(
         "INSERT INTO files
-             (id, owner, name, media_type, size, sha256, blob, state, used_by, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'stored', 0, $8)",
+             (id, owner, name, media_type, size, sha256, blob, state, used_by, created_at,
+              scanning)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'stored', 0, $8, $9)",
         params![
             id,
             owner,
@@ -42,7 +44,8 @@ pub(super) async fn insert(tx: &Tx, file: &File) -> Result<()> {
             signed(*size),
             sha256,
             blob.as_str(),
-            created_at
+            created_at,
+            scanning
         ],
     )
     .await?;
@@ -88,13 +91,27 @@ pub(super) async fn list(
 
 pub(super) async fn refer(tx: &Tx, owner: Id<User>, id: Id<FileKind>) -> Result<Option<[u8; 32]>> {
     let sql = "UPDATE files SET used_by = used_by + 1
-               WHERE id = $1 AND owner = $2 AND state = 'stored' RETURNING sha256";
+               WHERE id = $1 AND owner = $2 AND state = 'stored' AND scanning = FALSE
+               RETURNING sha256";
     Ok(tx.maybe(sql, params![id, owner], |row| row.take()).await?)
 }
 
 pub(super) async fn release(tx: &Tx, id: Id<FileKind>) -> Result<()> {
     tx.execute("UPDATE files SET used_by = used_by - 1 WHERE id = $1", params![id]).await?;
     Ok(())
+}
+
+/// Whether another account holds the same bytes.
+pub(super) async fn is_elsewhere(tx: &Tx, file: &File) -> Result<bool> {
+    let sql = "SELECT id FROM files WHERE sha256 = $1 AND owner <> $2 LIMIT 1";
+    Ok(tx.maybe(sql, params![file.sha256, file.owner], |_| Ok(())).await?.is_some())
+}
+
+/// Lets a file be read; `false` when it waits for no scanner.
+pub(super) async fn pass(tx: &Tx, id: Id<FileKind>) -> Result<bool> {
+    let sql = "UPDATE files SET scanning = FALSE
+               WHERE id = $1 AND state = 'stored' AND scanning = TRUE";
+    Ok(tx.touch(sql, params![id]).await?)
 }
 
 /// Takes a file out of sight and its bytes out of the quota; `false` while something refers

@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex};
+
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
@@ -6,6 +8,7 @@ use kernel::id::kinds::File as FileKind;
 use kernel::{Caller, Id, Kind, Role};
 use platform::db::Read;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::model::MediaType;
 use super::name;
@@ -38,6 +41,58 @@ fn streamed(size: usize) -> Body {
         .chain(std::iter::once(chunk.slice(..rest)))
         .chain(std::iter::once(Bytes::from(format!("\r\n--{BOUNDARY}--\r\n"))));
     Body::from_stream(stream::iter(chunks.map(Ok::<_, std::io::Error>)))
+}
+
+/// A clamd that answers as it is told.
+struct Clamd {
+    address: std::net::SocketAddr,
+    answer: Arc<Mutex<Option<&'static str>>>,
+    last: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Clamd {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let last: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let (say, seen) = (Arc::clone(&answer), Arc::clone(&last));
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let Some(answer) = *say.lock().unwrap() else { continue };
+                let mut command = [0; 10];
+                socket.read_exact(&mut command).await.unwrap();
+                assert_eq!(&command, b"zINSTREAM\0");
+                let mut bytes = Vec::new();
+                loop {
+                    let length = socket.read_u32().await.unwrap();
+                    if length == 0 {
+                        break;
+                    }
+                    let from = bytes.len();
+                    bytes.resize(from + length as usize, 0);
+                    socket.read_exact(&mut bytes[from..]).await.unwrap();
+                }
+                *seen.lock().unwrap() = bytes;
+                socket.write_all(answer.as_bytes()).await.unwrap();
+                socket.write_all(b"\0").await.unwrap();
+            }
+        });
+        Self { address, answer, last }
+    }
+
+    fn scanner(&self) -> super::Scanner {
+        super::Scanner::parse(&self.address.to_string()).unwrap()
+    }
+
+    /// What it answers from now on; without it, it hangs up.
+    fn say(&self, answer: Option<&'static str>) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    fn last(&self) -> Vec<u8> {
+        self.last.lock().unwrap().clone()
+    }
 }
 
 platform::on_both_engines! { TABLES;
@@ -253,6 +308,93 @@ async fn a_form_must_hold_one_file_and_no_more(t: &TestDb) {
         assert_eq!(refused.refusal(), (400, "invalid_multipart"));
     }
     assert_eq!((rows(&app).await, app.stored().len()), (0, 0));
+}
+
+async fn nobody_reads_a_file_before_the_scanner_has_passed_it(t: &TestDb) {
+    let clamd = Clamd::start().await;
+    let options = Options { scanner: Some(clamd.scanner()), ..Options::at(crate::testing::URL) };
+    let app = App::with(t, options).await;
+    let owner = app.user();
+    let made = app.upload(&owner, "a.pdf", &pdf(700_000)).await.ok().json();
+    assert_eq!(made["state"], "scanning");
+    let path = format!("/v1/files/{}", made["id"].as_str().unwrap());
+    let content = format!("{path}/content");
+    assert_eq!(app.get(&owner, &content).await.refusal(), (409, "scanning"));
+    let body = json!({
+        "title": "Mine", "type": "Education", "issuer": "X", "fileId": made["id"],
+    });
+    let refused = app.post(&owner, "/v1/user/credentials", body.clone()).await;
+    assert_eq!(refused.pointers(), ["/fileId"]);
+
+    // Without a verdict the file waits.
+    for answer in [None, Some("INSTREAM size limit exceeded. ERROR"), Some("stream: OK?")] {
+        clamd.say(answer);
+        app.work().await;
+        t.clock.advance(DAY / 2);
+        assert_eq!(app.get(&owner, &content).await.refusal(), (409, "scanning"), "{answer:?}");
+    }
+    clamd.say(Some("stream: OK"));
+    app.work().await;
+    app.get(&owner, &content).await.ok();
+    assert_eq!(app.get(&owner, &path).await.json()["state"], "stored");
+    app.post(&owner, "/v1/user/credentials", body).await.ok();
+    assert_eq!(clamd.last(), pdf(700_000), "it was sent every byte");
+
+    clamd.say(Some("stream: Eicar-Signature FOUND"));
+    let made = app.upload(&owner, "b.pdf", &pdf(2000)).await.ok().json();
+    app.work().await;
+    let path = format!("/v1/files/{}", made["id"].as_str().unwrap());
+    assert_eq!(app.get(&owner, &path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!((app.stored().len(), used(&app, &owner).await), (1, 700_000));
+    let owner = owner.user().unwrap();
+    assert_eq!(app.facts_about(owner, "file.infected").await, 1);
+    assert_eq!(app.facts_about(owner, "file.passed").await, 1);
+}
+
+async fn the_same_bytes_in_another_account_raise_a_signal_that_tells_nobody_whose(t: &TestDb) {
+    let app = App::new(t).await;
+    let (one, two) = (app.user(), app.user());
+    app.upload(&one, "a.pdf", &pdf(1000)).await.ok();
+    app.upload(&one, "again.pdf", &pdf(1000)).await.ok();
+    assert!(!app.verbs().await.contains(&"file.duplicated".to_owned()), "one's own twice");
+    let answer = app.upload(&two, "b.pdf", &pdf(1000)).await.ok().json();
+    assert_eq!(app.verbs().await.iter().filter(|verb| *verb == "file.duplicated").count(), 1);
+    for user in [&one, &two] {
+        assert_eq!(app.facts_about(user.user().unwrap(), "file.duplicated").await, 0);
+    }
+    let text = app.db.all("SELECT subject, data FROM facts WHERE verb = 'file.duplicated'", &[],
+        |row| Ok((row.take::<Option<String>>()?, row.take::<Option<String>>()?))).await.unwrap();
+    let text = format!("{text:?}");
+    assert!(text.contains(answer["id"].as_str().unwrap()), "{text}");
+    assert!(!text.contains(&one.user().unwrap().to_string()), "{text}");
+}
+
+async fn a_file_that_is_two_things_is_refused(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let archive = b"PK\x03\x04 entry PK\x01\x02 directory \
+        PK\x05\x06\0\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0";
+    let with = |start: &[u8], comment: &[u8]| {
+        let length = u16::try_from(comment.len()).unwrap().to_le_bytes();
+        [start, archive, &length, comment].concat()
+    };
+    let jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0 picture \xff\xd9";
+    let long = vec![b'x'; 40_000];
+    for (name, bytes) in [
+        ("jar.pdf", with(&pdf(70_000), b"")),
+        ("comment.pdf", with(&pdf(70_000), b"%%EOF")),
+        ("long.pdf", with(&pdf(70_000), &long)),
+        ("photo.jpg", with(jpeg, b"")),
+        ("page.pdf", b"%PDF-1.7\n<HTML><ScRipt>alert(1)</script>".to_vec()),
+        ("cut.docx", zip(&["[Content_Types].xml", "word/document.xml"])),
+    ] {
+        let refused = app.upload(&owner, name, &bytes).await;
+        assert_eq!(refused.refusal(), (415, "unsupported_media_type"), "{name}");
+    }
+    assert!(app.stored().is_empty());
+    app.upload(&owner, "photo.jpg", jpeg).await.ok();
+    let whole = zip(&["[Content_Types].xml", "word/document.xml"]);
+    app.upload(&owner, "whole.docx", &with(&whole, b"")).await.ok();
 }
 
 async fn what_is_no_document_is_refused(t: &TestDb) {

@@ -28,6 +28,8 @@ pub struct Config {
     pub server: Server,
     /// Files on the local disk.
     pub storage: Storage,
+    /// The store of uploaded files; without a bucket it is the data folder.
+    pub files: Files,
     /// The database; without a URL it is SQLite in the data folder.
     pub database: Database,
     /// What several processes over one database share; without a URL there is none.
@@ -174,6 +176,68 @@ impl Default for Storage {
     fn default() -> Self {
         Self { data_dir: PathBuf::from("data"), quota_mb: 2048 }
     }
+}
+
+/// The store of uploaded files; without a bucket it is the data folder.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// Megabytes that one file may have.
+    pub max_mb: u64,
+    /// A clamd that looks at each file before anybody reads it: host:port, or the path of its
+    /// socket. While it gives no verdict, files wait.
+    pub clamd: Option<String>,
+    /// A bucket of S3, or of anything that speaks S3, which must be there.
+    pub s3_bucket: Option<String>,
+    /// Where it is, such as https://s3.eu-central-1.amazonaws.com or http://minio:9000.
+    pub s3_endpoint: Option<String>,
+    /// Where clients reach the same, if not there: presigned addresses begin with it.
+    pub s3_public_endpoint: Option<String>,
+    /// The region, which is part of every signature.
+    pub s3_region: String,
+    /// Whether the bucket is named in the path (MinIO) and not in the host's name (AWS).
+    pub s3_path_style: bool,
+    /// What the names of all objects begin with.
+    pub s3_prefix: String,
+    /// The id of the access key.
+    pub s3_access_key: Option<String>,
+    /// The secret that goes with it.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub s3_secret_key: Option<Secret<String>>,
+    /// Encryption at rest that each write asks for: bucket (what the bucket does by itself),
+    /// aes256, or kms.
+    pub s3_encryption: S3Encryption,
+    /// The key for kms; without it, the bucket's default.
+    pub s3_kms_key: Option<String>,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self {
+            max_mb: 50,
+            clamd: None,
+            s3_bucket: None,
+            s3_endpoint: None,
+            s3_public_endpoint: None,
+            s3_region: "us-east-1".into(),
+            s3_path_style: false,
+            s3_prefix: "verza/".into(),
+            s3_access_key: None,
+            s3_secret_key: None,
+            s3_encryption: S3Encryption::Bucket,
+            s3_kms_key: None,
+        }
+    }
+}
+
+/// Encryption at rest in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum S3Encryption {
+    Bucket,
+    Aes256,
+    Kms,
 }
 
 /// The database; without a URL it is SQLite in the data folder.

@@ -14,10 +14,10 @@ use platform::blob::Writer;
 
 use super::model::{File, MediaType};
 use super::rules::{self, HEAD_BYTES, TAIL_BYTES};
-use super::service::Service;
+use super::service::{Origin, Service};
 
 /// What a body may be larger than its file: boundaries, and the headers of the parts.
-pub(super) const OVERHEAD_BYTES: u64 = 64 * 1024;
+pub(crate) const OVERHEAD_BYTES: u64 = 64 * 1024;
 /// The one part that there must be.
 const FIELD: &str = "file";
 
@@ -26,19 +26,11 @@ impl Service {
     /// request's. Nothing is kept unless all of it arrives, and is allowed.
     pub async fn upload(&self, caller: &Caller, content_type: &str, body: Body) -> Result<File> {
         self.check_room(caller.user()?).await?;
-        let boundary = multer::parse_boundary(content_type).map_err(|_| {
-            let message = "Send the file as multipart/form-data, in a part named \"file\".";
-            Error::invalid("unsupported_media_type", message)
-        })?;
-        let whole = SizeLimit::new().whole_stream(self.limits().file_bytes + OVERHEAD_BYTES);
-        let limits = Constraints::new().size_limit(whole);
-        let unread = Unread::default();
-        let body = OneByOne { body: body.into_data_stream(), unread: unread.clone(), rest: false };
-        let mut parts = Multipart::with_constraints(body, boundary, limits);
+        let (mut parts, unread) = form(content_type, body, self.limits().file_bytes)?;
 
         let mut received = None;
         while let Some(field) = parts.next_field().await.map_err(broken)? {
-            let part = Part { field, unread: &unread };
+            let part = Part::new(field, &unread);
             if part.field.name() != Some(FIELD) || received.is_some() {
                 return Err(unexpected(&part.field));
             }
@@ -48,7 +40,7 @@ impl Service {
             return Err(Error::field("/file", "required", "there is no part named \"file\""));
         };
         let stored = writer.finish().await?;
-        self.keep(caller, &name, media_type, stored).await
+        self.keep(caller, &name, media_type, stored, Origin::Request).await
     }
 
     async fn receive(&self, mut part: Part<'_>) -> Result<Received> {
@@ -57,18 +49,35 @@ impl Service {
         if head.is_empty() {
             return Err(Error::field("/file", "required", "the file is empty"));
         }
-        let media_type = rules::sniff(&head)?;
+        rules::sniff(&head)?;
         let mut writer = self.blobs().writer(self.limits().file_bytes).await?;
-        let mut tail = Tail::default();
-        tail.see(&head);
-        writer.write(head.clone()).await?;
+        let mut gate = Gate::default();
+        gate.see(&head);
+        writer.write(head).await?;
         while let Some(chunk) = part.chunk().await? {
-            tail.see(&chunk);
+            gate.see(&chunk);
             writer.write(chunk).await?;
         }
-        rules::check_end(media_type, &head, &tail.0, writer.size())?;
-        Ok(Received { name, media_type, writer })
+        Ok(Received { name, media_type: gate.verdict()?, writer })
     }
+}
+
+/// Begins to read a `multipart/form-data` body (RFC 7578) with a file of at most `file_max` bytes.
+/// `content_type` is the request's.
+pub(crate) fn form(
+    content_type: &str,
+    body: Body,
+    file_max: u64,
+) -> Result<(Multipart<'static>, Unread)> {
+    let boundary = multer::parse_boundary(content_type).map_err(|_| {
+        let message = "Send the file as multipart/form-data, in a part named \"file\".";
+        Error::invalid("unsupported_media_type", message)
+    })?;
+    let whole = SizeLimit::new().whole_stream(file_max.saturating_add(OVERHEAD_BYTES));
+    let limits = Constraints::new().size_limit(whole);
+    let unread = Unread::default();
+    let body = OneByOne { body: body.into_data_stream(), unread: unread.clone(), rest: false };
+    Ok((Multipart::with_constraints(body, boundary, limits), unread))
 }
 
 /// A file that has arrived and is not finished yet: until the body has ended well, it is still
@@ -91,27 +100,49 @@ async fn head(part: &mut Part<'_>) -> Result<Bytes> {
     Ok(head.freeze())
 }
 
-/// The last bytes that came by.
+/// Looks at a file as it comes by, and says in the end what it is.
 #[derive(Default)]
-struct Tail(Vec<u8>);
+pub(crate) struct Gate {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    size: u64,
+}
 
-impl Tail {
-    fn see(&mut self, chunk: &[u8]) {
+impl Gate {
+    pub(crate) fn see(&mut self, chunk: &[u8]) {
+        self.size += chunk.len() as u64;
+        let room = HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&chunk[..room.min(chunk.len())]);
         let new = &chunk[chunk.len().saturating_sub(TAIL_BYTES)..];
-        let old = (self.0.len() + new.len()).saturating_sub(TAIL_BYTES);
-        self.0.drain(..old.min(self.0.len()));
-        self.0.extend_from_slice(new);
+        // Moved rarely: the tail is cut when it has grown to twice its size.
+        if self.tail.len() + new.len() > 2 * TAIL_BYTES {
+            let old = (self.tail.len() + new.len()).saturating_sub(TAIL_BYTES);
+            self.tail.drain(..old.min(self.tail.len()));
+        }
+        self.tail.extend_from_slice(new);
+    }
+
+    /// 415 `unsupported_media_type` for what is not taken.
+    pub(crate) fn verdict(&self) -> Result<MediaType> {
+        let media_type = rules::sniff(&self.head)?;
+        let tail = &self.tail[self.tail.len().saturating_sub(TAIL_BYTES)..];
+        rules::check_end(media_type, &self.head, tail, self.size)?;
+        Ok(media_type)
     }
 }
 
 /// A part, which notes what the parser has given out of what it has taken in.
-struct Part<'a> {
-    field: Field<'a>,
-    unread: &'a Unread,
+pub(crate) struct Part<'a> {
+    pub(crate) field: Field<'a>,
+    unread: Unread,
 }
 
-impl Part<'_> {
-    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+impl<'a> Part<'a> {
+    pub(crate) fn new(field: Field<'a>, unread: &Unread) -> Self {
+        Self { field, unread: unread.clone() }
+    }
+
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let chunk = self.field.chunk().await.map_err(broken)?;
         self.unread.clear();
         Ok(chunk)
@@ -120,7 +151,7 @@ impl Part<'_> {
 
 /// How many bytes the parser has taken in since it last gave a piece of a part out.
 #[derive(Clone, Default)]
-struct Unread(Arc<AtomicU64>);
+pub(crate) struct Unread(Arc<AtomicU64>);
 
 impl Unread {
     fn clear(&self) {
@@ -187,7 +218,7 @@ fn unexpected(part: &Field<'_>) -> Error {
 }
 
 /// What the parser complains of, in our words.
-fn broken(error: multer::Error) -> Error {
+pub(crate) fn broken(error: multer::Error) -> Error {
     use multer::Error as E;
     let too_large = "The body is larger than is allowed here.";
     match &error {
