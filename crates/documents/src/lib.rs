@@ -26,6 +26,7 @@ pub const MIGRATIONS: Migrations = Migrations {
     files: &[
         Migration { name: "0001_documents", sql: include_str!("../migrations/0001_documents.sql") },
         Migration { name: "0002_uploads", sql: include_str!("../migrations/0002_uploads.sql") },
+        Migration { name: "0003_shares", sql: include_str!("../migrations/0003_shares.sql") },
         Migration { name: "0004_scans", sql: include_str!("../migrations/0004_scans.sql") },
     ],
 };

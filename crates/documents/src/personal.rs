@@ -117,6 +117,25 @@ const TABLES: &[Table] = &[
             Column("views", Shown::Number),
             Column("last_viewed_at", Shown::Time),
             Column("created_at", Shown::Time),
+            Column("asks_code", Shown::Flag),
+            Column("code_hash", Shown::Withheld("opens the link once, for its recipient")),
+            Column("code_expires_at", Shown::Time),
+            Column("code_tries", Shown::Number),
+            Column("code_sent_at", Shown::Time),
+            Column("codes_sent", Shown::Number),
+        ],
+    ),
+    of(
+        "share_views",
+        "share IN (SELECT id FROM shares WHERE owner = $1)",
+        "share, place",
+        &[
+            Column("share", id::<Share>()),
+            Column("place", Shown::Number),
+            Column("number", Shown::Number),
+            Column("form", Shown::Text),
+            Column("network", Shown::Text),
+            Column("viewed_at", Shown::Time),
         ],
     ),
 ];
@@ -150,7 +169,10 @@ impl Holder for Held {
 
 async fn erase_credentials(tx: &Tx, owner: Id<User>) -> Result<()> {
     let now = tx.now();
-    let sql = "UPDATE shares SET recipient_email = NULL, revoked_at = COALESCE(revoked_at, $2)
+    let sql = "DELETE FROM share_views WHERE share IN (SELECT id FROM shares WHERE owner = $1)";
+    tx.execute(sql, params![owner]).await?;
+    let sql = "UPDATE shares SET recipient_email = NULL, code_hash = NULL,
+                   revoked_at = COALESCE(revoked_at, $2)
                WHERE owner = $1";
     tx.execute(sql, params![owner, now]).await?;
     let sql = "DELETE FROM credential_grants WHERE grantee = $1

@@ -1,7 +1,11 @@
 //! What a share is, and what it shows.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use kernel::id::kinds::{Credential as CredentialKind, Share as ShareKind, User};
 use kernel::{Error, Id, Result, Timestamp};
+use platform::crypto::sha256;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use utoipa::ToSchema;
@@ -45,6 +49,102 @@ pub struct Share {
     pub views: i64,
     pub last_viewed_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// Whether it opens only with a code that is sent to the recipient.
+    pub asks_code: bool,
+    pub(super) code: Code,
+}
+
+/// The state of a share's codes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Code {
+    pub(super) hash: Option<[u8; 32]>,
+    pub(super) expires_at: Option<Timestamp>,
+    /// Wrong ones, since it was sent.
+    pub(super) tries: i64,
+    pub(super) sent_at: Option<Timestamp>,
+    /// Of this share altogether.
+    pub(super) sent: i64,
+}
+
+/// How long a code is good, and how soon another one may be sent.
+pub(super) const CODE_LASTS: Duration = Duration::from_secs(10 * 60);
+const CODE_PAUSE: Duration = Duration::from_secs(60);
+const CODE_TRIES_MAX: i64 = 5;
+/// A recipient's mailbox is not for strangers to fill.
+const CODES_MAX: i64 = 30;
+
+/// A code as it is kept: without the link, which we do not have, it cannot be guessed from this.
+pub(super) fn code_hash(token: &str, code: &str) -> [u8; 32] {
+    sha256(format!("share code\n{token}\n{code}"))
+}
+
+impl Code {
+    /// Whether another one may be sent.
+    pub(super) fn check_send(&self, now: Timestamp) -> Result<()> {
+        if self.sent >= CODES_MAX {
+            let message = "No more codes are sent for this link. Ask its owner for a new one.";
+            return Err(Error::conflict("codes_used_up", message));
+        }
+        match self.sent_at.map(|sent| sent + CODE_PAUSE) {
+            Some(soonest) if now < soonest => {
+                let wait = u32::try_from(soonest.since(now).as_secs()).unwrap_or(u32::MAX);
+                Err(Error::limited(wait.max(1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is a code that can still be tried.
+    pub(super) fn is_open(&self, now: Timestamp) -> bool {
+        self.hash.is_some()
+            && self.tries < CODE_TRIES_MAX
+            && self.expires_at.is_some_and(|end| now < end)
+    }
+}
+
+/// How a share was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    Page,
+    Json,
+}
+
+impl Shown {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// One opening of a share, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Counted from 1.
+    pub number: i64,
+    /// `page` or `json`.
+    pub form: String,
+    pub network: Option<String>,
+    pub viewed_at: Timestamp,
+}
+
+/// An address without the part that tells one machine of a network from the next: the owner learns
+/// whether the university or somebody else has looked, and not who.
+pub(super) fn network(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => network(address.into()),
+            None => {
+                let [a, b, c, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}::/48")
+            }
+        },
+    }
 }
 
 impl Share {

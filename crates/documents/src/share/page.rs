@@ -1,4 +1,5 @@
-//! The page that a link opens in a browser: one document, no scripts, nothing from elsewhere.
+//! The pages that a link opens in a browser: one document each, no scripts, nothing from
+//! elsewhere. Where a code is asked for, forms do it.
 
 use std::fmt::{self, Write};
 use std::sync::LazyLock;
@@ -8,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use kernel::Timestamp;
 use platform::crypto::sha256;
 
-use super::model::View;
+use super::service::Opened;
 
 /// A page, and the content security policy that lets it have its one style sheet and no more.
 pub(super) struct Page {
@@ -25,12 +26,14 @@ h1{font-size:1.6rem;margin:0 0 .25rem}\
 dt{color:#57606a;margin-top:.75rem}dd{margin:0}\
 details{margin-top:2rem}pre{overflow:auto;padding:1rem;background:#f6f8fa;font-size:.8rem}\
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}\
-dt{color:#9198a1}pre{background:#161b22}}";
+dt{color:#9198a1}pre{background:#161b22}}\
+svg{display:block;width:9rem;height:9rem;margin-top:2rem;background:#fff}\
+form{margin:1rem 0}input,button{font:inherit;padding:.3rem .6rem}";
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = STANDARD.encode(sha256(STYLE));
     format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'self'; \
          frame-ancestors 'none'"
     )
 });
@@ -55,7 +58,8 @@ impl fmt::Display for Text<'_> {
 }
 
 /// What a link shows.
-pub(super) fn view(view: &View) -> Page {
+pub(super) fn view(opened: &Opened) -> Page {
+    let Opened { view, link } = opened;
     let status = view.status.as_str();
     let mut body = String::new();
     push(&mut body, format_args!("<h1>{}</h1>\n", Text(&view.title)));
@@ -74,14 +78,54 @@ pub(super) fn view(view: &View) -> Page {
         let Some(value) = value else { continue };
         push(&mut body, format_args!("\n<dt>{label}</dt><dd>{}</dd>", Text(&value)));
     }
-    push(&mut body, format_args!("\n</dl>\n<p>{}</p>\n", Text(view.how_to_check)));
+    push(&mut body, format_args!("\n</dl>\n<h2>How to check this yourself</h2>\n"));
+    push(&mut body, format_args!("<p>{}</p>\n", Text(view.how_to_check)));
     let signed = view.signed_credential.as_ref();
+    if signed.is_some() {
+        push(&mut body, format_args!("{CHECK_STEPS}"));
+    }
     if let Some(signed) = signed.and_then(|signed| serde_json::to_string_pretty(signed).ok()) {
         let signed = Text(&signed);
         let summary = "<summary>The signed credential</summary>";
         push(&mut body, format_args!("<details>{summary}\n<pre>{signed}</pre></details>\n"));
     }
+    if let Some(picture) = picture(link) {
+        push(&mut body, format_args!("{picture}\n<p>This page, for a phone.</p>\n"));
+    }
     frame(&view.title, &body)
+}
+
+const CHECK_STEPS: &str = "<ol>\n<li>Save the signed credential below as credential.json.</li>\n\
+<li>Run <code>verza verify credential.json</code> on your own machine, or give the file to any \
+verifier of W3C Verifiable Credentials 2.0 or Open Badges 3.0.</li>\n\
+<li>Compare the issuer that it names with the one that you trust.</li>\n</ol>\n";
+
+/// A QR code of an address, as SVG inside of the page.
+fn picture(link: &str) -> Option<String> {
+    let code = qrcode::QrCode::new(link).ok()?;
+    let svg = code.render::<qrcode::render::svg::Color<'_>>().min_dimensions(144, 144).build();
+    svg.find("<svg").map(|start| svg[start..].to_owned())
+}
+
+/// Asks for the code of a link, and says what has become of the last try.
+pub(super) fn code(token: &str, note: Option<&str>) -> Page {
+    let token = Text(token);
+    let mut body = String::from("<h1>This credential is for somebody</h1>\n");
+    if let Some(note) = note {
+        push(&mut body, format_args!("<p><strong>{}</strong></p>\n", Text(note)));
+    }
+    push(
+        &mut body,
+        format_args!(
+            "<p>It opens with a code that its recipient is sent by mail.</p>\n\
+             <form method=\"post\" action=\"/v1/share/{token}/code\">\
+             <button>Send me a code</button></form>\n\
+             <form method=\"post\" action=\"/v1/share/{token}\"><label>Code \
+             <input name=\"code\" inputmode=\"numeric\" autocomplete=\"one-time-code\" \
+             maxlength=\"12\" required></label> <button>Open</button></form>\n"
+        ),
+    );
+    frame("Shared credential", &body)
 }
 
 /// Why a link shows nothing.

@@ -7,11 +7,14 @@ use kernel::error::Fields;
 use kernel::id::kinds::{Credential as CredentialKind, Share as ShareKind};
 use kernel::{Caller, Error, Id, Page, PageRequest, Result};
 use platform::crypto::{Token, sha256};
-use platform::db::Tx;
+use platform::db::{Read, Tx};
 use platform::journal::Fact;
 use platform::mail::{Letter, Mailer};
 
-use super::model::{DAYS_DEFAULT, DAYS_MAX, Field, Share, View, email};
+use super::model::{
+    CODE_LASTS, Code, DAYS_DEFAULT, DAYS_MAX, Field, Seen, Share, Shown, View, code_hash, email,
+    network,
+};
 use super::store;
 use crate::credential::Service as Credentials;
 use crate::credential::rules::{self, Act};
@@ -35,6 +38,7 @@ pub struct NewShare {
     recipient_email: Option<String>,
     lasts: Duration,
     fields: Vec<Field>,
+    asks_code: bool,
 }
 
 impl NewShare {
@@ -43,6 +47,7 @@ impl NewShare {
         recipient_email: Option<&str>,
         expires_in_days: Option<u16>,
         fields: Option<&[Field]>,
+        asks_code: bool,
     ) -> Result<Self> {
         let mut wrong = Fields::new();
         let recipient = wrong.take(recipient_email.map(email).transpose()).flatten();
@@ -51,11 +56,15 @@ impl NewShare {
             let message = format!("from 1 to {DAYS_MAX}");
             wrong.add("/expiresInDays", "out_of_range", message);
         }
+        if asks_code && recipient_email.is_none() {
+            wrong.add("/recipientEmail", "required", "somebody must be sent the code");
+        }
         wrong.check()?;
         Ok(Self {
             recipient_email: recipient,
             lasts: DAY * u32::from(days),
             fields: fields.unwrap_or(&Field::DEFAULT).to_vec(),
+            asks_code,
         })
     }
 }
@@ -104,6 +113,8 @@ impl Service {
                     views: 0,
                     last_viewed_at: None,
                     created_at: tx.now(),
+                    asks_code: new.asks_code,
+                    code: Code::default(),
                 };
                 store::insert(&tx, &share, &token.hash).await?;
                 self.invite(&tx, &share, &link)?;
@@ -164,23 +175,140 @@ impl Service {
             .await
     }
 
-    /// What the holder of a link sees; counted as a view unless `peek`.
+    /// The last openings of a link to the caller's own credential, newest first.
+    pub async fn views(
+        &self,
+        caller: &Caller,
+        credential: Id<CredentialKind>,
+        id: Id<ShareKind>,
+    ) -> Result<Vec<Seen>> {
+        let credentials = &self.0.credentials;
+        credentials.owned(credentials.db(), caller.user()?, credential).await?;
+        store::views(credentials.db(), credential, id).await?.ok_or_else(unknown)
+    }
+
+    async fn find(&self, db: &impl Read, token: &str) -> Result<Share> {
+        let share = store::by_token(db, &sha256(token)).await?.ok_or_else(unknown)?;
+        share.check_open(self.0.credentials.db().world().now())?;
+        Ok(share)
+    }
+
+    /// What the holder of a link sees; counted as a view unless `shown` is none.
     ///
     /// 404 for a token that never was, 410 `share_revoked` or `share_expired` for one that is
-    /// over.
-    pub async fn open(&self, token: &str, peek: bool) -> Result<View> {
-        let credentials = &self.0.credentials;
+    /// over, 403 `code_required` where a code is asked for.
+    pub async fn open(&self, caller: &Caller, token: &str, shown: Option<Shown>) -> Result<Opened> {
+        let db = self.0.credentials.db();
+        let share = self.find(db, token).await?;
+        if share.asks_code {
+            let message = "This link opens with a code, which is sent to its recipient by mail.";
+            return Err(Error::forbidden("code_required", message));
+        }
+        self.show(caller, share, token, shown).await
+    }
+
+    async fn show(
+        &self,
+        caller: &Caller,
+        share: Share,
+        token: &str,
+        shown: Option<Shown>,
+    ) -> Result<Opened> {
+        let Inner { credentials, links, .. } = &*self.0;
         let db = credentials.db();
-        let found = store::by_token(db, &sha256(token)).await?;
-        let share = found.ok_or_else(unknown)?;
-        share.check_open(db.world().now())?;
         // A deleted credential has ended its shares, so it is there.
         let credential = credentials.owned(db, share.owner, share.credential).await?;
         let issued = credentials.issued(db, &credential).await?;
-        if !peek {
-            let id = share.id;
-            db.run("share.view", |tx| async move { store::count_view(&tx, id).await }).await?;
+        if let Some(shown) = shown {
+            let (id, network) = (share.id, caller.origin.ip.map(network));
+            let network = network.as_deref();
+            db.run(
+                "share.view",
+                |tx| async move { store::count_view(&tx, id, shown, network).await },
+            )
+            .await?;
         }
-        Ok(View::of(&share, credential, issued))
+        let link = links.share(token);
+        Ok(Opened { view: View::of(&share, credential, issued), link })
     }
+
+    /// Sends the recipient of a link a new code.
+    ///
+    /// 409 `no_code` for a link that asks for none, `codes_used_up` after too many; 429 within a
+    /// minute of the last.
+    pub async fn send_code(&self, token: &str) -> Result<()> {
+        let Inner { credentials, mailer, .. } = &*self.0;
+        credentials
+            .db()
+            .run("share.send_code", |tx| async move {
+                let share = self.find(&tx, token).await?;
+                let Some(to) = share.recipient_email.as_deref().filter(|_| share.asks_code) else {
+                    let message = "This link asks for no code.";
+                    return Err(Error::conflict("no_code", message));
+                };
+                share.code.check_send(tx.now())?;
+                let code = digits(tx.world().random());
+                let expires_at = tx.now() + CODE_LASTS;
+                if !store::set_code(&tx, &share, &code_hash(token, &code), expires_at).await? {
+                    return Err(Error::limited(60));
+                }
+                let letter = Letter::new("The code for a shared credential")
+                    .say(format!("The code is {code}. It is good for ten minutes, and once."))
+                    .with_footnote("If you did not ask for it, you need not do anything.");
+                mailer.send(&tx, to, "share.code", &letter)?;
+                tx.record(Fact::by(&Caller::nobody(), "share.code_sent").on(share.id));
+                Ok(())
+            })
+            .await
+    }
+
+    /// What the holder of a link sees who has its recipient's code: once.
+    ///
+    /// 403 `wrong_code`, also for the right one after five wrong ones or when its time is over.
+    pub async fn open_with_code(
+        &self,
+        caller: &Caller,
+        token: &str,
+        code: &str,
+        shown: Shown,
+    ) -> Result<Opened> {
+        let wrong = || {
+            let message = "The code is wrong, used up or too old. Ask for a new one.";
+            Error::forbidden("wrong_code", message)
+        };
+        let given: String = code.chars().filter(char::is_ascii_digit).collect();
+        let hash = &code_hash(token, &given);
+        // The try is counted also when it fails, so it commits by itself.
+        let share = self
+            .0
+            .credentials
+            .db()
+            .run("share.try_code", |tx| async move {
+                let share = self.find(&tx, token).await?;
+                if share.asks_code
+                    && !(share.code.is_open(tx.now())
+                        && store::try_code(&tx, &share).await?
+                        && store::use_code(&tx, share.id, hash).await?)
+                {
+                    return Ok(None);
+                }
+                Ok(Some(share))
+            })
+            .await?
+            .ok_or_else(wrong)?;
+        self.show(caller, share, token, Some(shown)).await
+    }
+}
+
+/// A share that somebody has opened.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub view: View,
+    /// Its address, for showing it once more.
+    pub link: String,
+}
+
+/// Six digits. The remainder of 2^64 by 10^6 is too small to tell any two apart.
+fn digits(bytes: [u8; 8]) -> String {
+    format!("{:06}", u64::from_le_bytes(bytes) % 1_000_000)
 }

@@ -4,7 +4,7 @@ use platform::db::Read;
 use platform::mail::sink;
 use serde_json::{Value as Json, json};
 
-use super::model::email;
+use super::model::{code_hash, email};
 use crate::testing::{App, DAY, TABLES, URL, id};
 
 /// Makes a share; answers its id, and the path and the token of its link.
@@ -226,6 +226,7 @@ async fn a_browser_sees_a_page_in_which_nothing_runs(t: &TestDb) {
     }
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
     assert!(page.contains("<span class=\"status valid\">valid</span>"), "{page}");
+    assert!(page.contains("<svg") && page.contains("verza verify credential.json"), "{page}");
 
     for (accept, html) in [
         ("application/json", false),
@@ -244,6 +245,113 @@ async fn a_browser_sees_a_page_in_which_nothing_runs(t: &TestDb) {
     assert!(String::from_utf8_lossy(&over.body).contains("taken this link back"));
     let never = app.get_with(&nobody(), "/v1/share/x", &[("accept", browser)]).await;
     assert_eq!(never.status, StatusCode::NOT_FOUND);
+}
+
+async fn a_link_with_a_code_opens_for_its_recipient_alone_and_once(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let credential = app.credential(&owner).await.to_string();
+    let make = format!("/v1/user/credentials/{credential}/share");
+    let refused = app.post(&owner, &make, json!({ "requireCode": true })).await;
+    assert_eq!(refused.pointers(), ["/recipientEmail"]);
+    let body = json!({ "recipientEmail": "zoe@example.com", "requireCode": true });
+    let (_, path, token) = share(&app, &owner, &credential, body).await;
+    assert_eq!(app.get(&nobody(), &path).await.refusal(), (403, "code_required"));
+    let refused = app.post(&nobody(), &path, json!({ "code": "" })).await;
+    assert_eq!(refused.refusal(), (403, "wrong_code"), "none was sent");
+
+    let send = format!("{path}/code");
+    let letters = async || {
+        app.work().await;
+        let mut letters = sink::list(&app.db, Some("zoe@example.com"), 10).await.unwrap();
+        letters.retain(|letter| letter.text.contains("The code is"));
+        letters
+    };
+    let code = async || {
+        let text = letters().await.into_iter().next().unwrap().text;
+        let from = text.find("The code is ").unwrap() + "The code is ".len();
+        text[from..from + 6].to_owned()
+    };
+    app.post(&nobody(), &send, json!({})).await.ok();
+    let right = code().await;
+    assert_eq!(app.post(&nobody(), &send, json!({})).await.status, 429, "one a minute");
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    for _ in 0..4 {
+        let refused = app.post(&nobody(), &path, json!({ "code": wrong })).await;
+        assert_eq!(refused.refusal(), (403, "wrong_code"));
+    }
+    let seen = app.post(&nobody(), &path, json!({ "code": right })).await.ok();
+    assert_eq!(seen.json()["title"], "University Diploma");
+    assert_eq!(seen.header("cache-control"), "no-store");
+    let again = app.post(&nobody(), &path, json!({ "code": right })).await;
+    assert_eq!(again.refusal(), (403, "wrong_code"), "once");
+
+    t.clock.advance(DAY / 24);
+    app.post(&nobody(), &send, json!({})).await.ok();
+    let right = code().await;
+    for _ in 0..5 {
+        app.post(&nobody(), &path, json!({ "code": wrong })).await;
+    }
+    let late = app.post(&nobody(), &path, json!({ "code": right })).await;
+    assert_eq!(late.refusal(), (403, "wrong_code"), "five tries");
+
+    t.clock.advance(DAY / 24);
+    app.post(&nobody(), &send, json!({})).await.ok();
+    let right = code().await;
+    t.clock.advance(DAY / 144);
+    let late = app.post(&nobody(), &path, json!({ "code": right })).await;
+    assert_eq!(late.refusal(), (403, "wrong_code"), "ten minutes");
+    let hashes: Vec<Option<Vec<u8>>> =
+        app.db.all("SELECT code_hash FROM shares", &[], |row| row.take()).await.unwrap();
+    let kept = code_hash(&token, &right).to_vec();
+    assert_eq!(hashes, [Some(kept)], "the code itself is nowhere");
+
+    let browser = [("accept", "text/html")];
+    let page = app.get_with(&nobody(), &path, &browser).await.ok();
+    assert!(page.header("content-security-policy").contains("form-action 'self'"));
+    let page = String::from_utf8(page.body.to_vec()).unwrap();
+    assert!(page.contains("Send me a code") && !page.contains("University Diploma"), "{page}");
+    t.clock.advance(DAY / 24);
+    app.post(&nobody(), &send, json!({})).await.ok();
+    let form = http::Request::post(&path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("accept", "text/html")
+        .body(format!("code={}", code().await).into())
+        .unwrap();
+    let page = app.send(&nobody(), form).await.ok();
+    assert!(String::from_utf8_lossy(&page.body).contains("University Diploma"));
+    let (_, open, _) = share(&app, &owner, &credential, json!({})).await;
+    let refused = app.post(&nobody(), &format!("{open}/code"), json!({})).await;
+    assert_eq!(refused.refusal(), (409, "no_code"));
+}
+
+async fn the_owner_sees_when_a_link_was_opened_and_from_which_network(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let credential = app.credential(&owner).await.to_string();
+    let (id, path, _) = share(&app, &owner, &credential, json!({})).await;
+    let mut from = nobody();
+    from.origin.ip = Some("192.0.2.77".parse().unwrap());
+    app.get(&from, &path).await.ok();
+    t.clock.advance(DAY);
+    from.origin.ip = Some("2001:db8:1:2:3:4:5:6".parse().unwrap());
+    app.get_with(&from, &path, &[("accept", "text/html")]).await.ok();
+    app.head(&from, &path).await.ok();
+    let views = format!("/v1/user/credentials/{credential}/shares/{id}/views");
+    let seen = app.get(&owner, &views).await.ok().json();
+    assert_eq!(seen, json!([
+        { "number": 2, "form": "page", "network": "2001:db8:1::/48",
+          "viewedAt": "2026-01-02T00:00:00Z" },
+        { "number": 1, "form": "json", "network": "192.0.2.0/24",
+          "viewedAt": "2026-01-01T00:00:00Z" },
+    ]));
+    assert_eq!(app.get(&app.user(), &views).await.refusal(), (404, "not_found"));
+    for _ in 0..250 {
+        app.get(&nobody(), &path).await.ok();
+    }
+    let seen = app.get(&owner, &views).await.ok().json();
+    let seen = seen.as_array().unwrap();
+    assert_eq!((seen.len(), &seen[0]["number"]), (200, &json!(252)), "no link fills the disk");
 }
 
 }
