@@ -82,6 +82,10 @@ kinds! {
     AccountType = "at", "account type";
     /// An account of some type, owned by a user.
     Holding = "ua", "account";
+    /// A signed credential that a wallet may pick up.
+    Offer = "offer", "credential offer";
+    /// A request to a wallet for a presentation.
+    Presentation = "pr", "presentation request";
     /// An order of engagement for a web address.
     Order = "ord", "order";
     /// An organisation.

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::Result;
-use kernel::id::kinds::{Credential, Issued, StatusList, User, Verification};
+use kernel::id::kinds::{Credential, Issued, Offer, Presentation, StatusList, User, Verification};
 use platform::db::Tx;
 use platform::params;
 use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
@@ -30,8 +30,63 @@ const TABLES: &[Table] = &[
             Column("valid_until", Shown::Time),
             Column("revoked_at", Shown::Time),
             Column("revocation_reason", Shown::Text),
+            Column("claims", Shown::Json),
         ],
     ),
+    of(
+        "issued_tokens",
+        "holder = $1",
+        "id",
+        &[
+            Column("id", id::<Issued>()),
+            Column("issued", id::<Issued>()),
+            Column("holder", id::<User>()),
+            Column("holder_key", Shown::Text),
+            Column("sha256", Shown::Bytes),
+            Column("list", id::<StatusList>()),
+            Column("place", Shown::Number),
+            Column("valid_until", Shown::Time),
+            Column("created_at", Shown::Time),
+        ],
+    ),
+    of(
+        "credential_offers",
+        "holder = $1",
+        "id",
+        &[
+            Column("id", id::<Offer>()),
+            Column("issued", id::<Issued>()),
+            Column("holder", id::<User>()),
+            Column("link_sha256", Shown::Withheld("good for whoever has it")),
+            Column("code_sha256", Shown::Withheld("good for whoever has it")),
+            Column("tx_code_mac", Shown::Withheld("good for whoever has it")),
+            Column("tries", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("expires_at", Shown::Time),
+            Column("redeemed_at", Shown::Time),
+            Column("access_sha256", Shown::Withheld("good for whoever has it")),
+            Column("access_until", Shown::Time),
+            Column("collected_at", Shown::Time),
+        ],
+    ),
+    of(
+        "presentation_requests",
+        "asker = $1",
+        "id",
+        &[
+            Column("id", id::<Presentation>()),
+            Column("asker", id::<User>()),
+            Column("purpose", Shown::Text),
+            Column("query", Shown::Json),
+            Column("encrypted", Shown::Flag),
+            Column("created_at", Shown::Time),
+            Column("expires_at", Shown::Time),
+            Column("answered_at", Shown::Time),
+            Column("claims", Shown::Json),
+        ],
+    ),
+    impersonal("certified_keys", "the platform's own keys"),
+    impersonal("spent_nonces", "random numbers that wallets have used"),
     impersonal("issuer_keys", "the platform's own keys"),
     impersonal("status_lists", "how many places a list has"),
     impersonal("status_entries", "places of lists, which name nobody without the verdict"),
@@ -66,9 +121,16 @@ impl Holder for Held {
         async move {
             if what == Erasure::Records {
                 let sql = "UPDATE issued_credentials SET document = '{}', document_salt = $2,
-                               revocation_reason = NULL
+                               revocation_reason = NULL, claims = '{}'
                            WHERE holder = $1";
                 tx.execute(sql, params![person.id, [0_u8; 32]]).await?;
+                // The places of the tokens stay, so that a later revocation reaches them.
+                let sql = "UPDATE issued_tokens SET holder_key = NULL WHERE holder = $1";
+                tx.execute(sql, params![person.id]).await?;
+                let sql = "DELETE FROM presentation_requests WHERE asker = $1";
+                tx.execute(sql, params![person.id]).await?;
+                let sql = "DELETE FROM credential_offers WHERE holder = $1";
+                tx.execute(sql, params![person.id]).await?;
             }
             Ok(())
         }

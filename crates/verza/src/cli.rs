@@ -110,7 +110,7 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The exported file: a bundle, or a bare credential
+    /// The exported file: a bundle, a bare credential, an SD-JWT or a JWT credential
     pub file: PathBuf,
     /// A did.json of the issuer that you got elsewhere and trust
     #[arg(long, value_name = "FILE")]
@@ -118,6 +118,21 @@ pub struct VerifyArgs {
     /// A key of the transparency log that you got elsewhere and trust
     #[arg(long, value_name = "VKEY")]
     pub log_key: Option<String>,
+    /// Root certificates (PEM) of an SD-JWT's issuer that you got elsewhere and trust
+    #[arg(long, value_name = "FILE")]
+    pub root: Option<PathBuf>,
+    /// JWT VC issuer metadata that you got elsewhere and trust
+    #[arg(long, value_name = "FILE")]
+    pub issuer: Option<PathBuf>,
+    /// The newest status list of the credential, as its address serves it
+    #[arg(long, value_name = "FILE")]
+    pub status_list: Vec<PathBuf>,
+    /// For whom an SD-JWT must have been presented: your identifier
+    #[arg(long, value_name = "TEXT", requires = "nonce")]
+    pub audience: Option<String>,
+    /// The nonce that the presentation must answer
+    #[arg(long, value_name = "TEXT", requires = "audience")]
+    pub nonce: Option<String>,
     /// The document itself, to learn whether it is the one that was checked
     #[arg(long, value_name = "FILE")]
     pub document: Option<PathBuf>,

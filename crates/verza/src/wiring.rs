@@ -104,7 +104,7 @@ pub fn check(config: &Config) -> Result<()> {
     }
     identity::PublicUrl::parse(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}")))?;
-    trust::key::did::did_web(&config.server.public_url())
+    verify::key::did::did_web(&config.server.public_url())
         .map_err(|error| wrong(format!("server.public_url: {error}.")))?;
     mail::options(config)?;
     files::check(config, platform::world::system())?;
@@ -780,7 +780,7 @@ async fn take_up_keys(trust: &Trust, stop: &CancellationToken) {
             () = tokio::time::sleep(HEARTBEAT) => {}
             () = stop.cancelled() => return,
         }
-        if let Err(error) = trust.keys.reload().await {
+        if let Err(error) = trust.reload_keys().await {
             tracing::warn!(%error, "the signing keys were not read again");
         }
     }

@@ -237,8 +237,9 @@ impl RevokeBody {
 
 #[derive(Debug, Deserialize, IntoParams)]
 struct SignedQuery {
-    /// `vc` or `openbadge`, which are the same document; or `bundle`, which holds all that is
-    /// needed to check it offline. `vc` when left out.
+    /// `vc` or `openbadge`, which are the same document; `jwt`, the document as a JWT; `sd-jwt`,
+    /// claims to be shown one by one; or `bundle`, which holds all that is needed to check the
+    /// document offline. `vc` when left out.
     #[serde(default)]
     #[param(inline)]
     format: Format,
@@ -251,6 +252,9 @@ enum Format {
     Vc,
     OpenBadge,
     Bundle,
+    Jwt,
+    #[serde(rename = "sd-jwt")]
+    SdJwt,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -435,6 +439,14 @@ async fn signed(
             (api.credentials.signed(owner, id).await?, "application/vc")
         }
         Format::Bundle => (api.credentials.bundle(owner, id).await?, "application/json"),
+        Format::Jwt => {
+            let text = api.credentials.vc_jwt(owner, id).await?;
+            return Ok(([(header::CONTENT_TYPE, "application/vc+jwt")], text).into_response());
+        }
+        Format::SdJwt => {
+            let text = api.credentials.sd_jwt(owner, id).await?;
+            return Ok(([(header::CONTENT_TYPE, "application/dc+sd-jwt")], text).into_response());
+        }
     };
     let mut response = Json(document).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));

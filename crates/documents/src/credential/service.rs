@@ -286,6 +286,25 @@ impl Service {
         Ok(issued.document)
     }
 
+    /// The verdict as an SD-JWT credential that is bound to no key: whoever has it can show it. Each
+    /// download has a place of its own in the status lists.
+    pub async fn sd_jwt(&self, owner: Id<User>, id: Id<CredentialKind>) -> Result<String> {
+        let issuance = &self.0.issuance;
+        self.db()
+            .run("credential.download", |tx| async move {
+                let issued = issuance.of_credential(&tx, id, owner).await?;
+                issuance.sd_jwt(&tx, &issued, None).await
+            })
+            .await
+    }
+
+    /// The document of [`Self::signed`] as a JWT (`vc+jwt`).
+    pub async fn vc_jwt(&self, owner: Id<User>, id: Id<CredentialKind>) -> Result<String> {
+        let issuance = &self.0.issuance;
+        let issued = issuance.of_credential(self.db(), id, owner).await?;
+        issuance.vc_jwt(&issued, self.db().world().now())
+    }
+
     /// [`Self::signed`] with everything that judging it offline takes.
     pub async fn bundle(
         &self,

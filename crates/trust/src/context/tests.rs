@@ -1,51 +1,20 @@
 //! The context as its callers use it, on both engines.
 
-use std::time::Duration;
-
 use kernel::{Caller, Id};
 use platform::crypto::MasterKey;
-use platform::db::{Migrations, Read};
+use platform::db::Read;
 use platform::journal::{self, Fact, Runner};
 use platform::params;
 use platform::testing::TestDb;
 use uuid::Uuid;
 
-use crate::issuance::service::{Issued, VerdictClaim};
+use super::testing::{DAY, TABLES, claim, trust};
+use crate::issuance::service::Issued;
 use crate::key::service::{PUBLISHED_BEFORE_USE, Purpose};
-use crate::status::bitstring::Bitstring;
-use crate::verify::report::{Name, Outcome, Verdict};
-use crate::verify::{self, Options};
 use crate::{Trust, TrustOptions};
-
-const TABLES: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-async fn trust(t: &TestDb) -> Trust {
-    let trust = Trust::new(TrustOptions {
-        db: t.db.clone(),
-        master_key: MasterKey::new([9; 32]),
-        public_url: "https://verza.example".into(),
-        issuer_name: "Verza".into(),
-        validity: 365 * DAY,
-    })
-    .unwrap();
-    trust.start().await.unwrap();
-    trust
-}
-
-fn claim(t: &TestDb) -> VerdictClaim {
-    VerdictClaim {
-        verification: t.db.world().id(),
-        credential: t.db.world().id(),
-        holder: t.db.world().id(),
-        title: "Diploma \u{7} \"of\" Zoë – tab\there".into(),
-        kind: "Education".into(),
-        issuer_name: "University".into(),
-        verifier_name: "Global Verify".into(),
-        file_sha256: Some([3; 32]),
-        verified_at: t.db.world().now(),
-    }
-}
+use verify::judge::report::{self, Name, Outcome, Verdict};
+use verify::judge::{self, Options};
+use verify::status::bitstring::Bitstring;
 
 async fn issue(t: &TestDb, trust: &Trust) -> Issued {
     let claim = &claim(t);
@@ -56,16 +25,18 @@ async fn settle(t: &TestDb, trust: &Trust) {
     Runner::new(t.db.clone(), trust.readers()).drain().await;
 }
 
-fn judge(t: &TestDb, trust: &Trust, file: &str) -> verify::report::Report {
-    let mut pins = verify::trust::Trust::default();
+fn judge(t: &TestDb, trust: &Trust, file: &str) -> report::Report {
+    let mut pins = judge::trust::Trust::default();
     pins.pin(&trust.keys.did_document().to_string()).unwrap();
     let options = Options {
         now: t.db.world().now().seconds(),
         trust: pins,
         status_age_max: 2 * 24 * 3600,
         document_sha256: Some([3; 32]),
+        status_lists: Vec::new(),
+        challenge: None,
     };
-    verify::verify(file.as_bytes(), &options)
+    judge::verify(file.as_bytes(), &options)
 }
 
 platform::on_both_engines! { TABLES;
@@ -220,18 +191,18 @@ async fn the_log_proves_every_fact_and_each_head_contains_the_one_before(t: &Tes
     let vkey = trust.log.verifier_keys().await.unwrap().remove(0);
     for fact in journal::since(&t.db, 0, 1000).await.unwrap().iter().step_by(37) {
         let shown = trust.log.inclusion(fact).await.unwrap().unwrap();
-        let proof = crate::log::proof::InclusionProof::parse(&shown.proof).unwrap();
+        let proof = verify::log::proof::InclusionProof::parse(&shown.proof).unwrap();
         let head = proof.verify(shown.entry.as_bytes(), std::slice::from_ref(&vkey)).unwrap();
         assert_eq!(head.size, shown.size);
-        let entry = crate::log::entry::Entry::parse(&shown.entry).unwrap();
-        let commitment = crate::log::entry::commitment(&shown.salt, &shown.row).unwrap();
+        let entry = verify::log::entry::Entry::parse(&shown.entry).unwrap();
+        let commitment = verify::log::entry::commitment(&shown.salt, &shown.row).unwrap();
         assert_eq!(entry.commitment, commitment);
     }
     let tile = trust.log.resource("tile/0/000").await.unwrap();
     assert_eq!(tile.len(), 8192);
     assert!(trust.log.resource("tile/0/999").await.is_err());
     let entries = trust.log.resource("tile/entries/000").await.unwrap();
-    assert_eq!(crate::log::tile::decode_bundle(&entries, 256).unwrap().len(), 256);
+    assert_eq!(verify::log::tile::decode_bundle(&entries, 256).unwrap().len(), 256);
 }
 
 async fn a_rewritten_fact_is_found_out(t: &TestDb) {

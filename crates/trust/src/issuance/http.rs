@@ -1,33 +1,24 @@
 //! What a verdict means, and the check of any verdict by anybody.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
-use kernel::World;
-use platform::http::{Audience, Json, Limit, Raw, Reply, Route, get, post, table};
-use serde::Serialize;
+use platform::http::{Audience, Json, Limit, Query, Raw, Reply, Route, get, post, table};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::badge::Achievement;
 use super::service::achievement_url;
-use crate::key::service::Service as Keys;
-use crate::log::service::Service as Log;
-use crate::verify::{self, Options, trust::Trust};
+use crate::judging::Judging;
+use verify::credential::{badge::Achievement, rdfc::Template};
+use verify::judge::{Presented, report};
 
 /// The largest file that is judged online.
 const FILE_MAX: usize = 1 << 20;
-/// How old a status list in a file may be: a day more than an edition's life.
-const STATUS_AGE_MAX: Duration = Duration::from_secs(48 * 3600);
-
 /// What the public pages know.
 #[derive(Clone)]
 pub struct Pages {
-    pub keys: Keys,
-    pub log: Log,
-    pub world: World,
+    pub judging: Judging,
     pub public_url: String,
 }
 
@@ -35,9 +26,9 @@ pub struct Pages {
 #[derive(Serialize, ToSchema)]
 struct Judgement {
     #[schema(value_type = String)]
-    verdict: verify::report::Verdict,
+    verdict: report::Verdict,
     #[schema(value_type = Vec<serde_json::Value>)]
-    checks: Vec<verify::report::Check>,
+    checks: Vec<report::Check>,
 }
 
 pub fn routes(pages: &Pages) -> Vec<Route> {
@@ -53,10 +44,13 @@ pub fn routes(pages: &Pages) -> Vec<Route> {
                 .body_max(FILE_MAX)
                 .summary("Judges an exported credential: what was proved, and what was not")
                 .describe(
-                    "Takes a bundle or a bare verdict credential of this issuer. `verza verify` \
-                     makes the same judgement without asking this server.",
+                    "Takes a bundle, a bare verdict credential of this issuer, or an SD-JWT or JWT \
+                     credential, of other issuers too where their certificates say whose. A \
+                     presentation is judged for the `audience` and `nonce` of the query. \
+                     `verza verify` makes the same judgement without asking this server.",
                 )
-                .takes_media("application/json", "The exported file, byte for byte.")
+                .query::<JudgeQuery>()
+                .takes_media("application/octet-stream", "The exported file, byte for byte.")
                 .returns::<Judgement>(200)
                 .to(judge),
         ],
@@ -67,7 +61,7 @@ async fn achievement(State(pages): State<Pages>) -> Response {
     let url = achievement_url(&pages.public_url);
     let says = Achievement::verified_document(&url);
     let body = json!({
-        "@context": super::rdfc::Template::Verdict.contexts(),
+        "@context": Template::Verdict.contexts(),
         "id": says.id,
         "type": ["Achievement"],
         "name": says.name,
@@ -82,19 +76,20 @@ async fn achievement(State(pages): State<Pages>) -> Response {
     (headers, body.to_string()).into_response()
 }
 
-async fn judge(State(pages): State<Pages>, Raw(file): Raw) -> Reply<Json<Judgement>> {
-    let mut trust = Trust::default();
-    // Our own documents are always pins.
-    let _ = trust.pin(&pages.keys.did_document().to_string());
-    for key in pages.log.verifier_keys().await? {
-        let _ = trust.pin(&key.to_string());
-    }
-    let options = Options {
-        now: pages.world.now().seconds(),
-        trust,
-        status_age_max: STATUS_AGE_MAX.as_secs().cast_signed(),
-        document_sha256: None,
-    };
-    let verify::report::Report { verdict, checks } = verify::verify(&file, &options);
+/// For whom a presentation was made.
+#[derive(Deserialize, IntoParams)]
+struct JudgeQuery {
+    audience: Option<String>,
+    nonce: Option<String>,
+}
+
+async fn judge(
+    State(pages): State<Pages>,
+    Query(query): Query<JudgeQuery>,
+    Raw(file): Raw,
+) -> Reply<Json<Judgement>> {
+    let asked = query.audience.zip(query.nonce);
+    let challenge = asked.map(|(audience, nonce)| Presented { audience, nonce });
+    let report::Report { verdict, checks } = pages.judging.judge(&file, challenge).await?;
     Ok(Json(Judgement { verdict, checks }))
 }

@@ -9,14 +9,6 @@
 //! `eddsa-jcs-2022` is what anybody can check in a page of code. Both are over the same document,
 //! and a reader of either ignores the other.
 
-pub mod badge;
 pub mod http;
-pub mod jcs;
-pub mod proof;
-pub mod rdfc;
 pub mod service;
 mod store;
-pub mod timestamp;
-
-#[cfg(test)]
-mod tests;

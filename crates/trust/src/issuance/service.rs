@@ -7,17 +7,22 @@ use kernel::id::kinds::{Credential, Issued as IssuedKind, User, Verification};
 use kernel::{Caller, Error, Id, Result, Timestamp};
 use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::badge::{Achievement, Check, Issuer, StatusEntry, VerdictCredential};
-use super::proof::{self, Statement};
-use super::rdfc::Template;
 use super::store;
+use crate::authority::service::{Purpose as Certified, Service as Authority};
 use crate::key::service::{Purpose, Service as Keys};
-use crate::log::entry::credential_digest;
 use crate::log::service::Service as Log;
 use crate::status::service::{Place, Service as Lists};
-use crate::verify::bundle::Bundle;
+use verify::credential::badge::{Achievement, Check, Issuer, StatusEntry, VerdictCredential};
+use verify::credential::proof::{self, Statement};
+use verify::credential::rdfc::{self, Template};
+use verify::credential::timestamp;
+use verify::jose::es256::PublicKey;
+use verify::jose::jws;
+use verify::jose::sdjwt::{self, Hidden};
+use verify::judge::bundle::Bundle;
+use verify::log::entry::credential_digest;
 
 /// What a verdict says, before it is signed.
 #[derive(Debug, Clone)]
@@ -53,7 +58,20 @@ pub struct Issued {
     pub valid_until: Timestamp,
     pub revoked_at: Option<Timestamp>,
     pub revocation_reason: Option<String>,
+    /// What a holder may show one by one: see [`CLAIMS`].
+    pub claims: Json,
 }
+
+/// The claims of a verdict that a holder shows or withholds, with their names for people.
+pub const CLAIMS: [(&str, &str); 7] = [
+    ("title", "Title of the document"),
+    ("kind", "Kind of the document"),
+    ("issued_by", "Who issued the document"),
+    ("verified_by", "Who checked the document"),
+    ("verified_at", "When it was checked"),
+    ("method", "How it was checked"),
+    ("document", "Salted name of the file that was checked"),
+];
 
 /// Issues and revokes. Cheap to clone.
 #[derive(Clone)]
@@ -61,9 +79,11 @@ pub struct Service(Arc<Inner>);
 
 struct Inner {
     keys: Keys,
+    authority: Authority,
     lists: Lists,
     log: Log,
     issuer_name: String,
+    type_url: String,
     achievement_url: String,
     validity: Duration,
 }
@@ -72,6 +92,7 @@ impl Service {
     /// `validity` bounds how long a key or a list must be kept, and what a stolen key is worth.
     pub fn new(
         keys: Keys,
+        authority: Authority,
         lists: Lists,
         log: Log,
         public_url: &str,
@@ -79,8 +100,18 @@ impl Service {
         validity: Duration,
     ) -> Self {
         let achievement_url = achievement_url(public_url);
+        let type_url = type_url(public_url);
         let issuer_name = portable(issuer_name);
-        Self(Arc::new(Inner { keys, lists, log, issuer_name, achievement_url, validity }))
+        Self(Arc::new(Inner {
+            keys,
+            authority,
+            lists,
+            log,
+            issuer_name,
+            type_url,
+            achievement_url,
+            validity,
+        }))
     }
 
     /// Signs a verdict and gives it its place in a revocation list, within the transaction that
@@ -91,6 +122,7 @@ impl Service {
         let document_salt: [u8; 32] = tx.world().random();
         let (valid_from, valid_until) = (claim.verified_at, claim.verified_at + *validity);
         let unsigned = self.unsigned(tx, claim, status, &document_salt, valid_until)?;
+        let claims = claims_of(claim, &unsigned)?;
         let signer = keys.signer(Purpose::Credential, tx.now())?;
         let says = Statement { verification_method: &signer.method, created: tx.now().seconds() };
         let document = proof::sign(Template::Verdict, unsigned, &signer.key, says)
@@ -108,6 +140,7 @@ impl Service {
             valid_until,
             revoked_at: None,
             revocation_reason: None,
+            claims,
         };
         store::insert(tx, claim, &issued).await?;
         let fact = Fact::by(&Caller::nobody(), "credential.issued").on(issued.id);
@@ -137,11 +170,6 @@ impl Service {
         let document_sha256 = claim
             .file_sha256
             .unwrap_or_else(|| platform::crypto::sha256(claim.credential.to_string()));
-        let method = if claim.file_sha256.is_some() {
-            "comparison of the submitted document with its source"
-        } else {
-            "enquiry at the source"
-        };
         VerdictCredential {
             id: tx.world().id::<IssuedKind>().uuid(),
             issuer: Issuer { did: keys.did(), name: issuer_name },
@@ -155,7 +183,7 @@ impl Service {
                 title: &portable(&claim.title),
                 genre: &portable(&claim.kind),
                 verifier: &portable(&claim.verifier_name),
-                method,
+                method: method(claim),
                 checked_at: claim.verified_at.seconds(),
             },
             status: StatusEntry { list: &lists.url(status.list), index },
@@ -177,6 +205,9 @@ impl Service {
             return Err(Error::conflict("already_revoked", "It has been revoked already."));
         }
         self.0.lists.revoke(tx, issued.status).await?;
+        for place in store::token_places(tx, id).await? {
+            self.0.lists.revoke(tx, place).await?;
+        }
         let fact = Fact::by(caller, "credential.revoked").on(id);
         // The reason is words of a person's, and stays with the row.
         tx.record(fact.about(issued.holder));
@@ -187,7 +218,84 @@ impl Service {
         store::get(db, id).await?.ok_or_else(|| Error::not_found("issued credential"))
     }
 
-    /// Everything that judging the verdict takes, in one file; see [`crate::verify`].
+    /// The verdict as an SD-JWT VC, bound to a wallet's key where there is one. Each has a place
+    /// of its own in the status lists, so that two presentations are not tied by it.
+    ///
+    /// 409 `revoked` once the verdict was taken back.
+    pub async fn sd_jwt(
+        &self,
+        tx: &Tx,
+        issued: &Issued,
+        holder_key: Option<&PublicKey>,
+    ) -> Result<String> {
+        let Inner { authority, lists, type_url, .. } = &*self.0;
+        if issued.revoked_at.is_some() {
+            return Err(Error::conflict("revoked", "The verdict has been taken back."));
+        }
+        let status = lists.allocate(tx).await?;
+        let signer = authority.signer(Certified::Credential, tx.now())?;
+        let mut open = json!({
+            "iss": authority.issuer(),
+            "vct": type_url,
+            "nbf": issued.valid_from.seconds(),
+            "exp": issued.valid_until.seconds(),
+            "status": { "status_list": { "idx": status.place, "uri": lists.url(status.list) } },
+        });
+        if let Some(key) = holder_key {
+            open["cnf"] = json!({ "jwk": key.to_jwk() });
+        }
+        let hidden: Vec<Hidden> = CLAIMS
+            .into_iter()
+            .filter_map(|(name, _)| {
+                let value = issued.claims.get(name)?.clone();
+                Some(Hidden { name, value, salt: tx.world().random() })
+            })
+            .collect();
+        let decoys = [tx.world().random(), tx.world().random()];
+        let Json::Object(open) = open else {
+            return Err(Error::internal("the claims of a token are an object"));
+        };
+        let header = signer.header(sdjwt::TYPE);
+        let text = sdjwt::issue(header, open, &hidden, &decoys, &signer.key);
+        let sha256 = platform::crypto::sha256(&text);
+        let token =
+            store::Token { status, sha256, holder_key: holder_key.map(PublicKey::thumbprint) };
+        store::insert_token(tx, issued, &token).await?;
+        let fact = Fact::by(&Caller::nobody(), "credential.delivered").on(issued.id);
+        tx.record(fact.about(issued.holder).with("tokenSha256", hex::encode(sha256)));
+        Ok(text)
+    }
+
+    /// The verdict as a JWT of the same document (VC-JOSE-COSE, `vc+jwt`).
+    pub fn vc_jwt(&self, issued: &Issued, now: Timestamp) -> Result<String> {
+        let Inner { keys, authority, .. } = &*self.0;
+        let signer = authority.signer(Certified::Credential, now)?;
+        let mut document = issued.document.clone();
+        if let Some(members) = document.as_object_mut() {
+            members.remove("proof");
+        }
+        let mut header = signer.header("vc+jwt");
+        header["cty"] = "vc".into();
+        header["iss"] = keys.did().into();
+        header["kid"] = verify::key::did::method_id(keys.did(), &signer.id.to_string()).into();
+        Ok(jws::sign(header, &document, &signer.key))
+    }
+
+    /// The newest verdict on a credential of this holder that was not taken back.
+    pub async fn of_credential(
+        &self,
+        db: &impl Read,
+        credential: Id<Credential>,
+        holder: Id<User>,
+    ) -> Result<Issued> {
+        let found = store::of_credential(db, credential, holder).await?;
+        found.ok_or_else(|| {
+            let message = "Nothing good has been signed for this credential.";
+            Error::new(kernel::Kind::NotFound, "not_issued", message)
+        })
+    }
+
+    /// Everything that judging the verdict takes, in one file; see [`verify::judge`].
     pub async fn bundle(&self, db: &Db, id: Id<IssuedKind>) -> Result<Json> {
         let Inner { keys, lists, log, .. } = &*self.0;
         let issued = self.get(db, id).await?;
@@ -208,6 +316,34 @@ impl Service {
     }
 }
 
+fn method(claim: &VerdictClaim) -> &'static str {
+    if claim.file_sha256.is_some() {
+        "comparison of the submitted document with its source"
+    } else {
+        "enquiry at the source"
+    }
+}
+
+/// What a holder shows or withholds: the same words as in the document.
+fn claims_of(claim: &VerdictClaim, unsigned: &Json) -> Result<Json> {
+    let verified_at = timestamp::format(claim.verified_at.seconds())
+        .map_err(|error| Error::internal("a verdict's time has no written form").because(error))?;
+    Ok(json!({
+        "title": portable(&claim.title),
+        "kind": portable(&claim.kind),
+        "issued_by": portable(&claim.issuer_name),
+        "verified_by": portable(&claim.verifier_name),
+        "verified_at": verified_at,
+        "method": method(claim),
+        "document": unsigned["evidence"][0]["id"],
+    }))
+}
+
+/// The URL of the type of SD-JWT credentials, `vct`.
+pub fn type_url(public_url: &str) -> String {
+    format!("{}/v1/credential-types/verified-document", public_url.trim_end_matches('/'))
+}
+
 /// The URL of the one kind of statement that verdicts make.
 pub fn achievement_url(public_url: &str) -> String {
     format!("{}/v1/achievements/verified-document", public_url.trim_end_matches('/'))
@@ -219,11 +355,7 @@ fn portable(text: &str) -> String {
     text.chars()
         .map(|letter| {
             let mut buffer = [0; 4];
-            if super::rdfc::is_portable_text(letter.encode_utf8(&mut buffer)) {
-                letter
-            } else {
-                ' '
-            }
+            if rdfc::is_portable_text(letter.encode_utf8(&mut buffer)) { letter } else { ' ' }
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! All SQL of the issued credentials.
 
-use kernel::id::kinds::{Issued as IssuedKind, StatusList};
+use kernel::id::kinds::{Credential, Issued as IssuedKind, StatusList, User};
 use kernel::{Error, Id, Result};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
@@ -9,7 +9,15 @@ use super::service::{Issued, VerdictClaim};
 use crate::status::service::Place;
 
 const COLUMNS: &str = "id, holder, document, sha256, document_salt, list, place, valid_from, \
-                       valid_until, revoked_at, revocation_reason";
+                       valid_until, revoked_at, revocation_reason, claims";
+
+/// A token made of a verdict.
+pub(super) struct Token {
+    pub(super) status: Place,
+    pub(super) sha256: [u8; 32],
+    /// The thumbprint of the key it is bound to.
+    pub(super) holder_key: Option<String>,
+}
 
 fn read(row: &Row<'_>) -> Result<Issued, DbError> {
     let broken = |error| DbError::Other(format!("an issued credential is no JSON: {error}"));
@@ -24,6 +32,7 @@ fn read(row: &Row<'_>) -> Result<Issued, DbError> {
         valid_until: row.take()?,
         revoked_at: row.take()?,
         revocation_reason: row.take()?,
+        claims: serde_json::from_str(&row.take::<String>()?).map_err(broken)?,
     })
 }
 
@@ -31,8 +40,8 @@ pub(super) async fn insert(tx: &Tx, claim: &VerdictClaim, issued: &Issued) -> Re
     let done = tx
         .execute(
             "INSERT INTO issued_credentials (id, verification, credential, holder, document,
-                 sha256, document_salt, list, place, valid_from, valid_until)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                 sha256, document_salt, list, place, valid_from, valid_until, claims)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             params![
                 issued.id,
                 claim.verification,
@@ -44,7 +53,8 @@ pub(super) async fn insert(tx: &Tx, claim: &VerdictClaim, issued: &Issued) -> Re
                 issued.status.list,
                 issued.status.place,
                 issued.valid_from,
-                issued.valid_until
+                issued.valid_until,
+                issued.claims.to_string()
             ],
         )
         .await;
@@ -67,4 +77,46 @@ pub(super) async fn revoke(tx: &Tx, id: Id<IssuedKind>, reason: &str) -> Result<
     let sql = "UPDATE issued_credentials SET revoked_at = $2, revocation_reason = $3
                WHERE id = $1 AND revoked_at IS NULL";
     Ok(tx.touch(sql, params![id, tx.now(), reason]).await?)
+}
+
+/// The newest of a holder's credential that is not revoked.
+pub(super) async fn of_credential(
+    db: &impl Read,
+    credential: Id<Credential>,
+    holder: Id<User>,
+) -> Result<Option<Issued>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM issued_credentials
+         WHERE credential = $1 AND holder = $2 AND revoked_at IS NULL ORDER BY id DESC LIMIT 1"
+    );
+    Ok(db.maybe(&sql, params![credential, holder], read).await?)
+}
+
+pub(super) async fn insert_token(tx: &Tx, issued: &Issued, token: &Token) -> Result<()> {
+    let id: Id<IssuedKind> = tx.world().id();
+    tx.execute(
+        "INSERT INTO issued_tokens (id, issued, holder, holder_key, sha256, list, place,
+             valid_until, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        params![
+            id,
+            issued.id,
+            issued.holder,
+            token.holder_key,
+            token.sha256,
+            token.status.list,
+            token.status.place,
+            issued.valid_until,
+            tx.now()
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The places of all tokens that were made of a verdict.
+pub(super) async fn token_places(tx: &Tx, issued: Id<IssuedKind>) -> Result<Vec<Place>> {
+    let sql = "SELECT list, place FROM issued_tokens WHERE issued = $1";
+    let read = |row: &Row<'_>| Ok(Place { list: row.take()?, place: row.take()? });
+    Ok(tx.all(sql, params![issued], read).await?)
 }

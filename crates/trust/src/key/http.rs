@@ -5,11 +5,22 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 use platform::http::{Audience, Route, get, table};
 
-use super::service::Service;
+use serde_json::{Value, json};
+use verify::key::did;
 
-pub fn routes(keys: &Service) -> Vec<Route> {
+use super::service::Service;
+use crate::authority::service::Service as Authority;
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct Pages {
+    pub keys: Service,
+    pub authority: Authority,
+}
+
+pub fn routes(pages: &Pages) -> Vec<Route> {
     table(
-        keys,
+        pages,
         [get(Audience::Public, "/.well-known/did.json")
             .summary("The issuer's DID document (did:web)")
             .describe("The keys under which verdict credentials are signed, old ones included.")
@@ -18,11 +29,35 @@ pub fn routes(keys: &Service) -> Vec<Route> {
     )
 }
 
-async fn did_document(State(keys): State<Service>) -> Response {
+/// The keys of both kinds: Multikeys for Data Integrity proofs, JWKs for JWT credentials.
+pub(crate) fn document(keys: &Service, authority: &Authority) -> Value {
+    let mut document = keys.did_document();
+    for (id, key) in authority.credential_keys() {
+        let name = did::method_id(keys.did(), &id.to_string());
+        let method = json!({
+            "id": name,
+            "type": "JsonWebKey",
+            "controller": keys.did(),
+            "publicKeyJwk": key.to_jwk(),
+        });
+        for (list, entry) in [("verificationMethod", method), ("assertionMethod", name.into())] {
+            if let Some(list) = document[list].as_array_mut() {
+                list.push(entry);
+            }
+        }
+    }
+    let contexts = document["@context"].as_array_mut();
+    if let Some(contexts) = contexts {
+        contexts.push("https://w3id.org/security/jwk/v1".into());
+    }
+    document
+}
+
+async fn did_document(State(pages): State<Pages>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/did+json"),
         (header::CACHE_CONTROL, "public, max-age=600"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
-    (headers, keys.did_document().to_string()).into_response()
+    (headers, document(&pages.keys, &pages.authority).to_string()).into_response()
 }

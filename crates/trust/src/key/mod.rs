@@ -4,13 +4,6 @@
 //! One key serves one purpose. The key that signs credentials never signs checkpoints, because a
 //! signature is only as narrow as the set of things its key may sign.
 
-pub mod did;
 pub mod http;
-pub mod multikey;
 pub mod service;
 mod store;
-
-pub use ed25519_dalek::SigningKey;
-
-#[cfg(test)]
-mod tests;

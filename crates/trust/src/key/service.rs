@@ -12,9 +12,9 @@ use platform::db::{Bind, Column, Db, FromColumn, Tx, Value};
 use platform::journal::Fact;
 use serde_json::Value as Json;
 
-use super::did::{self, VerificationMethod};
-use super::multikey::PublicKey;
 use super::store::{self, StoredKey};
+use verify::key::did::{self, VerificationMethod};
+use verify::key::multikey::PublicKey;
 
 /// For how long a new key is published before it signs: what fetched the old DID document has
 /// fetched a newer one by then.

@@ -10,15 +10,6 @@
 //! Invariants: an index is given once and never reused; a checkpoint is signed only over a tree of
 //! which every earlier checkpoint's tree is a prefix.
 
-pub mod checkpoint;
-pub mod entry;
 pub mod http;
-pub mod merkle;
-pub mod note;
-pub mod proof;
 pub mod service;
 mod store;
-pub mod tile;
-
-#[cfg(test)]
-mod tests;

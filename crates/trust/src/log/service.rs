@@ -11,16 +11,16 @@ use platform::db::{Db, Read, Tx, together};
 use platform::journal::{self, Reader, Recorded};
 use serde_json::{Value as Json, json};
 
-use super::checkpoint::Checkpoint;
-use super::entry::Entry;
-use super::merkle::{self, Hash, Node};
-use super::note::{Note, VerifierKey};
-use super::proof::InclusionProof;
 use super::store;
-use super::tile::{self, Growth, Level, Tile, TileSet, WIDTH};
-use crate::issuance::jcs;
 use crate::key::service::{Purpose, Service as Keys};
-use crate::verify::bundle::LogEvidence;
+use verify::credential::jcs;
+use verify::judge::bundle::LogEvidence;
+use verify::log::checkpoint::Checkpoint;
+use verify::log::entry::Entry;
+use verify::log::merkle::{self, Hash, Node};
+use verify::log::note::{Note, VerifierKey};
+use verify::log::proof::InclusionProof;
+use verify::log::tile::{self, Growth, Level, Tile, TileSet, WIDTH};
 
 /// The transparency log. Cheap to clone.
 #[derive(Clone)]

@@ -5,8 +5,8 @@ use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 use uuid::Uuid;
 
-use super::merkle::{Edge, Hash};
-use super::tile::{Level, Tile};
+use verify::log::merkle::{Edge, Hash};
+use verify::log::tile::{Level, Tile};
 
 /// The one row of the log's state.
 const NAME: &str = "audit";

@@ -5,7 +5,6 @@
 //! that saw the bit may have acted on it. Checkers fetch whole lists, so that nobody learns whom
 //! they are looking up.
 
-pub mod bitstring;
 pub mod http;
 pub mod service;
 mod store;

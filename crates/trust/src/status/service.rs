@@ -10,17 +10,22 @@ use parking_lot::Mutex;
 use platform::db::{Db, Tx};
 use serde_json::Value as Json;
 
-use super::bitstring::{Bitstring, Purpose as Meaning, StatusListCredential};
 use super::store::{self, List};
-use crate::issuance::proof::{self, Statement};
-use crate::issuance::rdfc::Template;
+use crate::authority::service::{Purpose as Certified, Service as Authority};
 use crate::key::service::{Purpose, Service as Keys};
+use verify::credential::proof::{self, Statement};
+use verify::credential::rdfc::Template;
+use verify::jose::jws;
+use verify::status::bitstring::{Bitstring, Purpose as Meaning, StatusListCredential};
+use verify::status::token;
 
 /// Entries of a list: the least that Bitstring Status List 1.0 allows, so that a list always
 /// hides an entry among very many.
 const LIST_SIZE: i64 = 131_072;
 /// How long an edition may be relied on; a newer one is signed at half of it.
 pub const EDITION_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// For how long a status list token may be kept before it is asked for again.
+pub const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// A list is less than half full, so that this many misses do not happen.
 const TRIES: usize = 64;
 
@@ -31,6 +36,7 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     db: Db,
     keys: Keys,
+    authority: Authority,
     public_url: String,
     /// The newest edition signed by this process, of each list.
     editions: Mutex<HashMap<Id<StatusList>, Edition>>,
@@ -41,6 +47,7 @@ struct Edition {
     version: i64,
     signed_at: Timestamp,
     document: Arc<Json>,
+    token: Arc<str>,
 }
 
 /// A place given to one credential.
@@ -51,14 +58,21 @@ pub struct Place {
 }
 
 impl Service {
-    pub fn new(db: Db, keys: Keys, public_url: &str) -> Self {
+    pub fn new(db: Db, keys: Keys, authority: Authority, public_url: &str) -> Self {
         let public_url = public_url.trim_end_matches('/').to_owned();
-        Self(Arc::new(Inner { db, keys, public_url, editions: Mutex::default() }))
+        Self(Arc::new(Inner { db, keys, authority, public_url, editions: Mutex::default() }))
     }
 
     /// Where a list is served.
     pub fn url(&self, list: Id<StatusList>) -> String {
         format!("{}/v1/status-lists/{list}", self.0.public_url)
+    }
+
+    /// The list that is served at this address, if it may be one of ours.
+    pub fn own(&self, url: &str) -> Option<Id<StatusList>> {
+        let (front, id) = url.rsplit_once('/')?;
+        let id = id.parse().ok()?;
+        (self.url(id) == url && front.starts_with(&self.0.public_url)).then_some(id)
     }
 
     /// Gives a random place that nobody had before.
@@ -88,8 +102,17 @@ impl Service {
         Ok(())
     }
 
-    /// The newest edition of a list, signed.
+    /// The newest edition of a list as a Bitstring status list credential.
     pub async fn edition(&self, id: Id<StatusList>) -> Result<Arc<Json>> {
+        Ok(self.newest(id).await?.document)
+    }
+
+    /// The newest edition of a list as a status list token.
+    pub async fn token(&self, id: Id<StatusList>) -> Result<Arc<str>> {
+        Ok(self.newest(id).await?.token)
+    }
+
+    async fn newest(&self, id: Id<StatusList>) -> Result<Edition> {
         let Inner { db, editions, .. } = &*self.0;
         let (size, version) =
             store::version(db, id).await?.ok_or_else(|| Error::not_found("status list"))?;
@@ -98,15 +121,16 @@ impl Service {
             && edition.version == version
             && now.since(edition.signed_at) < EDITION_LIFETIME / 2
         {
-            return Ok(edition.document.clone());
+            return Ok(edition.clone());
         }
-        let document = Arc::new(self.sign(id, size, now).await?);
-        let edition = Edition { version, signed_at: now, document: document.clone() };
-        editions.lock().insert(id, edition);
-        Ok(document)
+        let (document, token) = self.sign(id, size, now).await?;
+        let (document, token) = (Arc::new(document), Arc::from(token));
+        let edition = Edition { version, signed_at: now, document, token };
+        editions.lock().insert(id, edition.clone());
+        Ok(edition)
     }
 
-    async fn sign(&self, id: Id<StatusList>, size: i64, now: Timestamp) -> Result<Json> {
+    async fn sign(&self, id: Id<StatusList>, size: i64, now: Timestamp) -> Result<(Json, String)> {
         let broken = |error: &dyn std::fmt::Display| {
             Error::internal(format!("a status list cannot be signed: {error}"))
         };
@@ -127,7 +151,17 @@ impl Service {
         let unsigned = unsigned.to_json().map_err(|error| broken(&error))?;
         let signer = self.0.keys.signer(Purpose::Credential, now)?;
         let says = Statement { verification_method: &signer.method, created: now.seconds() };
-        proof::sign(Template::StatusList, unsigned, &signer.key, says)
-            .map_err(|error| broken(&error))
+        let document = proof::sign(Template::StatusList, unsigned, &signer.key, says)
+            .map_err(|error| broken(&error))?;
+        Ok((document, self.sign_token(id, &list, now)?))
+    }
+
+    fn sign_token(&self, id: Id<StatusList>, list: &Bitstring, now: Timestamp) -> Result<String> {
+        let signer = self.0.authority.signer(Certified::Credential, now)?;
+        let until = (now + EDITION_LIFETIME).seconds();
+        let ttl = TOKEN_TTL.as_secs().cast_signed();
+        let mut claims = token::claims(&self.url(id), now.seconds(), until, ttl, list);
+        claims["iss"] = self.0.authority.issuer().into();
+        Ok(jws::sign(signer.header(token::TYPE), &claims, &signer.key))
     }
 }

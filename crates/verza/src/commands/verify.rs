@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use kernel::{Error, Result};
-use trust::verify::report::{Report, Verdict};
-use trust::verify::{Options, trust::Trust};
+use verify::judge::report::{Report, Verdict};
+use verify::judge::{self, Options, Presented, trust::Trust};
 
 use super::{print_json, verdict};
 use crate::cli::VerifyArgs;
@@ -15,13 +15,19 @@ const STATUS_AGE_MAX_HOURS: u64 = 168;
 
 pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let mut pins = Vec::new();
-    if let Some(path) = &args.did {
+    for path in [&args.did, &args.root, &args.issuer].into_iter().flatten() {
         pins.push(String::from_utf8_lossy(&read(path)?).into_owned());
     }
     pins.extend(args.log_key.clone());
     let document = args.document.as_deref().map(read).transpose()?;
     let hours = args.max_status_age.unwrap_or(STATUS_AGE_MAX_HOURS);
-    let report = judge_file(&read(&args.file)?, &pins, document.as_deref(), hours)?;
+    let mut options = options(&pins, document.as_deref(), hours)?;
+    for path in &args.status_list {
+        options.status_lists.push(String::from_utf8_lossy(&read(path)?).into_owned());
+    }
+    let asked = args.audience.clone().zip(args.nonce.clone());
+    options.challenge = asked.map(|(audience, nonce)| Presented { audience, nonce });
+    let report = judge::verify(&read(&args.file)?, &options);
     if args.json {
         print_json(&report)?;
     } else {
@@ -29,7 +35,8 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         if pins.is_empty() {
             say!(
                 "\nThe issuer's key comes from the file itself. To learn whether it really is \
-                 the issuer's, fetch its did.json yourself and give it with --did."
+                 the issuer's, fetch its did.json yourself and give it with --did, or its root \
+                 certificate with --root."
             );
         }
     }
@@ -43,17 +50,22 @@ pub fn judge_file(
     document: Option<&[u8]>,
     status_age_hours: u64,
 ) -> Result<Report> {
+    Ok(judge::verify(file, &options(pins, document, status_age_hours)?))
+}
+
+fn options(pins: &[String], document: Option<&[u8]>, status_age_hours: u64) -> Result<Options> {
     let mut trust = Trust::default();
     for pin in pins {
         trust.pin(pin).map_err(|error| Error::invalid("not_a_key", error.to_string()))?;
     }
-    let options = Options {
+    Ok(Options {
         now: platform::world::system().now().seconds(),
         trust,
         status_age_max: i64::try_from(status_age_hours.saturating_mul(3600)).unwrap_or(i64::MAX),
         document_sha256: document.map(platform::crypto::sha256),
-    };
-    Ok(trust::verify::verify(file, &options))
+        status_lists: Vec::new(),
+        challenge: None,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

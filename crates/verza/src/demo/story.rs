@@ -7,7 +7,7 @@ use std::time::Duration;
 use kernel::{Error, Result};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
-use trust::verify::report::{Outcome, Verdict};
+use verify::judge::report::{Outcome, Verdict};
 
 use super::client::{Client, Session};
 use crate::commands;

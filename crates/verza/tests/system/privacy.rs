@@ -283,18 +283,20 @@ async fn who_is_erased_leaves_no_word_and_every_proof_holds(stage: &Stage) {
     }
     let did = town.call(Method::GET, "/.well-known/did.json", None).answer().await.text();
     let key = town.call(Method::GET, "/v1/audit/key", None).answer().await.text();
-    let mut trust = trust::verify::trust::Trust::default();
+    let mut trust = verify::judge::trust::Trust::default();
     trust.pin(&did).unwrap();
     trust.pin(&key).unwrap();
     let now = platform.db.world().now().seconds();
-    let options = trust::verify::Options {
+    let options = verify::judge::Options {
         now,
         trust,
         status_age_max: 3600,
         document_sha256: Some(platform::crypto::sha256(pdf("heliotropic contents"))),
+        status_lists: Vec::new(),
+        challenge: None,
     };
-    let report = trust::verify::verify(&bundle, &options);
-    assert_eq!(report.verdict, trust::verify::report::Verdict::Valid, "{report}");
+    let report = verify::judge::verify(&bundle, &options);
+    assert_eq!(report.verdict, verify::judge::report::Verdict::Valid, "{report}");
 
     // The address is free again, and whoever has it is somebody else.
     let again = town.join("Quillfeather", "user").await;

@@ -14,7 +14,7 @@ use super::merkle::{self, Edge, Hash, HashReader, MerkleError, Node};
 use super::note::{Note, NoteError, VerifierKey};
 use super::proof::{InclusionError, InclusionProof};
 use super::tile::{self, Growth, Level, Tile, TileError, TileSet};
-use crate::issuance::jcs;
+use crate::credential::jcs;
 use crate::key::multikey::PublicKey;
 use crate::sample;
 

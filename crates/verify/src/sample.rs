@@ -3,9 +3,9 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::issuance::badge::{Achievement, Check, Issuer, StatusEntry, VerdictCredential};
-use crate::issuance::proof::{self, Statement};
-use crate::issuance::rdfc::Template;
+use crate::credential::badge::{Achievement, Check, Issuer, StatusEntry, VerdictCredential};
+use crate::credential::proof::{self, Statement};
+use crate::credential::rdfc::Template;
 use crate::key::SigningKey;
 use crate::key::did::{self, VerificationMethod};
 use crate::key::multikey::PublicKey;

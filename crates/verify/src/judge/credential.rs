@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::CLOCK_SKEW_SECONDS;
 use super::report::{Findings, Name};
 use super::trust::{FoundKey, KeyProblem, Keyring};
-use crate::issuance::proof::{self, Proof, Suite};
-use crate::issuance::rdfc::{self, Template};
-use crate::issuance::timestamp;
+use crate::credential::proof::{self, Proof, Suite};
+use crate::credential::rdfc::{self, Template};
+use crate::credential::timestamp;
 use crate::key::did;
 
 /// A credential whose form is known, without its proofs.

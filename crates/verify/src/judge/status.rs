@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::credential::{self, Judged, Signatures};
 use super::report::{Findings, Name};
 use super::{CLOCK_SKEW_SECONDS, Options};
-use crate::issuance::proof::Suite;
-use crate::issuance::rdfc::Template;
-use crate::issuance::timestamp;
+use crate::credential::proof::Suite;
+use crate::credential::rdfc::Template;
+use crate::credential::timestamp;
 use crate::status::bitstring::Bitstring;
 
 /// Judges the list that came along: its signatures, that it is the credential's, its age, the bit.

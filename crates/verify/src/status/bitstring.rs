@@ -10,8 +10,8 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::issuance::rdfc::Template;
-use crate::issuance::timestamp::{self, TimestampError};
+use crate::credential::rdfc::Template;
+use crate::credential::timestamp::{self, TimestampError};
 
 /// The fewest entries of a list: below this a holder would hide in too small a crowd (section 6.1).
 pub const ENTRIES_MIN: u32 = 131_072;
@@ -65,6 +65,11 @@ impl Bitstring {
     pub fn entries(&self) -> u32 {
         // The constructors keep the length below ENTRIES_MAX / 8, far from overflow.
         (self.bytes.len() * 8) as u32
+    }
+
+    /// The bytes, eight entries each.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Whether the entry's bit is set.
@@ -154,7 +159,7 @@ pub struct StatusListCredential<'a> {
 }
 
 impl StatusListCredential<'_> {
-    /// The unsigned credential, ready for [`crate::issuance::proof::sign`].
+    /// The unsigned credential, ready for [`crate::credential::proof::sign`].
     pub fn to_json(&self) -> Result<Value, TimestampError> {
         Ok(json!({
             "@context": Template::StatusList.contexts(),

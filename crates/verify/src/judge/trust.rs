@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::issuance::jcs;
+use crate::credential::jcs;
+use crate::jose::es256;
+use crate::jose::jws::Key;
+use crate::jose::x5c::Anchor;
 use crate::key::did::{self, DidError};
 use crate::key::multikey::PublicKey;
 use crate::log::note::VerifierKey;
@@ -15,22 +18,28 @@ pub struct Trust {
     did_documents: Vec<Value>,
     keys: Vec<PublicKey>,
     log_keys: Vec<VerifierKey>,
+    issuers: Vec<Value>,
+    anchors: Vec<Anchor>,
 }
 
-/// A text that is none of the three forms of a pin.
+/// A text that is none of the forms of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAPin;
 
 impl fmt::Display for NotAPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a pin is a did.json, an Ed25519 Multikey (z6Mk...) or a log's vkey")
+        f.write_str(
+            "a pin is a did.json, JWT VC issuer metadata, an Ed25519 Multikey (z6Mk...), a PEM \
+             certificate or a log's vkey",
+        )
     }
 }
 
 impl std::error::Error for NotAPin {}
 
 impl Trust {
-    /// Adds what a text holds: a `did.json`, an issuer's Multikey, or a log's vkeys, one a line.
+    /// Adds what a text holds: a `did.json`, JWT VC issuer metadata, an issuer's Multikey, PEM
+    /// certificates, or a log's vkeys, one a line.
     pub fn pin(&mut self, text: &str) -> Result<(), NotAPin> {
         let text = text.trim();
         if text.is_empty() {
@@ -38,10 +47,20 @@ impl Trust {
         }
         if text.starts_with('{') {
             let document = jcs::parse(text).map_err(|_| NotAPin)?;
+            if document["issuer"].is_string() && document["jwks"]["keys"].is_array() {
+                self.issuers.push(document);
+                return Ok(());
+            }
             if !document["id"].is_string() || !document["verificationMethod"].is_array() {
                 return Err(NotAPin);
             }
             self.did_documents.push(document);
+        } else if text.starts_with("-----BEGIN CERTIFICATE-----") {
+            const END: &str = "-----END CERTIFICATE-----";
+            for block in text.split_inclusive(END) {
+                let anchor = Anchor::parse(block.trim().as_bytes()).map_err(|_| NotAPin)?;
+                self.anchors.push(anchor);
+            }
         } else if let Ok(key) = PublicKey::parse(text) {
             self.keys.push(key);
         } else {
@@ -60,6 +79,30 @@ impl Trust {
 
     fn names_issuers(&self) -> bool {
         !self.did_documents.is_empty() || !self.keys.is_empty()
+    }
+
+    /// The certificates that end a chain.
+    pub(super) fn anchors(&self) -> &[Anchor] {
+        &self.anchors
+    }
+
+    /// Whether anything was pinned by which the issuer of a token could be known.
+    pub(super) fn names_token_issuers(&self) -> bool {
+        !self.issuers.is_empty() || !self.anchors.is_empty() || !self.did_documents.is_empty()
+    }
+
+    /// The pinned key of a token's issuer: an https issuer's by its `kid` in the JWKS, a DID's by
+    /// the identifier of its verification method.
+    pub(super) fn token_key(&self, issuer: &str, kid: Option<&str>) -> Option<Key> {
+        if issuer.starts_with("did:") {
+            let kid = kid.filter(|kid| did::controller(kid) == Some(issuer))?;
+            let mut own = self.did_documents.iter().filter(|document| document["id"] == issuer);
+            return own.find_map(|document| did::assertion_jwk(document, kid)).map(Key::P256);
+        }
+        let own = self.issuers.iter().filter(|metadata| metadata["issuer"] == issuer);
+        let mut keys = own.filter_map(|metadata| metadata["jwks"]["keys"].as_array()).flatten();
+        let jwk = keys.find(|jwk| kid.is_some_and(|kid| jwk["kid"] == kid))?;
+        es256::PublicKey::from_jwk(jwk).ok().map(Key::P256)
     }
 }
 

@@ -29,6 +29,16 @@ pub enum Outcome {
     NotChecked,
 }
 
+/// What kind of file is judged, and by that which checks there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A JSON document under Data Integrity proofs, alone or in a bundle.
+    #[default]
+    Document,
+    /// A token: SD-JWT or JWT.
+    Token,
+}
+
 /// The checks, in the order in which a report lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,6 +53,14 @@ pub enum Name {
     RdfcSignature,
     /// The proofs were made to assert (`assertionMethod`), not for another purpose.
     ProofPurpose,
+    /// The token's signature fits.
+    TokenSignature,
+    /// The certificates of the header hold and stand for the issuer.
+    CertificateChain,
+    /// What was disclosed belongs to the token, each thing once.
+    Disclosures,
+    /// Whoever presents it has the key that it is bound to, and did so for this reader just now.
+    KeyBinding,
     /// The keys are named as the issuer's own.
     VerificationMethod,
     /// The keys stand in the issuer's DID document, or were brought by the reader.
@@ -75,12 +93,16 @@ pub enum Name {
 
 impl Name {
     /// Every check there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Shape,
         Self::Contexts,
         Self::JcsSignature,
         Self::RdfcSignature,
         Self::ProofPurpose,
+        Self::TokenSignature,
+        Self::CertificateChain,
+        Self::Disclosures,
+        Self::KeyBinding,
         Self::VerificationMethod,
         Self::IssuerKey,
         Self::IssuerTrust,
@@ -97,30 +119,38 @@ impl Name {
         Self::Document,
     ];
 
-    /// Whether a verdict of `Valid` rests on it. The log shows that issuance was public, and the
-    /// document comparison is the reader's wish; a credential can be good without either.
-    pub fn is_required(self) -> bool {
+    /// Whether a report on such a file speaks of it.
+    fn concerns(self, form: Form) -> bool {
         match self {
             Self::Shape
-            | Self::Contexts
-            | Self::JcsSignature
-            | Self::RdfcSignature
-            | Self::ProofPurpose
-            | Self::VerificationMethod
             | Self::IssuerKey
             | Self::IssuerTrust
             | Self::ValidityPeriod
             | Self::StatusSignature
             | Self::StatusMatch
             | Self::StatusFresh
-            | Self::NotRevoked
-            | Self::BundleSeal => true,
-            Self::LogCheckpoint
-            | Self::LogTrust
-            | Self::LogInclusion
-            | Self::LogCommitment
-            | Self::Document => false,
+            | Self::NotRevoked => true,
+            Self::TokenSignature
+            | Self::CertificateChain
+            | Self::Disclosures
+            | Self::KeyBinding => form == Form::Token,
+            _ => form == Form::Document,
         }
+    }
+
+    /// Whether a verdict of `Valid` rests on it. The log shows that issuance was public, a chain of
+    /// certificates is one of two ways to the issuer's key, and the document comparison is the
+    /// reader's wish; a credential can be good without any of them.
+    pub fn is_required(self) -> bool {
+        !matches!(
+            self,
+            Self::CertificateChain
+                | Self::LogCheckpoint
+                | Self::LogTrust
+                | Self::LogInclusion
+                | Self::LogCommitment
+                | Self::Document
+        )
     }
 
     /// The name as reports print it.
@@ -131,6 +161,10 @@ impl Name {
             Self::JcsSignature => "jcs-signature",
             Self::RdfcSignature => "rdfc-signature",
             Self::ProofPurpose => "proof-purpose",
+            Self::TokenSignature => "token-signature",
+            Self::CertificateChain => "certificate-chain",
+            Self::Disclosures => "disclosures",
+            Self::KeyBinding => "key-binding",
             Self::VerificationMethod => "verification-method",
             Self::IssuerKey => "issuer-key",
             Self::IssuerTrust => "issuer-trust",
@@ -200,10 +234,22 @@ impl fmt::Display for Report {
 /// A report in the making.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
+    form: Form,
     found: BTreeMap<Name, (Outcome, String)>,
+    waived: Vec<Name>,
 }
 
 impl Findings {
+    pub(super) fn new(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
+
+    /// Notes that there is nothing here to check, and that the verdict does not rest on it.
+    pub(super) fn waive(&mut self, name: Name, detail: impl Into<String>) {
+        self.skip(name, detail);
+        self.waived.push(name);
+    }
+
     /// Notes that something was shown, unless it failed or was found lacking before.
     pub(super) fn prove(&mut self, name: Name, detail: impl Into<String>) {
         self.found.entry(name).or_insert_with(|| (Outcome::Proved, detail.into()));
@@ -234,6 +280,7 @@ impl Findings {
     pub(super) fn report(mut self) -> Report {
         let checks: Vec<Check> = Name::ALL
             .into_iter()
+            .filter(|name| name.concerns(self.form))
             .map(|name| {
                 let not_reached =
                     || (Outcome::NotChecked, "an earlier check left nothing to go by".to_owned());
@@ -241,7 +288,8 @@ impl Findings {
                 Check { name, outcome, detail }
             })
             .collect();
-        let needed = |check: &&Check| check.name.is_required();
+        let needed =
+            |check: &&Check| check.name.is_required() && !self.waived.contains(&check.name);
         let verdict = if checks.iter().any(|check| check.outcome == Outcome::Failed) {
             Verdict::Invalid
         } else if checks.iter().filter(needed).all(|check| check.outcome == Outcome::Proved) {

@@ -21,8 +21,8 @@ use std::fmt;
 use ed25519_dalek::SigningKey;
 use serde_json::{Map, Value, json};
 
-use crate::issuance::proof::{self, ProofError, Statement};
-use crate::issuance::timestamp::{self, TimestampError};
+use crate::credential::proof::{self, ProofError, Statement};
+use crate::credential::timestamp::{self, TimestampError};
 
 /// The value of `format`.
 pub const FORMAT: &str = "verza-bundle/1";

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::jose::es256;
+
 use super::multikey::{KeyError, PublicKey};
 
 /// The contexts of a DID document that lists Multikeys.
@@ -163,6 +165,23 @@ pub fn controller(method_id: &str) -> Option<&str> {
 /// The document must be the method's own DID's, list the method exactly once with that DID as its
 /// controller, and name it under `assertionMethod`.
 pub fn assertion_key(document: &Value, method_id: &str) -> Result<PublicKey, DidError> {
+    let method = assertion_method(document, method_id, "Multikey")?;
+    let key =
+        method["publicKeyMultibase"].as_str().ok_or(DidError::Document("publicKeyMultibase"))?;
+    Ok(PublicKey::parse(key)?)
+}
+
+/// [`assertion_key`] of a P-256 key in a `JsonWebKey`, as JWT credentials are signed with.
+pub fn assertion_jwk(document: &Value, method_id: &str) -> Option<es256::PublicKey> {
+    let method = assertion_method(document, method_id, "JsonWebKey").ok()?;
+    es256::PublicKey::from_jwk(&method["publicKeyJwk"]).ok()
+}
+
+fn assertion_method<'a>(
+    document: &'a Value,
+    method_id: &str,
+    kind: &str,
+) -> Result<&'a Value, DidError> {
     let did = controller(method_id).ok_or(DidError::UnknownMethod)?;
     if document["id"] != did {
         return Err(DidError::OtherSubject);
@@ -174,7 +193,7 @@ pub fn assertion_key(document: &Value, method_id: &str) -> Result<PublicKey, Did
     let (Some(method), None) = (named.next(), named.next()) else {
         return Err(DidError::UnknownMethod);
     };
-    if method["type"] != "Multikey" || method["controller"] != did {
+    if method["type"] != kind || method["controller"] != did {
         return Err(DidError::Document("verificationMethod"));
     }
     let asserting =
@@ -182,9 +201,7 @@ pub fn assertion_key(document: &Value, method_id: &str) -> Result<PublicKey, Did
     if !asserting.iter().any(|listed| listed == method_id) {
         return Err(DidError::NotForAssertion);
     }
-    let key =
-        method["publicKeyMultibase"].as_str().ok_or(DidError::Document("publicKeyMultibase"))?;
-    Ok(PublicKey::parse(key)?)
+    Ok(method)
 }
 
 fn is_host(host: &str) -> bool {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::issuance::rdfc;
+use crate::credential::rdfc;
 use crate::sample;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

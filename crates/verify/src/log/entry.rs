@@ -10,8 +10,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::tile::ENTRY_LEN_MAX;
-use crate::issuance::jcs::{self, JsonError};
-use crate::issuance::timestamp::{self, TimestampError};
+use crate::credential::jcs::{self, JsonError};
+use crate::credential::timestamp::{self, TimestampError};
 
 /// The version of the entry's form.
 const VERSION: u64 = 1;

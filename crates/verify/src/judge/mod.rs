@@ -15,15 +15,17 @@ pub mod trust;
 mod credential;
 mod record;
 mod status;
+mod token;
 
 use serde_json::Value;
 
-use crate::issuance::badge;
-use crate::issuance::jcs;
-use crate::issuance::timestamp;
+use crate::credential::badge;
+use crate::credential::jcs;
+use crate::credential::timestamp;
 use bundle::Bundle;
 use credential::Signatures;
-use report::{Findings, Name, Report};
+use report::{Findings, Form, Name, Report};
+pub use token::status_url;
 use trust::{Keyring, Trust};
 
 /// The largest file that is read.
@@ -43,11 +45,29 @@ pub struct Options {
     pub status_age_max: i64,
     /// SHA-256 of the document at hand, to learn whether it is the one that was checked.
     pub document_sha256: Option<[u8; 32]>,
+    /// Status lists that were fetched apart, as their publisher serves them: for tokens, which
+    /// carry none.
+    pub status_lists: Vec<String>,
+    /// Whom a presentation must have been made for.
+    pub challenge: Option<Presented>,
 }
 
-/// Judges the bytes of a file: a bundle if it has a `format`, else a credential.
+/// What a presentation must answer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// The reader's full identifier, as it was given to the wallet.
+    pub audience: String,
+    /// The nonce, as it was given to the wallet.
+    pub nonce: String,
+}
+
+/// Judges the bytes of a file: a bundle if it has a `format`, a token if it is no JSON, else a
+/// credential.
 pub fn verify(file: &[u8], options: &Options) -> Report {
-    let mut findings = Findings::default();
+    if let Some(text) = token::text(file) {
+        return token::judge(text, options);
+    }
+    let mut findings = Findings::new(Form::Document);
     match read(file) {
         Err(reason) => findings.fail(Name::Shape, reason),
         Ok(value) if value.get("format").is_some() => judge_bundle(&value, options, &mut findings),
@@ -141,3 +161,5 @@ fn judge_document(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;

@@ -4,8 +4,8 @@ use super::bundle::{Bundle, BundleError, LogEvidence};
 use super::report::{Name, Outcome, Report, Verdict};
 use super::trust::{NotAPin, Trust};
 use super::{Options, verify};
-use crate::issuance::proof::{self, Statement};
-use crate::issuance::rdfc::Template;
+use crate::credential::proof::{self, Statement};
+use crate::credential::rdfc::Template;
 use crate::key::SigningKey;
 use crate::key::did::{self, VerificationMethod};
 use crate::key::multikey::PublicKey;
@@ -23,7 +23,7 @@ fn log_key() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
 
-fn log_vkey() -> String {
+pub(super) fn log_vkey() -> String {
     VerifierKey::new(ORIGIN, PublicKey::of(&log_key())).unwrap().to_string()
 }
 
@@ -62,7 +62,7 @@ fn logged(credential: &Value) -> LogEvidence {
     LogEvidence { proof: proof.to_string(), entry, salt, row, key: log_vkey() }
 }
 
-fn parts() -> Bundle {
+pub(super) fn parts() -> Bundle {
     let credential = sample::signed_verdict();
     Bundle {
         log: Some(logged(&credential)),
@@ -74,17 +74,24 @@ fn parts() -> Bundle {
     }
 }
 
-fn seal(bundle: &Bundle) -> Vec<u8> {
+pub(super) fn seal(bundle: &Bundle) -> Vec<u8> {
     let sealed = bundle.seal(&sample::key(), METHOD).unwrap();
     format!("{sealed:#}\n").into_bytes()
 }
 
 /// A reader who has the issuer's did.json and the log's key from elsewhere.
-fn informed() -> Options {
+pub(super) fn informed() -> Options {
     let mut trust = Trust::default();
     trust.pin(&sample::did_document().to_string()).unwrap();
     trust.pin(&log_vkey()).unwrap();
-    Options { now: NOW, trust, status_age_max: DAY, document_sha256: Some(sample::DOCUMENT_SHA256) }
+    Options {
+        now: NOW,
+        trust,
+        status_age_max: DAY,
+        document_sha256: Some(sample::DOCUMENT_SHA256),
+        status_lists: Vec::new(),
+        challenge: None,
+    }
 }
 
 fn uninformed() -> Options {
@@ -428,7 +435,7 @@ fn no_lost_or_blanked_byte_goes_unnoticed() {
 }
 
 /// Pointers to every member and item of a value.
-fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+pub(super) fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(members) => {
             members.iter().map(|(name, value)| (name.replace('/', "~1"), value)).collect()

@@ -1,0 +1,47 @@
+//! A trust context over a test database, for the tests of its rooms.
+
+use std::time::Duration;
+
+use kernel::id::kinds::User;
+use kernel::{Caller, Id, Principal, Role};
+use platform::crypto::MasterKey;
+use platform::db::Migrations;
+use platform::testing::TestDb;
+
+use crate::issuance::service::VerdictClaim;
+use crate::{Trust, TrustOptions};
+
+pub(crate) const TABLES: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+pub(crate) async fn trust(t: &TestDb) -> Trust {
+    let trust = Trust::new(TrustOptions {
+        db: t.db.clone(),
+        master_key: MasterKey::new([9; 32]),
+        public_url: "https://verza.example".into(),
+        issuer_name: "Verza".into(),
+        validity: 365 * DAY,
+    })
+    .unwrap();
+    trust.start().await.unwrap();
+    trust
+}
+
+pub(crate) fn claim(t: &TestDb) -> VerdictClaim {
+    VerdictClaim {
+        verification: t.db.world().id(),
+        credential: t.db.world().id(),
+        holder: t.db.world().id(),
+        title: "Diploma \u{7} \"of\" Zoë – tab\there".into(),
+        kind: "Education".into(),
+        issuer_name: "University".into(),
+        verifier_name: "Global Verify".into(),
+        file_sha256: Some([3; 32]),
+        verified_at: t.db.world().now(),
+    }
+}
+
+/// A user who is signed in.
+pub(crate) fn caller(t: &TestDb, user: Id<User>) -> Caller {
+    Caller::of(Principal::new(user, Role::User, t.db.world().id()))
+}
