@@ -4,6 +4,7 @@
 mod bench;
 mod cargo;
 mod generate;
+mod judges;
 mod services;
 mod test;
 
@@ -23,6 +24,7 @@ Commands:
   services  Start those services, print how to reach them, and stay until Ctrl-C
   generate  Rewrite the generated files that are committed (routes.txt, openapi.json)
   bench     Measure the hot paths against their physical limit
+  judges    Let software of others judge what is signed (installs from npm and PyPI)
   help      Print this
 
 `cargo xtask <command> --help` explains a command.";
@@ -46,6 +48,7 @@ fn run(command: Option<&str>, arguments: &[String]) -> Result<()> {
         Some("services") => services::run(arguments),
         Some("generate") => generate::run(arguments),
         Some("bench") => bench::run(arguments),
+        Some("judges") => judges::judges(arguments),
         Some("help" | "-h" | "--help") => {
             println!("{HELP}");
             Ok(())

@@ -160,6 +160,10 @@ fn judge_document(
 }
 
 #[cfg(test)]
+mod agreement_tests;
+#[cfg(test)]
+mod artifact_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod token_tests;

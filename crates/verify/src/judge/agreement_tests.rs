@@ -1,0 +1,151 @@
+//! Other readers' opinions of what this crate writes and judges. `cargo xtask judges` runs them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::report::Verdict;
+use super::tests::{informed, log_vkey, parts, pointers, seal};
+use super::verify;
+use crate::credential::proof;
+use crate::credential::rdfc::Template;
+use crate::sample;
+
+const BUNDLES: usize = 1_000;
+
+/// A plain generator: the same bundles every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+/// One place of a document changed, removed or added to.
+fn mutate(document: &mut Value, dice: &mut Dice) {
+    let mut found = Vec::new();
+    pointers(document, "", &mut found);
+    let pointer = found[dice.roll(found.len())].clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let name = name.replace("~1", "/");
+    match dice.roll(5) {
+        0 => match document.pointer_mut(parent).unwrap() {
+            Value::Object(members) => drop(members.remove(&name)),
+            Value::Array(items) => drop(items.remove(name.parse().unwrap())),
+            _ => unreachable!("only these have children"),
+        },
+        1 => *document.pointer_mut(&pointer).unwrap() = json!("changed"),
+        2 => *document.pointer_mut(&pointer).unwrap() = json!(7),
+        3 => match document.pointer_mut(&pointer).unwrap() {
+            Value::Object(members) => drop(members.insert("added".into(), 1.into())),
+            Value::Array(items) => items.push("added".into()),
+            other => *other = Value::Null,
+        },
+        _ => {
+            let target = document.pointer_mut(&pointer).unwrap();
+            if let Value::String(text) = target {
+                let mut letters: Vec<char> = text.chars().collect();
+                if !letters.is_empty() {
+                    let at = dice.roll(letters.len());
+                    letters[at] = char::from(b'0' + (dice.roll(10) as u8));
+                }
+                *text = letters.into_iter().collect();
+            }
+        }
+    }
+}
+
+fn sealed_again(mut bundle: Value) -> Value {
+    bundle.as_object_mut().unwrap().remove("proof");
+    let says = sample::says(parts().exported_at);
+    proof::seal(bundle, &sample::key(), says).unwrap_or(Value::Null)
+}
+
+/// A bundle that somebody tampered with, as far as they could: with the issuer's key at the last.
+fn tampered(dice: &mut Dice) -> Vec<u8> {
+    let mut file = seal(&parts());
+    let mut bundle: Value = serde_json::from_slice(&file).unwrap();
+    match dice.roll(4) {
+        0 => {
+            let at = dice.roll(file.len());
+            file[at] ^= 1 << dice.roll(8);
+            return file;
+        }
+        1 => mutate(&mut bundle, dice),
+        2 => {
+            mutate(&mut bundle, dice);
+            bundle = sealed_again(bundle);
+        }
+        _ => {
+            let (name, template) =
+                [("credential", Template::Verdict), ("statusList", Template::StatusList)]
+                    [dice.roll(2)];
+            let mut part = bundle[name].clone();
+            part.as_object_mut().unwrap().remove("proof");
+            mutate(&mut part, dice);
+            let says = sample::says(sample::ISSUED_AT);
+            if let Ok(signed) = proof::sign(template, part, &sample::key(), says) {
+                bundle[name] = signed;
+                // The log spoke of the credential as it was.
+                for member in ["logProof", "logEntry", "logKey", "logCommitment"] {
+                    bundle.as_object_mut().unwrap().remove(member);
+                }
+                bundle = sealed_again(bundle);
+            }
+        }
+    }
+    format!("{bundle:#}\n").into_bytes()
+}
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools")
+}
+
+#[test]
+#[ignore = "needs python3 with the package cryptography"]
+fn a_second_reader_agrees_on_a_thousand_tampered_bundles() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut verdicts = HashMap::new();
+    for number in 0..BUNDLES {
+        let file = if number == 0 { seal(&parts()) } else { tampered(&mut dice) };
+        let path = folder.path().join(format!("{number}.json"));
+        fs::write(&path, &file).unwrap();
+        verdicts.insert(path, verify(&file, &informed()));
+    }
+    let did = folder.path().join("did");
+    fs::write(&did, sample::did_document().to_string()).unwrap();
+    let options = informed();
+    let output = Command::new("python3")
+        .arg(tools().join("check_bundle.py"))
+        .args(["--now", &options.now.to_string()])
+        .args(["--max-status-age", &options.status_age_max.to_string()])
+        .args(["--log-key", &log_vkey(), "--did"])
+        .arg(&did)
+        .args(verdicts.keys())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.lines().count(), BUNDLES, "{}", String::from_utf8_lossy(&output.stderr));
+    let mut counts = [0; 3];
+    for line in said.lines() {
+        let (path, rest) = line.split_once('\t').unwrap();
+        let report = &verdicts[Path::new(path)];
+        let word = match report.verdict {
+            Verdict::Valid => "valid",
+            Verdict::Unproven => "unproven",
+            Verdict::Invalid => "invalid",
+        };
+        counts[report.verdict as usize] += 1;
+        assert!(rest.starts_with(&format!("{word}\t")), "{path}: {rest}\n{report}");
+    }
+    println!("{counts:?} valid, unproven and invalid, both alike");
+    assert!(counts[0] > 0 && counts[2] > 500, "{counts:?}");
+}

@@ -1,0 +1,65 @@
+//! `cargo xtask judges`: what software that nobody here wrote says of what Verza signs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cargo::{cargo, root, run};
+use crate::{Result, unknown_argument, wants_help};
+
+const HELP: &str = "\
+Let outside judges look at what Verza signs: digitalbazaar's credential libraries and the OpenWallet
+Foundation's SD-JWT libraries from npm, sd-jwt from PyPI, and the second reader under tools/, which
+must agree with the first on a thousand tampered bundles.
+
+Installs from npm and PyPI into target/judges; needs node, npm and python3 with venv. Not a part of
+`cargo xtask test`, which needs no network.
+
+Usage: cargo xtask judges";
+
+/// The one version of PyPI's library whose answers are known.
+const PYPI: [&str; 2] = ["sd-jwt==0.10.4", "cryptography"];
+
+pub(crate) fn judges(arguments: &[String]) -> Result<()> {
+    if wants_help(arguments) {
+        println!("{HELP}");
+        return Ok(());
+    }
+    if let Some(unknown) = arguments.first() {
+        return Err(unknown_argument(unknown, HELP));
+    }
+    let folder = root().join("target/judges");
+    let files = folder.join("files");
+    fs::create_dir_all(&files)?;
+    for name in ["package.json", "judge.mjs", "judge.py"] {
+        fs::copy(root().join("tools/judges").join(name), folder.join(name))?;
+    }
+    let venv = folder.join("venv");
+    if !venv.exists() {
+        carry_out(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    let python = venv.join("bin/python3");
+    carry_out(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PYPI))?;
+    let npm = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
+    carry_out(Command::new("npm").args(npm).current_dir(&folder))?;
+
+    let mut tests = cargo(&["test", "-p", "verify", "--lib", "--", "--ignored", "--nocapture"]);
+    tests.env("VERZA_JUDGES", &files).env("PATH", path_with(&venv.join("bin")));
+    run(tests)?;
+    let node = carry_out(Command::new("node").arg("judge.mjs").arg(&files).current_dir(&folder));
+    let pypi = carry_out(Command::new(&python).arg(folder.join("judge.py")).arg(&files));
+    node.and(pypi)
+}
+
+/// The search path with a folder in front, so that the second reader finds its package.
+fn path_with(folder: &Path) -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).unwrap_or(path)
+}
+
+fn carry_out(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|error| format!("`{name}` did not start: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{name}` failed ({status})").into()) }
+}
