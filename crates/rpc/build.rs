@@ -41,7 +41,7 @@ fn json_attributes(
     mut builder: tonic_prost_build::Builder,
     set: &FileDescriptorSet,
 ) -> tonic_prost_build::Builder {
-    for file in set.file.iter().filter(|file| matches!(file.package(), "pb" | "users")) {
+    for file in set.file.iter().filter(|file| matches!(file.package(), "pb" | "users" | "orders")) {
         for message in &file.message_type {
             let path = format!(".{}.{}", file.package(), message.name());
             let derives = "#[derive(serde::Serialize, serde::Deserialize)] #[serde(default)]";

@@ -372,6 +372,10 @@ impl Users for Identity {
     fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>> {
         self.accounts.profiles(users).boxed()
     }
+
+    fn order_role<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, Result<String>> {
+        self.facade.role_of(principal).boxed()
+    }
 }
 
 /// The routes of the user service.

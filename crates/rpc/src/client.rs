@@ -22,7 +22,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::status::from_status;
 use crate::streamfair;
-use crate::wire::users;
+use crate::wire::{orders, users};
 
 /// A connection to a gRPC listener.
 #[derive(Debug, Clone)]
@@ -52,8 +52,8 @@ impl Client {
         Self { channel: self.channel.clone(), bearer: Some(token.to_owned()) }
     }
 
-    /// Calls an RPC of the gateway system's user service: `RegUser`, `LogUser`, `ExtJWTData`,
-    /// `DelUser`.
+    /// Calls an RPC of the gateway system's user service (`RegUser`, `LogUser`, `ExtJWTData`,
+    /// `DelUser`) or of its order service (`AddOrder`, `OrderInfo`, `DelOrder`).
     ///
     /// # Errors
     /// What the other side refuses, as it said it.
@@ -75,6 +75,18 @@ impl Client {
             "DelUser" => {
                 let path = "/users.UserService/DelUser";
                 remote.unary::<users::DelUserReq, users::DelUserRes>(path, fields).await
+            }
+            "AddOrder" => {
+                let path = "/orders.OrderService/AddOrder";
+                remote.unary::<orders::AddOrderReq, orders::AddOrderRes>(path, fields).await
+            }
+            "OrderInfo" => {
+                let path = "/orders.OrderService/OrderInfo";
+                remote.unary::<orders::OrderInfoReq, orders::OrderInfoRes>(path, fields).await
+            }
+            "DelOrder" => {
+                let path = "/orders.OrderService/DelOrder";
+                remote.unary::<orders::DelOrderReq, orders::DelOrderRes>(path, fields).await
             }
             _ => Err(Error::internal(format!("there is no RPC {rpc}"))),
         }

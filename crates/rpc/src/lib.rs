@@ -11,7 +11,8 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`users`] | the port of the user service |
-//! | [`threel1`] | the user service of the gateway system (package `users`), as port and on gRPC |
+//! | [`orders`] | the port of the order service |
+//! | [`threel1`] | the gateway system's user service, as port and on gRPC, and its order service |
 //! | [`streamfair`] | Streamfair's five services (package `pb`), as ports, on gRPC and as JSON |
 //! | [`status`] | errors on the wire |
 //! | [`server`] | the listener: who may call, limits, health, reflection |
@@ -20,6 +21,7 @@
 //! prost and tonic are named in this crate only.
 
 pub mod client;
+pub mod orders;
 pub mod server;
 pub mod status;
 pub mod streamfair;

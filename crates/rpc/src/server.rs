@@ -17,11 +17,13 @@ use tonic::transport::Server;
 use tonic::transport::server::{TcpConnectInfo, TcpIncoming};
 use tonic::{Response, Status};
 
+use crate::orders::Orders;
 use crate::status::to_status;
 use crate::streamfair::{self, Streamfair};
 use crate::threel1;
 use crate::users::Users;
 use crate::wire::DESCRIPTORS;
+use crate::wire::orders::order_service_server::OrderServiceServer;
 use crate::wire::pb::account_service_server::AccountServiceServer;
 use crate::wire::pb::identity_provider_server::IdentityProviderServer;
 use crate::wire::pb::session_service_server::SessionServiceServer;
@@ -185,6 +187,7 @@ pub struct Services {
     /// Whether admins pass with two factors only.
     pub admin_second_factor: bool,
     pub threel1: Arc<dyn threel1::Users>,
+    pub orders: Arc<dyn Orders>,
     pub streamfair: Streamfair,
 }
 
@@ -209,9 +212,10 @@ pub async fn serve(
     services: Services,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let Services { users, gate, admin_second_factor, threel1, streamfair } = services;
+    let Services { users, gate, admin_second_factor, threel1, orders, streamfair } = services;
     let front = Arc::new(Front { users, gate, admin_second_factor });
     let threel1 = Arc::new(threel1::Served::new(front.clone(), threel1));
+    let orders = Arc::new(threel1::ServedOrders::new(front.clone(), orders));
     let pb = Arc::new(streamfair::Served::new(front, streamfair));
     let broken = |error| Error::internal("the descriptions are broken").because(error);
     let reflection = tonic_reflection::server::Builder::configure()
@@ -221,6 +225,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
 
     health.set_serving::<ThreeL1UsersServer<threel1::Served>>().await;
+    health.set_serving::<OrderServiceServer<threel1::ServedOrders>>().await;
     health.set_serving::<UserServiceServer<streamfair::Served>>().await;
     health.set_serving::<AccountServiceServer<streamfair::Served>>().await;
     health.set_serving::<SessionServiceServer<streamfair::Served>>().await;
@@ -238,6 +243,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(reflection)
         .add_service(bounded!(ThreeL1UsersServer, threel1))
+        .add_service(bounded!(OrderServiceServer, orders))
         .add_service(bounded!(UserServiceServer, pb))
         .add_service(bounded!(AccountServiceServer, pb))
         .add_service(bounded!(SessionServiceServer, pb))

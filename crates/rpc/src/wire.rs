@@ -62,7 +62,7 @@ generated!(
     "users.rs"
 );
 generated!(
-    /// The gateway system's order service: described, and not served yet.
+    /// The gateway system's order service.
     orders,
     "orders.rs"
 );

@@ -91,6 +91,7 @@ impl Platform {
             gate: Arc::new(watch),
             admin_second_factor: self.config.accounts.admin_second_factor,
             threel1: self.identity.facade.clone(),
+            orders: self.orders.clone(),
             streamfair: self.identity.streamfair.ports(),
         }
     }

@@ -10,6 +10,7 @@ pub mod demo;
 mod files;
 mod grpc;
 mod mail;
+mod purse;
 mod telemetry;
 pub mod wiring;
 

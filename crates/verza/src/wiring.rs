@@ -23,6 +23,7 @@ use platform::journal::{Reader, Runner};
 use platform::limits::{Limiter, Quota, Quotas, WhenAway};
 use platform::mail::Mailer;
 use platform::privacy::Holder;
+use rpc::orders::Orders;
 use rpc::users::{Status, Users};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ use crate::datadir::{self, DataDir};
 use crate::files;
 use crate::grpc;
 use crate::mail;
+use crate::purse::{Escrow, order_prices};
 use crate::telemetry;
 
 /// The tables of all contexts, in the order in which they are made.
@@ -47,6 +49,7 @@ pub const MIGRATIONS: &[Migrations] = &[
     trust::MIGRATIONS,
     marketplace::MIGRATIONS,
     messaging::MIGRATIONS,
+    orders::MIGRATIONS,
 ];
 
 /// What the API says of itself.
@@ -72,6 +75,7 @@ pub struct Platform {
     pub trust: Trust,
     pub marketplace: marketplace::Marketplace,
     pub messaging: messaging::Context,
+    pub orders: Arc<dyn Orders>,
     pub backoffice: backoffice::Context,
     pub mailer: Mailer,
     fleet: Arc<Fleet>,
@@ -379,6 +383,12 @@ impl Platform {
             acceptance_sla: Duration::from_secs(config.marketplace.acceptance_hours * 3600),
             currency: config.payments.default_currency.parse()?,
         });
+        let orders = orders::service(orders::Options {
+            db: db.clone(),
+            users: users.clone(),
+            escrow: Arc::new(Escrow(money.wallet.clone())),
+            prices: order_prices(&config)?,
+        });
         let messaging = messaging::Context::new(messaging::Options { db: db.clone() });
         let backoffice = backoffice::Context::new(backoffice::Options { db: db.clone() });
         identity.closing.know(holders());
@@ -392,6 +402,7 @@ impl Platform {
             trust,
             marketplace,
             messaging,
+            orders,
             backoffice,
             mailer,
             fleet: Arc::new(fleet),
@@ -411,6 +422,7 @@ impl Platform {
         routes.extend(self.trust.routes());
         routes.extend(self.marketplace.routes());
         routes.extend(self.messaging.routes());
+        routes.extend(orders::routes(&self.orders));
         routes.extend(self.backoffice.routes());
         let docs = gateway::docs_routes(&API_INFO, &routes);
         routes.extend(docs);
@@ -489,6 +501,7 @@ pub fn holders() -> Vec<Arc<dyn Holder>> {
         Arc::new(marketplace::Held),
         Arc::new(money::Held),
         Arc::new(messaging::Held),
+        Arc::new(orders::Held),
     ]
 }
 

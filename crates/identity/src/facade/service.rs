@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::id::kinds::User;
-use kernel::{Caller, Error, Id, Result, Secret};
+use kernel::{Caller, Error, Id, Principal, Result, Secret};
 use platform::db::Db;
 
 use super::model::{OrderRole, Policy, Registration};
@@ -114,11 +114,16 @@ impl Service {
             Some(token) => token,
             None => self.sessions.token_for(caller, Dialect::Orders.wish()).await?,
         };
+        let role = self.role_of(principal).await?;
+        Ok(Extract { user: principal.user, role, token })
+    }
+
+    /// What the order API calls somebody.
+    pub(crate) async fn role_of(&self, principal: &Principal) -> Result<String> {
         let tags = account::store::tags(&self.db, principal.user).await?;
         let role = OrderRole::ALL.into_iter().map(OrderRole::as_str);
         let role = role.into_iter().find(|role| tags.iter().any(|tag| tag == role));
-        let role = role.unwrap_or(principal.role.as_str()).to_owned();
-        Ok(Extract { user: principal.user, role, token })
+        Ok(role.unwrap_or(principal.role.as_str()).to_owned())
     }
 
     /// Whose token this is.

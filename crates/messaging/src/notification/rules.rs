@@ -94,6 +94,10 @@ pub(super) const TEMPLATES: &[Template] = &[
         "The verification has been cancelled by the platform. Its price has been returned."),
     row("verification.expired", Others, Warning, "Verification expired",
         "The verification was not finished in time. Its price has been returned."),
+    row("order.done", Others, Success, "Order done",
+        "Your order has been delivered."),
+    row("order.cancelled", Others, Info, "Order cancelled",
+        "Your order has been cancelled by the platform. What was held for it is yours again."),
     // Recorded on the credential as well; one word is enough.
     Template {
         prefix: "vc_",

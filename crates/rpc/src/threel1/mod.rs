@@ -1,14 +1,17 @@
 //! The user service of the gateway system, as its document has it: package `users`, four RPCs.
+//! Its order service (package `orders`, three RPCs) is served over [`crate::orders::Orders`].
 //!
 //! A user is found by the mail address alone, and must be called as the request says. The role is
 //! `admin`, `dev` or `guest`: admins are made elsewhere, and dev and guest are words that nothing
 //! depends on. A session key is the session's opaque token, and a secret.
 
+mod orders;
 mod server;
 
 use futures_util::future::BoxFuture;
 use kernel::{Caller, Result, Secret};
 
+pub(crate) use orders::ServedOrders;
 pub(crate) use server::Served;
 
 /// Somebody who registers.

@@ -56,6 +56,8 @@ pub struct Config {
     pub payments: Payments,
     /// The marketplace of verifiers.
     pub marketplace: Marketplace,
+    /// Orders of comments, likes and views; free unless they have a price here.
+    pub orders: Orders,
     /// Signed verdicts.
     pub trust: Trust,
     /// What is written to the log.
@@ -620,6 +622,19 @@ impl Default for Marketplace {
     fn default() -> Self {
         Self { fee_basis_points: 250, acceptance_hours: 168 }
     }
+}
+
+/// What orders cost, in minor units of payments.default_currency. A price is held in the wallet
+/// from the order on; the platform has it when an admin says that the order is done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Orders {
+    /// The price of one comment; 0 is free.
+    pub comment_price: u32,
+    /// The price of one like; 0 is free.
+    pub like_price: u32,
+    /// The price of one view; 0 is free.
+    pub view_price: u32,
 }
 
 /// Signed verdicts.

@@ -208,12 +208,13 @@ async fn the_listener_tells_its_health_and_its_services_and_bounds_messages() {
         "pb.TokenService",
         "pb.UserService",
         "users.UserService",
+        "orders.OrderService",
     ] {
         assert!(services.iter().any(|known| known == service), "{service}: {services:?}");
         assert!(grpc.is_serving(service).await.unwrap(), "{service}");
     }
     assert!(grpc.is_serving("").await.unwrap());
-    assert!(grpc.is_serving("orders.OrderService").await.is_err());
+    assert!(grpc.is_serving("orders.Nothing").await.is_err());
     let huge = json!({ "name": "x".repeat(300 * 1024) });
     assert!(grpc.threel1("LogUser", huge).await.is_err());
 

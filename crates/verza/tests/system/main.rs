@@ -18,6 +18,7 @@ mod house;
 mod kill;
 mod letters;
 mod matrix;
+mod orders;
 mod privacy;
 mod routes;
 mod story;

@@ -272,6 +272,7 @@ async fn every_change_leaves_a_fact(stage: &Stage) {
     people_are_witnessed(&mut witness, admin).await;
     documents_are_witnessed(&mut witness, anne, admin).await;
     verdicts_are_witnessed(&mut witness, anne, vera, admin).await;
+    orders_are_witnessed(&mut witness, anne).await;
 
     let noun = |name: &str| name.split("::").next().unwrap_or_default().to_owned();
     let nouns: BTreeSet<String> = witness.seen.iter().map(|name| noun(name)).collect();
@@ -487,6 +488,28 @@ async fn verdicts_are_witnessed(
         let room = if by.id == anne.id { "user" } else { "admin" };
         let path = format!("/v1/{room}/credentials/{credential}/revoke");
         witness.change(post.clone(), &path, Some(by), json!({ "reason": "Lost" })).await;
+    }
+}
+
+async fn orders_are_witnessed(witness: &mut Witness<'_>, anne: &Person) {
+    let (post, delete) = (Method::POST, Method::DELETE);
+    let (target, service) = ("https://a.example/", "https://b.example/");
+    let body = json!({
+        "targetUrl": target, "serviceUrl": service, "type": "likes", "quantity": 1,
+    });
+    let made = witness.change(post.clone(), "/v1/orders", Some(anne), body).await;
+    let path = format!("/v1/orders/{}", made["id"].as_str().unwrap());
+    let body = json!({ "status": "cancelled" });
+    witness.change(Method::PUT, &format!("{path}/status"), Some(anne), body).await;
+    witness.change(delete.clone(), &path, Some(anne), json!({})).await;
+    let body = json!({
+        "target_url": target, "service_url": service, "order_type": "views", "quantity": 1,
+    });
+    for (add, del) in [("add", "del?id="), ("", "del/")] {
+        let path = format!("/api/orders/{add}");
+        let made = witness.change(post.clone(), &path, Some(anne), body.clone()).await;
+        let path = format!("/api/orders/{del}{}", made["id"].as_str().unwrap());
+        witness.change(delete.clone(), &path, Some(anne), json!({})).await;
     }
 }
 

@@ -20,6 +20,7 @@ fn body_of(name: &str) -> Json {
         "verification::set_status" => json!({ "status": "in_review" }),
         "verification::force_cancel" => json!({ "reason": "x" }),
         "impersonation::start" => json!({ "reason": "x" }),
+        "order::set_status" => json!({ "status": "cancelled" }),
         _ => json!({}),
     }
 }
@@ -46,6 +47,7 @@ const FORGED: &[&str] = &[
     "s_01h455vb4pex5vsknk084sn02q",
     "sl_01h455vb4pex5vsknk084sn02q",
     "pay_01h455vb4pex5vsknk084sn02q",
+    "ord_01h455vb4pex5vsknk084sn02q",
     // The right length and the wrong letters; too long; too large for 128 bits; upper case.
     "c_01h455vb4pex5vsknk084sn02u",
     "c_01h455vb4pex5vsknk084sn02qq",
@@ -126,6 +128,7 @@ async fn what_belongs_to_somebody_else_is_not_there(stage: &Stage) {
             "verifier" => &[otto],
             // The door is an admin's as well.
             "any" if line.path.starts_with("/v1/users/") => &[ben, otto, eve],
+            "any" if line.path.contains("/orders/") => &[ben, otto, eve],
             // An admin who uses a person's own door is a stranger there as well.
             "any" => &[ben, otto, eve, admin],
             _ => continue,
@@ -160,7 +163,7 @@ async fn what_belongs_to_somebody_else_is_not_there(stage: &Stage) {
     // No list shows what is somebody else's, whatever it is filtered by.
     for (path, who) in [
         ("/v1/user/credentials", ben), ("/v1/user/verifications", ben), ("/v1/files", ben),
-        ("/v1/notifications", ben), ("/v1/user/wallet/transactions", ben),
+        ("/v1/notifications", ben), ("/v1/user/wallet/transactions", ben), ("/v1/orders", ben),
         ("/v1/verifier/jobs/available", otto), ("/v1/verifier/jobs/active", otto),
     ] {
         assert_eq!(town.all(path, who).await, Vec::<Json>::new(), "{path}");
@@ -184,6 +187,7 @@ struct Owned {
     transaction: String,
     reference: String,
     event: String,
+    order: String,
 }
 
 impl Owned {
@@ -202,6 +206,9 @@ impl Owned {
             ("/v1/notifications/{id}", bare(&self.notification)),
             ("/v1/user/wallet/transactions/{id}", bare(&self.transaction)),
             ("/v1/user/wallet/verify/{reference}", bare(&self.reference)),
+            ("/v1/orders/{id}", bare(&self.order)),
+            ("/api/orders/{id}", vec![uuid_of::<kinds::Order>(&self.order)]),
+            ("/api/orders/del/{id}", vec![uuid_of::<kinds::Order>(&self.order)]),
         ];
         known.into_iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, ids)| ids)
     }
@@ -231,7 +238,13 @@ async fn things_of(cast: &Cast) -> Owned {
     let body = json!({ "amount": 1000, "provider": "sandbox" });
     let started = town.post("/v1/user/wallet/deposit", anne).key("d").json(&body).done().await;
     let me = town.get("/v1/me", anne).done().await;
+    let body = json!({
+        "targetUrl": "https://a.example/", "serviceUrl": "https://b.example/", "type": "likes",
+        "quantity": 1,
+    });
+    let order = id_in(&town.post("/v1/orders", anne).key("o").json(&body).done().await);
     Owned {
+        order,
         owner: anne.id.clone(),
         file,
         draft,
@@ -255,6 +268,7 @@ async fn state_of(cast: &Cast, owned: &Owned) -> Json {
         "/v1/user/verifications",
         "/v1/files",
         "/v1/user/wallet/transactions",
+        "/v1/orders",
     ] {
         state.push(town.all(path, anne).await.into());
     }
