@@ -165,6 +165,12 @@ fn decode(text: &str) -> Option<Uuid> {
     Some(Uuid::from_u128(bits))
 }
 
+/// The UUID in the text of an id, whatever it names: for whoever shows bare UUIDs.
+pub fn uuid_in(text: &str) -> Option<Uuid> {
+    let (prefix, suffix) = text.rsplit_once('_')?;
+    if kinds::PREFIXES.contains(&prefix) { decode(suffix) } else { None }
+}
+
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let suffix = encode(self.0);

@@ -8,7 +8,7 @@ use futures_util::{Stream, TryStreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use kernel::id::kinds;
 use kernel::{Error, Id, Page, Role, Timestamp};
-use platform::http::{Audience, By, List, Paging, Query, Reply, Route, get, table};
+use platform::http::{Audience, By, ErrorShape, List, Paging, Query, Reply, Route, get, table};
 use platform::journal::Filter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -45,6 +45,13 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .paged()
                 .returns::<Vec<EntryBody>>(200)
                 .to(all),
+            get(Audience::Any, "/api/audit/logs")
+                .summary("What one has done, newest first (file API)")
+                .unproved()
+                .errors(ErrorShape::Text)
+                .paged()
+                .returns::<Vec<LogBody>>(200)
+                .to(compat_list),
             get(Audience::Any, "/v1/me/activity")
                 .summary("What has happened lately around you, newest first")
                 .paged()
@@ -152,6 +159,42 @@ impl From<Entry> for EntryBody {
     }
 }
 
+/// One line of the trail as the file API has it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FileApiLog)]
+struct LogBody {
+    /// A bare UUID, as is `user_id`.
+    id: String,
+    user_id: String,
+    /// `USER_REGISTER`, `USER_LOGIN`, `FILE_UPLOAD`; else our own name in capitals.
+    action: String,
+    /// The bare id of what it happened to.
+    resource: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    #[schema(value_type = Object)]
+    metadata: serde_json::Value,
+    timestamp: Timestamp,
+}
+
+impl LogBody {
+    fn of(entry: Entry, user: UserId) -> Self {
+        let bare = kernel::id::uuid_in(&entry.resource).map(|uuid| uuid.to_string());
+        Self {
+            id: entry.id.uuid().to_string(),
+            user_id: user.uuid().to_string(),
+            action: entry.file_api_action(),
+            resource: bare.unwrap_or(entry.resource),
+            ip: entry.origin.ip,
+            user_agent: entry.origin.user_agent,
+            metadata: entry.metadata,
+            timestamp: entry.at,
+        }
+    }
+}
+
 /// Something that has happened around you.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -254,6 +297,17 @@ fn encode(page: Page<Entry>) -> kernel::Result<Bytes> {
         out.push(b'\n');
     }
     Ok(out.into())
+}
+
+async fn compat_list(
+    State(service): State<Service>,
+    By(caller): By,
+    paging: Paging,
+) -> Reply<List<LogBody>> {
+    let user = caller.user()?;
+    let filter = Filter { actor: Some(user), ..Filter::default() };
+    let page = service.list(Scope::Own(user), &filter, &paging.page).await?;
+    Ok(paging.reply(page.map(|entry| LogBody::of(entry, user))))
 }
 
 async fn activity(

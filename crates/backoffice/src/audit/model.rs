@@ -48,6 +48,16 @@ impl Entry {
         }
     }
 
+    /// The action in the file API's words.
+    pub(super) fn file_api_action(&self) -> String {
+        match self.action.as_str() {
+            "user.registered" => "USER_REGISTER".to_owned(),
+            "session.started" => "USER_LOGIN".to_owned(),
+            "file.uploaded" => "FILE_UPLOAD".to_owned(),
+            other => other.replace('.', "_").to_uppercase(),
+        }
+    }
+
     /// The action as a heading: `verification.info_requested` reads "Verification info requested".
     pub fn title(&self) -> String {
         let words = self.action.replace(['.', '_'], " ");

@@ -95,6 +95,24 @@ async fn history(t: &platform::testing::TestDb) {
 }
 
 on_both_engines! { TABLES;
+    async fn the_file_api_s_log_holds_what_one_has_done_in_its_words(t: &TestDb) {
+        let file: Id<kernel::id::kinds::File> = t.db.world().id();
+        record(&t.db, Fact::by(&caller(1), "file.uploaded").on(file).with("size", 7)).await;
+        record(&t.db, Fact::by(&caller(2), "order.created").on("x").about(user(1))).await;
+        record(&t.db, Fact::by(&caller(1), "session.started").on(user(1))).await;
+        let log = list(&t.db, 1, "/api/audit/logs").await;
+        let actions: Vec<_> = log.iter().map(|line| line["action"].as_str().unwrap()).collect();
+        assert_eq!(actions, ["USER_LOGIN", "FILE_UPLOAD"]);
+        let line = &log[1];
+        assert_eq!(line["resource"], file.uuid().to_string());
+        assert_eq!(line["user_id"], user(1).uuid().to_string());
+        assert_eq!((&line["ip"], &line["metadata"]["size"]), (&json!("192.0.2.1"), &json!(7)));
+        assert_eq!(line["user_agent"], "browser 1");
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+        let names: Vec<_> = line.as_object().unwrap().keys().collect();
+        assert_eq!(names.len(), 8, "{names:?}");
+    }
+
     async fn a_user_sees_what_concerns_them_and_an_admin_sees_all(t: &TestDb) {
         history(t).await;
         let own = "/v1/audit/logs";
