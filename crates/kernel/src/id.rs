@@ -88,6 +88,8 @@ kinds! {
     Presentation = "pr", "presentation request";
     /// An order of engagement for a web address.
     Order = "ord", "order";
+    /// A verdict that its owner contests.
+    Dispute = "dsp", "dispute";
     /// An organisation.
     Organization = "org", "organization";
     /// An API key of an organisation.

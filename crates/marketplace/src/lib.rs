@@ -1,8 +1,7 @@
 //! The marketplace: who verifies, for how much, and one verification from request to verdict.
 //!
-//! Two rooms. [`verifier`] holds profiles and services; [`verification`] holds requests, jobs and
-//! verdicts, and is where money, documents and trust meet in one transaction. Batches, disputes
-//! and reviews stand on [`verification`].
+//! [`verifier`] holds profiles and services; [`verification`] holds requests, jobs and verdicts, and
+//! is where money, documents and trust meet in one transaction. [`dispute`] stands on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use platform::jobs::Registry;
 use platform::journal::Reader;
 use rpc::users::Users;
 
+pub mod dispute;
 mod personal;
 pub mod verification;
 pub mod verifier;
@@ -26,10 +26,13 @@ pub use personal::Held;
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {
     context: "marketplace",
-    files: &[Migration {
-        name: "0001_marketplace",
-        sql: include_str!("../migrations/0001_marketplace.sql"),
-    }],
+    files: &[
+        Migration {
+            name: "0001_marketplace",
+            sql: include_str!("../migrations/0001_marketplace.sql"),
+        },
+        Migration { name: "0011_disputes", sql: include_str!("../migrations/0011_disputes.sql") },
+    ],
 };
 
 /// What the marketplace stands on.
@@ -44,6 +47,8 @@ pub struct Options {
     pub fee_bps: u16,
     /// How long a request waits for the verifier's answer before the owner gets the price back.
     pub acceptance_sla: Duration,
+    /// How long the decision of a dispute can be appealed before it is carried out.
+    pub appeal_window: Duration,
     /// What a list sorted by price is in, where the client names no currency.
     pub currency: Asset,
 }
@@ -53,6 +58,8 @@ impl Options {
     pub const FEE_BPS: u16 = 250;
     /// A week.
     pub const ACCEPTANCE_SLA: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// Three days.
+    pub const APPEAL_WINDOW: Duration = Duration::from_secs(3 * 24 * 3600);
     pub const CURRENCY: Asset = Asset::USD;
 }
 
@@ -61,6 +68,7 @@ impl Options {
 pub struct Marketplace {
     pub verifiers: Arc<verifier::Service>,
     pub verifications: Arc<verification::Service>,
+    pub disputes: Arc<dispute::Service>,
 }
 
 impl Marketplace {
@@ -68,12 +76,12 @@ impl Marketplace {
         let Options { db, users, currency, .. } = options;
         let verifiers = Arc::new(verifier::Service::new(db.clone(), Arc::clone(&users), currency));
         let verifications = verification::Service {
-            db,
+            db: db.clone(),
             users,
             verifiers: Arc::clone(&verifiers),
             wallets: options.wallets,
             credentials: options.credentials,
-            files: options.files,
+            files: options.files.clone(),
             issuance: options.issuance,
             terms: verification::service::Terms {
                 // More than all of it would pay the platform out of nothing.
@@ -81,20 +89,29 @@ impl Marketplace {
                 acceptance_sla: options.acceptance_sla,
             },
         };
-        Self { verifiers, verifications: Arc::new(verifications) }
+        let verifications = Arc::new(verifications);
+        let disputes = dispute::Service {
+            db,
+            verifications: Arc::clone(&verifications),
+            files: options.files,
+            appeal_window: options.appeal_window,
+        };
+        Self { verifiers, verifications, disputes: Arc::new(disputes) }
     }
 
     pub fn routes(&self) -> Vec<Route> {
         let mut routes = verifier::http::routes(&self.verifiers);
         routes.extend(verification::http::routes(&self.verifications));
+        routes.extend(dispute::http::routes(&self.disputes));
         routes
     }
 
     pub fn jobs(&self, registry: &mut Registry) {
         verification::jobs::register(&self.verifications, registry);
+        dispute::jobs::register(&self.disputes, registry);
     }
 
     pub fn readers(&self) -> Vec<Arc<dyn Reader>> {
-        vec![Arc::new(verifier::reader::Follower)]
+        vec![Arc::new(verifier::reader::Follower), Arc::new(verification::reader::Follower)]
     }
 }

@@ -2,7 +2,9 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::{Credential, File, Hold, Issued, Service, User, Verification, Verifier};
+use kernel::id::kinds::{
+    Credential, Dispute, File, Hold, Issued, Service, User, Verification, Verifier,
+};
 use kernel::{Id, Result};
 use platform::db::{Read, Tx};
 use platform::params;
@@ -98,7 +100,9 @@ const TABLES: &[Table] = &[
             Column("comments", Shown::Text),
             Column("report_url", Shown::Text),
             Column("report_file", id::<File>()),
+            Column("verdict", Shown::Text),
             Column("fee", Shown::Number),
+            Column("refunded", Shown::Number),
             Column("issued", id::<Issued>()),
             Column("reason", Shown::Text),
         ],
@@ -113,6 +117,45 @@ const TABLES: &[Table] = &[
             Column("number", Shown::Number),
             Column("author", id::<User>()),
             Column("text", Shown::Sealed),
+            Column("at", Shown::Time),
+        ],
+    ),
+    of(
+        "disputes",
+        "owner = $1 OR verifier = $1",
+        "id",
+        &[
+            Column("id", id::<Dispute>()),
+            Column("verification", id::<Verification>()),
+            Column("owner", id::<User>()),
+            Column("verifier", id::<Verifier>()),
+            Column("ground", Shown::Text),
+            Column("state", Shown::Text),
+            Column("version", Shown::Number),
+            Column("assignee", Shown::Withheld("an admin")),
+            Column("resolution", Shown::Text),
+            Column("refund_bps", Shown::Number),
+            Column("reasoning", Shown::Text),
+            Column("decided_by", Shown::Withheld("an admin")),
+            Column("decided_at", Shown::Time),
+            Column("final_at", Shown::Time),
+            Column("appealed_by", id::<User>()),
+            Column("appealed_at", Shown::Time),
+            Column("opened_at", Shown::Time),
+            Column("closed_at", Shown::Time),
+        ],
+    ),
+    of(
+        "dispute_evidence",
+        "author = $1
+             OR dispute IN (SELECT id FROM disputes WHERE owner = $1 OR verifier = $1)",
+        "dispute, number",
+        &[
+            Column("dispute", id::<Dispute>()),
+            Column("number", Shown::Number),
+            Column("author", id::<User>()),
+            Column("text", Shown::Text),
+            Column("file", id::<File>()),
             Column("at", Shown::Time),
         ],
     ),
@@ -131,7 +174,7 @@ impl Holder for Held {
         async move {
             let sql = "SELECT id, state FROM verifications
                        WHERE (owner = $1 OR verifier = $1)
-                           AND state IN ('pending', 'in_review', 'needs_info')
+                           AND state IN ('pending', 'in_review', 'needs_info', 'disputed')
                        ORDER BY id LIMIT 100";
             let rows = tx
                 .all(sql, params![person], |row| {
@@ -182,5 +225,9 @@ async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
                    version = version + 1
                WHERE owner = $1";
     tx.execute(sql, params![person]).await?;
+    let said = "UPDATE dispute_evidence SET text = '', file = NULL WHERE author = $1";
+    tx.execute(said, params![person]).await?;
+    let decided = "UPDATE disputes SET reasoning = NULL WHERE owner = $1 AND state = 'closed'";
+    tx.execute(decided, params![person]).await?;
     Ok(())
 }

@@ -381,6 +381,7 @@ impl Platform {
             issuance: trust.issuance.clone(),
             fee_bps: config.marketplace.fee_basis_points,
             acceptance_sla: Duration::from_secs(config.marketplace.acceptance_hours * 3600),
+            appeal_window: Duration::from_secs(config.marketplace.appeal_hours * 3600),
             currency: config.payments.default_currency.parse()?,
         });
         let orders = orders::service(orders::Options {

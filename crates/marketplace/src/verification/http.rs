@@ -170,7 +170,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 struct StatusQuery {
     /// `pending`, `in_review`, `needs_info`, `verified`, `rejected`, `declined`, `cancelled`,
-    /// `expired` or `force_cancelled`.
+    /// `expired`, `force_cancelled`, `disputed`, `upheld`, `overturned` or `revoked`.
     status: Option<String>,
 }
 
@@ -317,6 +317,13 @@ struct VerificationBody {
     report_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     report_file_id: Option<FileId>,
+    /// What the verifier found, whatever has become of it.
+    #[schema(inline)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
+    /// What came back by a dispute, in minor units.
+    #[serde(skip_serializing_if = "is_nothing")]
+    refunded: i64,
     /// The signed credential that the verdict has become.
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_id: Option<IssuedId>,
@@ -349,10 +356,16 @@ impl From<Verification> for VerificationBody {
             comments: one.comments,
             report_url: one.report_url,
             report_file_id: one.report_file,
+            verdict: one.verdict,
+            refunded: one.refunded,
             issued_id: one.issued,
             reason: one.reason,
         }
     }
+}
+
+const fn is_nothing(amount: &i64) -> bool {
+    *amount == 0
 }
 
 /// A job as its verifier sees it.

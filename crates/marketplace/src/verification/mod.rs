@@ -12,6 +12,10 @@
 //!    +--decline--> declined       (verifier)
 //!    +--cancel---> cancelled      (owner)
 //! pending, in_review, needs_info --expire--> expired | --force_cancel--> force_cancelled
+//!
+//! verified, rejected --dispute--> disputed --uphold--> upheld    (owner; then the dispute)
+//!                                     +----overturn--> overturned
+//! verified, upheld --revoke--> revoked       (when its signed credential is revoked)
 //! ```
 //!
 //! Invariants:
@@ -20,19 +24,23 @@
 //!   price; a closed one has none.
 //! - A verdict is one transaction: state, money, fee, signed credential, the credential's status,
 //!   the verifier's access, facts. Rejecting is work as well: it is paid, and issues nothing.
+//! - While a verdict is contested, what was earned by it stands still. The end of the dispute is
+//!   one transaction as well: state, money, and the revocation of what was overturned.
 //! - A change is made on the version that was decided on. Who loses a race is run again on what
 //!   the winner left, and is told the state that is.
 //! - The verifier reads the credential from the acceptance to the end, and not beyond.
 //! - Whoever is neither owner, verifier nor admin cannot tell that it exists.
 
+pub(crate) mod contest;
 pub mod http;
 pub mod jobs;
 pub mod model;
+pub mod reader;
 pub mod rules;
 pub mod service;
 pub(crate) mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use model::{State, Verification};
 pub use service::Service;

@@ -31,10 +31,18 @@ pub enum State {
     Expired,
     /// An admin ended it.
     ForceCancelled,
+    /// The owner contests the verdict; what was earned by it is kept back.
+    Disputed,
+    /// The dispute is over, and the verdict stands.
+    Upheld,
+    /// The dispute is over, and the verdict does not stand: its signed credential is revoked.
+    Overturned,
+    /// The signed credential was revoked.
+    Revoked,
 }
 
 impl State {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Pending,
         Self::InReview,
         Self::NeedsInfo,
@@ -44,6 +52,10 @@ impl State {
         Self::Cancelled,
         Self::Expired,
         Self::ForceCancelled,
+        Self::Disputed,
+        Self::Upheld,
+        Self::Overturned,
+        Self::Revoked,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +69,29 @@ impl State {
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
             Self::ForceCancelled => "force_cancelled",
+            Self::Disputed => "disputed",
+            Self::Upheld => "upheld",
+            Self::Overturned => "overturned",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether a verdict was given, whatever has become of it.
+    pub const fn has_verdict(self) -> bool {
+        match self {
+            Self::Verified
+            | Self::Rejected
+            | Self::Disputed
+            | Self::Upheld
+            | Self::Overturned
+            | Self::Revoked => true,
+            Self::Pending
+            | Self::InReview
+            | Self::NeedsInfo
+            | Self::Declined
+            | Self::Cancelled
+            | Self::Expired
+            | Self::ForceCancelled => false,
         }
     }
 
@@ -102,10 +137,14 @@ pub enum Command {
     Cancel,
     ForceCancel,
     Expire,
+    Dispute,
+    Uphold,
+    Overturn,
+    Revoke,
 }
 
 impl Command {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Accept,
         Self::Decline,
         Self::Start,
@@ -117,6 +156,10 @@ impl Command {
         Self::Cancel,
         Self::ForceCancel,
         Self::Expire,
+        Self::Dispute,
+        Self::Uphold,
+        Self::Overturn,
+        Self::Revoke,
     ];
 
     /// The past participle: "it cannot be accepted now".
@@ -133,6 +176,10 @@ impl Command {
             Self::Cancel => "cancelled",
             Self::ForceCancel => "cancelled by force",
             Self::Expire => "expired",
+            Self::Dispute => "disputed",
+            Self::Uphold => "upheld",
+            Self::Overturn => "overturned",
+            Self::Revoke => "revoked",
         }
     }
 
@@ -150,6 +197,10 @@ impl Command {
             Self::Cancel => "verification.cancelled",
             Self::ForceCancel => "verification.force_cancelled",
             Self::Expire => "verification.expired",
+            Self::Dispute => "verification.disputed",
+            Self::Uphold => "verification.upheld",
+            Self::Overturn => "verification.overturned",
+            Self::Revoke => "verification.revoked",
         }
     }
 }
@@ -189,8 +240,14 @@ pub struct Verification {
     pub comments: Option<String>,
     pub report_url: Option<String>,
     pub report_file: Option<Id<kinds::File>>,
+    /// What the verifier found, whatever has become of it.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
     /// The platform's part of the price, in minor units; set with the verdict.
     pub fee: Option<i64>,
+    /// What the owner has got back by a dispute, in minor units.
+    #[serde(default)]
+    pub refunded: i64,
     pub issued: Option<Id<kinds::Issued>>,
     /// Why an admin ended it.
     pub reason: Option<String>,
@@ -261,6 +318,13 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Rejected => "rejected",
+        }
+    }
+
     pub const fn command(self) -> Command {
         match self {
             Self::Verified => Command::Verify,

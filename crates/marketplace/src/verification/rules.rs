@@ -43,6 +43,8 @@ pub enum Refusal {
     NoSuchThing,
     /// They know it, and this is for somebody else to do.
     NotTheirs,
+    /// What the verifier has earned is theirs for good.
+    WindowOver,
     WrongState {
         is: State,
         wanted: Command,
@@ -55,6 +57,10 @@ impl From<Refusal> for Error {
             Refusal::NoSuchThing => Self::not_found("verification"),
             Refusal::NotTheirs => {
                 Self::forbidden("not_yours_to_do", "This is for another party to do.")
+            }
+            Refusal::WindowOver => {
+                let message = "The time in which this verdict could be contested is over.";
+                Self::conflict("window_over", message)
             }
             Refusal::WrongState { is, wanted } => Self::conflict(
                 "wrong_state",
@@ -84,7 +90,7 @@ pub const fn step(state: State, by: Relation, command: Command) -> Result<State,
 /// Whose command it is.
 const fn doer(command: Command) -> Relation {
     match command {
-        Command::Cancel | Command::ProvideInfo => Relation::Owner,
+        Command::Cancel | Command::ProvideInfo | Command::Dispute => Relation::Owner,
         Command::Accept
         | Command::Decline
         | Command::Start
@@ -93,7 +99,8 @@ const fn doer(command: Command) -> Relation {
         | Command::Verify
         | Command::Reject => Relation::Verifier,
         Command::ForceCancel => Relation::Admin,
-        Command::Expire => Relation::Timer,
+        // What an admin decides about a dispute is the dispute's own; this is what follows.
+        Command::Expire | Command::Uphold | Command::Overturn | Command::Revoke => Relation::Timer,
     }
 }
 
@@ -127,7 +134,35 @@ const fn next(state: State, command: Command) -> Option<State> {
         (S::Pending | S::InReview | S::NeedsInfo, C::ForceCancel) => Some(S::ForceCancelled),
 
         (
-            S::Verified | S::Rejected | S::Declined | S::Cancelled | S::Expired | S::ForceCancelled,
+            S::Pending | S::InReview | S::NeedsInfo,
+            C::Dispute | C::Uphold | C::Overturn | C::Revoke,
+        ) => None,
+
+        (S::Verified | S::Rejected, C::Dispute) => Some(S::Disputed),
+        (S::Disputed, C::Uphold) => Some(S::Upheld),
+        (S::Disputed, C::Overturn) => Some(S::Overturned),
+        (S::Verified | S::Upheld, C::Revoke) => Some(S::Revoked),
+        (S::Verified, C::Uphold | C::Overturn)
+        | (S::Rejected | S::Overturned | S::Revoked, C::Uphold | C::Overturn | C::Revoke)
+        | (S::Disputed, C::Dispute | C::Revoke)
+        | (S::Upheld, C::Dispute | C::Uphold | C::Overturn)
+        | (S::Overturned | S::Revoked, C::Dispute)
+        | (
+            S::Declined | S::Cancelled | S::Expired | S::ForceCancelled,
+            C::Dispute | C::Uphold | C::Overturn | C::Revoke,
+        ) => None,
+
+        (
+            S::Verified
+            | S::Rejected
+            | S::Declined
+            | S::Cancelled
+            | S::Expired
+            | S::ForceCancelled
+            | S::Disputed
+            | S::Upheld
+            | S::Overturned
+            | S::Revoked,
             C::Accept
             | C::Decline
             | C::Start
@@ -152,7 +187,7 @@ pub fn act(
 ) -> Result<(), Refusal> {
     verification.state = step(verification.state, by, command)?;
     if !verification.state.is_open() {
-        verification.ended_at = Some(now);
+        verification.ended_at.get_or_insert(now);
     }
     match command {
         Command::Accept => {
@@ -172,7 +207,11 @@ pub fn act(
         | Command::Reject
         | Command::Cancel
         | Command::ForceCancel
-        | Command::Expire => {}
+        | Command::Expire
+        | Command::Dispute
+        | Command::Uphold
+        | Command::Overturn
+        | Command::Revoke => {}
     }
     Ok(())
 }
@@ -224,6 +263,7 @@ mod tests {
                     Ok(next) => format!("-> {next}"),
                     Err(Refusal::NoSuchThing) => "404".to_owned(),
                     Err(Refusal::NotTheirs) => "403".to_owned(),
+                    Err(Refusal::WindowOver) => unreachable!("not a matter of states"),
                     Err(Refusal::WrongState { is, wanted }) => {
                         assert_eq!((is, wanted), (state, command));
                         "409".to_owned()
@@ -243,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn an_open_verification_can_always_be_ended_and_a_closed_one_never_changes() {
+    fn an_open_verification_can_always_be_ended_and_one_without_a_verdict_never_changes() {
         for state in State::ALL {
             let expired = step(state, Relation::Timer, Command::Expire);
             let forced = step(state, Relation::Admin, Command::ForceCancel);
             assert_eq!(expired.is_ok(), state.is_open(), "{state}");
             assert_eq!(forced.is_ok(), state.is_open(), "{state}");
-            if !state.is_open() {
+            if !state.is_open() && !state.has_verdict() {
                 for command in Command::ALL {
                     let steps = Relation::ALL.map(|by| step(state, by, command));
                     assert!(steps.iter().all(Result::is_err), "{state} {command:?}");
@@ -260,7 +300,7 @@ mod tests {
 
     #[test]
     fn only_the_words_of_the_check_are_states() {
-        let sql = include_str!("../../migrations/0001_marketplace.sql");
+        let sql = include_str!("../../migrations/0011_disputes.sql");
         let (_, check) = sql.split_once("CHECK (state IN").unwrap();
         let (check, _) = check.split_once("))").unwrap();
         let words: Vec<&str> = check.split('\'').skip(1).step_by(2).collect();

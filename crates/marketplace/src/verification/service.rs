@@ -133,7 +133,9 @@ impl Service {
             comments: None,
             report_url: None,
             report_file: None,
+            verdict: None,
             fee: None,
+            refunded: 0,
             issued: None,
             reason: None,
         };
@@ -356,6 +358,7 @@ impl Service {
                     verification.comments = Some(report.comments.as_str().to_owned());
                     verification.report_url.clone_from(&report.url);
                     verification.report_file = report.file;
+                    verification.verdict = Some(report.verdict);
                     verification.fee = Some(fee.minor);
                     store::save(&tx, &mut verification).await?;
                     self.wallets
@@ -472,7 +475,7 @@ impl Service {
         Ok(Dashboard {
             waiting_jobs: count(|state| state == State::Pending),
             active_jobs: count(State::is_at_work),
-            completed_jobs: count(|state| matches!(state, State::Verified | State::Rejected)),
+            completed_jobs: count(|state| state.has_verdict()),
             earnings: store::earnings(&self.db, verifier).await?,
             reputation: verifier::rules::reputation(rating),
         })
@@ -593,12 +596,12 @@ struct Requested {
     hold: Id<kinds::Hold>,
 }
 
-async fn load(tx: &Tx, id: Id<kinds::Verification>) -> Result<Verification> {
+pub(super) async fn load(tx: &Tx, id: Id<kinds::Verification>) -> Result<Verification> {
     Ok(store::get(tx, id).await?.ok_or(Refusal::NoSuchThing)?)
 }
 
 /// Loads a verification and takes the caller's step; it is still to be saved.
-async fn act(
+pub(super) async fn act(
     tx: &Tx,
     caller: &Caller,
     id: Id<kinds::Verification>,
@@ -611,7 +614,7 @@ async fn act(
 }
 
 /// A fact that concerns both sides.
-fn fact(caller: &Caller, verb: &'static str, verification: &Verification) -> Fact {
+pub(super) fn fact(caller: &Caller, verb: &'static str, verification: &Verification) -> Fact {
     Fact::by(caller, verb)
         .on(verification.id)
         .about(verification.owner)

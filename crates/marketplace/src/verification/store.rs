@@ -5,7 +5,7 @@ use kernel::{Asset, Cursor, Id, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Bind, DbError, Read, Row, Tx, Value};
 use platform::params;
 
-use super::model::{Note, State, Verification};
+use super::model::{Note, State, Verdict, Verification};
 
 const COLUMNS: &str = "verifications.id, verifications.owner, verifications.credential, \
     verifications.kind, verifications.verifier, verifiers.name, verifications.service, \
@@ -14,8 +14,8 @@ const COLUMNS: &str = "verifications.id, verifications.owner, verifications.cred
     verifications.notes, verifications.requested_at, verifications.due_at, \
     verifications.accepted_at, verifications.started_at, verifications.ended_at, \
     verifications.info_asked, verifications.info_given, verifications.comments, \
-    verifications.report_url, verifications.report_file, verifications.fee, \
-    verifications.issued, verifications.reason";
+    verifications.report_url, verifications.report_file, verifications.verdict, \
+    verifications.fee, verifications.refunded, verifications.issued, verifications.reason";
 
 const FROM: &str = "verifications JOIN verifiers ON verifiers.id = verifications.verifier";
 
@@ -46,7 +46,9 @@ fn read(row: &Row<'_>) -> Result<Verification, DbError> {
         comments: row.take()?,
         report_url: row.take()?,
         report_file: row.take()?,
+        verdict: verdict(row)?,
         fee: row.take()?,
+        refunded: row.take()?,
         issued: row.take()?,
         reason: row.take()?,
     })
@@ -55,6 +57,15 @@ fn read(row: &Row<'_>) -> Result<Verification, DbError> {
 fn state(row: &Row<'_>) -> Result<State, DbError> {
     let text = row.take::<String>()?;
     text.parse().map_err(|_| DbError::Other(format!("{text:?} is no state of a verification")))
+}
+
+fn verdict(row: &Row<'_>) -> Result<Option<Verdict>, DbError> {
+    match row.take::<Option<String>>()?.as_deref() {
+        None => Ok(None),
+        Some("verified") => Ok(Some(Verdict::Verified)),
+        Some("rejected") => Ok(Some(Verdict::Rejected)),
+        Some(text) => Err(DbError::Other(format!("{text:?} is no verdict"))),
+    }
 }
 
 pub(super) async fn get(
@@ -75,8 +86,8 @@ pub(super) async fn insert(tx: &Tx, new: &Verification) -> Result<()> {
     tx.execute(
         "INSERT INTO verifications (id, owner, credential, kind, kind_key, verifier, service,
              service_title, price, currency, sla_hours, hold, state, version, notes, requested_at,
-             due_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             due_at, refunded)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 0)",
         params![
             new.id,
             new.owner,
@@ -107,9 +118,10 @@ pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
     let sql = "UPDATE verifications SET version = version + 1, state = $3, due_at = $4,
                    accepted_at = $5, started_at = $6, ended_at = $7, info_asked = $8,
                    info_given = $9, comments = $10, report_url = $11, report_file = $12,
-                   fee = $13, reason = $14
+                   fee = $13, reason = $14, verdict = $15, refunded = $16
                WHERE id = $1 AND version = $2";
     let state = changed.state.as_str();
+    let verdict = changed.verdict.map(Verdict::as_str);
     let params = params![
         changed.id,
         changed.version,
@@ -124,7 +136,9 @@ pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
         changed.report_url,
         changed.report_file,
         changed.fee,
-        changed.reason
+        changed.reason,
+        verdict,
+        changed.refunded
     ];
     if !tx.touch(sql, params).await? {
         let lost = format!("{} is no longer at version {}", changed.id, changed.version);
@@ -143,6 +157,15 @@ pub(super) async fn set_issued(
     let sql = "UPDATE verifications SET issued = $2 WHERE id = $1";
     tx.touch(sql, params![id, issued]).await?;
     Ok(())
+}
+
+/// The verification whose verdict a signed credential is.
+pub(super) async fn of_issued(
+    db: &impl Read,
+    issued: Id<kinds::Issued>,
+) -> Result<Option<Verification>> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE verifications.issued = $1");
+    Ok(db.maybe(&sql, params![issued], read).await?)
 }
 
 /// Whose verifications a list holds.
@@ -252,8 +275,8 @@ pub(super) async fn tally(
 
 /// What a verifier has earned in each currency, after fees; most jobs first.
 pub(super) async fn earnings(db: &impl Read, verifier: Id<kinds::Verifier>) -> Result<Vec<Money>> {
-    let sql = "SELECT CAST(SUM(price - fee) AS BIGINT), currency FROM verifications
-               WHERE verifier = $1 AND state IN ('verified', 'rejected')
+    let sql = "SELECT CAST(SUM(price - fee - refunded) AS BIGINT), currency FROM verifications
+               WHERE verifier = $1 AND fee IS NOT NULL
                GROUP BY currency ORDER BY count(*) DESC, currency";
     let read = |row: &Row<'_>| Ok(Money::new(row.take()?, row.take::<Asset>()?));
     Ok(db.all(sql, params![verifier], read).await?)

@@ -11,7 +11,9 @@
 //! A hold is closed once and then final. There is at most one hold for a purpose and subject
 //! (`job`, `vrf_...`); asking for the same hold again answers the first one. What is captured
 //! stands in the payee's `li.earn.pending` until the dispute window is over, then in `li.earn`.
+//! While it is contested it stays pending, until it is decided how much of it goes back.
 
+mod contest;
 mod http;
 mod jobs;
 mod model;
@@ -23,6 +25,6 @@ mod tests;
 
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
-pub use model::{Balances, Captured, NewTransfer, Transfer};
+pub use model::{Balances, Captured, NewTransfer, Settled, Transfer};
 pub(crate) use rules::at_least;
 pub use service::{Payees, Service};

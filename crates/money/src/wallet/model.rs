@@ -35,6 +35,13 @@ pub struct Captured {
     pub net: Money,
 }
 
+/// What became of captured money that was contested: `refunded + left.amount` is what was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    pub refunded: Money,
+    pub left: Captured,
+}
+
 /// What an owner has of one asset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balances {

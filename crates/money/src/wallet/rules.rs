@@ -46,11 +46,37 @@ pub(super) fn split(amount: Money, fee: Money) -> Result<Captured> {
     Ok(Captured { amount, fee, net })
 }
 
+/// The part of captured money that goes back, from the payee and from the platform alike.
+pub(super) fn refund(captured: Captured, bps: u16) -> Result<Captured> {
+    if bps > 10_000 {
+        return Err(Error::internal(format!("a refund of {bps} of 10000")));
+    }
+    let (amount, fee) = (captured.amount.share(bps), captured.fee.share(bps));
+    split(amount, fee)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     proptest::proptest! {
+        #[test]
+        fn a_refund_takes_from_each_no_more_than_they_had(
+            price in 1_i64..=1_000_000, fee_bps in 0_u16..=10_000, bps in 0_u16..=10_000
+        ) {
+            let price = Money::new(price, Asset::NGN);
+            let captured = split(price, price.share(fee_bps)).unwrap();
+            let back = refund(captured, bps).unwrap();
+            proptest::prop_assert!(back.fee.minor <= captured.fee.minor);
+            // Rounding may take a unit more from the payee than from the platform, never more
+            // than the payee has.
+            proptest::prop_assert!((0..=captured.net.minor).contains(&back.net.minor));
+            proptest::prop_assert_eq!(back.fee.minor + back.net.minor, back.amount.minor);
+            if bps == 10_000 {
+                proptest::prop_assert_eq!(back, captured);
+            }
+        }
+
         #[test]
         fn h3_a_split_is_exact_for_every_price_and_fee(
             price in 1_i64..=1_000_000, bps in 0_u16..=10_000

@@ -83,7 +83,7 @@ pub(super) async fn due_earnings(
 /// Takes a pending earning for its release; none when there is none.
 pub(super) async fn take_earning(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Earning>> {
     let sql = "UPDATE ledger_hold SET earning = 'released'
-               WHERE id = $1 AND earning = 'pending'
+               WHERE id = $1 AND earning = 'pending' AND available_at IS NOT NULL
                RETURNING id, payee, captured - fee, asset, purpose, subject";
     let read = |row: &Row<'_>| -> Result<Earning, DbError> {
         Ok(Earning {
@@ -95,4 +95,48 @@ pub(super) async fn take_earning(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Ear
         })
     };
     Ok(tx.maybe(sql, params![id], read).await?)
+}
+
+/// Takes the time from an earning at which it would be released; answers whether it had not come
+/// yet.
+pub(super) async fn freeze(tx: &Tx, id: Id<HoldKind>) -> Result<bool> {
+    let sql = "UPDATE ledger_hold SET available_at = NULL
+               WHERE id = $1 AND earning = 'pending' AND available_at > $2";
+    Ok(tx.touch(sql, params![id, tx.now()]).await?)
+}
+
+/// A captured hold whose earning is frozen.
+pub(super) struct Contested {
+    pub(super) owner: Id<User>,
+    pub(super) payee: Id<User>,
+    pub(super) captured: Captured,
+    pub(super) purpose: String,
+    pub(super) subject: String,
+}
+
+/// Takes a frozen earning for its settlement; none when it is not frozen. It may be released from
+/// here on.
+pub(super) async fn take_frozen(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Contested>> {
+    let sql = "UPDATE ledger_hold SET available_at = $2
+               WHERE id = $1 AND earning = 'pending' AND available_at IS NULL
+               RETURNING owner, payee, captured, fee, asset, purpose, subject";
+    let read = |row: &Row<'_>| -> Result<Contested, DbError> {
+        let (owner, payee) = (row.take()?, row.take()?);
+        let (captured, fee) = (row.take::<i64>()?, row.take::<i64>()?);
+        let asset = row.take()?;
+        let money = |minor| Money::new(minor, asset);
+        let captured =
+            Captured { amount: money(captured), fee: money(fee), net: money(captured - fee) };
+        Ok(Contested { owner, payee, captured, purpose: row.take()?, subject: row.take()? })
+    };
+    Ok(tx.maybe(sql, params![id, tx.now()], read).await?)
+}
+
+/// Writes down what is left of a capture after a part of it went back.
+pub(super) async fn refunded(tx: &Tx, id: Id<HoldKind>, left: &Captured) -> Result<()> {
+    let sql = "UPDATE ledger_hold SET captured = $2, released = amount - $2, fee = $3, earning = $4
+               WHERE id = $1";
+    let earning = if left.net.minor == 0 { "none" } else { "pending" };
+    tx.execute(sql, params![id, left.amount.minor, left.fee.minor, earning]).await?;
+    Ok(())
 }

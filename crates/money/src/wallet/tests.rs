@@ -176,6 +176,48 @@ async fn earnings_become_free_when_their_dispute_window_is_over(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
+async fn contested_money_stands_still_and_is_settled_once(t: &TestDb) {
+    let wallet = &context(&t.db).wallet;
+    give(&t.db, user(0), ngn(3_000)).await;
+    let window = Options::new(t.db.clone()).earning_window;
+    let freeze = |hold| async move {
+        t.db.run("freeze", |tx| async move { wallet.freeze_earning(&tx, hold).await }).await
+    };
+    let settle = |hold, bps| async move {
+        t.db.run("settle", |tx| async move { wallet.settle_contested(&tx, hold, bps).await }).await
+    };
+    // 2500 of 10000 of what was held and of the fee, both rounded down.
+    for (subject, bps, back, fee, net) in [
+        ("vrf_1", 10_000, 501, 0, 0),
+        ("vrf_2", 0, 0, 51, 450),
+        ("vrf_3", 2_500, 125, 39, 337),
+    ] {
+        let before = balance(&t.db, user(0), Code::WALLET).await;
+        let earned = balance(&t.db, user(1), Code::EARN).await;
+        let job = hold(&t.db, wallet, user(0), 501, subject).await.unwrap();
+        assert!(!freeze(job).await.unwrap(), "nothing was earned yet");
+        capture(&t.db, wallet, job, user(1), 51).await.unwrap();
+        assert_eq!(settle(job, bps).await.unwrap_err().code(), "not_contested");
+        assert!(freeze(job).await.unwrap());
+        assert!(!freeze(job).await.unwrap(), "once");
+        t.clock.advance(window);
+        assert_eq!(wallet.release_due().await.unwrap(), 0);
+        assert_sound(&t.db).await;
+        let settled = settle(job, bps).await.unwrap();
+        assert_eq!(settled.refunded, ngn(back));
+        assert_eq!(settled.left, Captured { amount: ngn(fee + net), fee: ngn(fee), net: ngn(net) });
+        assert_eq!(settle(job, bps).await.unwrap_err().code(), "not_contested");
+        assert_eq!(balance(&t.db, user(0), Code::WALLET).await, before - 501 + back);
+        assert_eq!(balance(&t.db, user(1), Code::EARN).await, earned + net);
+        assert_eq!(balance(&t.db, user(1), Code::EARN_PENDING).await, 0);
+        assert_sound(&t.db).await;
+    }
+    let late = hold(&t.db, wallet, user(0), 501, "vrf_4").await.unwrap();
+    capture(&t.db, wallet, late, user(1), 51).await.unwrap();
+    t.clock.advance(window);
+    assert!(!freeze(late).await.unwrap(), "its window is over");
+}
+
 async fn without_a_dispute_window_earnings_are_free_at_once(t: &TestDb) {
     let options = Options { earning_window: Duration::ZERO, ..Options::new(t.db.clone()) };
     let wallet = &Context::new(options).unwrap().wallet;

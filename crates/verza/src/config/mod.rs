@@ -616,11 +616,13 @@ pub struct Marketplace {
     pub fee_basis_points: u16,
     /// Hours that a verifier has to accept a request before the money goes back.
     pub acceptance_hours: u64,
+    /// Hours in which the decision of a dispute can be appealed before it is carried out.
+    pub appeal_hours: u64,
 }
 
 impl Default for Marketplace {
     fn default() -> Self {
-        Self { fee_basis_points: 250, acceptance_hours: 168 }
+        Self { fee_basis_points: 250, acceptance_hours: 168, appeal_hours: 72 }
     }
 }
 

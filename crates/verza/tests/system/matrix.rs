@@ -273,6 +273,7 @@ async fn every_change_leaves_a_fact(stage: &Stage) {
     documents_are_witnessed(&mut witness, anne, admin).await;
     verdicts_are_witnessed(&mut witness, anne, vera, admin).await;
     orders_are_witnessed(&mut witness, anne).await;
+    disputes_are_witnessed(&mut witness, &cast).await;
 
     let noun = |name: &str| name.split("::").next().unwrap_or_default().to_owned();
     let nouns: BTreeSet<String> = witness.seen.iter().map(|name| noun(name)).collect();
@@ -489,6 +490,32 @@ async fn verdicts_are_witnessed(
         let path = format!("/v1/{room}/credentials/{credential}/revoke");
         witness.change(post.clone(), &path, Some(by), json!({ "reason": "Lost" })).await;
     }
+}
+
+async fn disputes_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
+    let (post, Cast { town, admin, anne, vera, .. }) = (Method::POST, cast);
+    let credential = town.credential(anne, "Contested").await;
+    let job = town.request(anne, &credential, vera).await;
+    town.accept(vera, &job).await;
+    town.complete(vera, &job, "verified").await;
+    let body = json!({ "reason": "wrong_verdict", "description": "Not mine." });
+    let path = format!("/v1/user/verifications/{job}/dispute");
+    let made = witness.change(post.clone(), &path, Some(anne), body).await;
+    let id = made["id"].as_str().unwrap();
+    let message = json!({ "message": "But yes." });
+    let path = format!("/v1/disputes/{id}/evidence");
+    witness.change(post.clone(), &path, Some(vera), message.clone()).await;
+    let room = format!("/v1/admin/disputes/{id}");
+    witness.change(post.clone(), &format!("{room}/assign"), Some(admin), json!({})).await;
+    let ruling = json!({ "resolution": "refund_user", "reason": "x" });
+    let resolve = format!("{room}/resolve");
+    witness.change(post.clone(), &resolve, Some(admin), ruling.clone()).await;
+    let path = format!("/v1/disputes/{id}/appeal");
+    witness.change(post.clone(), &path, Some(vera), message).await;
+    let before = town.wallet(anne).await.0;
+    let closed = witness.change(post, &resolve, Some(admin), ruling).await;
+    assert_eq!(closed["status"], "closed");
+    assert_eq!(town.wallet(anne).await.0, before + crate::town::PRICE);
 }
 
 async fn orders_are_witnessed(witness: &mut Witness<'_>, anne: &Person) {

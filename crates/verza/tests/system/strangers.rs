@@ -20,6 +20,9 @@ fn body_of(name: &str) -> Json {
         "verification::set_status" => json!({ "status": "in_review" }),
         "verification::force_cancel" => json!({ "reason": "x" }),
         "impersonation::start" => json!({ "reason": "x" }),
+        "dispute::open" => json!({ "reason": "other", "description": "x" }),
+        "dispute::add_evidence" | "dispute::appeal" => json!({ "message": "x" }),
+        "dispute::resolve" => json!({ "resolution": "reject", "reason": "x" }),
         "order::set_status" => json!({ "status": "cancelled" }),
         _ => json!({}),
     }
@@ -48,6 +51,7 @@ const FORGED: &[&str] = &[
     "sl_01h455vb4pex5vsknk084sn02q",
     "pay_01h455vb4pex5vsknk084sn02q",
     "ord_01h455vb4pex5vsknk084sn02q",
+    "dsp_01h455vb4pex5vsknk084sn02q",
     // The right length and the wrong letters; too long; too large for 128 bits; upper case.
     "c_01h455vb4pex5vsknk084sn02u",
     "c_01h455vb4pex5vsknk084sn02qq",

@@ -1,0 +1,359 @@
+//! Disputes over HTTP: where they are opened, what the sides add, and the admins' room.
+
+use std::sync::Arc;
+
+use axum::extract::State as On;
+use kernel::id::kinds;
+use kernel::{Id, Result, Timestamp};
+use platform::http::{
+    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, table,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::model::{Dispute, Evidence, Ground, NewEvidence, Resolution, Ruling, State};
+use super::service::Service;
+use crate::verification::model::Text;
+
+type DisputeId = Id<kinds::Dispute>;
+type VerificationId = Id<kinds::Verification>;
+type VerifierId = Id<kinds::Verifier>;
+type FileId = Id<kinds::File>;
+type UserId = Id<kinds::User>;
+
+pub fn routes(service: &Arc<Service>) -> Vec<Route> {
+    let mut routes = side_routes(service);
+    routes.extend(admin_routes(service));
+    routes
+}
+
+fn side_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            post(Audience::User, "/v1/user/verifications/{id}/dispute")
+                .summary("Contest a verdict")
+                .describe(
+                    "Once, and as long as the verifier's earning is not free yet: a week, where \
+                     the platform is not set up otherwise. It is kept back till the end of the \
+                     dispute.",
+                )
+                .once(Once::Accepted)
+                .takes::<NewDispute>()
+                .returns::<DisputeBody>(201)
+                .to(open),
+            get(Audience::Any, "/v1/disputes")
+                .summary("List the disputes that I am a side of, newest first")
+                .query::<StatusQuery>()
+                .paged()
+                .returns::<Vec<DisputeBody>>(200)
+                .to(list),
+            get(Audience::Any, "/v1/disputes/{id}")
+                .summary("Read a dispute that I am a side of, with the evidence")
+                .returns::<DisputeDetailBody>(200)
+                .to(find),
+            post(Audience::Any, "/v1/disputes/{id}/evidence")
+                .summary("Say or show something more in a dispute")
+                .once(Once::Accepted)
+                .takes::<EvidenceRequest>()
+                .returns::<DisputeBody>(201)
+                .to(add_evidence),
+            post(Audience::Any, "/v1/disputes/{id}/appeal")
+                .summary("Contest the decision of a dispute")
+                .describe("Once between both sides, till `finalAt`. What follows is for good.")
+                .once(Once::Accepted)
+                .takes::<EvidenceRequest>()
+                .returns::<DisputeBody>(200)
+                .to(appeal),
+        ],
+    )
+}
+
+fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Admin, "/v1/admin/disputes")
+                .summary("List all disputes, newest first")
+                .query::<StatusQuery>()
+                .paged()
+                .returns::<Vec<DisputeBody>>(200)
+                .to(search),
+            get(Audience::Admin, "/v1/admin/disputes/{id}")
+                .summary("Read any dispute, with the evidence")
+                .returns::<DisputeDetailBody>(200)
+                .to(look),
+            post(Audience::Admin, "/v1/admin/disputes/{id}/assign")
+                .summary("Take a dispute on, or give it to another admin")
+                .once(Once::Accepted)
+                .takes::<AssignBody>()
+                .returns::<DisputeBody>(200)
+                .to(assign),
+            post(Audience::Admin, "/v1/admin/disputes/{id}/resolve")
+                .summary("Decide a dispute")
+                .describe(
+                    "`refund_user` overturns the verdict: its signed credential is revoked and \
+                     the owner has the price back. `split` gives back `refundBasisPoints` \
+                     hundredths of a percent of it; `pay_verifier` and `reject` give nothing \
+                     back. The first decision is carried out at `finalAt` unless a side appeals; \
+                     the decision about an appeal at once.",
+                )
+                .step_up()
+                .once(Once::Accepted)
+                .takes::<RulingBody>()
+                .returns::<DisputeBody>(200)
+                .to(resolve),
+        ],
+    )
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+struct StatusQuery {
+    /// `open`, `in_review`, `resolved`, `appealed` or `closed`.
+    status: Option<String>,
+}
+
+impl StatusQuery {
+    fn parse(&self) -> Result<Option<State>> {
+        self.status.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose()
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewDispute {
+    #[schema(inline)]
+    reason: Ground,
+    /// What is wrong with the verdict; up to 2000 characters.
+    description: String,
+    /// A file of your own.
+    file_id: Option<FileId>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewDisputeEvidence)]
+struct EvidenceRequest {
+    /// Up to 2000 characters.
+    message: String,
+    /// A file of your own.
+    file_id: Option<FileId>,
+}
+
+impl EvidenceRequest {
+    fn parse(&self) -> Result<NewEvidence> {
+        Ok(NewEvidence { text: Text::some("/message", &self.message)?, file: self.file_id })
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DisputeAssignment)]
+struct AssignBody {
+    /// An admin; yourself when left out.
+    assignee_id: Option<UserId>,
+}
+
+/// What an admin decides.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DisputeRuling)]
+struct RulingBody {
+    /// `refund_user`, `pay_verifier`, `split` or `reject`; `approve_refund` and `partial` are
+    /// other names of `refund_user` and `split`.
+    resolution: String,
+    /// With `split`: how much of the price the owner has back, from 1 to 9999 of 10000.
+    refund_basis_points: Option<u16>,
+    /// Shown to both sides; up to 2000 characters.
+    reason: String,
+}
+
+impl RulingBody {
+    fn parse(&self) -> Result<Ruling> {
+        let resolution = match self.resolution.as_str() {
+            "approve_refund" => Resolution::RefundUser,
+            "partial" => Resolution::Split,
+            other => other.parse()?,
+        };
+        Ruling::parse(resolution, self.refund_basis_points, &self.reason)
+    }
+}
+
+/// A dispute.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Dispute)]
+struct DisputeBody {
+    id: DisputeId,
+    verification_id: VerificationId,
+    status: State,
+    reason: Ground,
+    /// Who has opened it.
+    filed_by: UserId,
+    /// Against whom.
+    against: VerifierId,
+    created_at: Timestamp,
+    /// The admin who looks into it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignee_id: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolution: Option<Resolution>,
+    /// How much of the price the owner has back, of 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_basis_points: Option<u16>,
+    /// Why it was decided so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolution_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_at: Option<Timestamp>,
+    /// When the decision is carried out unless somebody appeals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    final_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appealed_by: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appealed_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_at: Option<Timestamp>,
+}
+
+impl From<Dispute> for DisputeBody {
+    fn from(one: Dispute) -> Self {
+        Self {
+            id: one.id,
+            verification_id: one.verification,
+            status: one.state,
+            reason: one.ground,
+            filed_by: one.owner,
+            against: one.verifier,
+            created_at: one.opened_at,
+            assignee_id: one.assignee,
+            resolution: one.resolution,
+            refund_basis_points: one.refund_bps,
+            resolution_reason: one.reasoning,
+            decided_at: one.decided_at,
+            final_at: one.final_at,
+            appealed_by: one.appealed_by,
+            appealed_at: one.appealed_at,
+            closed_at: one.closed_at,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DisputeEvidence)]
+struct EvidenceBody {
+    author_id: UserId,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_id: Option<FileId>,
+    at: Timestamp,
+}
+
+/// A dispute with all that was said, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DisputeDetail)]
+struct DisputeDetailBody {
+    #[serde(flatten)]
+    dispute: DisputeBody,
+    evidence: Vec<EvidenceBody>,
+}
+
+impl From<(Dispute, Vec<Evidence>)> for DisputeDetailBody {
+    fn from((dispute, evidence): (Dispute, Vec<Evidence>)) -> Self {
+        let show = |one: Evidence| EvidenceBody {
+            author_id: one.author,
+            message: one.text,
+            file_id: one.file,
+            at: one.at,
+        };
+        Self { dispute: dispute.into(), evidence: evidence.into_iter().map(show).collect() }
+    }
+}
+
+async fn open(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<VerificationId>,
+    Json(body): Json<NewDispute>,
+) -> Reply<Created<DisputeBody>> {
+    let text = Text::some("/description", &body.description)?;
+    let evidence = NewEvidence { text, file: body.file_id };
+    Ok(Created(service.open(&caller, id, body.reason, &evidence).await?.into()))
+}
+
+async fn list(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    Query(query): Query<StatusQuery>,
+    paging: Paging,
+) -> Reply<List<DisputeBody>> {
+    let page = service.list(&caller, query.parse()?, &paging.page).await?;
+    Ok(paging.reply(page.map(DisputeBody::from)))
+}
+
+async fn find(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<DisputeId>,
+) -> Reply<Json<DisputeDetailBody>> {
+    Ok(Json(service.find(&caller, id).await?.into()))
+}
+
+async fn add_evidence(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<DisputeId>,
+    Json(body): Json<EvidenceRequest>,
+) -> Reply<Created<DisputeBody>> {
+    Ok(Created(service.add_evidence(&caller, id, &body.parse()?).await?.into()))
+}
+
+async fn appeal(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<DisputeId>,
+    Json(body): Json<EvidenceRequest>,
+) -> Reply<Json<DisputeBody>> {
+    Ok(Json(service.appeal(&caller, id, &body.parse()?).await?.into()))
+}
+
+async fn search(
+    On(service): On<Arc<Service>>,
+    Query(query): Query<StatusQuery>,
+    paging: Paging,
+) -> Reply<List<DisputeBody>> {
+    let page = service.search(query.parse()?, &paging.page).await?;
+    Ok(paging.reply(page.map(DisputeBody::from)))
+}
+
+async fn look(
+    On(service): On<Arc<Service>>,
+    At(id): At<DisputeId>,
+) -> Reply<Json<DisputeDetailBody>> {
+    Ok(Json(service.look(id).await?.into()))
+}
+
+async fn assign(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<DisputeId>,
+    Json(body): Json<AssignBody>,
+) -> Reply<Json<DisputeBody>> {
+    let assignee = match body.assignee_id {
+        Some(assignee) => assignee,
+        None => caller.user()?,
+    };
+    Ok(Json(service.assign(&caller, id, assignee).await?.into()))
+}
+
+async fn resolve(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<DisputeId>,
+    Json(body): Json<RulingBody>,
+) -> Reply<Json<DisputeBody>> {
+    Ok(Json(service.resolve(&caller, id, &body.parse()?).await?.into()))
+}

@@ -1,0 +1,31 @@
+//! A dispute is an owner's case against a verdict: evidence of both sides, an admin's decision,
+//! one appeal.
+//!
+//! ```text
+//! open --assign--> in_review --resolve--> resolved --close--> closed   (time to appeal is over)
+//!   +----------resolve----------------------^  +--appeal--> appealed --resolve--> closed
+//! ```
+//!
+//! Invariants:
+//! - A verdict is disputed at most once, by the credential's owner, while its earning is not free
+//!   yet. From then on that stands still.
+//! - Nothing moves by a decision that can still be appealed. The end of the dispute is one
+//!   transaction: its state, the verification's, the money, and the revocation of what was
+//!   overturned. So nobody is paid twice, whatever is appealed.
+//! - `refund_user` overturns the verdict and gives all back; `split` lets it stand and gives a
+//!   part back; `pay_verifier` and `reject` let it stand and give nothing back. A part that goes
+//!   back is taken from the verifier's earning and the platform's fee alike.
+//! - Owner and verifier add evidence and appeal, once between them. Admins who are no party
+//!   decide. To everybody else it is not there.
+
+pub mod http;
+pub mod jobs;
+pub mod model;
+pub mod rules;
+pub mod service;
+pub(crate) mod store;
+#[cfg(test)]
+mod tests;
+
+pub use model::Dispute;
+pub use service::Service;

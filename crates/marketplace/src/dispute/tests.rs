@@ -1,0 +1,432 @@
+//! Disputes with the real money, documents and trust beneath them.
+
+use std::time::Duration;
+
+use documents::credential::Status as CredentialStatus;
+use futures_util::future::join_all;
+use kernel::id::kinds;
+use kernel::{Asset, Caller, Id, Kind, Random, Result};
+use money::ledger::{self, Account, Code};
+use platform::db::{Migration, Migrations, Read};
+use platform::journal::{self, Runner};
+use platform::privacy::{Erasure, Holder, Person};
+use platform::testing::SeededRandom;
+use serde_json::{Value as Json, json};
+
+use super::model::{Dispute, Ground, NewEvidence, Resolution, Ruling, State};
+use crate::testing::{Client, id_of, with_key};
+use crate::verification::model::{Command, State as Verdict, Text, Verification};
+use crate::verification::tests::{DAY, FEE, FUNDS, MIGRATIONS, PRICE, Stage, stage};
+
+fn words() -> NewEvidence {
+    NewEvidence { text: Text::some("", "Words.").unwrap(), file: None }
+}
+
+fn ruling(resolution: Resolution) -> Ruling {
+    let bps = (resolution == Resolution::Split).then_some(2_500);
+    Ruling::parse(resolution, bps, "Reasons.").unwrap()
+}
+
+impl Stage<'_> {
+    async fn judged(&self, verdict: Command) -> Verification {
+        let accepted = self.accepted().await;
+        self.give(&self.verifier, accepted.id, verdict).await.unwrap()
+    }
+
+    async fn contest(&self, caller: &Caller, id: Id<kinds::Verification>) -> Result<Dispute> {
+        self.market.disputes.open(caller, id, Ground::WrongVerdict, &words()).await
+    }
+
+    async fn disputed(&self) -> (Verification, Dispute) {
+        let judged = self.judged(Command::Verify).await;
+        let dispute = self.contest(&self.owner, judged.id).await.unwrap();
+        (judged, dispute)
+    }
+
+    async fn verification(&self, id: Id<kinds::Verification>) -> Verification {
+        self.market.verifications.find(id).await.unwrap().0
+    }
+
+    /// Brings a dispute to its end, whatever has become of it.
+    async fn finish(&self, id: Id<kinds::Dispute>, as_it_ends: Resolution) {
+        let disputes = &self.market.disputes;
+        loop {
+            match disputes.look(id).await.unwrap().0.state {
+                State::Closed => return,
+                State::Resolved => {
+                    self.t.clock.advance(3 * DAY);
+                    disputes.close_due().await.unwrap();
+                }
+                State::Open | State::InReview | State::Appealed => {
+                    let last = ruling(as_it_ends);
+                    disputes.resolve(&self.admin, id, &last).await.unwrap();
+                }
+            }
+        }
+    }
+
+    async fn free_earnings(&self) -> i64 {
+        let account = Account::of(id_of(&self.verifier), Code::EARN);
+        ledger::balance(&self.t.db, account, Asset::USD).await.unwrap().minor
+    }
+
+    /// Wallet of the owner, waiting and free earnings of the verifier, fees; the books are sound.
+    async fn money(&self) -> (i64, i64, i64, i64) {
+        let balances = self.balances().await;
+        assert_eq!(balances["held"], 0);
+        let report = ledger::check(&self.t.db).await.unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        (balances["wallet"], balances["earned"], self.free_earnings().await, balances["fees"])
+    }
+}
+
+platform::on_both_engines! { MIGRATIONS;
+    async fn an_overturned_verdict_is_paid_back_and_revoked_in_one_step(t: &TestDb) {
+        let stage = stage(t).await;
+        let (verification, dispute) = stage.disputed().await;
+        assert_eq!(stage.verification(verification.id).await.state, Verdict::Disputed);
+        // What was earned stands still, also when its time comes.
+        t.clock.advance(30 * DAY);
+        assert_eq!(stage.wallets.release_due().await.unwrap(), 0);
+        stage.has(FUNDS - PRICE, 0, PRICE - FEE, FEE).await;
+
+        let disputes = &stage.market.disputes;
+        let refund = ruling(Resolution::RefundUser);
+        let resolved = disputes.resolve(&stage.admin, dispute.id, &refund).await.unwrap();
+        assert_eq!((resolved.state, resolved.closed_at), (State::Resolved, None));
+        // Nothing moves while it can be appealed.
+        t.clock.advance(3 * DAY - Duration::from_micros(1));
+        assert_eq!(disputes.close_due().await.unwrap(), 0);
+        stage.has(FUNDS - PRICE, 0, PRICE - FEE, FEE).await;
+        t.clock.advance(Duration::from_micros(1));
+        let closed = join_all((0..3).map(|_| disputes.close_due())).await;
+        assert_eq!(closed.into_iter().map(Result::unwrap).sum::<u64>(), 1);
+
+        assert_eq!(stage.money().await, (FUNDS, 0, 0, 0));
+        let overturned = stage.verification(verification.id).await;
+        assert_eq!(overturned.state, Verdict::Overturned);
+        assert_eq!((overturned.fee, overturned.refunded), (Some(0), PRICE));
+        let credential = stage.documents.credentials.find(verification.credential).await.unwrap();
+        assert_eq!(credential.status, CredentialStatus::Revoked);
+        let told = stage.told(verification.id).await;
+        assert_eq!(told[told.len() - 2..], ["verification.disputed", "verification.overturned"]);
+        let of_dispute = journal::of_subject(&t.db, &dispute.id.to_string(), 100).await.unwrap();
+        let verbs: Vec<_> = of_dispute.iter().map(|fact| fact.verb.as_str()).collect();
+        assert_eq!(verbs, ["dispute.opened", "dispute.resolved", "dispute.closed"]);
+        let sql = "SELECT CAST(count(*) AS BIGINT) FROM facts WHERE verb = 'credential.revoked'";
+        assert_eq!(t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap(), 2);
+    }
+
+    async fn each_decision_moves_exactly_what_it_says(t: &TestDb) {
+        // 2500 of 10000 of a price of 10001 and of a fee of 250, both rounded down.
+        let (part, fee_part) = (2_500, 62);
+        for (resolution, owner, free, fees, ends) in [
+            (Resolution::RefundUser, PRICE, 0, 0, Verdict::Overturned),
+            (Resolution::Split, part, PRICE - FEE - (part - fee_part), FEE - fee_part,
+                Verdict::Upheld),
+            (Resolution::PayVerifier, 0, PRICE - FEE, FEE, Verdict::Upheld),
+            (Resolution::Reject, 0, PRICE - FEE, FEE, Verdict::Upheld),
+        ] {
+            let stage = stage(t).await;
+            let before = stage.money().await;
+            let (verification, dispute) = stage.disputed().await;
+            let disputes = &stage.market.disputes;
+            disputes.resolve(&stage.admin, dispute.id, &ruling(resolution)).await.unwrap();
+            t.clock.advance(3 * DAY);
+            disputes.close_due().await.unwrap();
+            let after = stage.money().await;
+            let moved = (after.0 - before.0, after.1, after.2, after.3 - before.3);
+            assert_eq!(moved, (owner - PRICE, 0, free, fees), "{resolution}");
+            let now = stage.verification(verification.id).await;
+            assert_eq!((now.state, now.refunded), (ends, owner), "{resolution}");
+            let again = stage.contest(&stage.owner, verification.id).await.unwrap_err();
+            assert_eq!(again.code(), "wrong_state", "no second dispute");
+        }
+    }
+
+    async fn an_appeal_is_decided_once_more_and_for_good(t: &TestDb) {
+        let stage = stage(t).await;
+        let (verification, dispute) = stage.disputed().await;
+        let disputes = &stage.market.disputes;
+        let refund = ruling(Resolution::RefundUser);
+        disputes.resolve(&stage.admin, dispute.id, &refund).await.unwrap();
+        let appealed = disputes.appeal(&stage.verifier, dispute.id, &words()).await.unwrap();
+        assert_eq!((appealed.state, appealed.final_at), (State::Appealed, None));
+        t.clock.advance(30 * DAY);
+        assert_eq!(disputes.close_due().await.unwrap(), 0, "it waits for the second decision");
+        for caller in [&stage.owner, &stage.verifier] {
+            let twice = disputes.appeal(caller, dispute.id, &words()).await.unwrap_err();
+            assert_eq!(twice.code(), "wrong_state");
+        }
+        let reject = ruling(Resolution::Reject);
+        let closed = disputes.resolve(&stage.admin, dispute.id, &reject).await.unwrap();
+        assert_eq!(closed.state, State::Closed);
+        assert_eq!(stage.money().await, (FUNDS - PRICE, 0, PRICE - FEE, FEE));
+        let upheld = stage.verification(verification.id).await;
+        assert_eq!((upheld.state, upheld.verdict.is_some()), (Verdict::Upheld, true));
+        let credential = stage.documents.credentials.find(verification.credential).await.unwrap();
+        assert_eq!(credential.status, CredentialStatus::Verified);
+    }
+
+    async fn a_verdict_is_contested_in_time_by_its_owner_and_once(t: &TestDb) {
+        let stage = stage(t).await;
+        let early = stage.accepted().await;
+        let refused = stage.contest(&stage.owner, early.id).await.unwrap_err();
+        assert_eq!(refused.code(), "wrong_state");
+        let judged = stage.give(&stage.verifier, early.id, Command::Reject).await.unwrap();
+        for (caller, kind) in [
+            (&stage.stranger, Kind::NotFound), (&stage.rival, Kind::NotFound),
+            (&stage.verifier, Kind::Forbidden), (&stage.admin, Kind::Forbidden),
+        ] {
+            assert_eq!(stage.contest(caller, judged.id).await.unwrap_err().kind(), kind);
+        }
+        let tries = join_all((0..8).map(|_| stage.contest(&stage.owner, judged.id))).await;
+        assert_eq!(tries.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        stage.fund(&stage.owner, FUNDS).await;
+        let late = stage.judged(Command::Verify).await;
+        t.clock.advance(7 * DAY);
+        let refused = stage.contest(&stage.owner, late.id).await.unwrap_err();
+        assert_eq!(refused.code(), "window_over", "also before the earning was released");
+        stage.wallets.release_due().await.unwrap();
+        let refused = stage.contest(&stage.owner, late.id).await.unwrap_err();
+        assert_eq!(refused.code(), "window_over");
+        assert_eq!(stage.verification(late.id).await.state, Verdict::Verified);
+    }
+
+    async fn the_sides_and_the_admins_find_their_doors_over_http(t: &TestDb) {
+        let stage = stage(t).await;
+        let client = Client::over(stage.market.routes());
+        let judged = stage.judged(Command::Verify).await;
+        let path = format!("POST /v1/user/verifications/{}/dispute", judged.id);
+        let body = json!({ "reason": "wrong_verdict", "description": "That is not my degree." });
+        let key = with_key(&stage.owner, 7);
+        let made = client.ok(&key, &path, body.clone()).await;
+        assert_eq!(client.ok(&key, &path, body).await, made, "the same request again");
+        let id = made["id"].as_str().unwrap();
+        assert_eq!((&made["status"], &made["against"]),
+            (&json!("open"), &json!(judged.verifier)));
+        let (own, admins) = (format!("/v1/disputes/{id}"), format!("/v1/admin/disputes/{id}"));
+        let said = json!({ "message": "The registry says so." });
+        client.ok(&stage.verifier, &format!("POST {own}/evidence"), said.clone()).await;
+        let seen = client.get(&stage.verifier, &own).await;
+        let spoken = |of: &Json, n: usize| of["evidence"][n]["message"].clone();
+        assert_eq!(spoken(&seen, 0), "That is not my degree.");
+        assert_eq!(spoken(&seen, 1), "The registry says so.");
+        assert_eq!(client.get(&stage.admin, &admins).await, seen);
+        for caller in [&stage.stranger, &stage.rival, &stage.admin] {
+            assert_eq!(client.send(caller, &format!("GET {own}"), Json::Null).await.0, 404);
+        }
+        for caller in [&stage.stranger, &stage.rival, &stage.admin] {
+            for (request, body) in [
+                (format!("POST {own}/evidence"), said.clone()),
+                (format!("POST {own}/appeal"), said.clone()),
+            ] {
+                assert_eq!(client.send(caller, &request, body).await.0, 404, "{request}");
+            }
+        }
+        let taken = client.ok(&stage.admin, &format!("POST {admins}/assign"), json!({})).await;
+        assert_eq!(taken["assigneeId"], id_of(&stage.admin).to_string());
+        let side = json!({ "assigneeId": id_of(&stage.verifier) });
+        let refused = client.send(&stage.admin, &format!("POST {admins}/assign"), side).await;
+        assert_eq!((refused.0, &refused.1["fields"][0]), (422, &json!("/assigneeId")));
+        for (wrong, field) in [
+            (json!({ "resolution": "burn", "reason": "x" }), "/resolution"),
+            (json!({ "resolution": "split", "reason": "x" }), "/refundBasisPoints"),
+            (json!({ "resolution": "reject", "reason": "" }), "/reason"),
+        ] {
+            let refused = client.send(&stage.admin, &format!("POST {admins}/resolve"), wrong).await;
+            assert_eq!((refused.0, &refused.1["fields"][0]), (422, &json!(field)));
+        }
+        let ruling = json!({ "resolution": "partial", "refundBasisPoints": 5000, "reason": "x" });
+        let resolved = client.ok(&stage.admin, &format!("POST {admins}/resolve"), ruling).await;
+        assert_eq!((&resolved["resolution"], &resolved["status"]),
+            (&json!("split"), &json!("resolved")));
+        assert!(resolved["finalAt"].is_string());
+        let late = client.send(&stage.owner, &format!("POST {own}/evidence"), said.clone()).await;
+        assert_eq!((late.0, &late.1["code"]), (409, &json!("wrong_state")));
+        client.ok(&stage.owner, &format!("POST {own}/appeal"), said).await;
+        let ruling = json!({ "resolution": "pay_verifier", "reason": "x" });
+        let closed = client.ok(&stage.admin, &format!("POST {admins}/resolve"), ruling).await;
+        assert_eq!(closed["status"], "closed");
+        for (caller, list, count) in [
+            (&stage.owner, "/v1/disputes", 1), (&stage.verifier, "/v1/disputes?status=closed", 1),
+            (&stage.owner, "/v1/disputes?status=open", 0), (&stage.stranger, "/v1/disputes", 0),
+            (&stage.admin, "/v1/admin/disputes", 1), (&stage.admin, "/v1/disputes", 0),
+        ] {
+            assert_eq!(client.get(caller, list).await.as_array().unwrap().len(), count, "{list}");
+        }
+    }
+
+    async fn what_is_revoked_elsewhere_is_revoked_here_and_no_dispute_is_lost_by_it(t: &TestDb) {
+        let stage = stage(t).await;
+        let follow = || async {
+            Runner::new(t.db.clone(), stage.market.readers()).drain().await;
+        };
+        let credentials = &stage.documents.credentials;
+        let judged = stage.judged(Command::Verify).await;
+        credentials.revoke(&stage.owner, judged.credential, "Lost.").await.unwrap();
+        follow().await;
+        follow().await;
+        assert_eq!(stage.verification(judged.id).await.state, Verdict::Revoked);
+        let told = stage.told(judged.id).await;
+        assert_eq!(told.iter().filter(|verb| *verb == "verification.revoked").count(), 1);
+        stage.fund(&stage.owner, FUNDS).await;
+        let (contested, dispute) = stage.disputed().await;
+        credentials.revoke(&stage.owner, contested.credential, "Lost.").await.unwrap();
+        follow().await;
+        assert_eq!(stage.verification(contested.id).await.state, Verdict::Disputed);
+        let disputes = &stage.market.disputes;
+        let refund = ruling(Resolution::RefundUser);
+        disputes.resolve(&stage.admin, dispute.id, &refund).await.unwrap();
+        t.clock.advance(3 * DAY);
+        assert_eq!(disputes.close_due().await.unwrap(), 1, "what was revoked is not in the way");
+        follow().await;
+        assert_eq!(stage.verification(contested.id).await.state, Verdict::Overturned);
+    }
+
+    async fn evidence_is_a_file_of_the_author_s_own(t: &TestDb) {
+        let stage = stage(t).await;
+        let judged = stage.judged(Command::Verify).await;
+        let foreign = NewEvidence { file: Some(t.db.world().id()), ..words() };
+        let disputes = &stage.market.disputes;
+        let refused = disputes.open(&stage.owner, judged.id, Ground::Other, &foreign).await;
+        assert_eq!(refused.unwrap_err().fields()[0].pointer, "/fileId");
+        assert_eq!(stage.verification(judged.id).await.state, Verdict::Verified);
+    }
+
+    /// Random parties do random things in random order; each ends with all of the money where one
+    /// decision puts it, and with what was held having been paid once.
+    async fn no_interleaving_pays_twice(t: &TestDb) {
+        let stage = stage(t).await;
+        let dice = SeededRandom::new(20_260_711);
+        let roll = |sides: usize| {
+            let mut bytes = [0; 8];
+            dice.fill(&mut bytes);
+            usize::try_from(u64::from_le_bytes(bytes) % sides as u64).unwrap()
+        };
+        let disputes = &stage.market.disputes;
+        let mut ends = std::collections::BTreeSet::new();
+        for _ in 0..12 {
+            stage.fund(&stage.owner, FUNDS).await;
+            let start = stage.money().await;
+            let judged = stage.judged([Command::Verify, Command::Reject][roll(2)]).await;
+            let mut dispute = None;
+            for _ in 0..24 {
+                // Half of what is decided is decided by who may, so that walks get far.
+                let anybody = [&stage.owner, &stage.verifier, &stage.admin];
+                let by = if roll(2) == 0 { &stage.admin } else { anybody[roll(3)] };
+                let sorts = [Resolution::RefundUser, Resolution::Split, Resolution::Reject];
+                let ruling = &ruling(sorts[roll(3)]);
+                t.clock.advance(DAY / 3);
+                match (roll(7), dispute) {
+                    (0 | 1, None) => {
+                        dispute = stage.contest(&stage.owner, judged.id).await.ok().map(|d| d.id);
+                    }
+                    (2, Some(id)) => drop(disputes.resolve(by, id, ruling).await),
+                    (3, Some(id)) => {
+                        drop(disputes.appeal(anybody[roll(3)], id, &words()).await);
+                    }
+                    (4, _) => stage.wallets.release_due().await.map(drop).unwrap(),
+                    (5, _) => disputes.close_due().await.map(drop).unwrap(),
+                    (6, Some(id)) => {
+                        let (appeal, evidence) = (disputes.close_due(), words());
+                        let other = disputes.appeal(&stage.owner, id, &evidence);
+                        drop(futures_util::future::join(appeal, other).await);
+                    }
+                    _ => {}
+                }
+                let (wallet, waiting, free, fees) = stage.money().await;
+                let sum = |it: (i64, i64, i64, i64)| it.0 + it.1 + it.2 + it.3;
+                assert_eq!(sum((wallet, waiting, free, fees)), sum(start));
+                let now = stage.verification(judged.id).await;
+                let (refunded, fee) = (now.refunded, now.fee.unwrap());
+                assert_eq!(wallet - start.0, refunded - PRICE, "{}", now.state);
+                assert_eq!(fees - start.3, fee, "{}", now.state);
+                let earned = waiting + free - start.1 - start.2;
+                assert_eq!(earned, PRICE - refunded - fee, "{}", now.state);
+            }
+            if let Some(id) = dispute {
+                let sorts = [Resolution::RefundUser, Resolution::Split, Resolution::Reject];
+                stage.finish(id, sorts[roll(3)]).await;
+            }
+            ends.insert(stage.verification(judged.id).await.state.as_str());
+        }
+        assert!(ends.contains("upheld") && ends.contains("overturned"), "too timid: {ends:?}");
+    }
+
+    async fn what_a_person_said_goes_with_them_and_the_decision_stays(t: &TestDb) {
+        let stage = stage(t).await;
+        let (verification, dispute) = stage.disputed().await;
+        let me = id_of(&stage.owner);
+        let stakes = || t.db.run("test", |tx| async move { crate::Held.stakes(&tx, me).await });
+        assert_eq!(stakes().await.unwrap()[0].subject, verification.id.to_string());
+        let disputes = &stage.market.disputes;
+        let refund = ruling(Resolution::RefundUser);
+        disputes.resolve(&stage.admin, dispute.id, &refund).await.unwrap();
+        t.clock.advance(3 * DAY);
+        disputes.close_due().await.unwrap();
+        assert!(stakes().await.unwrap().is_empty());
+        let person = &Person { id: me, email: String::new() };
+        t.db
+            .run("test", |tx| async move {
+                crate::Held.erase(&tx, person, Erasure::Person).await?;
+                crate::Held.erase(&tx, person, Erasure::Records).await
+            })
+            .await
+            .unwrap();
+        let (left, said) = disputes.look(dispute.id).await.unwrap();
+        assert_eq!((left.resolution, left.reasoning), (Some(Resolution::RefundUser), None));
+        assert!(said.iter().all(|one| one.text.is_empty()));
+    }
+}
+
+/// The tables as they were before there were disputes.
+const BEFORE: &[Migrations] = &[
+    platform::MIGRATIONS,
+    Migrations {
+        context: "marketplace",
+        files: &[Migration {
+            name: "0001_marketplace",
+            sql: include_str!("../../migrations/0001_marketplace.sql"),
+        }],
+    },
+];
+
+platform::on_both_engines! { BEFORE;
+    async fn what_was_there_before_disputes_is_kept_as_it_was(t: &TestDb) {
+        let rows = [
+            ("verified", Some(7_i64), Some("verified")), ("rejected", Some(0), Some("rejected")),
+            ("pending", None, None), ("declined", None, None),
+        ];
+        for (state, fee, _) in rows {
+            let ended = (state != "pending").then_some(9_i64);
+            let insert = "INSERT INTO verifications (id, owner, credential, kind, kind_key,
+                    verifier, service, service_title, price, currency, sla_hours, hold, state,
+                    version, notes, requested_at, due_at, ended_at, fee)
+                VALUES ($1, $1, $1, 'K', 'k', $1, $1, 'S', 100, 'USD', 1, $1, $2, 3, '', 1, 2,
+                    $3, $4)";
+            t.db
+                .run("test", |tx| async move {
+                    let id: Id<kinds::Verification> = tx.world().id();
+                    let params = platform::params![id, state, ended, fee];
+                    tx.execute(insert, params).await.map_err(Into::into)
+                })
+                .await
+                .unwrap();
+        }
+        t.db.migrate(MIGRATIONS).await.unwrap();
+        let sql = "SELECT state, fee, verdict, refunded, version FROM verifications ORDER BY id";
+        let read = |row: &platform::db::Row<'_>| {
+            let kept = (row.take::<String>()?, row.take::<Option<i64>>()?);
+            Ok((kept, row.take::<Option<String>>()?, row.take::<i64>()?, row.take::<i64>()?))
+        };
+        let kept = t.db.all(sql, &[], read).await.unwrap();
+        let expected: Vec<_> = rows
+            .iter()
+            .map(|(state, fee, verdict)| {
+                (((*state).to_owned(), *fee), verdict.map(str::to_owned), 0, 3)
+            })
+            .collect();
+        assert_eq!(kept, expected);
+    }
+}
