@@ -90,6 +90,8 @@ kinds! {
     Order = "ord", "order";
     /// A verdict that its owner contests.
     Dispute = "dsp", "dispute";
+    /// What somebody says of a verifier's work.
+    Review = "rv", "review";
     /// An organisation.
     Organization = "org", "organization";
     /// An API key of an organisation.

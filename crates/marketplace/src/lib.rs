@@ -1,7 +1,8 @@
 //! The marketplace: who verifies, for how much, and one verification from request to verdict.
 //!
 //! [`verifier`] holds profiles and services; [`verification`] holds requests, jobs and verdicts, and
-//! is where money, documents and trust meet in one transaction. [`dispute`] stands on it.
+//! is where money, documents and trust meet in one transaction. [`dispute`] and [`review`] stand on
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use rpc::users::Users;
 
 pub mod dispute;
 mod personal;
+pub mod review;
 pub mod verification;
 pub mod verifier;
 
@@ -32,6 +34,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0001_marketplace.sql"),
         },
         Migration { name: "0011_disputes", sql: include_str!("../migrations/0011_disputes.sql") },
+        Migration { name: "0012_reviews", sql: include_str!("../migrations/0012_reviews.sql") },
     ],
 };
 
@@ -69,6 +72,7 @@ pub struct Marketplace {
     pub verifiers: Arc<verifier::Service>,
     pub verifications: Arc<verification::Service>,
     pub disputes: Arc<dispute::Service>,
+    pub reviews: Arc<review::Service>,
 }
 
 impl Marketplace {
@@ -91,18 +95,25 @@ impl Marketplace {
         };
         let verifications = Arc::new(verifications);
         let disputes = dispute::Service {
-            db,
+            db: db.clone(),
             verifications: Arc::clone(&verifications),
             files: options.files,
             appeal_window: options.appeal_window,
         };
-        Self { verifiers, verifications, disputes: Arc::new(disputes) }
+        let reviews = review::Service {
+            db,
+            verifiers: Arc::clone(&verifiers),
+            verifications: Arc::clone(&verifications),
+        };
+        let (disputes, reviews) = (Arc::new(disputes), Arc::new(reviews));
+        Self { verifiers, verifications, disputes, reviews }
     }
 
     pub fn routes(&self) -> Vec<Route> {
         let mut routes = verifier::http::routes(&self.verifiers);
         routes.extend(verification::http::routes(&self.verifications));
         routes.extend(dispute::http::routes(&self.disputes));
+        routes.extend(review::http::routes(&self.reviews));
         routes
     }
 

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{
-    Credential, Dispute, File, Hold, Issued, Service, User, Verification, Verifier,
+    Credential, Dispute, File, Hold, Issued, Review, Service, User, Verification, Verifier,
 };
 use kernel::{Id, Result};
 use platform::db::{Read, Tx};
@@ -159,6 +159,22 @@ const TABLES: &[Table] = &[
             Column("at", Shown::Time),
         ],
     ),
+    of(
+        "reviews",
+        "author = $1 OR verifier = $1",
+        "id",
+        &[
+            Column("id", id::<Review>()),
+            Column("verification", id::<Verification>()),
+            Column("verifier", id::<Verifier>()),
+            Column("author", id::<User>()),
+            Column("stars", Shown::Number),
+            Column("text", Shown::Text),
+            Column("at", Shown::Time),
+            Column("answer", Shown::Text),
+            Column("answered_at", Shown::Time),
+        ],
+    ),
 ];
 
 impl Holder for Held {
@@ -214,6 +230,10 @@ async fn erase_verifier(tx: &Tx, person: Id<User>) -> Result<()> {
     verifier::store::forget(tx, person.same_as()).await?;
     tx.execute("DELETE FROM verifier_prices WHERE verifier = $1", params![person]).await?;
     tx.execute("DELETE FROM services WHERE verifier = $1", params![person]).await?;
+    let answers = "UPDATE reviews SET answer = '' WHERE verifier = $1 AND answer IS NOT NULL";
+    tx.execute(answers, params![person]).await?;
+    // The stars stay, since the verifier's rating is made of them.
+    tx.execute("UPDATE reviews SET text = '' WHERE author = $1", params![person]).await?;
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 
 use documents::credential::Status as CredentialStatus;
 use kernel::id::kinds;
-use kernel::{Caller, Id, Kind, Result};
+use kernel::{Caller, Error, Id, Kind, Result};
 use platform::db::Tx;
 
-use super::model::{Command, Verification};
+use super::model::{Command, State, Verification};
 use super::rules::{self, Refusal, Relation};
 use super::service::{act, fact, load};
 use super::{Service, store};
@@ -41,6 +41,28 @@ impl Service {
             return Err(Refusal::WindowOver.into());
         }
         tx.record(fact(caller, Command::Dispute.fact(), &verification));
+        Ok(verification)
+    }
+
+    /// A verification of the caller's that has a verdict which nobody contests.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` `wrong_state`.
+    pub(crate) async fn judged(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        id: Id<kinds::Verification>,
+    ) -> Result<Verification> {
+        let verification = load(tx, id).await?;
+        if Relation::of(caller, &verification) != Relation::Owner {
+            return Err(Refusal::NoSuchThing.into());
+        }
+        let state = verification.state;
+        if !state.has_verdict() || state == State::Disputed {
+            let message = format!("This verification is {state}: its verdict must stand first.");
+            return Err(Error::conflict("wrong_state", message));
+        }
         Ok(verification)
     }
 

@@ -498,6 +498,12 @@ async fn disputes_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
     let job = town.request(anne, &credential, vera).await;
     town.accept(vera, &job).await;
     town.complete(vera, &job, "verified").await;
+    let review = json!({ "rating": 2, "text": "Hm." });
+    let path = format!("/v1/user/verifications/{job}/review");
+    let made = witness.change(post.clone(), &path, Some(anne), review).await;
+    let path = format!("/v1/verifier/reviews/{}/answer", made["id"].as_str().unwrap());
+    witness.change(post.clone(), &path, Some(vera), json!({ "text": "Oh." })).await;
+
     let body = json!({ "reason": "wrong_verdict", "description": "Not mine." });
     let path = format!("/v1/user/verifications/{job}/dispute");
     let made = witness.change(post.clone(), &path, Some(anne), body).await;

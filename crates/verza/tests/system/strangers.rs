@@ -23,6 +23,8 @@ fn body_of(name: &str) -> Json {
         "dispute::open" => json!({ "reason": "other", "description": "x" }),
         "dispute::add_evidence" | "dispute::appeal" => json!({ "message": "x" }),
         "dispute::resolve" => json!({ "resolution": "reject", "reason": "x" }),
+        "review::write" => json!({ "rating": 5 }),
+        "review::answer" => json!({ "text": "x" }),
         "order::set_status" => json!({ "status": "cancelled" }),
         _ => json!({}),
     }
@@ -52,6 +54,7 @@ const FORGED: &[&str] = &[
     "pay_01h455vb4pex5vsknk084sn02q",
     "ord_01h455vb4pex5vsknk084sn02q",
     "dsp_01h455vb4pex5vsknk084sn02q",
+    "rv_01h455vb4pex5vsknk084sn02q",
     // The right length and the wrong letters; too long; too large for 128 bits; upper case.
     "c_01h455vb4pex5vsknk084sn02u",
     "c_01h455vb4pex5vsknk084sn02qq",
