@@ -1,8 +1,8 @@
 //! The marketplace: who verifies, for how much, and one verification from request to verdict.
 //!
 //! [`verifier`] holds profiles and services; [`verification`] holds requests, jobs and verdicts, and
-//! is where money, documents and trust meet in one transaction. [`dispute`] and [`review`] stand on
-//! it.
+//! is where money, documents and trust meet in one transaction. [`dispute`], [`review`] and
+//! [`overview`] stand on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use platform::journal::Reader;
 use rpc::users::Users;
 
 pub mod dispute;
+pub mod overview;
 mod personal;
 pub mod review;
 pub mod verification;
@@ -73,6 +74,7 @@ pub struct Marketplace {
     pub verifications: Arc<verification::Service>,
     pub disputes: Arc<dispute::Service>,
     pub reviews: Arc<review::Service>,
+    pub overviews: Arc<overview::Service>,
 }
 
 impl Marketplace {
@@ -100,13 +102,18 @@ impl Marketplace {
             files: options.files,
             appeal_window: options.appeal_window,
         };
+        let overviews = overview::Service {
+            db: db.clone(),
+            verifiers: Arc::clone(&verifiers),
+            verifications: Arc::clone(&verifications),
+        };
         let reviews = review::Service {
             db,
             verifiers: Arc::clone(&verifiers),
             verifications: Arc::clone(&verifications),
         };
         let (disputes, reviews) = (Arc::new(disputes), Arc::new(reviews));
-        Self { verifiers, verifications, disputes, reviews }
+        Self { verifiers, verifications, disputes, reviews, overviews: Arc::new(overviews) }
     }
 
     pub fn routes(&self) -> Vec<Route> {
@@ -114,6 +121,7 @@ impl Marketplace {
         routes.extend(verification::http::routes(&self.verifications));
         routes.extend(dispute::http::routes(&self.disputes));
         routes.extend(review::http::routes(&self.reviews));
+        routes.extend(overview::http::routes(&self.overviews));
         routes
     }
 

@@ -236,6 +236,14 @@ impl Service {
         store::list(&self.db, whose, &narrowed, page).await
     }
 
+    /// Jobs that the calling verifier was paid for, newest first.
+    pub async fn paid(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Verification>> {
+        let states = State::ALL.into_iter().filter(|state| state.has_verdict()).collect();
+        let narrowed = Narrowed { states, ..Narrowed::default() };
+        let whose = Whose::Verifier(caller.user()?.same_as());
+        store::list(&self.db, whose, &narrowed, page).await
+    }
+
     /// One job of the calling verifier. While they are at work it comes with the credential.
     pub async fn job(&self, caller: &Caller, id: Id<kinds::Verification>) -> Result<Job> {
         let verification = self.seen_as(Relation::Verifier, caller, id).await?;
