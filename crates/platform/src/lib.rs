@@ -4,6 +4,7 @@
 //! Nothing here knows what Verza is for. A context names `platform`; `platform` names no context.
 
 pub mod blob;
+pub mod breaker;
 pub mod crypto;
 pub mod db;
 pub mod fleet;

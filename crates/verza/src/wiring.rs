@@ -103,6 +103,9 @@ pub fn check(config: &Config) -> Result<()> {
     if let Some(what) = wrong_in(&config.sessions) {
         return Err(wrong(what));
     }
+    if config.breaker.half_open_requests == 0 {
+        return Err(wrong("breaker.half_open_requests must be at least 1.".into()));
+    }
     if config.accounts.step_up_minutes == 0 {
         return Err(wrong("accounts.step_up_minutes must be at least 1.".into()));
     }

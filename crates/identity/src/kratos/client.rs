@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use kernel::{Error, Kind, Result, Secret};
+use platform::breaker::{Breaker, Policy};
 use platform::db::Db;
 use platform::outbound::{Answer, Peer};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::breaker::Breaker;
 use super::model::{Credential, Identity, IdentityWire, Options, Session, SessionWire};
 use rpc::users::KRATOS_COOKIE;
 
@@ -18,6 +18,15 @@ use rpc::users::KRATOS_COOKIE;
 const ANSWER_MAX: usize = 1 << 20;
 /// Sessions of one identity that are looked at.
 const SESSIONS_MAX: usize = 250;
+
+/// Kratos is asked while people wait, and others stand in for it at once when it is left alone: so
+/// it is tried again soon, by one of them.
+const BREAKER: Policy = Policy {
+    failures_max: 4,
+    interval: Duration::from_secs(60),
+    rest: Duration::from_secs(10),
+    trials: 1,
+};
 
 /// What Kratos says of a credential.
 #[derive(Debug)]
@@ -49,7 +58,7 @@ impl Client {
     /// # Errors
     /// `Invalid` `invalid_address`.
     pub(super) fn new(options: &Options, db: Db) -> Result<Self> {
-        let api = |name, url: &str, token: Option<&Secret<String>>| {
+        let api = |name, breaker, url: &str, token: Option<&Secret<String>>| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
             if let Some(token) = token {
@@ -57,11 +66,12 @@ impl Client {
                     .insert(header::AUTHORIZATION, secret(&format!("Bearer {}", token.expose()))?);
             }
             let peer = Peer::new(url, options.timeout, ANSWER_MAX)?;
-            Ok::<_, Error>(Api { peer, breaker: Breaker::new(), headers, name })
+            let breaker = Breaker::new(breaker, BREAKER);
+            Ok::<_, Error>(Api { peer, breaker, headers, name })
         };
         Ok(Self {
-            public: api("public", &options.public_url, None)?,
-            admin: api("admin", &options.admin_url, options.admin_token.as_ref())?,
+            public: api("public", "kratos-public", &options.public_url, None)?,
+            admin: api("admin", "kratos-admin", &options.admin_url, options.admin_token.as_ref())?,
             db,
         })
     }
@@ -148,21 +158,25 @@ impl Client {
         mut headers: HeaderMap,
         read: impl Fn(&Answer) -> Result<T>,
     ) -> Result<T> {
-        if let Err(rest) = api.breaker.enter(self.now()) {
-            return Err(unavailable(rest));
-        }
+        let permit = api.breaker.enter(self.now()).map_err(unavailable)?;
         headers.extend(api.headers.clone());
         let outcome = match api.peer.send(method, path, headers).await {
             Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
-                api.breaker.answered();
+                permit.succeeded(self.now());
                 Err(unavailable(retry_after(&answer)))
             }
-            Ok(answer) => read(&answer).inspect(|_| api.breaker.answered()).map_err(|error| {
-                api.breaker.failed(self.now());
-                unavailable(Duration::from_secs(1)).because(error)
-            }),
+            Ok(answer) => match read(&answer) {
+                Ok(value) => {
+                    permit.succeeded(self.now());
+                    Ok(value)
+                }
+                Err(error) => {
+                    permit.failed(self.now());
+                    Err(unavailable(Duration::from_secs(1)).because(error))
+                }
+            },
             Err(failure) => {
-                api.breaker.failed(self.now());
+                permit.failed(self.now());
                 Err(unavailable(Duration::from_secs(1)).because(failure))
             }
         };

@@ -23,7 +23,6 @@
 //! its own sessions and accounts, in Kratos's shapes ([`shape`]).
 
 mod answers;
-mod breaker;
 mod client;
 pub mod http;
 mod jobs;

@@ -52,6 +52,8 @@ pub struct Config {
     pub identity: Identity,
     /// gRPC.
     pub grpc: Grpc,
+    /// The circuit breaker before each service that is reached over the network.
+    pub breaker: Breaker,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -587,6 +589,39 @@ pub struct Grpc {
     /// The address for gRPC clients, such as 127.0.0.1:9090; none without it. There is no TLS on
     /// it: keep it inside of a network that you trust.
     pub listen: Option<SocketAddr>,
+}
+
+/// The circuit breaker before each service that is reached over the network.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// Failures in a row that it bears; one more opens it. Only a service that is away or gives no
+    /// usable answer counts, never a refusal.
+    pub failures_max: u32,
+    /// Seconds after which failures are forgotten.
+    pub interval_seconds: u64,
+    /// Seconds that a service is left alone once it is open.
+    pub open_seconds: u64,
+    /// Requests that may then try, and must all succeed before it closes.
+    pub half_open_requests: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failures_max: 5, interval_seconds: 60, open_seconds: 300, half_open_requests: 5 }
+    }
+}
+
+impl Breaker {
+    /// The same, as breakers take it.
+    pub fn policy(&self) -> platform::breaker::Policy {
+        platform::breaker::Policy {
+            failures_max: self.failures_max,
+            interval: std::time::Duration::from_secs(self.interval_seconds),
+            rest: std::time::Duration::from_secs(self.open_seconds),
+            trials: self.half_open_requests,
+        }
+    }
 }
 
 /// Payments.
