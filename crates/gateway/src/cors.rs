@@ -14,11 +14,11 @@ pub struct Origins {
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, idempotency-key, if-none-match, if-match, range, x-request-id, \
-     x-amz-checksum-sha256",
+     x-amz-checksum-sha256, traceparent, tracestate",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "authorization, link, etag, retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed, \
-     content-disposition",
+     content-disposition, server-timing",
 );
 
 impl Origins {

@@ -9,6 +9,7 @@ use kernel::caller::RequestId;
 use kernel::{Error, Kind, Level, Principal, Result, Role, Timestamp, World};
 use platform::http::{Audience, Freshness, Limit};
 use platform::limits::{Decision, Limiter, Quota, Subject};
+use platform::load::Load;
 use rpc::users::{
     DEVICE_COOKIE, KRATOS_COOKIE, SESSION_COOKIE, SESSION_KEY_COOKIE, Users, is_kratos,
 };
@@ -22,6 +23,8 @@ pub struct EdgeOptions {
     pub world: World,
     pub users: Arc<dyn Users>,
     pub limiter: Arc<Limiter>,
+    /// What is let in of what comes; somebody must [`Load::watch`] it.
+    pub load: Arc<Load>,
     pub origins: Origins,
     pub proxies: TrustedProxies,
     /// Whether clients reach us by HTTPS only: adds HSTS.
@@ -30,6 +33,8 @@ pub struct EdgeOptions {
     pub request_timeout: Duration,
     /// How long an upload or download may take.
     pub transfer_timeout: Duration,
+    /// Whether answers say how long they took. For development: it tells strangers, too.
+    pub server_timing: bool,
     /// Whether admins are let in with two factors only.
     pub admin_second_factor: bool,
     /// How long a proof of who one is counts as fresh, on the routes that want one.
@@ -470,11 +475,13 @@ mod tests {
             world: platform::world::system(),
             users: users.clone(),
             limiter: Arc::new(Limiter::new(platform::limits::Quotas::NONE)),
+            load: Load::new(platform::load::Policy::default()),
             origins: Origins::new("https://verza.example", &[]),
             proxies: TrustedProxies::parse(&[]).unwrap(),
             https: true,
             request_timeout: Duration::from_secs(1),
             transfer_timeout: Duration::from_secs(1),
+            server_timing: false,
             admin_second_factor: false,
             step_up_within: Duration::from_secs(600),
         })
@@ -485,7 +492,7 @@ mod tests {
     async fn ask(edge: &Edge, token: &str, or: Option<&str>, audience: Audience) -> String {
         let shown = Presented { token, by_cookie: true, or };
         let route = platform::http::get(audience, "/v1/x").to::<_, _, ()>(async || ());
-        match edge.authenticate(Some(&shown), &Row::new(&route), CLIENT).await {
+        match edge.authenticate(Some(&shown), &Row::new(&route, &edge.options.load), CLIENT).await {
             Ok(Some(_)) => "signed in".to_owned(),
             Ok(None) => "nobody".to_owned(),
             Err(error) => error.code().to_owned(),

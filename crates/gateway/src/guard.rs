@@ -1,15 +1,15 @@
 //! The way of one request, from its head to its rendered answer.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -21,8 +21,10 @@ use kernel::{Caller, Error, Kind, Principal, Result, Secret};
 use metrics::{Counter, Histogram};
 use platform::http::{Audience, ErrorShape, Failure, Freshness, Limit, NewToken, Once, render};
 use platform::limits::{Decision, Limiter};
+use platform::load::{Lane, Load};
+use platform::trace::{self, TraceContext};
 use tower::{Layer, Service};
-use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::edge::{
     Edge, Presented, admit, cookie, device, fresh, presented, proved, refuse_another,
@@ -47,13 +49,22 @@ pub(crate) struct Row {
     pub(crate) step_up: bool,
     pub(crate) errors: ErrorShape,
     pub(crate) in_person: bool,
+    essential: bool,
+    bears_secrets: bool,
+    within: Option<Duration>,
+    lane: Option<Arc<Lane>>,
     seconds: Histogram,
     /// By the first digit of the status.
     answered: [Counter; 4],
 }
 
 impl Row {
-    pub(crate) fn new(route: &platform::http::Route) -> Self {
+    pub(crate) fn new(route: &platform::http::Route, load: &Load) -> Self {
+        // Uploads and downloads take as long as their clients do, and passwords are hashed behind a
+        // line of their own, which is fair to each client.
+        let is_counted = !route.streamed
+            && !route.essential
+            && !matches!(route.limit, Limit::Login | Limit::Register);
         let counted = |class: &'static str| {
             metrics::counter!("http_requests_total", "route" => route.path,
                 "method" => route.method.to_string(), "status" => class)
@@ -71,6 +82,10 @@ impl Row {
             step_up: route.step_up,
             errors: route.errors,
             in_person: route.in_person,
+            essential: route.essential,
+            bears_secrets: route.bears_secrets,
+            within: route.within,
+            lane: is_counted.then(|| load.lane()),
             seconds: metrics::histogram!("http_request_seconds", "route" => route.path,
                 "method" => route.method.to_string()),
             answered: [counted("2xx"), counted("3xx"), counted("4xx"), counted("5xx")],
@@ -78,10 +93,11 @@ impl Row {
     }
 
     /// The row of requests that no route answers.
-    pub(crate) fn unmatched() -> Self {
+    pub(crate) fn unmatched(load: &Load) -> Self {
         let route = platform::http::get(Audience::Public, "unmatched")
             .to::<_, _, ()>(async || Response::new(Body::empty()));
-        Self { streamed: true, ..Self::new(&route) }
+        // Nobody reads a body here; and no places are to be had.
+        Self { streamed: true, lane: None, ..Self::new(&route, load) }
     }
 }
 
@@ -131,7 +147,7 @@ where
 
 /// How much of a refused request's body is read, and for how long.
 const SWALLOWED_MAX: usize = 1 << 20;
-const SWALLOWED_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+const SWALLOWED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Headers that every answer gets, at most.
 const HEADERS_SET: usize = 10;
@@ -186,10 +202,12 @@ impl Guard {
         let response = match self.admit(&mut parts, &mut body, &mut passage).await {
             Ok(()) => {
                 let request = Request::from_parts(parts, body.unwrap_or_default());
-                // What is logged on the way bears the request's id.
+                // What is logged on the way bears the request's id, and the trace's.
                 let id = &passage.request_id;
-                let span = tracing::info_span!("request", %id, route = self.row.path);
-                self.handle(request, inner).instrument(span).await
+                let span = tracing::info_span!("request", %id, route = self.row.path,
+                    method = %passage.method, trace_id = Empty);
+                let parent = TraceContext::of(request.headers());
+                trace::within(span, parent, self.handle(request, inner)).await
             }
             Err(error) => {
                 swallow(body).await;
@@ -207,6 +225,9 @@ impl Guard {
         passage: &mut Passage,
     ) -> Result<()> {
         let (edge, row) = (&self.edge, &self.row);
+        if !row.essential {
+            edge.options.load.admit()?;
+        }
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
         let ip = edge.client(peer, &parts.headers);
         if row.limit != Limit::Free {
@@ -256,34 +277,40 @@ impl Guard {
         if changes {
             *body = body.take().map(|body| Body::new(Limited::new(body, row.body_max)));
         }
-        if row.once != Once::No {
-            match idempotency::key(&parts.headers)? {
-                Some(key) => {
-                    let whole = body.take().unwrap_or_default();
-                    let bytes = collect(whole, row.body_max, edge.options.request_timeout).await?;
-                    caller.idempotency = Some(Arc::new(idempotency::of(
-                        caller.principal.as_deref(),
-                        &parts.method,
-                        row.path,
-                        &parts.uri,
-                        key,
-                        &bytes,
-                    )));
-                    *body = Some(Body::from(bytes));
-                }
-                None if row.once == Once::Required => {
-                    let message = "Send an Idempotency-Key header, such as a new UUID: should \
-                                   the answer get lost, send the same request with the same key.";
-                    return Err(Error::invalid("idempotency_key_required", message));
-                }
-                None => {}
-            }
+        let key = if row.once == Once::No { None } else { idempotency::key(&parts.headers)? };
+        if key.is_none() && row.once == Once::Required {
+            let message = "Send an Idempotency-Key header, such as a new UUID: should the answer \
+                           get lost, send the same request with the same key.";
+            return Err(Error::invalid("idempotency_key_required", message));
+        }
+        let bytes = if changes && !row.streamed { self.gather(body).await? } else { Bytes::new() };
+        if let Some(key) = key {
+            caller.idempotency = Some(Arc::new(idempotency::of(
+                caller.principal.as_deref(),
+                &parts.method,
+                row.path,
+                &parts.uri,
+                key,
+                &bytes,
+            )));
+        }
+        if !bytes.is_empty() {
+            *body = Some(Body::from(bytes));
         }
         if caller.idempotency.is_some() {
             passage.caller = Some(caller.clone());
         }
         parts.extensions.insert(caller);
         Ok(())
+    }
+
+    /// Takes the whole body from its client. It is waited for here, where nothing is held, so that
+    /// who sends slowly keeps nobody else from being served.
+    async fn gather(&self, body: &mut Option<Body>) -> Result<Bytes> {
+        let Some(whole) = body.take_if(|body| !body.is_end_stream()) else {
+            return Ok(Bytes::new());
+        };
+        collect(whole, self.row.body_max, self.edge.options.request_timeout).await
     }
 
     /// Replaces an access token that is over, where the cookie of the same session stands beside
@@ -335,40 +362,62 @@ impl Guard {
         }
     }
 
-    /// Runs the handler: a panic is an internal error, and time is limited where a slow client
-    /// could hold things up.
+    /// Runs the handler: a panic is an internal error, and time is limited.
     async fn handle<S>(&self, request: Request, mut inner: S) -> Response
     where
         S: Service<Request, Response = Response, Error = Infallible> + Send,
         S::Future: Send,
     {
-        let waits = !matches!(*request.method(), Method::GET | Method::HEAD);
-        let work = AssertUnwindSafe(inner.call(request)).catch_unwind();
-        let outcome = if waits {
-            let limit = if self.row.streamed {
-                self.edge.options.transfer_timeout
-            } else {
-                self.edge.options.request_timeout
-            };
-            match tokio::time::timeout(limit, work).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    let message = "The request did not arrive or was not done in time.";
-                    let error = Error::new(Kind::Unavailable, "request_timeout", message);
-                    return platform::http::Problem(error).into_response();
-                }
-            }
-        } else {
-            work.await
+        let under_way = match self.row.lane.as_deref().map(Lane::begin).transpose() {
+            Ok(under_way) => under_way,
+            Err(error) => return platform::http::Problem(error).into_response(),
+        };
+        let mut work = pin!(AssertUnwindSafe(inner.call(request)).catch_unwind());
+        // What is done at once needs no timer.
+        let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+        let outcome = match first {
+            Poll::Ready(outcome) => Ok(outcome),
+            Poll::Pending => tokio::time::timeout(self.time_allowed(), work).await,
         };
         match outcome {
-            Ok(Ok(response)) => response,
-            Err(panic) => {
+            Ok(Ok(Ok(response))) => {
+                if let Some(under_way) = under_way
+                    && response.status().as_u16() < 400
+                {
+                    under_way.done();
+                }
+                response
+            }
+            Ok(Err(panic)) => {
                 let what = panic_text(panic.as_ref());
                 let error = Error::internal(format!("{} panicked: {what}", self.row.name));
                 platform::http::Problem(error).into_response()
             }
+            Err(_) => {
+                if let Some(under_way) = under_way {
+                    under_way.timed_out();
+                }
+                platform::http::Problem(self.too_late()).into_response()
+            }
         }
+    }
+
+    /// How long the handler may take.
+    fn time_allowed(&self) -> Duration {
+        let Row { within, streamed, limit, .. } = *self.row;
+        let options = &self.edge.options;
+        let takes_long = streamed || limit == Limit::Heavy;
+        let usual = if takes_long { options.transfer_timeout } else { options.request_timeout };
+        within.unwrap_or(usual)
+    }
+
+    fn too_late(&self) -> Error {
+        if self.row.streamed {
+            let message = "The request did not arrive or was not done in time.";
+            return Error::new(Kind::Unavailable, "request_timeout", message);
+        }
+        let message = "It took too long, and may still have been done: look before you try again.";
+        Error::new(Kind::Unavailable, "deadline_exceeded", message)
     }
 
     /// Renders an error, sets the headers that every answer has, counts and logs.
@@ -395,6 +444,12 @@ impl Guard {
         security_headers(headers, self.edge.options.https);
         if let Some(token) = &passage.new_token {
             new_token_headers(headers, token);
+        }
+        if self.edge.options.server_timing {
+            server_timing(headers, passage.started.elapsed());
+        }
+        if self.row.bears_secrets {
+            response.extensions_mut().insert(BearsSecrets);
         }
         self.record(response.status(), failure.as_ref(), passage);
         response
@@ -447,6 +502,18 @@ impl Guard {
     }
 }
 
+/// Marks an answer that carries secrets, for whoever might compress it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BearsSecrets;
+
+/// `Server-Timing` (W3C), for the network tab of a developer's browser.
+fn server_timing(headers: &mut HeaderMap, took: Duration) {
+    let text = format!("total;dur={:.3}", took.as_secs_f64() * 1000.0);
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert("server-timing", value);
+    }
+}
+
 /// Errors that were made below us, by the router or an extractor of the framework: 404, 405 and
 /// their kind become problems like all others.
 fn foreign_failure(response: &Response) -> Option<Error> {
@@ -472,7 +539,7 @@ fn limit_headers(headers: &mut HeaderMap, class: Limit, decision: &Decision) {
     let Decision { limit, remaining, .. } = decision;
     let class = class.as_str();
     // Whole seconds, rounded up: whoever waits as told is not a moment early.
-    let seconds = |duration: std::time::Duration| duration.as_millis().div_ceil(1000);
+    let seconds = |duration: Duration| duration.as_millis().div_ceil(1000);
     let (reset, window) = (seconds(decision.reset), seconds(decision.window));
     let mut set = |name: &'static str, text: String| {
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -507,7 +574,7 @@ async fn swallow(body: Option<Body>) {
     let _ = tokio::time::timeout(SWALLOWED_WITHIN, all).await;
 }
 
-async fn collect(body: Body, max: usize, limit: std::time::Duration) -> Result<bytes::Bytes> {
+async fn collect(body: Body, max: usize, limit: Duration) -> Result<Bytes> {
     match tokio::time::timeout(limit, body.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) => {

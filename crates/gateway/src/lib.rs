@@ -9,6 +9,8 @@ mod cors;
 mod docs;
 mod edge;
 mod guard;
+#[cfg(test)]
+mod guard_tests;
 pub mod health;
 mod idempotency;
 mod ops;
@@ -17,7 +19,7 @@ mod server;
 pub mod streamfair;
 mod tls;
 
-pub use address::TrustedProxies;
+pub use address::{ForwardedHeader, TrustedProxies};
 pub use cors::Origins;
 pub use docs::docs_routes;
 pub use edge::{Edge, EdgeOptions};

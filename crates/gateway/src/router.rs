@@ -17,10 +17,11 @@ pub fn router(edge: &Arc<Edge>, routes: Vec<Route>) -> Result<Router> {
     refuse_twins(&routes)?;
     let mut router = Router::new();
     for route in routes {
-        let guard = Guard { edge: edge.clone(), row: Arc::new(Row::new(&route)) };
+        let guard =
+            Guard { edge: edge.clone(), row: Arc::new(Row::new(&route, &edge.options.load)) };
         router = router.route(route.path, route.handler.layer(guard));
     }
-    let guard = Guard { edge: edge.clone(), row: Arc::new(Row::unmatched()) };
+    let guard = Guard { edge: edge.clone(), row: Arc::new(Row::unmatched(&edge.options.load)) };
     let unmatched = |status| move || async move { empty(status) };
     let nothing = axum::handler::Handler::layer(unmatched(StatusCode::NOT_FOUND), guard.clone());
     let not_so = axum::handler::Handler::layer(unmatched(StatusCode::METHOD_NOT_ALLOWED), guard);

@@ -12,11 +12,14 @@ pub mod http;
 pub mod jobs;
 pub mod journal;
 pub mod limits;
+pub mod load;
 pub mod mail;
 pub mod outbound;
 pub mod privacy;
+pub mod retry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod trace;
 pub mod world;
 
 use db::{Migration, Migrations};
@@ -32,5 +35,6 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0002_mail", sql: include_str!("../migrations/0002_mail.sql") },
         Migration { name: "0003_fleet", sql: include_str!("../migrations/0003_fleet.sql") },
         Migration { name: "0004_privacy", sql: include_str!("../migrations/0004_privacy.sql") },
+        Migration { name: "0075_trace", sql: include_str!("../migrations/0075_trace.sql") },
     ],
 };

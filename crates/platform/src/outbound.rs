@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use kernel::{Error, Result};
 
+use crate::trace::TRACEPARENT;
+
 /// A service at a configured address: bounded in time and in what is read of an answer, and led
 /// nowhere by redirects.
 #[derive(Clone)]
@@ -96,6 +98,10 @@ impl Peer {
         headers: HeaderMap,
     ) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.base);
+        let mut headers = headers;
+        if let Some(trace) = crate::trace::current() {
+            headers.insert(TRACEPARENT, trace.header());
+        }
         let mut response = self.client.request(method, url).headers(headers).send().await?;
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await? {

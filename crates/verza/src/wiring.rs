@@ -21,6 +21,7 @@ use platform::http::{Info, Route};
 use platform::jobs::{Registry, Worker};
 use platform::journal::{Reader, Runner};
 use platform::limits::{Limiter, Quota, Quotas, WhenAway};
+use platform::load::Load;
 use platform::mail::Mailer;
 use platform::privacy::Holder;
 use rpc::orders::Orders;
@@ -80,6 +81,7 @@ pub struct Platform {
     pub mailer: Mailer,
     fleet: Arc<Fleet>,
     pub(crate) limiter: Arc<Limiter>,
+    load: Arc<Load>,
     /// Claimed for as long as the platform lives; none beside a server that runs already.
     _folder: Option<DataDir>,
 }
@@ -397,6 +399,7 @@ impl Platform {
         let backoffice = backoffice::Context::new(backoffice::Options { db: db.clone() });
         identity.closing.know(holders());
         Ok(Self {
+            load: Load::new(config.load.policy()),
             config,
             db,
             public_url,
@@ -481,16 +484,26 @@ impl Platform {
             world: self.db.world().clone(),
             users: self.identity.clone(),
             limiter: self.limiter.clone(),
+            load: self.load.clone(),
             origins: Origins::new(&self.public_url, &server.cors_origins),
-            proxies: TrustedProxies::parse(&server.trusted_proxies)?,
+            proxies: TrustedProxies::parse(&server.trusted_proxies)?
+                .reading(forwarded_header(server.forwarded_header)),
             https: self.public_url.starts_with("https://"),
             request_timeout: Duration::from_secs(server.request_timeout_seconds),
             transfer_timeout: Duration::from_secs(server.transfer_timeout_seconds),
+            server_timing: self.config.server_timing(),
             admin_second_factor: self.config.accounts.admin_second_factor,
             step_up_within: Duration::from_secs(
                 u64::from(self.config.accounts.step_up_minutes) * 60,
             ),
         }))
+    }
+}
+
+fn forwarded_header(header: config::ForwardedHeader) -> gateway::ForwardedHeader {
+    match header {
+        config::ForwardedHeader::XForwardedFor => gateway::ForwardedHeader::XForwardedFor,
+        config::ForwardedHeader::Forwarded => gateway::ForwardedHeader::Forwarded,
     }
 }
 
@@ -671,9 +684,16 @@ pub struct Running {
     /// None where gRPC is not served.
     pub grpc_address: Option<SocketAddr>,
     local_url: String,
-    stop: CancellationToken,
     readiness: Arc<Readiness>,
+    ends: Ends,
+}
+
+/// How a platform is stopped: what serves first, and what it stands on when that is done.
+struct Ends {
+    stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    last: CancellationToken,
+    supporting: Vec<JoinHandle<()>>,
 }
 
 /// Starts everything in this process.
@@ -714,6 +734,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let router = platform.router(readiness.clone())?;
     let options = ServerOptions {
         grace: Duration::from_secs(platform.config.server.shutdown_grace_seconds),
+        connections_max: platform.config.server.connections_max.max(1),
         ..ServerOptions::default()
     };
     let mail_sink = platform.config.mail_sink().then(|| platform.db.clone());
@@ -724,8 +745,12 @@ pub async fn start(config: Config) -> Result<Running> {
     let serve = |listener, router: Router, options: &ServerOptions| {
         tokio::spawn(gateway::serve(listener, router, options.clone(), stop.clone()))
     };
+    let last = CancellationToken::new();
+    let mut supporting = start_support(&platform, &last);
+    let ops = gateway::serve(ops_listener, ops, options.clone(), last.clone());
+    supporting.push(tokio::spawn(ops));
     let inner = inner_listener.map(|listener| serve(listener, router.clone(), &options));
-    let mut tasks = vec![serve(listener, router, &secured), serve(ops_listener, ops, &options)];
+    let mut tasks = vec![serve(listener, router, &secured)];
     tasks.extend(inner);
     tasks.extend(redirect_listener.map(|listener| serve(listener, redirect, &options)));
     if let Some(tls) = tls {
@@ -738,7 +763,8 @@ pub async fn start(config: Config) -> Result<Running> {
     }));
     tasks.extend(start_workers(&platform, &stop, options.grace));
     readiness.set(true);
-    Ok(Running { platform, address, ops_address, grpc_address, local_url, stop, readiness, tasks })
+    let ends = Ends { stop, tasks, last, supporting };
+    Ok(Running { platform, address, ops_address, grpc_address, local_url, readiness, ends })
 }
 
 /// Any free port of this machine.
@@ -777,16 +803,24 @@ fn start_workers(
     let stopped = || stop.clone();
     let (for_journal, for_jobs, for_tending, for_keys) =
         (stopped(), stopped(), stopped(), stopped());
-    let (fleet, for_fleet) = (Arc::clone(&platform.fleet), stopped());
-    let (limiter, for_limits) = (Arc::clone(&platform.limiter), stopped());
-    let world = platform.db.world().clone();
     vec![
-        tokio::spawn(async move { fleet.run(for_fleet).await }),
-        tokio::spawn(async move { limiter.settle(&world, &for_limits).await }),
         tokio::spawn(async move { journal.run(for_journal).await }),
         tokio::spawn(async move { worker.run(for_jobs, grace).await }),
         tokio::spawn(async move { identity.tend(for_tending).await }),
         tokio::spawn(async move { take_up_keys(&trust, &for_keys).await }),
+    ]
+}
+
+/// What requests stand on for as long as there are any.
+fn start_support(platform: &Platform, last: &CancellationToken) -> Vec<JoinHandle<()>> {
+    let (fleet, for_fleet) = (Arc::clone(&platform.fleet), last.clone());
+    let (limiter, for_limits) = (Arc::clone(&platform.limiter), last.clone());
+    let (load, for_load) = (Arc::clone(&platform.load), last.clone());
+    let world = platform.db.world().clone();
+    vec![
+        tokio::spawn(async move { load.watch(for_load).await }),
+        tokio::spawn(async move { fleet.run(for_fleet).await }),
+        tokio::spawn(async move { limiter.settle(&world, &for_limits).await }),
     ]
 }
 
@@ -809,13 +843,21 @@ impl Running {
         self.local_url.clone()
     }
 
-    /// Stops within the grace: nobody new is let in, requests in flight finish, workers hand back
-    /// what they hold, and the files are closed. What the last requests left to do is done after
-    /// the next start.
+    /// Stops: load balancers are told, and given the time to notice. Then nobody new is let in,
+    /// requests in flight finish and workers hand back what they hold, within the grace. Last goes
+    /// what those stood on, and the files are closed. What the last requests left to do is done
+    /// after the next start.
     pub async fn finish(self) {
+        let Ends { stop, tasks, last, supporting } = self.ends;
         self.readiness.set(false);
-        self.stop.cancel();
-        futures_util::future::join_all(self.tasks).await;
+        let delay = self.platform.config.server.shutdown_delay_seconds;
+        if delay > 0 {
+            tokio::time::sleep(Duration::from_secs(delay)).await;
+        }
+        stop.cancel();
+        futures_util::future::join_all(tasks).await;
+        last.cancel();
+        futures_util::future::join_all(supporting).await;
         self.platform.db.close().await;
         tracing::info!("stopped");
     }

@@ -29,6 +29,8 @@ async fn fixture() -> Fixture {
     let mut config = Config::default();
     config.storage.data_dir = test.directory().join("data");
     config.server.rate_limits = false;
+    // What developers are told is not what is measured.
+    config.server.timing = Some(false);
     config.accounts.argon2_memory_kib = 64;
     config.accounts.argon2_passes = 1;
     let platform = wiring::open_platform(&config).await.unwrap();

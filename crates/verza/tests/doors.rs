@@ -76,6 +76,8 @@ async fn house() -> House {
         users: identity.clone(),
         limiter,
         origins: Origins::new(URL, &[FRONT.to_owned()]),
+        load: platform::load::Load::new(platform::load::Policy::default()),
+        server_timing: false,
         proxies: TrustedProxies::parse(&[]).unwrap(),
         https: true,
         request_timeout: Duration::from_secs(30),

@@ -64,12 +64,14 @@ fn session_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<Vec<SessionBody>>(200)
                 .to(list),
             delete(Audience::Any, "/sessions")
+                .essential()
                 .summary("End one's other sessions, as Ory Kratos does it")
                 .errors(ErrorShape::Kratos)
                 .unproved()
                 .returns::<CountReply>(200)
                 .to(end_others),
             delete(Audience::Any, "/sessions/{id}")
+                .essential()
                 .summary("End one of one's other sessions, as Ory Kratos does it")
                 .errors(ErrorShape::Kratos)
                 .unproved()

@@ -51,6 +51,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<UserBody>(200)
                 .to(change),
             delete(Audience::Admin, "/v1/users/{id}/sessions")
+                .essential()
                 .summary("Sign a user out everywhere")
                 .returns::<EndedBody>(200)
                 .to(end_sessions),
@@ -76,10 +77,12 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<Vec<SessionBody>>(200)
                 .to(sessions),
             delete(Audience::Admin, "/v1/admin/users/{id}/sessions")
+                .essential()
                 .summary("Sign a user out everywhere")
                 .returns::<EndedBody>(200)
                 .to(end_all_sessions),
             delete(Audience::Admin, "/v1/admin/users/{id}/sessions/{session}")
+                .essential()
                 .summary("Sign a user out on one device")
                 .returns::<Done>(200)
                 .to(end_session),

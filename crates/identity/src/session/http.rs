@@ -59,6 +59,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<TokensReply>(200)
                 .to(refresh),
             post(Audience::Any, "/v1/auth/logout")
+                .essential()
                 .summary("End the calling session")
                 .unproved()
                 .also_for_another()
@@ -86,12 +87,14 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<Vec<SessionBody>>(200)
                 .to(list),
             delete(Audience::Any, "/v1/me/sessions")
+                .essential()
                 .summary("Sign out everywhere, or everywhere else")
                 .unproved()
                 .query::<EndAllQuery>()
                 .returns::<EndedReply>(200)
                 .to(end_all),
             delete(Audience::Any, "/v1/me/sessions/{id}")
+                .essential()
                 .summary("Sign out one device")
                 .unproved()
                 .returns::<Done>(200)

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use kernel::{Result, World};
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use crate::crypto::MasterKey;
 use crate::fleet::Board;
@@ -64,6 +65,17 @@ pub struct Counts {
     pub scanned: u64,
     /// Answers that had to be sorted.
     pub sorts: u64,
+}
+
+/// The connections of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    pub max: usize,
+    pub open: usize,
+    /// Open, and used by nobody.
+    pub idle: usize,
+    /// Who waits for one.
+    pub waiting: usize,
 }
 
 /// Where statements run. Reads outside of a transaction see the last commit.
@@ -200,7 +212,9 @@ impl Db {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.attempt(&work).await {
+            // Only who exports traces looks at these.
+            let span = tracing::trace_span!(target: "verza::store", "transaction", name, attempt);
+            let error = match self.attempt(&work).instrument(span).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -251,6 +265,14 @@ impl Db {
         match &self.0.engine {
             Engine::Sqlite(store) => Some(store.physical_commits()),
             Engine::Postgres(_) => None,
+        }
+    }
+
+    /// How the connections to PostgreSQL stand; there are none with SQLite.
+    pub fn connections(&self) -> Option<Connections> {
+        match &self.0.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(store) => Some(store.connections()),
         }
     }
 

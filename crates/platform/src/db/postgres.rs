@@ -9,7 +9,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::tx::{Hook, run_hooks};
-use super::{DbError, Row, Value};
+use super::{Connections, DbError, Row, Value};
 
 /// How long making one connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,6 +103,16 @@ impl Store {
     pub(super) async fn begin(&self) -> Result<Transaction, DbError> {
         let client = self.client().await?;
         Ok(Transaction { client: Some(client), begun: AtomicBool::new(false), named: self.named })
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        let status = self.pool.status();
+        Connections {
+            max: status.max_size,
+            open: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+        }
     }
 
     pub(super) fn close(&self) {

@@ -49,6 +49,8 @@ pub fn problem_status(error: &Error) -> StatusCode {
         "range_not_satisfiable" => StatusCode::RANGE_NOT_SATISFIABLE,
         "precondition_failed" => StatusCode::PRECONDITION_FAILED,
         "request_timeout" => StatusCode::REQUEST_TIMEOUT,
+        // Whoever should have answered us has not, in this process or behind it.
+        "deadline_exceeded" => StatusCode::GATEWAY_TIMEOUT,
         "idempotency_key_reused" => StatusCode::UNPROCESSABLE_ENTITY,
         _ => match error.kind() {
             // What cannot be read is 400; what is read and makes no sense is 422.

@@ -1,5 +1,7 @@
 //! The rows.
 
+use std::time::Duration;
+
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, on};
 use http::Method;
@@ -191,6 +193,14 @@ pub struct Route<S = ()> {
     /// else is refused. So is everything that changes an account (what is below `/v1/auth` and
     /// `/v1/me`) unless its row says otherwise.
     pub in_person: bool,
+    /// Whether it is served however much else there is to do: health checks, and what ends
+    /// sessions.
+    pub essential: bool,
+    /// How long it may take, where that is not what all routes may.
+    pub within: Option<Duration>,
+    /// Whether its answers carry secrets (tokens, keys, codes): they are never compressed, since the
+    /// length of a compressed answer tells of what is in it (BREACH).
+    pub bears_secrets: bool,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
     pub operation: Operation,
@@ -218,6 +228,9 @@ pub struct RouteBuilder {
     errors: ErrorShape,
     description: String,
     in_person: bool,
+    essential: bool,
+    within: Option<Duration>,
+    bears_secrets: bool,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -252,6 +265,9 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         step_up: row.step_up,
         errors: row.errors,
         in_person: row.in_person,
+        essential: row.essential,
+        within: row.within,
+        bears_secrets: row.bears_secrets,
         name: row.name,
         operation: row.operation,
         schemas: row.schemas,
@@ -279,6 +295,9 @@ impl RouteBuilder {
         }
         Self {
             in_person: starts_in_person(&method, path),
+            essential: false,
+            within: None,
+            bears_secrets: is_about_secrets(path),
             method,
             path,
             audience,
@@ -354,6 +373,28 @@ impl RouteBuilder {
     #[must_use]
     pub fn also_for_another(mut self) -> Self {
         self.in_person = false;
+        self
+    }
+
+    /// Served however much else there is to do: what ends sessions, or says how things are.
+    #[must_use]
+    pub fn essential(mut self) -> Self {
+        self.essential = true;
+        self
+    }
+
+    /// It may take so long, from when its request is here until it is answered.
+    #[must_use]
+    pub fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
+        self
+    }
+
+    /// Its answers carry secrets. So do those of routes that give access, and of those whose path
+    /// names keys, tokens, secrets or codes, without being told so.
+    #[must_use]
+    pub fn bears_secrets(mut self) -> Self {
+        self.bears_secrets = true;
         self
     }
 
@@ -484,6 +525,9 @@ impl RouteBuilder {
             step_up: self.step_up,
             errors: self.errors,
             in_person: self.in_person,
+            essential: self.essential || self.limit == Limit::Free,
+            within: self.within,
+            bears_secrets: self.bears_secrets || gives_access(self.limit),
             name,
             operation,
             schemas: self.schemas,
@@ -502,6 +546,22 @@ fn starts_in_person(method: &Method, path: &str) -> bool {
     let below = |room: &str| path.starts_with(room);
     let is_account = path == "/v1/me" || below("/v1/me/") || below("/v1/auth/");
     is_account && method != Method::GET
+}
+
+/// Whether what a limit guards gives access to an account.
+const fn gives_access(limit: Limit) -> bool {
+    matches!(limit, Limit::Login | Limit::Register | Limit::Refresh | Limit::Mail)
+}
+
+/// Whether a path is one whose answers carry secrets, also where a row forgets to say so.
+fn is_about_secrets(path: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "auth", "key", "token", "secret", "code", "password", "webhook", "setup", "session",
+        "login",
+    ];
+    let published = path.starts_with("/.well-known/") || path.starts_with("/v1/audit/");
+    let names = |part: &str| WORDS.iter().any(|word| part.to_ascii_lowercase().contains(word));
+    !published && path.split('/').any(names)
 }
 
 /// Types of the standard library describe themselves in place.
@@ -547,6 +607,18 @@ mod tests {
             let freshness = Freshness::of(&method, path, audience, once);
             assert_eq!(freshness.as_str(), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn what_gives_access_or_is_about_keys_bears_secrets() {
+        let bears = |row: RouteBuilder| row.to::<_, _, ()>(async || ()).bears_secrets;
+        let public = |path| post(Audience::Public, path);
+        for path in ["/v1/auth/refresh", "/v1/enterprise/api-keys", "/v1/me/sessions"] {
+            assert!(bears(public(path)), "{path}");
+        }
+        assert!(bears(public("/api/users").limit(Limit::Register)));
+        assert!(!bears(public("/v1/user/credentials")));
+        assert!(!bears(public("/.well-known/jwks.json")));
     }
 
     #[test]

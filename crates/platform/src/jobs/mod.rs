@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::Tx;
+use crate::trace::TraceContext;
 
 pub use runner::{Registry, Worker};
 pub(crate) use store::insert;
@@ -42,6 +43,8 @@ pub struct NewJob {
     delay: Duration,
     unique_key: Option<String>,
     attempts: u32,
+    /// What has left it to be done.
+    trace: Option<TraceContext>,
 }
 
 impl NewJob {
@@ -54,6 +57,7 @@ impl NewJob {
             delay: Duration::ZERO,
             unique_key: None,
             attempts: ATTEMPTS,
+            trace: crate::trace::current(),
         })
     }
 
@@ -88,6 +92,7 @@ pub struct Run {
     kind: String,
     payload: String,
     max_attempts: i64,
+    trace: Option<TraceContext>,
 }
 
 impl Run {

@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use kernel::{Error, Result, Timestamp};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::{Hopeless, Job, LEASE, Run, store};
@@ -185,7 +186,8 @@ impl Worker {
             // It came back because its lease ran out, every time: it may be what kills workers.
             return Err(Error::internal("no worker lived to tell how the job ended"));
         }
-        guarded(|| handler(run.clone())).await
+        let span = tracing::info_span!("job", kind = run.kind, trace_id = Empty);
+        crate::trace::within(span, run.trace, guarded(|| handler(run.clone()))).await
     }
 
     /// Works until told to stop; then finishes what it holds within `grace`, and hands back the

@@ -18,8 +18,8 @@ pub(crate) async fn insert(tx: &Tx, jobs: &[NewJob]) -> Result<()> {
 async fn insert_one(tx: &Tx, job: &NewJob) -> Result<()> {
     tx.execute(
         "INSERT INTO jobs (id, kind, payload, state, run_at, attempts, max_attempts, unique_key,
-                           created_at)
-         VALUES ($1, $2, $3, 'ready', $4, 0, $5, $6, $7) ON CONFLICT DO NOTHING",
+                           created_at, trace)
+         VALUES ($1, $2, $3, 'ready', $4, 0, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         params![
             tx.world().id::<Job>(),
             job.kind,
@@ -27,7 +27,8 @@ async fn insert_one(tx: &Tx, job: &NewJob) -> Result<()> {
             due(tx.now(), job),
             job.attempts,
             job.unique_key,
-            tx.now()
+            tx.now(),
+            job.trace.map(|trace| trace.to_string())
         ],
     )
     .await?;
@@ -51,7 +52,7 @@ pub(super) async fn claim(
          WHERE id IN (SELECT id FROM jobs WHERE state IN ('ready', 'running') AND run_at <= $1
                           AND kind IN ({})
                       ORDER BY run_at, id LIMIT $4 {})
-         RETURNING id, kind, payload, attempts, max_attempts",
+         RETURNING id, kind, payload, attempts, max_attempts, trace",
         markers(&mut params, kinds),
         tx.skip_locked()
     );
@@ -76,6 +77,7 @@ fn read_run(row: &Row<'_>, worker: Uuid) -> Result<Run, DbError> {
         payload: row.take()?,
         attempt: row.take()?,
         max_attempts: row.take()?,
+        trace: row.take::<Option<String>>()?.and_then(|text| text.parse().ok()),
         worker,
     })
 }
@@ -185,7 +187,7 @@ pub async fn retry(tx: &Tx, id: Id<Job>) -> Result<()> {
 
 /// The jobs that a worker holds.
 pub(super) async fn held(tx: &Tx, worker: Uuid) -> Result<Vec<Run>> {
-    let sql = "SELECT id, kind, payload, attempts, max_attempts FROM jobs
+    let sql = "SELECT id, kind, payload, attempts, max_attempts, trace FROM jobs
                WHERE worker = $1 AND state = 'running'";
     Ok(tx.all(sql, params![worker], |row| read_run(row, worker)).await?)
 }

@@ -117,6 +117,27 @@ async fn dead(db: &Db) -> Vec<Dead> {
 }
 
 on_both_engines! { TABLES;
+    async fn a_job_belongs_to_the_trace_of_what_has_left_it_to_be_done(t: &TestDb) {
+        let trace: crate::trace::TraceContext =
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        let request = async { enqueue(&t.db, paint(1)).await };
+        crate::trace::within(tracing::Span::none(), Some(trace), request).await;
+        enqueue(&t.db, paint(2)).await;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (mut registry, noted) = (Registry::default(), seen.clone());
+        registry.on(move |Paint(number), _| {
+            let noted = noted.clone();
+            async move {
+                noted.lock().push((number, crate::trace::current()));
+                Ok(())
+            }
+        });
+        Worker::new(t.db.clone(), registry).drain().await.unwrap();
+        let mut seen = seen.lock().clone();
+        seen.sort_by_key(|(number, _)| *number);
+        assert_eq!(seen, [(1, Some(trace)), (2, None)]);
+    }
+
     async fn a_job_exists_when_its_transaction_commits_and_only_then(t: &TestDb) {
         let refused: Result<()> = t.db.run("refused", |tx| async move {
             tx.enqueue(paint(1));

@@ -36,6 +36,8 @@ pub struct Config {
     pub redis: Redis,
     /// How often things may be done.
     pub limits: Limits,
+    /// What is refused when there is more to do than can be done.
+    pub load: Load,
     /// Keys that protect everything else.
     pub secrets: Secrets,
     /// Accounts, passwords and sessions.
@@ -90,14 +92,24 @@ pub struct Server {
     pub cors_origins: Vec<String>,
     /// Networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8.
     pub trusted_proxies: Vec<String>,
-    /// Seconds that a request with a body may take.
+    /// The header in which they say whom they serve: x-forwarded-for, or forwarded (RFC 7239).
+    pub forwarded_header: ForwardedHeader,
+    /// Seconds that a request may take.
     pub request_timeout_seconds: u64,
     /// Seconds that an upload or download may take.
     pub transfer_timeout_seconds: u64,
-    /// Seconds that requests in flight may go on after the word to stop.
+    /// Connections that one listener keeps open at once; who comes beyond that is hung up on.
+    pub connections_max: usize,
+    /// Seconds between the word to stop, from which on /readyz says 503, and the end of listening:
+    /// what a load balancer takes to notice.
+    pub shutdown_delay_seconds: u64,
+    /// Seconds that requests in flight may go on after that.
     pub shutdown_grace_seconds: u64,
     /// Threads that serve requests; 0 takes one a core.
     pub threads: usize,
+    /// Whether answers say in Server-Timing how long they took. Without a word, only where the
+    /// platform is reached at localhost.
+    pub timing: Option<bool>,
     /// Whether costly and guessable requests (signing in, registering, mails, refreshing, uploads)
     /// are limited by address.
     pub rate_limits: bool,
@@ -115,10 +127,14 @@ impl Default for Server {
             public_url: None,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             request_timeout_seconds: 30,
             transfer_timeout_seconds: 900,
+            connections_max: 20_000,
+            shutdown_delay_seconds: 0,
             shutdown_grace_seconds: 30,
             threads: 0,
+            timing: None,
             rate_limits: true,
         }
     }
@@ -158,6 +174,11 @@ impl Config {
     /// Whether the pages that show the sink are served beside the API.
     pub fn mail_viewer(&self) -> bool {
         self.mail_sink() && self.server.is_local()
+    }
+
+    /// Whether answers say how long they took.
+    pub fn server_timing(&self) -> bool {
+        self.server.timing.unwrap_or_else(|| self.server.is_local())
     }
 
     /// Whether the sandbox takes deposits.
@@ -317,6 +338,54 @@ impl Default for Limits {
             when_redis_is_away: WhenRedisIsAway::Local,
             registrations_per_hour: 2000,
             mails_per_hour: 4000,
+        }
+    }
+}
+
+/// What is refused when there is more to do than can be done. Health checks and logout are always
+/// served.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Load {
+    /// Whether anything is: with 503 and Retry-After.
+    pub shedding: bool,
+    /// Requests of one route that may be under way at most. The limit in effect shrinks while they
+    /// are much slower than usual.
+    pub concurrency_max: u32,
+    /// And what it shrinks to at most.
+    pub concurrency_min: u32,
+    /// Milliseconds that work may wait for a processor before fewer requests are let in.
+    pub lag_milliseconds: u64,
+    /// Requests a second that this process lets in, whatever it could do; 0 is as many as it can.
+    pub requests_per_second: u32,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            shedding: true,
+            concurrency_max: 2048,
+            concurrency_min: 16,
+            lag_milliseconds: 25,
+            requests_per_second: 0,
+        }
+    }
+}
+
+impl Load {
+    /// The same, as the edge takes it.
+    pub fn policy(&self) -> platform::load::Policy {
+        let rate_max = (self.requests_per_second > 0).then_some(self.requests_per_second);
+        if !self.shedding {
+            let (most, lag_max) = (u32::MAX, std::time::Duration::MAX);
+            let (concurrency_min, concurrency_max) = (most, most);
+            return platform::load::Policy { concurrency_min, concurrency_max, lag_max, rate_max };
+        }
+        platform::load::Policy {
+            concurrency_min: self.concurrency_min,
+            concurrency_max: self.concurrency_max,
+            lag_max: std::time::Duration::from_millis(self.lag_milliseconds),
+            rate_max,
         }
     }
 }
@@ -728,6 +797,14 @@ impl TlsMode {
             Self::Dev => "dev",
         }
     }
+}
+
+/// In which header proxies say whom they serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    XForwardedFor,
+    Forwarded,
 }
 
 /// The shape of log lines.

@@ -67,6 +67,7 @@ impl House {
         house.set("VERZA_SERVER_LISTEN", &format!("127.0.0.1:{port}"));
         house.set("VERZA_SERVER_OPS_LISTEN", &format!("127.0.0.1:{ops_port}"));
         house.set("VERZA_SERVER_RATE_LIMITS", "false");
+        house.set("VERZA_LOAD_SHEDDING", "false");
         house.set("VERZA_STORAGE_DATA_DIR", &house.data().display().to_string());
         house.set("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64");
         house.set("VERZA_ACCOUNTS_ARGON2_PASSES", "1");

@@ -1,5 +1,9 @@
 //! Sockets: listening, serving, and stopping without dropping anybody.
 
+mod opening;
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderMap, Request, header};
+use http::{Extensions, HeaderMap, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -16,17 +20,32 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use kernel::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::{Layer, ServiceExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use crate::guard::Peer;
+use crate::guard::{BearsSecrets, Peer};
 use crate::tls::Tls;
+use opening::Opening;
 
 /// What one HTTP/1 connection may buffer: the head of a request must fit, and uploads and downloads
 /// of many at once must not fill the memory.
 const BUFFER_MAX: usize = 64 * 1024;
+
+/// The head of a request, with all of its headers. The bound of HTTP/2 counts them unpacked.
+const HEAD_MAX: u32 = 64 * 1024;
+
+/// Streams that a client may open and give up before they were looked at, and errors of its own
+/// making, before its connection is ended: opening and resetting streams costs it nothing and us the
+/// work (CVE-2023-44487, CVE-2025-8671).
+const RESETS_MAX: usize = 20;
+const LOCAL_RESETS_MAX: usize = 256;
+
+/// Connections where a listener is not told otherwise.
+const CONNECTIONS_MAX: usize = 20_000;
 
 /// How a listener serves.
 #[derive(Clone)]
@@ -37,12 +56,15 @@ pub struct ServerOptions {
     pub header_timeout: Duration,
     /// How long requests in flight may go on after the word to stop.
     pub grace: Duration,
+    /// Connections that are open at once; who comes beyond that is hung up on.
+    pub connections_max: usize,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
         let header_timeout = Duration::from_secs(10);
-        Self { tls: None, header_timeout, grace: Duration::from_secs(30) }
+        let grace = Duration::from_secs(30);
+        Self { tls: None, header_timeout, grace, connections_max: CONNECTIONS_MAX }
     }
 }
 
@@ -94,21 +116,40 @@ pub async fn serve(
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(256)
+        .max_header_list_size(HEAD_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(LOCAL_RESETS_MAX)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let connections = GracefulShutdown::new();
-    let line = Line { builder, router, tls: options.tls, patience: options.header_timeout };
+    let places = Arc::new(Semaphore::new(options.connections_max));
+    let tasks = TaskTracker::new();
+    let patience = options.header_timeout;
+    let line = Line { builder, router, tls: options.tls, patience, stop: stop.clone() };
+    let refused = metrics::counter!("connections_refused_total");
+    let take_in = |stream: TcpStream, peer| {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            refused.increment(1);
+            return;
+        };
+        // Small answers are not held back to be sent together.
+        let _ = stream.set_nodelay(true);
+        let taken = line.clone().take(stream, peer, connections.watcher());
+        tasks.spawn(async move {
+            let open = metrics::gauge!("connections_open");
+            open.increment(1);
+            taken.await;
+            open.decrement(1);
+            drop(place);
+        });
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                // Small answers are not held back to be sent together.
-                let _ = stream.set_nodelay(true);
-                tokio::spawn(line.clone().take(stream, peer, connections.watcher()));
-            }
+            Ok((stream, peer)) => take_in(stream, peer),
             Err(error) => {
                 // Out of file descriptors, most likely: waiting lets connections end.
                 tracing::error!(%error, "a connection could not be accepted");
@@ -116,9 +157,17 @@ pub async fn serve(
             }
         }
     }
+    // Who was connected before the word may have sent a request, too.
+    let last_moment = tokio::time::Instant::now() + LAST_MOMENT;
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(last_moment, listener.accept()).await
+    {
+        take_in(stream, peer);
+    }
     drop(listener);
-    let open = connections.count();
-    if tokio::time::timeout(options.grace, connections.shutdown()).await.is_err() {
+    let open = tasks.len();
+    tasks.close();
+    let finish = async { tokio::join!(connections.shutdown(), tasks.wait()) };
+    if tokio::time::timeout(options.grace, finish).await.is_err() {
         tracing::warn!(open, "connections were cut off when the grace was over");
     }
 }
@@ -141,7 +190,9 @@ fn accepts_compression(headers: &HeaderMap) -> bool {
         .any(|codings| ["gzip", "br", "zstd", "*"].iter().any(|coding| codings.contains(coding)))
 }
 
-/// Answers may be compressed, but for what is small, streamed or compressed already.
+/// Answers may be compressed, but for what is small, streamed or compressed already, and for what
+/// carries secrets: whoever can have a part of such an answer repeat their guess would see from its
+/// length whether it was right (BREACH).
 fn compression() -> CompressionLayer<impl Predicate> {
     let worthwhile = SizeAbove::new(1024)
         .and(NotForContentType::GRPC)
@@ -150,8 +201,20 @@ fn compression() -> CompressionLayer<impl Predicate> {
         .and(NotForContentType::const_new("application/pdf"))
         .and(NotForContentType::const_new("application/octet-stream"))
         .and(NotForContentType::const_new("application/zip"))
-        .and(NotForContentType::const_new("application/vnd.openxmlformats"));
+        .and(NotForContentType::const_new("application/vnd.openxmlformats"))
+        .and(is_without_secrets);
     CompressionLayer::new().compress_when(worthwhile)
+}
+
+fn is_without_secrets(
+    _: StatusCode,
+    _: Version,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> bool {
+    extensions.get::<BearsSecrets>().is_none()
+        && !headers.contains_key(header::SET_COOKIE)
+        && !headers.contains_key(header::AUTHORIZATION)
 }
 
 /// What a listener does with each connection.
@@ -161,20 +224,24 @@ struct Line {
     router: Router,
     tls: Option<Https>,
     patience: Duration,
+    stop: CancellationToken,
 }
+
+/// How long a connection from which nothing has come may still send when listening ends: what is on
+/// its way arrives.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// The first byte of a TLS handshake record (RFC 8446, 5.1). No HTTP request begins with it.
 const HANDSHAKE: u8 = 22;
 
 impl Line {
     async fn take(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let Some(first) = self.first_byte(&stream).await else { return };
         let Some(https) = &self.tls else {
             return self.speak(stream, peer, &self.router, watcher).await;
         };
         let secured = async {
-            let mut first = [0];
-            stream.peek(&mut first).await?;
-            if first != [HANDSHAKE] {
+            if first != HANDSHAKE {
                 return Ok(Err(stream));
             }
             https.tls.acceptor().accept(stream).await.map(Ok)
@@ -187,6 +254,22 @@ impl Line {
         }
     }
 
+    /// Waits for the first byte, which stays to be read. Nothing where none comes in time, or none
+    /// has come when listening ends.
+    async fn first_byte(&self, stream: &TcpStream) -> Option<u8> {
+        let mut first = [0];
+        let last_moment = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(LAST_MOMENT).await;
+        };
+        let come = tokio::select! {
+            come = stream.peek(&mut first) => come.ok(),
+            () = last_moment => None,
+            () = tokio::time::sleep(self.patience) => None,
+        };
+        come.filter(|bytes| *bytes > 0).map(|_| first[0])
+    }
+
     async fn speak<S>(&self, stream: S, peer: SocketAddr, router: &Router, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -197,9 +280,16 @@ impl Line {
             request.extensions_mut().insert(Peer(peer));
             answer(router.clone(), request)
         });
-        let connection =
-            self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let stream = TokioIo::new(Opening::new(stream, self.patience));
+        let mut builder = self.builder.clone();
+        let is_late = self.stop.is_cancelled();
+        if is_late {
+            builder.http1().keep_alive(false);
+        }
+        let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
+        // Told to stop before it has read anything, a connection would read nothing.
+        let ended = if is_late { connection.await } else { watcher.watch(connection).await };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended badly");
         }
     }

@@ -1,0 +1,156 @@
+//! Load shedding: what is more than can be done is refused at once, so that the rest is done in
+//! time.
+//!
+//! Nobody knows beforehand how much a machine can do, so two kinds of limits follow what is seen:
+//!
+//! - **Concurrency, of each route for itself** ([`Lane`]): how many of its requests may be under
+//!   way. It shrinks when they take much longer than they do when all is well, which is how a slow
+//!   database or service shows. Only the routes that need it are refused, and a login, which takes
+//!   thousands of times as long as reading a session, is measured against logins.
+//! - **Rate, of all together** ([`Load`]): how many requests a second are let in. There is none
+//!   until tasks that could run stand in line for a processor (the *lag*), which is how too little
+//!   machine shows: work that never waits stands in line before it is begun, and looks as quick as
+//!   ever.
+//!
+//! Both shrink by a factor and grow by steps (AIMD). `control` holds the decisions, without time or
+//! chance; [`Load::watch`] looks ten times a second.
+
+mod control;
+mod lane;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kernel::{Error, Result};
+use metrics::{Counter, Gauge};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+pub use control::Policy;
+pub use lane::{Lane, UnderWay};
+
+use control::{Rate, RateSeen};
+
+/// How often the limits are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it is measured how long a task waits for a processor.
+const PROBE_EVERY: Duration = Duration::from_millis(10);
+
+/// What one process bears. Shared by all its listeners.
+pub struct Load {
+    policy: Policy,
+    lanes: Mutex<Vec<Arc<Lane>>>,
+    rate: Mutex<Rate>,
+    is_throttled: AtomicBool,
+    /// Requests that may still be let in until the next look; not counted while there is no rate.
+    allowance: AtomicI64,
+    admitted: AtomicU64,
+    shed: Counter,
+    gauges: Gauges,
+}
+
+struct Gauges {
+    limited: Gauge,
+    rate: Gauge,
+    under_way: Gauge,
+    lag: Gauge,
+}
+
+impl Load {
+    pub fn new(policy: Policy) -> Arc<Self> {
+        let load = Self {
+            policy,
+            lanes: Mutex::default(),
+            rate: Mutex::new(Rate::new()),
+            is_throttled: AtomicBool::new(false),
+            allowance: AtomicI64::new(0),
+            admitted: AtomicU64::new(0),
+            shed: metrics::counter!("http_requests_shed_total", "reason" => "rate"),
+            gauges: Gauges {
+                limited: metrics::gauge!("http_routes_limited"),
+                rate: metrics::gauge!("http_rate_limit"),
+                under_way: metrics::gauge!("http_requests_under_way"),
+                lag: metrics::gauge!("runtime_lag_seconds"),
+            },
+        };
+        load.put_in_effect();
+        Arc::new(load)
+    }
+
+    /// A lane for one route, whose limit is looked after from here on.
+    pub fn lane(&self) -> Arc<Lane> {
+        let lane = Arc::new(Lane::new(&self.policy));
+        self.lanes.lock().push(lane.clone());
+        lane
+    }
+
+    /// Lets a request in, or refuses it before any work is done for it.
+    ///
+    /// # Errors
+    /// `Unavailable` `overloaded`, to be tried again after a second.
+    pub fn admit(&self) -> Result<()> {
+        if self.is_throttled.load(Ordering::Relaxed)
+            && self.allowance.fetch_sub(1, Ordering::Relaxed) <= 0
+        {
+            self.shed.increment(1);
+            return Err(overloaded());
+        }
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Looks at what was seen in the time `passed` since the last look, with `lag` the least that a
+    /// task has waited for a processor in it, and sets the limits.
+    pub fn look(&self, passed: Duration, lag: Duration) {
+        let admitted = self.admitted.swap(0, Ordering::Relaxed);
+        self.rate.lock().look(&self.policy, &RateSeen { passed, lag, admitted });
+        self.put_in_effect();
+        let lanes = self.lanes.lock();
+        let (mut under_way, mut limited) = (0, 0_u32);
+        for lane in lanes.iter() {
+            under_way += lane.under_way();
+            limited += u32::from(lane.look(&self.policy));
+        }
+        self.gauges.under_way.set(f64::from(under_way));
+        self.gauges.limited.set(f64::from(limited));
+        self.gauges.lag.set(lag.as_secs_f64());
+    }
+
+    fn put_in_effect(&self) {
+        let rate = self.rate.lock().limit(&self.policy);
+        let allowance = rate.map(|rate| (rate * LOOK_EVERY.as_secs_f64()).ceil());
+        // What was left over is not saved up: it would be let in all at once.
+        self.allowance.store(allowance.unwrap_or_default() as i64, Ordering::Relaxed);
+        self.is_throttled.store(allowance.is_some(), Ordering::Relaxed);
+        self.gauges.rate.set(rate.unwrap_or(f64::INFINITY));
+    }
+
+    /// Measures and looks until told to stop.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let mut last = Instant::now();
+        let mut lag = Duration::MAX;
+        while !stop.is_cancelled() {
+            let begun = Instant::now();
+            tokio::select! {
+                () = tokio::time::sleep(PROBE_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            // Behind everything else that is ready now.
+            tokio::task::yield_now().await;
+            // The least of several: what stands in line all the time, and not one slow task.
+            lag = lag.min(begun.elapsed().saturating_sub(PROBE_EVERY));
+            if last.elapsed() >= LOOK_EVERY {
+                self.look(last.elapsed(), lag);
+                (last, lag) = (Instant::now(), Duration::MAX);
+            }
+        }
+    }
+}
+
+fn overloaded() -> Error {
+    let message = "There is more to do than can be done at this moment. Try again.";
+    Error::unavailable("overloaded", message).retry_after(1)
+}

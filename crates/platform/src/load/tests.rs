@@ -1,0 +1,167 @@
+use proptest::prelude::*;
+
+use super::control::{Concurrency, Seen};
+use super::*;
+
+const LOOK: Duration = Duration::from_millis(100);
+const MILLI: Duration = Duration::from_millis(1);
+const POLICY: Policy = Policy {
+    concurrency_min: 16,
+    concurrency_max: 2048,
+    lag_max: Duration::from_millis(25),
+    rate_max: None,
+};
+
+#[test]
+fn what_is_slow_shrinks_the_limit_and_what_is_not_lets_it_grow_again() {
+    let mut control = Concurrency::new(&POLICY);
+    let slow = Seen { samples: 100, slow: 50, peak: 400 };
+    control.look(&POLICY, &slow);
+    assert_eq!(control.limit(), 340, "from what was used");
+    for _ in 0..100 {
+        control.look(&POLICY, &Seen { peak: control.limit(), ..slow });
+    }
+    assert_eq!(control.limit(), POLICY.concurrency_min);
+    for _ in 0..1000 {
+        control.look(&POLICY, &Seen { peak: control.limit(), slow: 0, ..slow });
+    }
+    assert_eq!(control.limit(), POLICY.concurrency_max);
+}
+
+#[test]
+fn a_few_slow_requests_mean_nothing() {
+    let mut control = Concurrency::new(&POLICY);
+    for (samples, slow) in [(9, 9), (100, 10), (0, 0)] {
+        control.look(&POLICY, &Seen { samples, slow, peak: 50 });
+        assert_eq!(control.limit(), POLICY.concurrency_max);
+    }
+}
+
+#[test]
+fn a_limit_that_nobody_reaches_does_not_grow() {
+    let mut control = Concurrency::new(&POLICY);
+    control.look(&POLICY, &Seen { samples: 100, slow: 50, peak: 100 });
+    for _ in 0..100 {
+        control.look(&POLICY, &Seen { samples: 100, slow: 0, peak: 10 });
+    }
+    assert_eq!(control.limit(), 85);
+}
+
+/// A machine that does `capacity` requests a second, of which `offered` come, and for which a
+/// refusal is a twentieth of a request. What was not looked at yet waits in line, and shows as lag.
+/// Answers what was done in each second.
+fn play(offered: impl Fn(u32) -> f64, capacity: f64, seconds: u32) -> Vec<f64> {
+    let mut rate = Rate::new();
+    let (mut waiting, mut done) = (0.0_f64, Vec::new());
+    for second in 0..seconds {
+        let mut finished = 0.0;
+        for _ in 0..10 {
+            waiting += offered(second) / 10.0;
+            let limit = rate.limit(&POLICY);
+            let able = capacity / 10.0;
+            let admitted = waiting.min(able).min(limit.map_or(able, |rate| rate / 10.0));
+            waiting -= admitted;
+            if limit.is_some() {
+                waiting -= waiting.min((able - admitted) * 20.0);
+            }
+            finished += admitted;
+            let lag = Duration::from_secs_f64(waiting / capacity);
+            rate.look(&POLICY, &RateSeen { passed: LOOK, lag, admitted: admitted as u64 });
+        }
+        done.push(finished);
+    }
+    done
+}
+
+#[test]
+fn with_four_times_as_much_as_it_can_do_it_goes_on_doing_most_of_what_it_can() {
+    let done = play(|_| 4000.0, 1000.0, 60);
+    for (second, done) in done.iter().enumerate().skip(1) {
+        assert!(*done > 700.0, "{done} in second {second}");
+    }
+}
+
+#[test]
+fn nobody_is_refused_while_there_is_room_and_nobody_for_long_after_a_rush() {
+    let done = play(|_| 800.0, 1000.0, 30);
+    assert!(done.iter().skip(1).all(|done| *done > 790.0), "{done:?}");
+    let rush = |second| if (10..20).contains(&second) { 4000.0 } else { 500.0 };
+    let done = play(rush, 1000.0, 60);
+    assert!(done.iter().skip(21).all(|done| *done > 495.0), "{done:?}");
+}
+
+#[test]
+fn a_route_is_measured_against_itself() {
+    let (login, read) = (Lane::new(&POLICY), Lane::new(&POLICY));
+    for _ in 0..100 {
+        assert!(!login.learn(40 * MILLI));
+        assert!(!read.learn(MILLI));
+    }
+    assert!(!login.learn(150 * MILLI));
+    assert!(login.learn(200 * MILLI));
+    assert!(!read.learn(49 * MILLI), "quick enough, whatever is usual");
+    assert!(read.learn(51 * MILLI));
+    for _ in 0..100 {
+        assert!(read.learn(200 * MILLI), "a hundred do not make it usual");
+    }
+    for _ in 0..10_000 {
+        read.learn(200 * MILLI);
+    }
+    assert!(!read.learn(200 * MILLI), "a lasting change does in time");
+}
+
+#[test]
+fn a_full_lane_refuses_and_what_has_ended_makes_room() {
+    let load = Load::new(Policy { concurrency_min: 2, concurrency_max: 2, ..POLICY });
+    let (lane, other) = (load.lane(), load.lane());
+    let first = lane.begin().ok().unwrap();
+    let _second = lane.begin().ok().unwrap();
+    let refused = lane.begin().err().unwrap();
+    assert_eq!((refused.code(), refused.retry_after_seconds()), ("overloaded", Some(1)));
+    assert!(other.begin().is_ok(), "another route has places of its own");
+    drop(first);
+    assert!(lane.begin().is_ok());
+    assert_eq!(lane.under_way(), 1);
+}
+
+#[test]
+fn a_configured_rate_holds_whatever_is_seen() {
+    let load = Load::new(Policy { rate_max: Some(100), ..POLICY });
+    for _ in 0..3 {
+        let admitted = (0..1000).filter(|_| load.admit().is_ok()).count();
+        assert_eq!(admitted, 10, "of a tenth of a second");
+        load.look(LOOK, Duration::ZERO);
+    }
+}
+
+#[test]
+fn without_lag_there_is_no_rate_and_with_it_there_is() {
+    let load = Load::new(POLICY);
+    let admit = || (0..1000).filter(|_| load.admit().is_ok()).count();
+    assert_eq!(admit(), 1000);
+    load.look(LOOK, 20 * MILLI);
+    assert_eq!(admit(), 1000);
+    load.look(LOOK, 30 * MILLI);
+    assert_eq!(admit(), 900);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_limits_stay_within_their_bounds(
+        looks in prop::collection::vec(
+            (0..2000_u64, 0..5000_u64, 0..5000_u64, 0..10_000_u32, 0..200_u64), 1..200),
+        min in 0..64_u32, max in 0..5000_u32,
+    ) {
+        let policy = Policy { concurrency_min: min, concurrency_max: max, ..POLICY };
+        let (mut concurrency, mut rate) = (Concurrency::new(&policy), Rate::new());
+        for (lag, admitted, samples, peak, passed) in looks {
+            let (lag, passed) = (Duration::from_millis(lag), Duration::from_millis(passed));
+            concurrency.look(&policy, &Seen { samples, slow: samples / 3, peak });
+            rate.look(&policy, &RateSeen { passed, lag, admitted });
+            prop_assert!((min.max(1)..=max.max(min).max(1)).contains(&concurrency.limit()));
+            prop_assert!(rate.limit(&policy).is_none_or(|rate| rate.is_finite() && rate > 0.0));
+        }
+    }
+}
