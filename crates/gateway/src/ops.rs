@@ -1,29 +1,89 @@
-//! The internal listener: metrics, and in development the mails that were not sent.
+//! The internal listener: metrics, profiles, and in development the mails that were not sent.
 //!
 //! It has no authentication. It listens on loopback, or on an address that only the operator's
 //! own network reaches.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use kernel::Result;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::db::Db;
 use serde::Deserialize;
 
-/// The routes of the internal listener. `mail_sink` is given where mails are kept instead of
-/// sent.
-pub fn ops_router(metrics: PrometheusHandle, mail_sink: Option<Db>) -> Router {
-    let mut router = Router::new().route("/metrics", get(render_metrics)).with_state(metrics);
-    if let Some(db) = mail_sink {
-        router = router.merge(Router::new().route("/mail", get(list_mail)).with_state(db));
-    }
-    router
+use crate::profile;
+
+/// Brings gauges up to date that nobody keeps so: depths of queues and pools.
+pub type Gauges = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The longest that one profile may take.
+const PROFILE_MAX: u64 = 120;
+
+/// What the internal listener shows.
+pub struct Ops {
+    pub metrics: PrometheusHandle,
+    /// Called before the metrics are shown.
+    pub gauges: Gauges,
+    /// Where mails are kept instead of sent.
+    pub mail_sink: Option<Db>,
 }
 
-async fn render_metrics(State(metrics): State<PrometheusHandle>) -> Response {
+/// The routes of the internal listener.
+pub fn ops_router(ops: Ops) -> Router {
+    let metrics = Router::new()
+        .route("/metrics", get(render_metrics))
+        .with_state((ops.metrics, ops.gauges))
+        .route("/debug/pprof/profile", get(profile_processor))
+        .route("/debug/pprof/heap", get(profile_memory));
+    match ops.mail_sink {
+        Some(db) => metrics.merge(Router::new().route("/mail", get(list_mail)).with_state(db)),
+        None => metrics,
+    }
+}
+
+async fn render_metrics(State((metrics, gauges)): State<(PrometheusHandle, Gauges)>) -> Response {
+    gauges().await;
     let media = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, media)], metrics.render()).into_response()
+}
+
+#[derive(Deserialize)]
+struct ProfileQuery {
+    seconds: Option<u64>,
+}
+
+async fn profile_processor(Query(query): Query<ProfileQuery>) -> Response {
+    let seconds = query.seconds.unwrap_or(30).clamp(1, PROFILE_MAX);
+    take_profile("profile", move || profile::processor(Duration::from_secs(seconds))).await
+}
+
+async fn profile_memory() -> Response {
+    take_profile("heap", profile::memory).await
+}
+
+/// Takes a profile on a thread where nobody waits behind it.
+async fn take_profile(
+    name: &str,
+    take: impl FnOnce() -> Result<Vec<u8>> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(take).await {
+        Ok(Ok(profile)) => {
+            let file = format!("attachment; filename=\"{name}.pb\"");
+            let headers = [
+                (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+                (header::CONTENT_DISPOSITION, file),
+            ];
+            (headers, profile).into_response()
+        }
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 #[derive(Deserialize)]
@@ -34,6 +94,6 @@ struct MailQuery {
 async fn list_mail(State(db): State<Db>, Query(query): Query<MailQuery>) -> Response {
     match platform::mail::sink::list(&db, query.to.as_deref(), 50).await {
         Ok(mails) => Json(mails).into_response(),
-        Err(error) => (http::StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }
 }

@@ -9,8 +9,8 @@ use axum::Router;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gateway::{
-    CertificateFiles, Edge, EdgeOptions, Health, Https, Origins, Readiness, ServerOptions, Tls,
-    TrustedProxies,
+    CertificateFiles, Edge, EdgeOptions, Gauges, Health, Https, Ops, Origins, Readiness,
+    ServerOptions, Tls, TrustedProxies,
 };
 use kernel::id::kinds::User;
 use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret, World};
@@ -669,6 +669,15 @@ impl Platform {
         })
     }
 
+    /// Depths of queues and pools, looked at when somebody asks.
+    fn gauges(&self) -> Gauges {
+        let db = self.db.clone();
+        Arc::new(move || {
+            let db = db.clone();
+            async move { telemetry::measure(&db).await }.boxed()
+        })
+    }
+
     fn health(&self, readiness: Arc<Readiness>) -> Health {
         let commit = option_env!("VERZA_COMMIT").unwrap_or("unknown");
         let (db, fleet) = (self.db.clone(), Arc::clone(&self.fleet));
@@ -738,7 +747,8 @@ pub async fn start(config: Config) -> Result<Running> {
         ..ServerOptions::default()
     };
     let mail_sink = platform.config.mail_sink().then(|| platform.db.clone());
-    let ops = gateway::ops_router(metrics, mail_sink);
+    let gauges = platform.gauges();
+    let ops = gateway::ops_router(Ops { metrics, gauges, mail_sink });
     let redirect = gateway::redirect_router(&platform.public_url);
     let https = tls.clone().map(|tls| Https { tls, redirect: redirect.clone() });
     let secured = ServerOptions { tls: https, ..options.clone() };

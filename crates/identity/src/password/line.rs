@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::{Error, Result};
+use metrics::Gauge;
 use parking_lot::Mutex;
 use platform::limits::Subject;
 use tokio::sync::oneshot;
@@ -35,6 +36,8 @@ pub(super) struct Line {
     state: Mutex<State>,
     waiting_max: usize,
     wait_max: Duration,
+    hashing: Gauge,
+    standing: Gauge,
 }
 
 /// While a turn is free, nobody waits.
@@ -67,7 +70,9 @@ impl Line {
             round: VecDeque::new(),
             next_place: 0,
         };
-        Arc::new(Self { state: Mutex::new(state), waiting_max, wait_max })
+        let hashing = metrics::gauge!("password_hashes_under_way");
+        let standing = metrics::gauge!("password_hashes_waiting");
+        Arc::new(Self { state: Mutex::new(state), waiting_max, wait_max, hashing, standing })
     }
 
     /// Waits for a turn, but not in too long a line and not for too long.
@@ -79,6 +84,7 @@ impl Line {
             let mut state = self.state.lock();
             if state.free > 0 {
                 state.free -= 1;
+                self.hashing.increment(1);
                 return Ok(Turn(Some(Arc::clone(self))));
             }
             if state.waiting >= self.waiting_max && !state.make_room(client) {
@@ -86,6 +92,7 @@ impl Line {
             }
             let (sender, turn) = oneshot::channel();
             let id = state.enter(client, sender);
+            self.standing.increment(1);
             (Place { line: self, client, id }, turn)
         };
         let turn = tokio::time::timeout(self.wait_max, turn).await;
@@ -107,6 +114,7 @@ impl Line {
             }
         }
         state.free += 1;
+        self.hashing.decrement(1);
     }
 }
 
@@ -173,6 +181,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        self.line.standing.decrement(1);
         self.line.state.lock().give_up(self.client, self.id);
     }
 }

@@ -10,7 +10,7 @@ use crate::telemetry;
 use crate::wiring::{self, Running};
 
 pub async fn serve(config: Config) -> Result<ExitCode> {
-    telemetry::start_log(&config.log)?;
+    let traces = telemetry::start(&config)?;
     // Who asks us to stop does not wait until we are there.
     let mut word = Word::listen()?;
     let running = tokio::select! {
@@ -20,6 +20,9 @@ pub async fn serve(config: Config) -> Result<ExitCode> {
     announce(&running).await?;
     word.wait().await;
     running.finish().await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -66,6 +66,8 @@ pub struct Config {
     pub trust: Trust,
     /// What is written to the log.
     pub log: Log,
+    /// Traces of requests and jobs, sent to a collector.
+    pub traces: Traces,
 }
 
 /// Where the platform listens and how it is reached.
@@ -772,6 +774,25 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// Traces of requests and jobs, sent to a collector.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traces {
+    /// Where an OpenTelemetry collector takes OTLP over gRPC, such as http://localhost:4317; none
+    /// are sent without it. There is no TLS on the way: keep the collector beside the platform.
+    pub otlp_endpoint: Option<String>,
+    /// How many of a hundred traces are sent.
+    pub sampled_percent: u32,
+    /// What this process is called in them.
+    pub service_name: String,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, sampled_percent: 100, service_name: "verza".into() }
     }
 }
 

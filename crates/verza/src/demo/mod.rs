@@ -61,7 +61,7 @@ impl Narrator {
 }
 
 pub async fn run(config: Config, args: &DemoArgs) -> Result<ExitCode> {
-    telemetry::start_log(&config.log)?;
+    telemetry::start(&config)?;
     let running = wiring::start(config).await?;
     let narrator = Narrator::new();
     let folder = running.platform.config.storage.data_dir.display();

@@ -21,6 +21,8 @@ mod matrix;
 mod orders;
 mod privacy;
 mod routes;
+mod secrets;
+mod stop;
 mod story;
 mod strangers;
 mod town;
