@@ -76,9 +76,12 @@ pub(crate) async fn serve(
         tokio::time::sleep(grace).await;
     };
     tokio::select! {
-        Err(error) = work => tracing::error!(%error, "gRPC is not served any more"),
+        ended = work => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "gRPC is not served any more");
+            }
+        }
         () = over => tracing::warn!("gRPC connections were cut off when the grace was over"),
-        else => {}
     }
 }
 
