@@ -54,7 +54,7 @@ struct Inner {
     code: Cow<'static, str>,
     message: Cow<'static, str>,
     fields: Vec<FieldError>,
-    members: Vec<(&'static str, serde_json::Value)>,
+    members: Vec<(Cow<'static, str>, serde_json::Value)>,
     retry_after_seconds: Option<u32>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -149,8 +149,12 @@ impl Error {
     /// Something more for programs, beside the code: a member of its own in the problem (RFC 9457
     /// section 3.2). It may be a secret of whoever asked, so it is in no log line.
     #[must_use]
-    pub fn with_member(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
-        self.0.members.push((name, value.into()));
+    pub fn with_member(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.0.members.push((name.into(), value.into()));
         self
     }
 
@@ -185,7 +189,7 @@ impl Error {
     }
 
     /// What [`Error::with_member`] has added.
-    pub fn members(&self) -> &[(&'static str, serde_json::Value)] {
+    pub fn members(&self) -> &[(Cow<'static, str>, serde_json::Value)] {
         &self.0.members
     }
 
@@ -282,7 +286,7 @@ mod tests {
     fn a_member_is_for_whoever_asked_and_not_for_the_log() {
         let error = Error::unauthenticated("mfa_required", "More is needed.")
             .with_member("challenge", "secret");
-        assert_eq!(error.members(), [("challenge", serde_json::Value::from("secret"))]);
+        assert_eq!(error.members(), [("challenge".into(), serde_json::Value::from("secret"))]);
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
 

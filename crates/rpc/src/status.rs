@@ -15,6 +15,11 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 /// Whose reasons stand in `ErrorInfo`.
 const DOMAIN: &str = "verza";
 
+/// In the metadata of `ErrorInfo`: what stands beside the code, as JSON.
+const MEMBER: &str = "member/";
+/// In the metadata of `ErrorInfo`: the place of a field, where gRPC's way to write it loses some.
+const POINTER: &str = "pointer/";
+
 /// What a client is told of a defect of ours.
 const INTERNAL: &str = "Something went wrong on our side.";
 
@@ -85,6 +90,11 @@ fn dotted(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".")
 }
 
+/// The place that [`dotted`] was made of; as good as always.
+fn pointed(dotted: &str) -> String {
+    format!("/{}", dotted.replace('.', "/"))
+}
+
 fn message_of(error: &Error) -> &str {
     // What happened inside stays inside.
     if error.kind() == Kind::Internal { INTERNAL } else { error.message() }
@@ -97,8 +107,15 @@ fn retry_of(error: &Error) -> Option<Duration> {
 /// An error as gRPC shows it.
 pub(crate) fn to_status(error: &Error) -> Status {
     let mut details = ErrorDetails::new();
-    let kind = HashMap::from([("kind".to_owned(), name_of(error.kind()))]);
-    details.set_error_info(error.code(), DOMAIN, kind);
+    let mut beside = HashMap::from([("kind".to_owned(), name_of(error.kind()))]);
+    let members = error.members().iter();
+    beside.extend(members.map(|(name, value)| (format!("{MEMBER}{name}"), value.to_string())));
+    for (index, field) in error.fields().iter().enumerate() {
+        if pointed(&dotted(&field.pointer)) != field.pointer {
+            beside.insert(format!("{POINTER}{index}"), field.pointer.clone());
+        }
+    }
+    details.set_error_info(error.code(), DOMAIN, beside);
     if !error.fields().is_empty() {
         let violations = error.fields().iter().map(|field| FieldViolation {
             reason: field.code.clone(),
@@ -121,15 +138,29 @@ pub fn from_status(status: &Status) -> Error {
     let code = ours.map_or_else(|| name_of(kind), |info| info.reason.clone());
     let mut error = Error::new(kind, code, status.message().to_owned());
     if let Some(bad) = details.bad_request() {
-        for field in &bad.field_violations {
-            let pointer = format!("/{}", field.field.replace('.', "/"));
+        for (index, field) in bad.field_violations.iter().enumerate() {
+            let pointer = ours.and_then(|info| info.metadata.get(&format!("{POINTER}{index}")));
+            let pointer = pointer.cloned().unwrap_or_else(|| pointed(&field.field));
             error = error.with_field(pointer, field.reason.clone(), field.description.clone());
+        }
+    }
+    for (name, value) in ours.iter().flat_map(|info| &info.metadata) {
+        if let Some(name) = name.strip_prefix(MEMBER)
+            && let Ok(value) = serde_json::from_str::<Json>(value)
+        {
+            error = error.with_member(name.to_owned(), value);
         }
     }
     if let Some(after) = details.retry_info().and_then(|info| info.retry_delay) {
         error = error.retry_after(u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
     }
     error
+}
+
+/// Whether a status was made by this platform of an error of its own: not by something on the
+/// way, nor by the machinery of gRPC.
+pub(crate) fn is_ours(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.domain == DOMAIN)
 }
 
 /// An error as grpc-gateway shows it: its HTTP status, and `{code, message, details}`.
@@ -191,10 +222,14 @@ mod tests {
             for code in ["some_code", "email_taken", "changed_meanwhile"] {
                 let error = Error::new(kind, code, "What went wrong.")
                     .with_field("/lines/0/amount", "too_much", "at most 7")
+                    .with_field("/a.b", "odd", "a dot")
+                    .with_field("", "whole", "all of it")
+                    .with_member("methods", json!(["totp", { "x": 1 }]))
                     .retry_after(9);
                 let back = from_status(&to_status(&error));
                 assert_eq!((back.kind(), back.code()), (kind, code));
                 assert_eq!(back.fields(), error.fields());
+                assert_eq!(back.members(), error.members());
                 assert_eq!(back.retry_after_seconds(), Some(9));
                 let said = if kind == Kind::Internal { INTERNAL } else { "What went wrong." };
                 assert_eq!(back.message(), said);

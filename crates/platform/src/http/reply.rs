@@ -1,5 +1,7 @@
 //! What handlers answer, and the one place where an error becomes HTTP.
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use kernel::{Error, FieldError, Kind, Secret};
@@ -93,7 +95,7 @@ pub struct ProblemBody<'a> {
 }
 
 #[derive(Debug)]
-struct Members<'a>(&'a [(&'static str, serde_json::Value)]);
+struct Members<'a>(&'a [(Cow<'static, str>, serde_json::Value)]);
 
 impl Serialize for Members<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
