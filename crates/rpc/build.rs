@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tonic_prost_build::FileDescriptorSet;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "proto/threel1/users.proto",
     "proto/threel1/orders.proto",
     "proto/streamfair/account.proto",
@@ -13,6 +13,8 @@ const FILES: [&str; 7] = [
     "proto/streamfair/session.proto",
     "proto/streamfair/token.proto",
     "proto/streamfair/user.proto",
+    "proto/verza/routes.proto",
+    "proto/verza/users.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -31,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Clients go by the ports' tables; see `client`.
         .build_client(false)
         .disable_comments(["."])
+        .bytes(".verza.v1")
         .extern_path(".google.protobuf.Timestamp", "crate::wire::Timestamp");
     json_attributes(builder, &set).compile_fds(set)?;
     Ok(())

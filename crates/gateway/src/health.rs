@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -88,6 +89,12 @@ pub fn routes(health: &Health) -> Vec<Route> {
                 .to(version),
         ],
     )
+}
+
+/// The same without an edge, for the internal listener: a process that serves no clients is asked
+/// there.
+pub fn router(health: &Health) -> Router {
+    routes(health).into_iter().fold(Router::new(), |all, row| all.route(row.path, row.handler))
 }
 
 async fn live(State(health): State<Health>) -> Response {

@@ -15,6 +15,7 @@ pub mod health;
 mod idempotency;
 mod ops;
 mod profile;
+pub mod remote;
 mod router;
 mod server;
 pub mod streamfair;

@@ -10,8 +10,10 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`users`] | the port of the user service |
+//! | [`users`] | the port of the user service, with both ends |
 //! | [`orders`] | the port of the order service |
+//! | [`routes`] | requests of clients, handed to the process that owns their route |
+//! | [`peer`] | a connection to another process of the platform |
 //! | [`threel1`] | the gateway system's user service, as port and on gRPC, and its order service |
 //! | [`streamfair`] | Streamfair's five services (package `pb`), as ports, on gRPC and as JSON |
 //! | [`status`] | errors on the wire |
@@ -22,6 +24,8 @@
 
 pub mod client;
 pub mod orders;
+pub mod peer;
+pub mod routes;
 pub mod server;
 pub mod status;
 pub mod streamfair;

@@ -1,5 +1,6 @@
 //! The gRPC listener: who may call, what is limited, how long a call may take; the services of
-//! [`crate::threel1`] and [`crate::streamfair`], health (grpc.health.v1) and reflection.
+//! [`crate::threel1`] and [`crate::streamfair`] for clients, [`crate::users`] and [`crate::routes`]
+//! for the other processes of the platform, health (grpc.health.v1) and reflection.
 
 use std::fmt;
 use std::future::Future;
@@ -11,17 +12,21 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::caller::{Origin, RequestId};
-use kernel::{Caller, Error, Kind, Level, Principal, Result, Role};
+use kernel::{Caller, Error, Kind, Level, Principal, Result, Role, Secret};
 use tonic::metadata::MetadataMap;
-use tonic::transport::Server;
-use tonic::transport::server::{TcpConnectInfo, TcpIncoming};
+use tonic::server::NamedService;
+use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Response, Status};
+use tonic_health::server::HealthReporter;
 
 use crate::orders::Orders;
+use crate::peer::{self, STRANGER, TlsFiles};
+use crate::routes::{self, Routes};
 use crate::status::to_status;
 use crate::streamfair::{self, Streamfair};
 use crate::threel1;
-use crate::users::Users;
+use crate::users::{self, Users};
 use crate::wire::DESCRIPTORS;
 use crate::wire::orders::order_service_server::OrderServiceServer;
 use crate::wire::pb::account_service_server::AccountServiceServer;
@@ -30,6 +35,8 @@ use crate::wire::pb::session_service_server::SessionServiceServer;
 use crate::wire::pb::token_service_server::TokenServiceServer;
 use crate::wire::pb::user_service_server::UserServiceServer;
 use crate::wire::users::user_service_server::UserServiceServer as ThreeL1UsersServer;
+use crate::wire::v1::routes_server::RoutesServer;
+use crate::wire::v1::users_server::UsersServer;
 
 /// The largest message that is read, in bytes, as for JSON bodies.
 const MESSAGE_MAX: usize = 256 * 1024;
@@ -104,8 +111,9 @@ pub trait Gate: Send + Sync {
     /// `Limited`.
     fn admit(&self, door: Door, ip: Option<IpAddr>) -> BoxFuture<'_, Result<()>>;
 
-    /// A call was answered. A failure is logged here and nowhere else.
-    fn answered(&self, rpc: &'static str, failure: Option<&Error>);
+    /// A call was answered. A failure is logged here and nowhere else. `request` is the id of the
+    /// client's request that it is a part of, or empty.
+    fn answered(&self, rpc: &'static str, request: &str, failure: Option<&Error>);
 }
 
 /// What every service asks before it does anything.
@@ -150,13 +158,50 @@ impl Front {
         rpc: &'static str,
         call: impl Future<Output = Result<T>>,
     ) -> Result<Response<T>, Status> {
-        let outcome = match AssertUnwindSafe(call).catch_unwind().await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::internal(format!("{rpc} panicked"))),
-        };
-        self.gate.answered(rpc, outcome.as_ref().err());
-        outcome.map(Response::new).map_err(|error| to_status(&error))
+        answer(&*self.gate, (rpc, ""), call).await
     }
+}
+
+/// Before everything that only the platform's own processes may ask: who does not show its secret
+/// is told nothing.
+pub(crate) struct Inside {
+    secret: Secret<String>,
+    gate: Arc<dyn Gate>,
+}
+
+impl Inside {
+    /// As [`Front::answer`], for who shows the secret.
+    pub(crate) async fn answer<T>(
+        &self,
+        rpc: &'static str,
+        metadata: &MetadataMap,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<Response<T>, Status> {
+        let shown = bearer(metadata).map(|shown| Secret::new(shown.to_owned()));
+        let call = async {
+            if shown.is_none_or(|shown| shown != self.secret) {
+                let message = "This is for the platform's own processes.";
+                return Err(Error::unauthenticated(STRANGER, message));
+            }
+            call.await
+        };
+        let request = metadata.get("x-request-id").and_then(|id| id.to_str().ok());
+        answer(&*self.gate, (rpc, request.unwrap_or_default()), call).await
+    }
+}
+
+/// Runs a call and turns its error into a status. A panic is an internal error.
+async fn answer<T>(
+    gate: &dyn Gate,
+    (rpc, request): (&'static str, &str),
+    call: impl Future<Output = Result<T>>,
+) -> Result<Response<T>, Status> {
+    let outcome = match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::internal(format!("{rpc} panicked"))),
+    };
+    gate.answered(rpc, request, outcome.as_ref().err());
+    outcome.map(Response::new).map_err(|error| to_status(&error))
 }
 
 fn bearer(metadata: &MetadataMap) -> Option<&str> {
@@ -170,25 +215,53 @@ fn origin<T>(request: &tonic::Request<T>) -> Origin {
         let end = text.char_indices().nth(max).map_or(text.len(), |(index, _)| index);
         Some(text[..end].into())
     };
-    let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     Origin {
         request_id: text("x-request-id", 64).map_or(RequestId::None, RequestId::Theirs),
-        ip: peer.map(|peer| peer.ip().to_canonical()),
+        ip: request.remote_addr().map(|peer| peer.ip().to_canonical()),
         user_agent: text("user-agent", 256),
         ..Origin::default()
     }
 }
 
+/// The id of a request as another process of the platform has written it.
+pub(crate) fn request_id(text: &str) -> RequestId {
+    match uuid::Uuid::try_parse(text) {
+        _ if text.is_empty() => RequestId::None,
+        Ok(uuid) if uuid.simple().to_string() == text => RequestId::Ours(uuid),
+        _ => RequestId::Theirs(text.into()),
+    }
+}
+
 /// What is served.
 pub struct Services {
+    pub gate: Arc<dyn Gate>,
+    /// To clients: the services in the shapes of the older systems.
+    pub older: Option<Older>,
+    /// To the other processes of the platform.
+    pub inner: Option<Inner>,
+    /// TLS; with an authority, whoever connects must show a certificate of it.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The services in the shapes of the older systems: those that run in this process.
+pub struct Older {
     /// Who presents a token.
     pub users: Arc<dyn Users>,
-    pub gate: Arc<dyn Gate>,
     /// Whether admins pass with two factors only.
     pub admin_second_factor: bool,
-    pub threel1: Arc<dyn threel1::Users>,
-    pub orders: Arc<dyn Orders>,
-    pub streamfair: Streamfair,
+    pub threel1: Option<Arc<dyn threel1::Users>>,
+    pub orders: Option<Arc<dyn Orders>>,
+    pub streamfair: Option<Streamfair>,
+}
+
+/// What the processes of a platform ask each other.
+pub struct Inner {
+    /// What they all know and nobody else does.
+    pub secret: Secret<String>,
+    /// The routes of the contexts of this process.
+    pub routes: Arc<dyn Routes>,
+    /// Where the user service is one of them.
+    pub users: Option<Arc<dyn Users>>,
 }
 
 /// The listener could not go on.
@@ -212,45 +285,103 @@ pub async fn serve(
     services: Services,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let Services { users, gate, admin_second_factor, threel1, orders, streamfair } = services;
-    let front = Arc::new(Front { users, gate, admin_second_factor });
-    let threel1 = Arc::new(threel1::Served::new(front.clone(), threel1));
-    let orders = Arc::new(threel1::ServedOrders::new(front.clone(), orders));
-    let pb = Arc::new(streamfair::Served::new(front, streamfair));
+    let Services { gate, older, inner, tls } = services;
     let broken = |error| Error::internal("the descriptions are broken").because(error);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .build_v1()
         .map_err(broken)?;
     let (health, health_service) = tonic_health::server::health_reporter();
-
-    health.set_serving::<ThreeL1UsersServer<threel1::Served>>().await;
-    health.set_serving::<OrderServiceServer<threel1::ServedOrders>>().await;
-    health.set_serving::<UserServiceServer<streamfair::Served>>().await;
-    health.set_serving::<AccountServiceServer<streamfair::Served>>().await;
-    health.set_serving::<SessionServiceServer<streamfair::Served>>().await;
-    health.set_serving::<TokenServiceServer<streamfair::Served>>().await;
-    health.set_serving::<IdentityProviderServer<streamfair::Served>>().await;
-    macro_rules! bounded {
-        ($server:ident, $served:expr) => {
-            $server::from_arc(Arc::clone(&$served)).max_decoding_message_size(MESSAGE_MAX)
-        };
-    }
-    let router = Server::builder()
+    let mut server = Server::builder()
         .timeout(CALL_MAX)
         .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .add_service(health_service)
-        .add_service(reflection)
-        .add_service(bounded!(ThreeL1UsersServer, threel1))
-        .add_service(bounded!(OrderServiceServer, orders))
-        .add_service(bounded!(UserServiceServer, pb))
-        .add_service(bounded!(AccountServiceServer, pb))
-        .add_service(bounded!(SessionServiceServer, pb))
-        .add_service(bounded!(TokenServiceServer, pb))
-        .add_service(bounded!(IdentityProviderServer, pb));
+        .http2_keepalive_interval(Some(Duration::from_secs(20)));
+    if let Some(tls) = &tls {
+        server = server.tls_config(server_tls(tls)?).map_err(|error| {
+            let message = "The certificates of gRPC are wrong.";
+            Error::invalid("invalid_configuration", message).because(ServeError(error))
+        })?;
+    }
+    let mut router = server.add_service(health_service).add_service(reflection);
+    if let Some(older) = older {
+        router = add_older(router, older, &gate, &health).await;
+    }
+    if let Some(inner) = inner {
+        router = add_inner(router, inner, gate, &health).await;
+    }
     router.serve_with_incoming_shutdown(listener.into(), stop).await.map_err(|error| {
         Error::unavailable("grpc", "gRPC is not served.").because(ServeError(error))
+    })
+}
+
+async fn add_older(
+    mut router: Router,
+    older: Older,
+    gate: &Arc<dyn Gate>,
+    health: &HealthReporter,
+) -> Router {
+    let Older { users, admin_second_factor, threel1, orders, streamfair } = older;
+    let front = Arc::new(Front { users, gate: Arc::clone(gate), admin_second_factor });
+    macro_rules! add {
+        ($served:ident: $($server:ident),*) => {{
+            let served = Arc::new($served);
+            $(
+                let server = $server::from_arc(Arc::clone(&served));
+                set_serving(health, &server).await;
+                router = router.add_service(server.max_decoding_message_size(MESSAGE_MAX));
+            )*
+        }};
+    }
+    if let Some(threel1) = threel1 {
+        let served = threel1::Served::new(Arc::clone(&front), threel1);
+        add!(served: ThreeL1UsersServer);
+    }
+    if let Some(orders) = orders {
+        let served = threel1::ServedOrders::new(Arc::clone(&front), orders);
+        add!(served: OrderServiceServer);
+    }
+    if let Some(streamfair) = streamfair {
+        let served = streamfair::Served::new(front, streamfair);
+        add!(
+            served: UserServiceServer,
+            AccountServiceServer,
+            SessionServiceServer,
+            TokenServiceServer,
+            IdentityProviderServer
+        );
+    }
+    router
+}
+
+/// Says that a service serves.
+async fn set_serving<S: NamedService>(health: &HealthReporter, _: &S) {
+    health.set_serving::<S>().await;
+}
+
+async fn add_inner(
+    mut router: Router,
+    inner: Inner,
+    gate: Arc<dyn Gate>,
+    health: &HealthReporter,
+) -> Router {
+    let Inner { secret, routes, users } = inner;
+    let inside = Arc::new(Inside { secret, gate });
+    if let Some(users) = users {
+        health.set_serving::<UsersServer<users::Served>>().await;
+        let served = users::Served::new(Arc::clone(&inside), users);
+        router = router
+            .add_service(UsersServer::new(served).max_decoding_message_size(peer::MESSAGE_MAX));
+    }
+    health.set_serving::<RoutesServer<routes::Served>>().await;
+    let served = routes::Served::new(inside, routes);
+    router.add_service(RoutesServer::new(served).max_decoding_message_size(peer::MESSAGE_MAX))
+}
+
+fn server_tls(files: &TlsFiles) -> Result<ServerTlsConfig> {
+    let tls = ServerTlsConfig::new().identity(files.identity()?);
+    Ok(match files.authority()? {
+        Some(authority) => tls.client_ca_root(authority),
+        None => tls,
     })
 }
 

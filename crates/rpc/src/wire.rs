@@ -1,6 +1,10 @@
 //! The messages as prost makes them of the .proto files.
 
+use bytes::Bytes;
+use kernel::{Id, Level, Principal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::users::Profile;
 
 /// `google.protobuf.Timestamp`, which is RFC 3339 text in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
@@ -66,6 +70,82 @@ generated!(
     orders,
     "orders.rs"
 );
+generated!(
+    /// What the processes of one platform ask each other.
+    v1,
+    "verza.v1.rs"
+);
+
+fn id<K>(bytes: &[u8]) -> Option<Id<K>> {
+    uuid::Uuid::from_slice(bytes).ok().map(Id::from_uuid)
+}
+
+fn id_bytes<K>(id: Id<K>) -> Bytes {
+    Bytes::copy_from_slice(id.uuid().as_bytes())
+}
+
+impl From<&Principal> for v1::Principal {
+    fn from(principal: &Principal) -> Self {
+        Self {
+            user: id_bytes(principal.user),
+            role: principal.role.as_str().to_owned(),
+            session: id_bytes(principal.session),
+            email_verified: principal.email_verified,
+            approved: principal.approved,
+            level: principal.level.as_str().to_owned(),
+            proven_at: principal.proven_at.micros(),
+            impersonator: principal.impersonator.map(id_bytes).unwrap_or_default(),
+        }
+    }
+}
+
+impl v1::Principal {
+    /// Whom it names, where it can be read.
+    pub(crate) fn read(self) -> Option<Principal> {
+        let level = Level::ALL.into_iter().find(|level| level.as_str() == self.level);
+        let impersonator = match self.impersonator.as_ref() {
+            [] => None,
+            bytes => Some(id(bytes)?),
+        };
+        Some(Principal {
+            user: id(&self.user)?,
+            role: self.role.parse().ok()?,
+            session: id(&self.session)?,
+            email_verified: self.email_verified,
+            approved: self.approved,
+            level: level?,
+            proven_at: kernel::Timestamp::from_micros(self.proven_at),
+            impersonator,
+        })
+    }
+}
+
+impl From<Profile> for v1::Profile {
+    fn from(profile: Profile) -> Self {
+        Self {
+            id: id_bytes(profile.id),
+            name: profile.name,
+            email: profile.email,
+            role: profile.role.as_str().to_owned(),
+            status: profile.status.as_str().to_owned(),
+            approved: profile.approved,
+        }
+    }
+}
+
+impl v1::Profile {
+    /// Whom it describes, where it can be read.
+    pub(crate) fn read(self) -> Option<Profile> {
+        Some(Profile {
+            id: id(&self.id)?,
+            name: self.name,
+            email: self.email,
+            role: self.role.parse().ok()?,
+            status: self.status.parse().ok()?,
+            approved: self.approved,
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {

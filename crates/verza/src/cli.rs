@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::TlsMode;
+use crate::config::{Role, TlsMode};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no (a check failed, a credential is \
 invalid); 2 the command line is wrong; 3 the configuration is wrong; 4 something that is needed \
@@ -40,8 +40,8 @@ pub struct SourceArgs {
 pub enum Command {
     /// Starts everything, plays one diploma from upload to a checked verdict, and stays up
     Demo(DemoArgs),
-    /// Serves the platform
-    Serve(ServeArgs),
+    /// Serves the platform, or one part of it
+    Serve(ServeCommand),
     /// Checks an exported credential without any network
     Verify(VerifyArgs),
     /// Brings the database's schema up to date, or says what is missing
@@ -97,6 +97,20 @@ pub struct ServeArgs {
     /// The certificate's key for --tls files, PEM
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeCommand {
+    /// What this process is; without it, everything
+    pub role: Option<Role>,
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// The address for gRPC
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub grpc_listen: Option<SocketAddr>,
+    /// The gRPC address of the user service, where it runs in a process of its own
+    #[arg(long, value_name = "URL")]
+    pub users_url: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +263,20 @@ pub enum ApiCommand {
     Routes,
     /// The OpenAPI 3.1 document
     Openapi,
+}
+
+impl ServeCommand {
+    /// The flags as configuration keys.
+    pub fn flags(&self) -> Vec<(String, String)> {
+        let mut flags = self.serve.flags();
+        let mut add = |key: &str, value: Option<String>| {
+            flags.extend(value.map(|value| (key.to_owned(), value)));
+        };
+        add("server.role", self.role.map(|role| role.as_str().to_owned()));
+        add("grpc.listen", self.grpc_listen.map(|address| address.to_string()));
+        add("services.users_url", self.users_url.clone());
+        flags
+    }
 }
 
 impl ServeArgs {

@@ -48,7 +48,7 @@ pub(crate) fn check(config: &Config, world: World) -> Result<()> {
 pub(crate) fn store(config: &Config, world: World) -> Result<Blobs> {
     match bucket(config)? {
         Some(bucket) => Blobs::on_s3(bucket, world),
-        None => Blobs::on_disk(&config.storage.data_dir, world),
+        None => Blobs::on_disk(config.storage.files(), world),
     }
 }
 

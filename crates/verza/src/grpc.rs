@@ -9,11 +9,12 @@ use futures_util::future::BoxFuture;
 use kernel::{Error, Kind, Result, World};
 use platform::http::Limit;
 use platform::limits::{Limiter, Subject};
-use rpc::server::{Door, Gate, Services};
+use rpc::server::{Door, Gate, Inner, Older, Services};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Role};
+use crate::roles;
 use crate::wiring::Platform;
 
 /// The limits and the log of gRPC calls: those of HTTP, by the same limiter.
@@ -39,25 +40,30 @@ impl Gate for Watch {
         .boxed()
     }
 
-    fn answered(&self, rpc: &'static str, failure: Option<&Error>) {
+    fn answered(&self, rpc: &'static str, request: &str, failure: Option<&Error>) {
         let outcome = match failure.map(Error::kind) {
             None => "ok",
             Some(Kind::Internal | Kind::Unavailable) => "failed",
             Some(_) => "refused",
         };
         metrics::counter!("grpc_requests_total", "rpc" => rpc, "outcome" => outcome).increment(1);
+        let request_id = Some(request).filter(|id| !id.is_empty());
         match failure {
-            Some(error) if error.kind() == Kind::Internal => tracing::error!(rpc, %error),
-            Some(error) if error.kind() == Kind::Unavailable => tracing::warn!(rpc, %error),
-            Some(error) => tracing::info!(rpc, code = error.code()),
-            None => tracing::info!(rpc),
+            Some(error) if error.kind() == Kind::Internal => {
+                tracing::error!(rpc, request_id, %error);
+            }
+            Some(error) if error.kind() == Kind::Unavailable => {
+                tracing::warn!(rpc, request_id, %error);
+            }
+            Some(error) => tracing::info!(rpc, request_id, code = error.code()),
+            None => tracing::info!(rpc, request_id),
         }
     }
 }
 
 /// Listens where the configuration says, if it does.
 pub(crate) async fn listen(config: &Config) -> Result<Option<TcpListener>> {
-    match config.grpc.listen {
+    match config.grpc.listen.filter(|_| config.server.role.serves_grpc()) {
         Some(address) => gateway::listen(address, "grpc.listen").await.map(Some),
         None => Ok(None),
     }
@@ -87,15 +93,21 @@ pub(crate) async fn serve(
 
 impl Platform {
     /// What is served by gRPC.
-    pub(crate) fn grpc_services(&self) -> Services {
+    pub(crate) fn grpc_services(&self) -> Result<Services> {
         let watch = Watch { limiter: self.limiter.clone(), world: self.db.world().clone() };
-        Services {
+        let older = Older {
             users: self.identity.clone(),
-            gate: Arc::new(watch),
             admin_second_factor: self.config.accounts.admin_second_factor,
-            threel1: self.identity.facade.clone(),
-            orders: self.orders.clone(),
-            streamfair: self.identity.streamfair.ports(),
-        }
+            threel1: Some(self.identity.facade.clone()),
+            orders: Some(self.orders.clone()),
+            streamfair: Some(self.identity.streamfair.ports()),
+        };
+        let inner = (self.config.server.role == Role::Users).then(|| Inner {
+            secret: self.secret.clone(),
+            routes: Arc::new(gateway::remote::Rows::new(self.users_rows())),
+            users: Some(self.identity.clone()),
+        });
+        let tls = roles::tls_files(&self.config)?;
+        Ok(Services { gate: Arc::new(watch), older: Some(older), inner, tls })
     }
 }

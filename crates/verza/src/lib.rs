@@ -11,6 +11,7 @@ mod files;
 mod grpc;
 mod mail;
 mod purse;
+mod roles;
 mod telemetry;
 pub mod wiring;
 

@@ -26,6 +26,7 @@ use platform::mail::Mailer;
 use platform::privacy::Holder;
 use rpc::orders::Orders;
 use rpc::users::{Status, Users};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
@@ -39,6 +40,7 @@ use crate::files;
 use crate::grpc;
 use crate::mail;
 use crate::purse::{Escrow, order_prices};
+use crate::roles::{self, Away};
 use crate::telemetry;
 
 /// The tables of all contexts, in the order in which they are made.
@@ -82,6 +84,11 @@ pub struct Platform {
     fleet: Arc<Fleet>,
     pub(crate) limiter: Arc<Limiter>,
     load: Arc<Load>,
+    /// The user service, wherever it runs.
+    users: Arc<dyn Users>,
+    away: Away,
+    /// What the processes of this platform show each other.
+    pub(crate) secret: Secret<String>,
     /// Claimed for as long as the platform lives; none beside a server that runs already.
     _folder: Option<DataDir>,
 }
@@ -120,6 +127,7 @@ pub fn check(config: &Config) -> Result<()> {
     check_identity(config).map_err(|what| wrong(format!("identity.{what}")))?;
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
+    roles::check(config)?;
     redis(config, platform::world::system())
         .map_err(|error| wrong(format!("redis.url: {error}")))?;
     if let Some(key) = &config.secrets.master_key {
@@ -347,12 +355,15 @@ impl Platform {
         let limiter = Arc::new(build_limiter(&config, &master_key, fleet.redis()));
         let mailer = Mailer::new(db.clone(), master_key.clone(), mail::options(&config)?);
         let identity = build_identity(&db, &config, &master_key, &mailer, &limiter)?;
+        let away = Away::new(&config, &master_key)?;
+        let secret = roles::secret(&config, &master_key);
+        let users = away.users(identity.clone());
         let money = money::Context::new(money_options(
             &db,
             &config,
             &master_key,
             local_url,
-            identity.clone(),
+            users.clone(),
         )?)?;
         let upload_key = master_key.derive("documents/uploads");
         let trust = Trust::new(TrustOptions {
@@ -376,7 +387,6 @@ impl Platform {
                 ..documents::Options::at(public_url.clone())
             },
         });
-        let users: Arc<dyn Users> = identity.clone();
         let marketplace = marketplace::Marketplace::new(marketplace::Options {
             db: db.clone(),
             users: users.clone(),
@@ -414,6 +424,9 @@ impl Platform {
             mailer,
             fleet: Arc::new(fleet),
             limiter,
+            users,
+            away,
+            secret,
             _folder: folder,
         })
     }
@@ -421,9 +434,7 @@ impl Platform {
     /// Every route of the platform but the pages that describe them.
     fn routes(&self, health: &Health) -> Vec<Route> {
         let mut routes = gateway::health::routes(health);
-        routes.extend(identity::routes(&self.identity));
-        let two_factors = self.config.accounts.admin_second_factor;
-        routes.extend(gateway::streamfair::routes(&self.identity.streamfair.ports(), two_factors));
+        routes.extend(self.away.users_rows(self.users_rows()));
         routes.extend(self.money.routes());
         routes.extend(self.documents.routes());
         routes.extend(self.trust.routes());
@@ -434,6 +445,14 @@ impl Platform {
         let docs = gateway::docs_routes(&API_INFO, &routes);
         routes.extend(docs);
         routes
+    }
+
+    /// The rows of the user service, answered here.
+    pub(crate) fn users_rows(&self) -> Vec<Route> {
+        let mut rows = identity::routes(&self.identity);
+        let two_factors = self.config.accounts.admin_second_factor;
+        rows.extend(gateway::streamfair::routes(&self.identity.streamfair.ports(), two_factors));
+        rows
     }
 
     /// Everybody who follows the journal.
@@ -482,7 +501,7 @@ impl Platform {
         let server = &self.config.server;
         Ok(Edge::new(EdgeOptions {
             world: self.db.world().clone(),
-            users: self.identity.clone(),
+            users: self.users.clone(),
             limiter: self.limiter.clone(),
             load: self.load.clone(),
             origins: Origins::new(&self.public_url, &server.cors_origins),
@@ -685,9 +704,10 @@ impl Platform {
     }
 }
 
-/// A platform that serves.
+/// A process that serves.
 pub struct Running {
     pub platform: Platform,
+    /// Where clients are served; of a process that serves none, the internal listener.
     pub address: SocketAddr,
     pub ops_address: SocketAddr,
     /// None where gRPC is not served.
@@ -705,76 +725,119 @@ struct Ends {
     supporting: Vec<JoinHandle<()>>,
 }
 
-/// Starts everything in this process.
+/// Where a process listens.
+struct Sockets {
+    /// For clients: address and listener of a process that serves any.
+    clients: Option<TcpListener>,
+    ops: TcpListener,
+    grpc: Option<TcpListener>,
+    redirect: Option<TcpListener>,
+    /// The platform's own requests to itself where clients come by HTTPS: they have no certificate
+    /// to check, and stay in here.
+    inner: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Before anything else is done: a taken port is the most common reason not to start.
+    async fn open(config: &Config) -> Result<Self> {
+        let server = &config.server;
+        let mut sockets = Self {
+            clients: None,
+            ops: gateway::listen(server.ops_listen, "--ops-listen").await?,
+            grpc: grpc::listen(config).await?,
+            redirect: None,
+            inner: None,
+        };
+        if server.role.serves_clients() {
+            sockets.clients = Some(gateway::listen(server.listen, "--listen").await?);
+            if let Some(address) = server.redirect_listen {
+                sockets.redirect = Some(gateway::listen(address, "server.redirect_listen").await?);
+            }
+            if server.tls != TlsMode::Off {
+                sockets.inner = Some(gateway::listen(INNER, "--listen").await?);
+            }
+        }
+        Ok(sockets)
+    }
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr> {
+    listener
+        .local_addr()
+        .map_err(|error| Error::internal("a listener has no address").because(error))
+}
+
+/// Starts what this process is.
 pub async fn start(config: Config) -> Result<Running> {
     crate::choose_cryptography();
-    // Before anything else is done: a taken port is the most common reason not to start.
-    let listener = gateway::listen(config.server.listen, "--listen").await?;
-    let ops_listener = gateway::listen(config.server.ops_listen, "--ops-listen").await?;
-    let local = |listener: &tokio::net::TcpListener| {
-        listener
-            .local_addr()
-            .map_err(|error| Error::internal("a listener has no address").because(error))
-    };
-    let (address, ops_address) = (local(&listener)?, local(&ops_listener)?);
-    let grpc_listener = grpc::listen(&config).await?;
-    let grpc_address = grpc_listener.as_ref().map(local).transpose()?;
+    let sockets = Sockets::open(&config).await?;
+    let ops_address = local(&sockets.ops)?;
+    let grpc_address = sockets.grpc.as_ref().map(local).transpose()?;
+    let address = sockets.clients.as_ref().map(local).transpose()?;
     let mut config = config;
-    config.server.listen = address;
+    config.server.listen = address.unwrap_or(config.server.listen);
     check(&config)?;
     let folder = DataDir::claim(&config.storage.data_dir)?;
-    let stop = CancellationToken::new();
-    let tls = tls(&config)?;
-    let redirect_listener = match config.server.redirect_listen {
-        Some(address) => Some(gateway::listen(address, "server.redirect_listen").await?),
-        None => None,
+    let inner = sockets.inner.as_ref().map(local).transpose()?;
+    // Who serves no clients reaches the platform as they do.
+    let local_url = match inner.or(address) {
+        Some(address) => format!("http://{}", reachable(address)),
+        None => config.server.public_url(),
     };
-    // The platform's own requests to itself have no certificate to check: they stay in here.
-    let inner_listener = match &tls {
-        Some(_) => Some(gateway::listen(INNER, "--listen").await?),
-        None => None,
-    };
-    let inner_address = inner_listener.as_ref().map(&local).transpose()?.unwrap_or(address);
-    let local_url = format!("http://{}", reachable(inner_address));
-    let metrics = telemetry::metrics()?;
     let platform = Platform::build(config, Some(folder), &local_url).await?;
-
+    let stop = CancellationToken::new();
     let readiness = Arc::new(Readiness::default());
-    let router = platform.router(readiness.clone())?;
+    let ends = serve(&platform, sockets, &readiness, &stop)?;
+    readiness.set(true);
+    let address = address.unwrap_or(ops_address);
+    Ok(Running { platform, address, ops_address, grpc_address, local_url, readiness, ends })
+}
+
+/// Everything that goes on in this process until it is told to stop.
+fn serve(
+    platform: &Platform,
+    sockets: Sockets,
+    readiness: &Arc<Readiness>,
+    stop: &CancellationToken,
+) -> Result<Ends> {
     let options = ServerOptions {
         grace: Duration::from_secs(platform.config.server.shutdown_grace_seconds),
         connections_max: platform.config.server.connections_max.max(1),
         ..ServerOptions::default()
     };
-    let mail_sink = platform.config.mail_sink().then(|| platform.db.clone());
-    let gauges = platform.gauges();
-    let ops = gateway::ops_router(Ops { metrics, gauges, mail_sink });
-    let redirect = gateway::redirect_router(&platform.public_url);
-    let https = tls.clone().map(|tls| Https { tls, redirect: redirect.clone() });
-    let secured = ServerOptions { tls: https, ..options.clone() };
     let serve = |listener, router: Router, options: &ServerOptions| {
         tokio::spawn(gateway::serve(listener, router, options.clone(), stop.clone()))
     };
+    let mail_sink = platform.config.mail_sink().then(|| platform.db.clone());
+    let (metrics, gauges) = (telemetry::metrics()?, platform.gauges());
+    let ops = gateway::ops_router(Ops { metrics, gauges, mail_sink })
+        .merge(gateway::health::router(&platform.health(Arc::clone(readiness))));
     let last = CancellationToken::new();
-    let mut supporting = start_support(&platform, &last);
-    let ops = gateway::serve(ops_listener, ops, options.clone(), last.clone());
+    let mut supporting = start_support(platform, &last);
+    let ops = gateway::serve(sockets.ops, ops, options.clone(), last.clone());
     supporting.push(tokio::spawn(ops));
-    let inner = inner_listener.map(|listener| serve(listener, router.clone(), &options));
-    let mut tasks = vec![serve(listener, router, &secured)];
-    tasks.extend(inner);
-    tasks.extend(redirect_listener.map(|listener| serve(listener, redirect, &options)));
-    if let Some(tls) = tls {
-        let stop = stop.clone();
-        tasks.push(tokio::spawn(async move { tls.follow(stop).await }));
+    let mut tasks = Vec::new();
+    if let Some(listener) = sockets.clients {
+        let router = platform.router(Arc::clone(readiness))?;
+        let redirect = gateway::redirect_router(&platform.public_url);
+        let tls = tls(&platform.config)?;
+        let https = tls.clone().map(|tls| Https { tls, redirect: redirect.clone() });
+        let inner = sockets.inner.map(|listener| serve(listener, router.clone(), &options));
+        tasks.extend(inner);
+        let secured = ServerOptions { tls: https, ..options.clone() };
+        tasks.push(serve(listener, router, &secured));
+        tasks.extend(sockets.redirect.map(|listener| serve(listener, redirect, &options)));
+        if let Some(tls) = tls {
+            let stop = stop.clone();
+            tasks.push(tokio::spawn(async move { tls.follow(stop).await }));
+        }
     }
-    tasks.extend(grpc_listener.map(|listener| {
-        let services = platform.grpc_services();
-        tokio::spawn(grpc::serve(listener, services, stop.clone(), options.grace))
-    }));
-    tasks.extend(start_workers(&platform, &stop, options.grace));
-    readiness.set(true);
-    let ends = Ends { stop, tasks, last, supporting };
-    Ok(Running { platform, address, ops_address, grpc_address, local_url, readiness, ends })
+    if let Some(listener) = sockets.grpc {
+        let services = platform.grpc_services()?;
+        tasks.push(tokio::spawn(grpc::serve(listener, services, stop.clone(), options.grace)));
+    }
+    tasks.extend(start_workers(platform, stop, options.grace));
+    Ok(Ends { stop: stop.clone(), tasks, last, supporting })
 }
 
 /// Any free port of this machine.
@@ -807,18 +870,21 @@ fn start_workers(
     stop: &CancellationToken,
     grace: Duration,
 ) -> Vec<JoinHandle<()>> {
-    let journal = Runner::new(platform.db.clone(), platform.readers());
-    let worker = platform.worker();
     let (identity, trust) = (platform.identity.clone(), platform.trust.clone());
     let stopped = || stop.clone();
-    let (for_journal, for_jobs, for_tending, for_keys) =
-        (stopped(), stopped(), stopped(), stopped());
-    vec![
-        tokio::spawn(async move { journal.run(for_journal).await }),
-        tokio::spawn(async move { worker.run(for_jobs, grace).await }),
+    let (for_tending, for_keys) = (stopped(), stopped());
+    let mut tasks = vec![
         tokio::spawn(async move { identity.tend(for_tending).await }),
         tokio::spawn(async move { take_up_keys(&trust, &for_keys).await }),
-    ]
+    ];
+    if platform.config.server.role.works() {
+        let journal = Runner::new(platform.db.clone(), platform.readers());
+        let worker = platform.worker();
+        let (for_journal, for_jobs) = (stopped(), stopped());
+        tasks.push(tokio::spawn(async move { journal.run(for_journal).await }));
+        tasks.push(tokio::spawn(async move { worker.run(for_jobs, grace).await }));
+    }
+    tasks
 }
 
 /// What requests stand on for as long as there are any.

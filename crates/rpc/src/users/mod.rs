@@ -1,10 +1,10 @@
 //! The user service: who is presenting this token, and what may others know of a user.
 //!
-//! The in-process end is `identity::Identity`. The remote end will stand in this crate as
-//! `users/client.rs` (this trait over a tonic channel, with a small cache of its own behind
-//! [`Users::cached`], fed by the revocation stream) and `users/server.rs` (the tonic service over
-//! any `Arc<dyn Users>`), both made from `proto/users.proto`. Nothing that calls the trait changes
-//! when they are added.
+//! The in-process end is `identity::Identity`; the remote one is [`Remote`], which asks a listener
+//! that serves any `Arc<dyn Users>`, by `proto/verza/users.proto`.
+
+mod client;
+mod server;
 
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ use futures_util::future::BoxFuture;
 use kernel::id::kinds::User;
 use kernel::{Error, Id, Principal, Result, Role, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use client::Remote;
+pub(crate) use server::Served;
 
 /// The cookie that carries a session's opaque token.
 pub const SESSION_COOKIE: &str = "verza_session";

@@ -12,7 +12,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub async fn healthcheck(config: &Config, url: Option<String>) -> Result<ExitCode> {
     let scheme = if config.server.tls == TlsMode::Off { "http" } else { "https" };
-    let url = url.unwrap_or_else(|| format!("{scheme}://{}/readyz", config.server.listen));
+    let url = url.unwrap_or_else(|| match config.server.role.serves_clients() {
+        true => format!("{scheme}://{}/readyz", config.server.listen),
+        false => format!("http://{}/readyz", config.server.ops_listen),
+    });
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
         // It asks whether the server on this machine is ready, not whether it is the right one.

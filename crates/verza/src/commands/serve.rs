@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use kernel::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::telemetry;
 use crate::wiring::{self, Running};
 
@@ -30,12 +30,17 @@ pub async fn serve(config: Config) -> Result<ExitCode> {
 async fn announce(running: &Running) -> Result<()> {
     let Running { platform, address, ops_address, .. } = running;
     let url = &platform.public_url;
-    tracing::info!(%address, %ops_address, %url, database = platform.db.engine_name(), "ready");
+    let (role, database) = (platform.config.server.role, platform.db.engine_name());
+    tracing::info!(role = role.as_str(), %address, %ops_address, %url, database, "ready");
     if let Some(address) = running.grpc_address {
         tracing::info!(%address, "gRPC");
     }
     if platform.config.sandbox() {
         tracing::warn!("the payment sandbox is on: deposits cost nothing (payments.sandbox)");
+    }
+    // Told once, by the process that has the accounts.
+    if !matches!(role, Role::All | Role::Users) {
+        return Ok(());
     }
     if let Some(link) = platform.first_setup_link().await? {
         // To the terminal and not to the log: whoever has it becomes admin.

@@ -56,6 +56,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// The circuit breaker before each service that is reached over the network.
     pub breaker: Breaker,
+    /// Where the services are that run in processes of their own.
+    pub services: Services,
     /// Payments.
     pub payments: Payments,
     /// The marketplace of verifiers.
@@ -74,6 +76,8 @@ pub struct Config {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
+    /// What this process is: all, gateway, users or worker. See `verza help serve`.
+    pub role: Role,
     /// The address for clients.
     pub listen: SocketAddr,
     /// The address for operators: metrics, and the mails that were not sent. No login guards it.
@@ -120,6 +124,7 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
+            role: Role::All,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             ops_listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
             tls: TlsMode::Off,
@@ -195,13 +200,23 @@ impl Config {
 pub struct Storage {
     /// The folder of the embedded database, the uploaded files and the generated keys.
     pub data_dir: PathBuf,
+    /// The folder of the uploaded files alone, where several processes share it; without it they
+    /// are in the data folder, which one process has for itself.
+    pub files_dir: Option<PathBuf>,
     /// Megabytes that one account may store.
     pub quota_mb: u64,
 }
 
+impl Storage {
+    /// Where the uploaded files are.
+    pub fn files(&self) -> &std::path::Path {
+        self.files_dir.as_ref().unwrap_or(&self.data_dir)
+    }
+}
+
 impl Default for Storage {
     fn default() -> Self {
-        Self { data_dir: PathBuf::from("data"), quota_mb: 2048 }
+        Self { data_dir: PathBuf::from("data"), files_dir: None, quota_mb: 2048 }
     }
 }
 
@@ -657,9 +672,43 @@ pub enum WhoamiLevel {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grpc {
-    /// The address for gRPC clients, such as 127.0.0.1:9090; none without it. There is no TLS on
-    /// it: keep it inside of a network that you trust.
+    /// The address for gRPC, such as 127.0.0.1:9090; none without it. Used in the roles all and
+    /// users.
     pub listen: Option<SocketAddr>,
+    /// The certificate chain of this process for gRPC, PEM: as a server, and as a client of other
+    /// processes.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The authority (PEM) whose certificates are believed of others. With it, whoever connects to
+    /// the gRPC listener must show one.
+    pub tls_authority: Option<PathBuf>,
+    /// Whether the processes may talk to each other without TLS over a network: only where the
+    /// network itself is encrypted.
+    pub plaintext: bool,
+}
+
+/// Where the services are that run in processes of their own.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Services {
+    /// The gRPC address of the user service, such as `https://users:9090`; without it, it runs in
+    /// this process.
+    pub users_url: Option<String>,
+    /// What the processes show each other, at least 32 characters; without it, it is made of the
+    /// master key, which they share.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub secret: Option<Secret<String>>,
+    /// Milliseconds that one process waits for another's answer to a question. Requests that are
+    /// handed on have server.request_timeout_seconds.
+    pub timeout_milliseconds: u64,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self { users_url: None, secret: None, timeout_milliseconds: 5000 }
+    }
 }
 
 /// The circuit breaker before each service that is reached over the network.
@@ -793,6 +842,48 @@ pub struct Traces {
 impl Default for Traces {
     fn default() -> Self {
         Self { otlp_endpoint: None, sampled_percent: 100, service_name: "verza".into() }
+    }
+}
+
+/// What a process is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Everything in one process
+    All,
+    /// What clients reach: HTTP, and all contexts that have no address of their own
+    Gateway,
+    /// The user service, asked by gRPC
+    Users,
+    /// Jobs in the background, and whoever follows the journal
+    Worker,
+}
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Gateway => "gateway",
+            Self::Users => "users",
+            Self::Worker => "worker",
+        }
+    }
+
+    /// Whether clients are served by HTTP.
+    pub const fn serves_clients(self) -> bool {
+        matches!(self, Self::All | Self::Gateway)
+    }
+
+    /// Whether gRPC is served, where it has an address.
+    pub const fn serves_grpc(self) -> bool {
+        matches!(self, Self::All | Self::Users)
+    }
+
+    /// Whether jobs are run and the journal is followed.
+    pub const fn works(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
     }
 }
 

@@ -10,7 +10,7 @@ use rpc::client::Client;
 use serde_json::{Value as Json, json};
 
 use crate::town::{Answer, PASSWORD, Town};
-use crate::world::{Stage, on_both_stages};
+use crate::world::{Stage, on_all_stages};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Face {
@@ -65,7 +65,7 @@ struct Faces {
 
 impl Faces {
     async fn of(stage: &Stage) -> Self {
-        let address = stage.running.grpc_address.expect("gRPC is served");
+        let address = stage.grpc_address();
         Self { town: stage.town(), grpc: Client::connect(address).await.unwrap() }
     }
 
@@ -218,7 +218,7 @@ impl Faces {
     }
 }
 
-on_both_stages! {
+on_all_stages! {
     async fn every_face_agrees_on_who_is_signed_in(stage: &Stage) {
         let faces = Faces::of(stage).await;
         for (number, registered) in Face::ALL.into_iter().enumerate() {

@@ -20,6 +20,7 @@ mod letters;
 mod matrix;
 mod orders;
 mod privacy;
+mod processes;
 mod routes;
 mod secrets;
 mod stop;

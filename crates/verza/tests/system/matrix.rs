@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::routes::{self, Line};
 use crate::town::{Call, Cast, Person, Town, pdf, token_in, until, verifier_id};
-use crate::world::{Stage, on_both_stages};
+use crate::world::{Stage, on_all_stages};
 
 /// A kind of caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,7 +262,7 @@ const WITHOUT_A_FACT: &[(&str, &str)] = &[
     ("closing::reopen", "within a grace only; see the noun's own tests"),
 ];
 
-on_both_stages! {
+on_all_stages! {
 async fn every_change_leaves_a_fact(stage: &Stage) {
     let cast = Cast::on(stage).await;
     let Cast { town, admin, anne, vera, .. } = &cast;

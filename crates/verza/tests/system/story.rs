@@ -1,4 +1,4 @@
-//! The demo's story is a test: what `verza demo` tells is so, on both engines.
+//! The demo's story is a test: what `verza demo` tells is so, on both engines, and in parts.
 
 use verza::demo::client::Client;
 use verza::demo::story::{self, Stage as Scene};
@@ -35,6 +35,13 @@ async fn the_story_is_so_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_story_is_so_on_postgres() {
     let stage = Stage::on_postgres().await;
+    the_story_is_so(&stage).await;
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_story_is_so_in_parts() {
+    let stage = Stage::in_parts().await;
     the_story_is_so(&stage).await;
     stage.finish().await;
 }

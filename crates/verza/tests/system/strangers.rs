@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::routes;
 use crate::town::{Cast, FUNDS, Person, Town, pdf, until};
-use crate::world::{Stage, on_both_stages};
+use crate::world::{Stage, on_all_stages};
 
 /// What the routes with a body take, so that it is the id that is refused. A route that is not
 /// here gets an empty object.
@@ -88,7 +88,7 @@ fn for_audience<'a>(cast: &'a Cast, enterprise: &'a Person, audience: &str) -> O
     }
 }
 
-on_both_stages! {
+on_all_stages! {
 async fn an_id_that_names_nothing_is_not_found_on_any_route(stage: &Stage) {
     let cast = Cast::on(stage).await;
     let enterprise = cast.town.join("Eve", "enterprise").await;

@@ -1,14 +1,19 @@
 //! A platform for one test, on either engine.
 
+use std::net::SocketAddr;
+
 use platform::testing::TestDb;
-use verza::config::Config;
+use verza::config::{Config, Role};
 use verza::wiring::{self, MIGRATIONS, Running};
 
 use crate::town::Town;
 
 /// A running platform, and what it leaves behind.
 pub struct Stage {
+    /// What clients reach.
     pub running: Running,
+    /// The other parts, where the platform is not all in one.
+    parts: Vec<Running>,
     test: TestDb,
 }
 
@@ -26,24 +31,45 @@ impl Stage {
         Self::over(TestDb::sqlite(MIGRATIONS).await, configure).await
     }
 
+    /// In parts that reach each other over loopback, as separate processes do: what clients reach,
+    /// the user service, and a worker. The clients of such a stage cannot tell it from any other.
+    pub async fn in_parts() -> Self {
+        let test = TestDb::postgres(MIGRATIONS).await;
+        let port = crate::house::free_port();
+        let part = |role: Role| {
+            let mut config = configuration(&test);
+            config.server.role = role;
+            config.server.public_url = Some(format!("http://localhost:{port}"));
+            config.storage.data_dir = test.directory().join(role.as_str());
+            config.storage.files_dir = Some(test.directory().join("files"));
+            config.database.connections = 6;
+            config
+        };
+        let users = wiring::start(part(Role::Users)).await.expect("the user service starts");
+        let address = users.grpc_address.expect("the user service listens");
+        let joined = |role: Role| {
+            let mut config = part(role);
+            config.services.users_url = Some(format!("http://{address}"));
+            config
+        };
+        let worker = wiring::start(joined(Role::Worker)).await.expect("the worker starts");
+        let mut config = joined(Role::Gateway);
+        config.server.listen.set_port(port);
+        let running = wiring::start(config).await.expect("the gateway starts");
+        Self { running, parts: vec![worker, users], test }
+    }
+
     async fn over(test: TestDb, configure: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.server.listen = ([127, 0, 0, 1], 0).into();
-        config.server.ops_listen = ([127, 0, 0, 1], 0).into();
-        config.grpc.listen = Some(([127, 0, 0, 1], 0).into());
-        config.server.rate_limits = false;
-        // Tests run beside others: that this machine is busy says nothing.
-        config.load.shedding = false;
-        config.storage.data_dir = test.directory().join("data");
-        config.accounts.argon2_memory_kib = 64;
-        config.accounts.argon2_passes = 1;
-        if let Some(url) = test.postgres_url() {
-            config.database.url = Some(url.into());
-            config.secrets.master_key = Some("0123456789abcdef".repeat(4).into());
-        }
+        let mut config = configuration(&test);
         configure(&mut config);
         let running = wiring::start(config).await.expect("the platform starts");
-        Self { running, test }
+        Self { running, parts: Vec::new(), test }
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_address(&self) -> SocketAddr {
+        let everybody = std::iter::once(&self.running).chain(&self.parts);
+        everybody.filter_map(|part| part.grpc_address).next().expect("gRPC is served")
     }
 
     pub fn town(&self) -> Town {
@@ -52,8 +78,29 @@ impl Stage {
 
     pub async fn finish(self) {
         self.running.finish().await;
+        for part in self.parts {
+            part.finish().await;
+        }
         self.test.finish().await;
     }
+}
+
+fn configuration(test: &TestDb) -> Config {
+    let mut config = Config::default();
+    config.server.listen = ([127, 0, 0, 1], 0).into();
+    config.server.ops_listen = ([127, 0, 0, 1], 0).into();
+    config.grpc.listen = Some(([127, 0, 0, 1], 0).into());
+    config.server.rate_limits = false;
+    // Tests run beside others: that this machine is busy says nothing.
+    config.load.shedding = false;
+    config.storage.data_dir = test.directory().join("data");
+    config.accounts.argon2_memory_kib = 64;
+    config.accounts.argon2_passes = 1;
+    if let Some(url) = test.postgres_url() {
+        config.database.url = Some(url.into());
+        config.secrets.master_key = Some("0123456789abcdef".repeat(4).into());
+    }
+    config
 }
 
 /// Writes a test once and plays it on both engines.
@@ -82,3 +129,37 @@ macro_rules! on_both_stages {
     };
 }
 pub(crate) use on_both_stages;
+
+/// Writes a test once and plays it on both engines, and on a platform in parts.
+macro_rules! on_all_stages {
+    ($($(#[$meta:meta])* async fn $name:ident($stage:ident: &Stage) $body:block)*) => {
+        $(mod $name {
+            use super::*;
+
+            $(#[$meta])*
+            async fn play($stage: &$crate::world::Stage) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                let stage = $crate::world::Stage::on_sqlite().await;
+                play(&stage).await;
+                stage.finish().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                let stage = $crate::world::Stage::on_postgres().await;
+                play(&stage).await;
+                stage.finish().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_parts() {
+                let stage = $crate::world::Stage::in_parts().await;
+                play(&stage).await;
+                stage.finish().await;
+            }
+        })*
+    };
+}
+pub(crate) use on_all_stages;

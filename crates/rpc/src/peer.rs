@@ -1,0 +1,405 @@
+//! A connection to another process of the same platform: who may ask, how long an answer may
+//! take, what is asked again, and what an answer that is none becomes.
+//!
+//! A peer that is away, hangs, answers garbage or does not believe us is one thing to whoever
+//! asked: `Unavailable` with a `Retry-After`. Only what the peer itself has said, with our details
+//! in its status, is passed on as it was said.
+
+use std::error::Error as _;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kernel::{Error, Result, Secret};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, ConnectError, Status, Streaming, TimeoutExpired};
+use tonic_prost::ProstCodec;
+
+use crate::status::{from_status, is_ours};
+
+/// The largest message between our own processes, in bytes.
+pub(crate) const MESSAGE_MAX: usize = 8 * 1024 * 1024;
+/// The largest trailers, in bytes: an error with many fields stands in them.
+const TRAILERS_MAX: u32 = 256 * 1024;
+/// How long connecting may take.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// A connection that does not answer a ping for so long is given up; pings are sent as often.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// How long whoever was refused for our sake waits before the next attempt, in seconds.
+const RETRY_AFTER: u32 = 2;
+/// The waits before the second and the third attempt.
+const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+/// The code of who does not show the secret of the platform.
+pub(crate) const STRANGER: &str = "unknown_peer";
+
+/// Certificates of one process, as PEM files.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The chain and key that this process shows.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Whose certificates are believed. A listener with these asks everybody for one.
+    pub authority: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    fn read(path: &PathBuf) -> Result<Vec<u8>> {
+        std::fs::read(path).map_err(|error| {
+            let message = format!("{} cannot be read: {error}.", path.display());
+            Error::invalid("invalid_configuration", message)
+        })
+    }
+
+    pub(crate) fn identity(&self) -> Result<Identity> {
+        Ok(Identity::from_pem(Self::read(&self.certificate)?, Self::read(&self.key)?))
+    }
+
+    pub(crate) fn authority(&self) -> Result<Option<Certificate>> {
+        let Some(path) = &self.authority else { return Ok(None) };
+        Self::read(path).map(|pem| Some(Certificate::from_pem(pem)))
+    }
+}
+
+/// How another process is reached.
+#[derive(Debug, Clone)]
+pub struct PeerOptions {
+    /// What it is called in messages: `user service`.
+    pub name: &'static str,
+    /// `http://host:port`, or `https://host:port` for TLS.
+    pub url: String,
+    /// What all processes of the platform know and nobody else does.
+    pub secret: Secret<String>,
+    /// What we show of ourselves, and whom we believe; needed for `https`.
+    pub tls: Option<TlsFiles>,
+    /// How long a question may take.
+    pub question_max: Duration,
+    /// How long a request of a client may take.
+    pub request_max: Duration,
+}
+
+/// Another process of the platform. Cheap to clone; connects when it is first asked, and again
+/// whenever the connection is lost.
+#[derive(Clone)]
+pub struct Peer(Arc<Inner>);
+
+struct Inner {
+    name: &'static str,
+    channel: Channel,
+    authorization: MetadataValue<Ascii>,
+    question_max: Duration,
+    request_max: Duration,
+    budget: Budget,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+/// Whether a call may be made twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing, or bears a key under which it acts once.
+    Safe,
+    /// Only if it was never sent.
+    Unsent,
+}
+
+impl Peer {
+    /// # Errors
+    /// `Invalid` `invalid_configuration`: an address that is none, certificates that cannot be
+    /// read, or `https` without them.
+    pub fn new(options: PeerOptions) -> Result<Self> {
+        let wrong = |what: String| Error::invalid("invalid_configuration", what);
+        let PeerOptions { name, url, secret, tls, question_max, request_max } = options;
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|error| wrong(format!("{url:?} is no address of the {name}: {error}.")))?;
+        let endpoint = match endpoint.uri().scheme_str() {
+            Some("http") => endpoint,
+            Some("https") => {
+                let tls = client_tls(tls.as_ref())?;
+                endpoint.tls_config(tls).map_err(|error| {
+                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                    wrong(format!("The certificates for {url} are wrong: {error} {cause}."))
+                })?
+            }
+            _ => return Err(wrong(format!("{url:?} begins with neither http:// nor https://."))),
+        };
+        let channel = endpoint
+            .connect_timeout(CONNECT_MAX)
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_EVERY)
+            .keep_alive_while_idle(true)
+            .http2_max_header_list_size(TRAILERS_MAX)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(8 << 20)
+            .connect_lazy();
+        let shown = Secret::new(format!("Bearer {}", secret.expose()));
+        let mut authorization = MetadataValue::try_from(shown.expose().as_str())
+            .map_err(|_| wrong("The secret of the platform cannot stand in a header.".into()))?;
+        authorization.set_sensitive(true);
+        let budget = Budget::default();
+        let inner = Inner { name, channel, authorization, question_max, request_max, budget };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Asks a question that has one answer.
+    pub(crate) async fn ask<Q, A>(
+        &self,
+        path: &'static str,
+        question: Q,
+        repeat: Repeat,
+    ) -> Result<A>
+    where
+        Q: prost::Message + Clone + Default + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let within = self.0.question_max;
+        self.attempts(within, repeat, move |peer| {
+            let question = question.clone();
+            async move {
+                let (mut grpc, request) = peer.prepare(question, within, None).await?;
+                let codec = ProstCodec::<Q, A>::default();
+                let reply = grpc.unary(request, PathAndQuery::from_static(path), codec).await?;
+                Ok(reply.into_inner())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Sends a request whose answer comes in pieces; `carried` is its metadata.
+    pub(crate) async fn open<Q, A>(
+        &self,
+        path: &'static str,
+        request: Q,
+        carried: MetadataMap,
+        repeat: Repeat,
+    ) -> Result<(A, Streaming<A>)>
+    where
+        Q: prost::Message + Clone + Default + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let within = self.0.request_max;
+        self.attempts(within, repeat, move |peer| {
+            let (request, carried) = (request.clone(), carried.clone());
+            async move {
+                let (mut grpc, request) = peer.prepare(request, within, Some(carried)).await?;
+                let codec = ProstCodec::<Q, A>::default();
+                let path = PathAndQuery::from_static(path);
+                let mut parts = grpc.server_streaming(request, path, codec).await?.into_inner();
+                let first = parts.message().await?;
+                let first = first.ok_or_else(|| Status::internal("an answer without a head"))?;
+                Ok((first, parts))
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn prepare<Q>(
+        &self,
+        message: Q,
+        within: Duration,
+        carried: Option<MetadataMap>,
+    ) -> Result<(Grpc<Channel>, tonic::Request<Q>), Status> {
+        let mut grpc = Grpc::new(self.0.channel.clone())
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX);
+        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+        let mut request = tonic::Request::new(message);
+        *request.metadata_mut() = carried.unwrap_or_default();
+        request.metadata_mut().insert("authorization", self.0.authorization.clone());
+        request.set_timeout(within);
+        Ok((grpc, request))
+    }
+
+    /// Tries, and tries again where that is safe, all within one time limit.
+    async fn attempts<T>(
+        &self,
+        within: Duration,
+        repeat: Repeat,
+        attempt: impl Fn(Self) -> BoxFuture<'static, Result<T, Status>> + Send + Sync,
+    ) -> Result<T> {
+        let all = async {
+            let mut waits = WAITS.into_iter();
+            loop {
+                let status = match attempt(self.clone()).await {
+                    Ok(answer) => {
+                        self.0.budget.earn();
+                        return Ok(answer);
+                    }
+                    Err(status) => status,
+                };
+                if is_ours(&status) || !may_repeat(&status, repeat) || !self.0.budget.spend() {
+                    return Err(self.refusal(&status));
+                }
+                let Some(wait) = waits.next() else { return Err(self.refusal(&status)) };
+                tokio::time::sleep(wait).await;
+            }
+        };
+        match tokio::time::timeout(within, all).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.away("service_timeout", "did not answer in time")),
+        }
+    }
+
+    /// What a status is to whoever asked.
+    pub(crate) fn refusal(&self, status: &Status) -> Error {
+        let error = from_status(status);
+        // The peer's word on us, and nobody else's business.
+        if is_ours(status) && error.code() != STRANGER {
+            return error;
+        }
+        let (code, what) = if was_late(status) {
+            ("service_timeout", "did not answer in time")
+        } else {
+            ("service_unavailable", "cannot be asked now")
+        };
+        self.away(code, what).because(Lost(chain(status)))
+    }
+
+    /// The peer answers, and what it says makes no sense.
+    pub(crate) fn garbage(&self, what: &'static str) -> Error {
+        self.away("service_unavailable", "cannot be asked now").because(Lost(what.to_owned()))
+    }
+
+    pub(crate) fn away(&self, code: &'static str, what: &str) -> Error {
+        let message = format!("The {} {what}. Try again in a moment.", self.0.name);
+        Error::unavailable(code, message).retry_after(RETRY_AFTER)
+    }
+}
+
+fn client_tls(files: Option<&TlsFiles>) -> Result<ClientTlsConfig> {
+    let missing = || {
+        let message = "An address with https:// needs grpc.tls_certificate, grpc.tls_key and \
+                       grpc.tls_authority.";
+        Error::invalid("invalid_configuration", message)
+    };
+    let files = files.ok_or_else(missing)?;
+    let authority = files.authority()?.ok_or_else(missing)?;
+    Ok(ClientTlsConfig::new().identity(files.identity()?).ca_certificate(authority))
+}
+
+/// Why an answer was lost, for the log.
+#[derive(Debug)]
+struct Lost(String);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Lost {}
+
+fn chain(status: &Status) -> String {
+    let mut text = format!("{:?} {}", status.code(), status.message());
+    let mut source = status.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// Whether trying again can help and cannot hurt. What timed out is not tried again: it would only
+/// add to what the peer is busy with.
+fn may_repeat(status: &Status, repeat: Repeat) -> bool {
+    match repeat {
+        Repeat::Safe if was_late(status) => false,
+        Repeat::Safe => {
+            matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
+        }
+        Repeat::Unsent => was_never_sent(status),
+    }
+}
+
+/// Whether the time of a call was over. tonic says so, on either side, with `Cancelled`, as of a
+/// connection that ended; only its words tell them apart.
+fn was_late(status: &Status) -> bool {
+    match status.code() {
+        Code::DeadlineExceeded => true,
+        Code::Cancelled => status.message() == TimeoutExpired(()).to_string(),
+        _ => false,
+    }
+}
+
+/// Whether nobody was there to send it to.
+fn was_never_sent(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(cause) = source {
+        if cause.is::<ConnectError>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// How much may be asked again: a tenth of what succeeds, and a few more. While everything fails
+/// nothing is, so that repeating does not keep down a peer that is trying to get up.
+#[derive(Debug)]
+struct Budget(AtomicI64);
+
+impl Budget {
+    /// Attempts that are saved up at most, in thousandths.
+    const MAX: i64 = 20_000;
+    const COST: i64 = 1_000;
+    const EARNED: i64 = 100;
+
+    fn earn(&self) {
+        // A few too many or too few at once make no difference.
+        let saved = self.0.load(Ordering::Relaxed);
+        if saved < Self::MAX {
+            self.0.fetch_add(Self::EARNED, Ordering::Relaxed);
+        }
+    }
+
+    fn spend(&self) -> bool {
+        let take = |saved: i64| (saved >= Self::COST).then_some(saved - Self::COST);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(AtomicI64::new(Self::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_what_succeeds_may_be_asked_again() {
+        let budget = Budget::default();
+        assert_eq!((0..100).filter(|_| budget.spend()).count(), 20);
+        (0..10).for_each(|_| budget.earn());
+        assert_eq!((0..100).filter(|_| budget.spend()).count(), 1);
+        (0..10_000).for_each(|_| budget.earn());
+        assert_eq!((0..100).filter(|_| budget.spend()).count(), 20);
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_not_done_again() {
+        let lost = Status::unavailable("reset");
+        assert!(may_repeat(&lost, Repeat::Safe) && !may_repeat(&lost, Repeat::Unsent));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let unsent = Status::from_error(Box::new(ConnectError(Box::new(refused))));
+        assert!(may_repeat(&unsent, Repeat::Unsent));
+        let late = Status::from_error(Box::new(TimeoutExpired(())));
+        assert!(was_late(&late) && !may_repeat(&late, Repeat::Safe));
+        assert!(may_repeat(&Status::cancelled("connection closed"), Repeat::Safe));
+    }
+}

@@ -1,0 +1,103 @@
+//! The port's remote end: asks the user service in another process.
+//!
+//! Nothing is remembered here: each question goes to the process that hears first of sessions
+//! that end. So this end is never sure by itself ([`Users::is_prompt`]), and what must not go
+//! wrong is confirmed with the store.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kernel::id::kinds::User;
+use kernel::{Id, Principal, Result, Timestamp};
+
+use super::{Profile, Reissued, Users};
+use crate::peer::{Peer, Repeat};
+use crate::wire::v1;
+
+/// The longest text that is worth asking about, as the other end has it.
+const PRESENTED_MAX: usize = 8 * 1024;
+
+/// The user service in another process.
+#[derive(Debug, Clone)]
+pub struct Remote(Peer);
+
+impl Remote {
+    pub const fn new(peer: Peer) -> Self {
+        Self(peer)
+    }
+
+    async fn who(&self, path: &'static str, presented: &str) -> Result<Arc<Principal>> {
+        if presented.len() > PRESENTED_MAX {
+            let message = "The token is not one of ours.";
+            return Err(kernel::Error::unauthenticated("invalid_token", message));
+        }
+        let question = v1::Presented { text: presented.to_owned() };
+        let principal: v1::Principal = self.0.ask(path, question, Repeat::Safe).await?;
+        self.legible(principal.read()).map(Arc::new)
+    }
+
+    fn legible<T>(&self, read: Option<T>) -> Result<T> {
+        read.ok_or_else(|| self.0.garbage("an answer that cannot be read"))
+    }
+}
+
+impl Users for Remote {
+    fn cached(&self, _: &str, _: Timestamp) -> Option<Arc<Principal>> {
+        None
+    }
+
+    fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        self.who("/verza.v1.Users/Authenticate", presented).boxed()
+    }
+
+    fn reissue<'a>(&'a self, expired: &'a str, cookie: &'a str) -> BoxFuture<'a, Result<Reissued>> {
+        async move {
+            let (expired, cookie) = (expired.to_owned(), cookie.to_owned());
+            let question = v1::ReissueRequest { expired, cookie };
+            let path = "/verza.v1.Users/Reissue";
+            let v1::Reissued { principal, token } =
+                self.0.ask(path, question, Repeat::Unsent).await?;
+            let principal = self.legible(principal.unwrap_or_default().read())?;
+            Ok(Reissued { principal: Arc::new(principal), token: token.into() })
+        }
+        .boxed()
+    }
+
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
+    fn confirm<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        self.who("/verza.v1.Users/Confirm", presented).boxed()
+    }
+
+    fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {
+        async move {
+            let found = self.profiles(&[user]).await?.pop();
+            found.ok_or_else(|| kernel::Error::not_found("user"))
+        }
+        .boxed()
+    }
+
+    fn ways_to_prove(&self, user: Id<User>) -> BoxFuture<'_, Result<Vec<String>>> {
+        async move {
+            let question = v1::UserRequest { user: user.uuid().as_bytes().to_vec().into() };
+            let path = "/verza.v1.Users/WaysToProve";
+            let reply: v1::Ways = self.0.ask(path, question, Repeat::Safe).await?;
+            Ok(reply.ways)
+        }
+        .boxed()
+    }
+
+    fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>> {
+        async move {
+            let ids = users.iter().map(|user| user.uuid().as_bytes().to_vec().into());
+            let question = v1::ProfilesRequest { users: ids.collect() };
+            let path = "/verza.v1.Users/Profiles";
+            let reply: v1::ProfilesReply = self.0.ask(path, question, Repeat::Safe).await?;
+            reply.profiles.into_iter().map(|profile| self.legible(profile.read())).collect()
+        }
+        .boxed()
+    }
+}

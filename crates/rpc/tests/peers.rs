@@ -1,0 +1,477 @@
+//! Two processes of one platform, over loopback: what crosses whole, and what a peer that fails
+//! looks like to whoever asked it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use kernel::caller::{Idempotency, Origin, RequestId};
+use kernel::id::kinds::User;
+use kernel::{Caller, Error, Id, Kind, Level, Principal, Result, Role, Secret, Timestamp};
+use rpc::peer::{Peer, PeerOptions, TlsFiles};
+use rpc::routes::{Answer, Call, Routes};
+use rpc::server::{Door, Gate, Inner, Services};
+use rpc::users::{Profile, Reissued, Status, Users};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+const SECRET: &str = "a secret that all of them know";
+/// How long a question may take in these tests.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+struct Open;
+
+impl Gate for Open {
+    fn admit(&self, _: Door, _: Option<std::net::IpAddr>) -> BoxFuture<'_, Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn answered(&self, _: &'static str, _: &str, _: Option<&Error>) {}
+}
+
+fn somebody() -> Principal {
+    Principal {
+        user: Id::from_uuid(Uuid::from_u128(7)),
+        role: Role::Verifier,
+        session: Id::from_uuid(Uuid::from_u128(8)),
+        email_verified: true,
+        approved: false,
+        level: Level::Two,
+        proven_at: Timestamp::from_micros(1_767_225_600_123_456),
+        impersonator: Some(Id::from_uuid(Uuid::from_u128(9))),
+    }
+}
+
+fn profile(id: Id<User>) -> Profile {
+    Profile {
+        id,
+        name: "Anne Cooper".into(),
+        email: "anne@example.com".into(),
+        role: Role::Enterprise,
+        status: Status::Suspended,
+        approved: true,
+    }
+}
+
+/// A user service that says what the text tells it to.
+struct Parrot {
+    /// Told when a call that never ends was given up.
+    given_up: mpsc::UnboundedSender<()>,
+}
+
+struct Tells(mpsc::UnboundedSender<()>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+fn refusal(kind: Kind) -> Error {
+    Error::new(kind, "because", "That is how it is.")
+        .with_field("/a.b/0", "odd", "a dot")
+        .with_member("methods", vec!["totp"])
+        .retry_after(9)
+}
+
+const KINDS: [Kind; 9] = [
+    Kind::Invalid,
+    Kind::Unauthenticated,
+    Kind::Forbidden,
+    Kind::NotFound,
+    Kind::Conflict,
+    Kind::Gone,
+    Kind::Limited,
+    Kind::Unavailable,
+    Kind::Internal,
+];
+
+impl Users for Parrot {
+    fn cached(&self, _: &str, _: Timestamp) -> Option<Arc<Principal>> {
+        None
+    }
+
+    fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        async move {
+            match presented {
+                "somebody" => Ok(Arc::new(somebody())),
+                "forever" => {
+                    let _tells = Tells(self.given_up.clone());
+                    std::future::pending().await
+                }
+                "panic" => panic!("as told"),
+                number => Err(refusal(KINDS[number.parse::<usize>().unwrap()])),
+            }
+        }
+        .boxed()
+    }
+
+    fn reissue<'a>(&'a self, expired: &'a str, cookie: &'a str) -> BoxFuture<'a, Result<Reissued>> {
+        let token = format!("{expired}+{cookie}").into();
+        async { Ok(Reissued { principal: Arc::new(somebody()), token }) }.boxed()
+    }
+
+    fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {
+        async move { Ok(profile(user)) }.boxed()
+    }
+
+    fn ways_to_prove(&self, _: Id<User>) -> BoxFuture<'_, Result<Vec<String>>> {
+        async { Ok(vec!["password".into(), "totp".into()]) }.boxed()
+    }
+
+    fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>> {
+        // Those that are not there are left out.
+        let known = users.iter().filter(|user| user.uuid().as_u128() != 0);
+        let profiles = known.map(|user| profile(*user)).collect();
+        async { Ok(profiles) }.boxed()
+    }
+}
+
+/// Answers with what it was asked.
+struct Echo;
+
+impl Routes for Echo {
+    fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer>> {
+        async move {
+            let mut headers = call.headers.clone();
+            let Caller { principal, origin, idempotency } = &call.caller;
+            let said = format!(
+                "{principal:?} {origin:?} {:?}",
+                call.new_token.map(|t| t.expose().clone())
+            );
+            headers.insert("x-said", HeaderValue::from_str(&said).unwrap());
+            headers.append("set-cookie", HeaderValue::from_static("a=1"));
+            headers.append("set-cookie", HeaderValue::from_static("b=2"));
+            if let Some(idempotency) = idempotency {
+                assert_eq!((idempotency.scope, idempotency.fingerprint), ([3; 32], [4; 32]));
+                idempotency.mark_replayed();
+            }
+            if call.target == "/refused" {
+                return Err(refusal(Kind::Forbidden));
+            }
+            let body = if call.target.starts_with("/pieces") {
+                let piece = || Ok::<_, Error>(Frame::data(Bytes::from(vec![b'x'; 100_000])));
+                let broken =
+                    call.target.ends_with("broken").then(|| Err(refusal(Kind::Unavailable)));
+                let pieces = (0..30).map(move |_| piece()).chain(broken);
+                StreamBody::new(futures_util::stream::iter(pieces)).boxed_unsync()
+            } else {
+                Full::new(call.body).map_err(|never| match never {}).boxed_unsync()
+            };
+            Ok(Answer { status: StatusCode::IM_A_TEAPOT, headers, body })
+        }
+        .boxed()
+    }
+}
+
+/// A user service on loopback, until it is stopped.
+struct Serving {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<()>>,
+    given_up: mpsc::UnboundedReceiver<()>,
+}
+
+impl Serving {
+    async fn start() -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), None).await
+    }
+
+    async fn at(address: SocketAddr, tls: Option<TlsFiles>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (given_up, heard) = mpsc::unbounded_channel();
+        let inner = Inner {
+            secret: SECRET.to_owned().into(),
+            routes: Arc::new(Echo),
+            users: Some(Arc::new(Parrot { given_up })),
+        };
+        let services = Services { gate: Arc::new(Open), older: None, inner: Some(inner), tls };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(rpc::server::serve(listener, services, async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop, task, given_up: heard }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    async fn stop(self) -> SocketAddr {
+        self.stop.send(()).unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.task).await;
+        ended.expect("connections without calls do not hold it up").unwrap().unwrap();
+        self.address
+    }
+}
+
+fn options(url: String) -> PeerOptions {
+    PeerOptions {
+        name: "user service",
+        url,
+        secret: SECRET.to_owned().into(),
+        tls: None,
+        question_max: PATIENCE,
+        request_max: PATIENCE,
+    }
+}
+
+fn users_at(url: String) -> rpc::users::Remote {
+    rpc::users::Remote::new(Peer::new(options(url)).unwrap())
+}
+
+fn call(method: Method, target: &str, body: &'static [u8]) -> Call {
+    Call {
+        method,
+        target: target.to_owned(),
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(body),
+        caller: Caller::nobody(),
+        new_token: None,
+    }
+}
+
+/// Asks in vain, in time, and is told to come back.
+async fn fails(users: &impl Users, code: &str) {
+    let begun = Instant::now();
+    let error = users.authenticate("somebody").await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Unavailable, code), "{error}");
+    assert_eq!(error.retry_after_seconds(), Some(2));
+    assert!(begun.elapsed() < PATIENCE * 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_the_user_service_says_crosses_whole() {
+    let served = Serving::start().await;
+    let users = users_at(served.url());
+    assert_eq!(*users.authenticate("somebody").await.unwrap(), somebody());
+    let issued = users.reissue("old", "cookie").await.unwrap();
+    assert_eq!((&*issued.principal, issued.token.expose().as_str()), (&somebody(), "old+cookie"));
+    let ids = [Id::from_uuid(Uuid::from_u128(5)), Id::from_uuid(Uuid::nil())];
+    assert_eq!(users.profiles(&ids).await.unwrap(), [profile(ids[0])]);
+    assert_eq!(users.profile(ids[0]).await.unwrap(), profile(ids[0]));
+    assert_eq!(users.profile(ids[1]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(users.ways_to_prove(ids[0]).await.unwrap(), ["password", "totp"]);
+    assert!(!users.is_prompt(), "another process may know better");
+}
+
+#[tokio::test]
+async fn an_error_is_the_same_error_on_the_other_side() {
+    let served = Serving::start().await;
+    let users = users_at(served.url());
+    for (index, kind) in KINDS.into_iter().enumerate() {
+        let told = refusal(kind);
+        let heard = users.authenticate(&index.to_string()).await.unwrap_err();
+        assert_eq!((heard.kind(), heard.code()), (kind, told.code()));
+        assert_eq!((heard.fields(), heard.members()), (told.fields(), told.members()));
+        assert_eq!(heard.retry_after_seconds(), Some(9));
+        assert_eq!(heard.message() == told.message(), kind != Kind::Internal, "{heard}");
+    }
+    let panicked = users.authenticate("panic").await.unwrap_err();
+    assert_eq!(panicked.kind(), Kind::Internal);
+}
+
+#[tokio::test]
+async fn a_request_and_its_answer_cross_whole() {
+    let served = Serving::start().await;
+    let routes = rpc::routes::Remote::new(Peer::new(options(served.url())).unwrap());
+    let idempotency = Arc::new(Idempotency::new([3; 32], [4; 32]));
+    let mut asked = call(Method::POST, "/v1/things?x=%20y", b"\x00body\xff");
+    asked.headers.insert("cookie", HeaderValue::from_bytes(b"a=\xfc").unwrap());
+    asked.headers.insert("connection", HeaderValue::from_static("close"));
+    asked.new_token = Some("new".to_owned().into());
+    asked.caller = Caller {
+        principal: Some(Arc::new(somebody())),
+        origin: Origin {
+            request_id: RequestId::Ours(Uuid::from_u128(77)),
+            ip: Some("2001:db8::1".parse().unwrap()),
+            user_agent: Some("curl".into()),
+            device: Some("device".into()),
+        },
+        idempotency: Some(Arc::clone(&idempotency)),
+    };
+    let Caller { principal, origin, .. } = &asked.caller;
+    let expected = format!("{principal:?} {origin:?} Some(\"new\")");
+    let answer = routes.call(asked).await.unwrap();
+    assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
+    assert_eq!(answer.headers["x-said"], expected);
+    assert_eq!(answer.headers["cookie"].as_bytes(), b"a=\xfc");
+    assert!(!answer.headers.contains_key("connection"), "it is of the other connection");
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+    assert_eq!(cookies, ["a=1", "b=2"]);
+    assert_eq!(answer.body.collect().await.unwrap().to_bytes(), &b"\x00body\xff"[..]);
+    assert!(idempotency.is_replayed(), "the other side's word on the key");
+
+    let refused = routes.call(call(Method::GET, "/refused", b"")).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Forbidden, "because"));
+}
+
+#[tokio::test]
+async fn a_long_answer_comes_in_pieces_and_says_when_it_breaks_off() {
+    let served = Serving::start().await;
+    let routes = rpc::routes::Remote::new(Peer::new(options(served.url())).unwrap());
+    let answer = routes.call(call(Method::GET, "/pieces", b"")).await.unwrap();
+    assert_eq!(answer.body.collect().await.unwrap().to_bytes().len(), 3_000_000);
+    let answer = routes.call(call(Method::GET, "/pieces/broken", b"")).await.unwrap();
+    assert_eq!(answer.body.collect().await.unwrap_err().code(), "because");
+}
+
+#[tokio::test]
+async fn whoever_does_not_know_the_secret_is_told_nothing_and_signs_nobody_out() {
+    let served = Serving::start().await;
+    let stranger = PeerOptions { secret: Secret::new("x".into()), ..options(served.url()) };
+    let users = rpc::users::Remote::new(Peer::new(stranger.clone()).unwrap());
+    // Not 401: it is our fault, not the fault of whoever shows the token.
+    fails(&users, "service_unavailable").await;
+    let routes = rpc::routes::Remote::new(Peer::new(stranger).unwrap());
+    let refused = routes.call(call(Method::GET, "/", b"")).await.unwrap_err();
+    assert_eq!(refused.code(), "service_unavailable");
+}
+
+#[tokio::test]
+async fn a_question_that_is_given_up_here_is_given_up_there() {
+    let mut served = Serving::start().await;
+    let users = users_at(served.url());
+    fails_with_timeout(&users).await;
+    served.given_up.recv().await.expect("the time was over");
+    // Given up before its time.
+    let asked = users.authenticate("forever");
+    tokio::time::timeout(PATIENCE / 4, asked).await.unwrap_err();
+    served.given_up.recv().await.expect("nobody waits any more");
+}
+
+async fn fails_with_timeout(users: &impl Users) {
+    let error = users.authenticate("forever").await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "service_timeout"), "{error}");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_there_hangs_or_talks_nonsense_is_unavailable_in_time() {
+    // Nobody.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    fails(&users_at(format!("http://{address}")), "service_unavailable").await;
+
+    // Accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let users = users_at(format!("http://{}", silent.local_addr().unwrap()));
+    fails(&users, "service_timeout").await;
+
+    // Hangs up, or answers what is no HTTP/2.
+    for said in [&b""[..], b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", &[0xff; 64]] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let talks = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.write_all(said).await;
+            }
+        });
+        fails(&users_at(url), "service_unavailable").await;
+        talks.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_is_asked_again() {
+    let served = Serving::start().await;
+    let users = users_at(served.url());
+    users.authenticate("somebody").await.unwrap();
+    let address = served.stop().await;
+    fails(&users, "service_unavailable").await;
+    let _served = Serving::at(address, None).await;
+    users.authenticate("somebody").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_and_an_unknown_rpc_have_a_status() {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Wrong {
+        #[prost(int64, tag = "1")]
+        number: i64,
+    }
+    let served = Serving::start().await;
+    let endpoint = tonic::transport::Endpoint::from_shared(served.url()).unwrap();
+    let mut grpc = tonic::client::Grpc::new(endpoint.connect().await.unwrap());
+    for (path, expected) in [
+        ("/verza.v1.Users/Authenticate", tonic::Code::Internal),
+        ("/verza.v1.Users/Nothing", tonic::Code::Unimplemented),
+        ("/verza.v2.Users/Authenticate", tonic::Code::Unimplemented),
+    ] {
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<Wrong, Wrong>::default();
+        let path = http::uri::PathAndQuery::from_static(path);
+        let request = tonic::Request::new(Wrong { number: 7 });
+        let status = grpc.unary(request, path, codec).await.unwrap_err();
+        assert_eq!(status.code(), expected, "{status:?}");
+    }
+}
+
+/// An authority, and certificates of it for 127.0.0.1.
+struct Authority {
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
+        let path: &Path = self.folder.path();
+        let path = path.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// What one process shows and believes.
+    fn files(&self) -> TlsFiles {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap();
+        let issuer = rcgen::Issuer::new(params, key);
+        let own_key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let own = own.signed_by(&own_key, &issuer).unwrap();
+        TlsFiles {
+            certificate: self.write("own.pem", &own.pem()),
+            key: self.write("own.key", &own_key.serialize_pem()),
+            authority: Some(self.write("authority.pem", &authority.pem())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_an_authority_both_sides_show_a_certificate_of_it() {
+    let authorities = (Authority::new(), Authority::new());
+    let (ours, theirs) = (authorities.0.files(), authorities.1.files());
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let served = Serving::at(loopback, Some(ours.clone())).await;
+    let url = format!("https://{}", served.address);
+    let users = |tls: TlsFiles| {
+        let options = PeerOptions { tls: Some(tls), ..options(url.clone()) };
+        rpc::users::Remote::new(Peer::new(options).unwrap())
+    };
+    assert_eq!(*users(ours.clone()).authenticate("somebody").await.unwrap(), somebody());
+    // Somebody else's certificate, somebody else's authority, and no TLS at all.
+    let stranger = TlsFiles { authority: ours.authority.clone(), ..theirs.clone() };
+    fails(&users(stranger), "service_unavailable").await;
+    let misled = TlsFiles { authority: theirs.authority.clone(), ..ours.clone() };
+    fails(&users(misled), "service_unavailable").await;
+    fails(&users_at(served.url()), "service_unavailable").await;
+    let bare = Peer::new(options(url.clone())).unwrap_err();
+    assert_eq!(bare.code(), "invalid_configuration");
+}

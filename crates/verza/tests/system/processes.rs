@@ -1,0 +1,208 @@
+//! The executable in parts: gateway, user service and worker, each a process of its own, over
+//! loopback and one PostgreSQL.
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use platform::testing::TestDb;
+use reqwest::Method;
+use serde_json::json;
+use tokio::process::Child;
+use verza::demo::client::Client;
+use verza::demo::story::{self, Stage as Scene};
+use verza::wiring::MIGRATIONS;
+
+use crate::house::{bare_command, free_port};
+use crate::town::{Town, until};
+
+/// How long the gateway waits for the user service; and the least that an answer may then take.
+const PATIENCE: Duration = Duration::from_millis(1000);
+
+/// One part of the platform.
+struct Part {
+    role: &'static str,
+    ops_port: u16,
+    child: Option<Child>,
+}
+
+/// The parts of one platform.
+struct Street {
+    test: TestDb,
+    port: u16,
+    grpc_port: u16,
+    /// Beside each other, since one configuration names them all.
+    secret: String,
+    users: Part,
+    worker: Part,
+    gateway: Part,
+}
+
+impl Street {
+    async fn start() -> Self {
+        let part = |role| Part { role, ops_port: free_port(), child: None };
+        let mut street = Self {
+            test: TestDb::postgres(MIGRATIONS).await,
+            port: free_port(),
+            grpc_port: free_port(),
+            secret: "0123456789abcdef".repeat(2),
+            users: part("users"),
+            worker: part("worker"),
+            gateway: part("gateway"),
+        };
+        street.start_users().await;
+        street.worker.child = Some(street.spawn(&street.worker));
+        street.gateway.child = Some(street.spawn(&street.gateway));
+        street.is_ready(&street.worker).await;
+        street.is_ready(&street.gateway).await;
+        street
+    }
+
+    async fn start_users(&mut self) {
+        self.users.child = Some(self.spawn(&self.users));
+        self.is_ready(&self.users).await;
+    }
+
+    fn log_path(&self, part: &Part) -> PathBuf {
+        self.test.directory().join(format!("{}.log", part.role))
+    }
+
+    fn log(&self, part: &Part) -> String {
+        std::fs::read_to_string(self.log_path(part)).unwrap_or_default()
+    }
+
+    /// One configuration for all of them, but for what belongs to one process.
+    fn spawn(&self, part: &Part) -> Child {
+        let folder = self.test.directory();
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path(part)).unwrap();
+        bare_command()
+            .args(["serve", part.role])
+            .args(["--users-url", &format!("http://127.0.0.1:{}", self.grpc_port)])
+            .args(["--grpc-listen", &format!("127.0.0.1:{}", self.grpc_port)])
+            .args(["--ops-listen", &format!("127.0.0.1:{}", part.ops_port)])
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .arg("--data-dir")
+            .arg(folder.join(part.role))
+            .env("VERZA_STORAGE_FILES_DIR", folder.join("files"))
+            .env("VERZA_DATABASE_URL", self.test.postgres_url().unwrap())
+            .env("VERZA_DATABASE_CONNECTIONS", "6")
+            .env("VERZA_SECRETS_MASTER_KEY", "0123456789abcdef".repeat(4))
+            .env("VERZA_SERVICES_SECRET", &self.secret)
+            .env("VERZA_SERVICES_TIMEOUT_MILLISECONDS", PATIENCE.as_millis().to_string())
+            .env("VERZA_SERVER_REQUEST_TIMEOUT_SECONDS", "5")
+            .env("VERZA_SERVER_RATE_LIMITS", "false")
+            .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
+            .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Every part tells on its internal listener whether it is ready.
+    async fn is_ready(&self, part: &Part) {
+        let http = crate::town::http_client(Duration::from_secs(2));
+        let url = format!("http://127.0.0.1:{}/readyz", part.ops_port);
+        let what = format!("{} is ready", part.role);
+        until(&what, async || {
+            let answer = http.get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    fn town(&self) -> Town {
+        let ops = format!("http://127.0.0.1:{}", self.gateway.ops_port);
+        Town::new(format!("http://127.0.0.1:{}", self.port), ops)
+    }
+
+    /// Printed by the user service, and by nobody else.
+    async fn setup_link(&self) -> String {
+        let link = until("the set-up link", async || {
+            self.log(&self.users).lines().find(|line| line.contains("token=")).map(str::to_owned)
+        })
+        .await;
+        for part in [&self.gateway, &self.worker] {
+            assert!(!self.log(part).contains("token="), "{}", part.role);
+        }
+        link.trim().to_owned()
+    }
+
+    /// A signal to the user service.
+    async fn signal(&self, name: &str) {
+        let pid = self.users.child.as_ref().and_then(Child::id).expect("it runs");
+        let kill = format!("kill -{name} {pid}");
+        let told = tokio::process::Command::new("sh").args(["-c", &kill]).status().await;
+        assert!(told.unwrap().success());
+    }
+
+    async fn finish(mut self) {
+        for part in [&mut self.gateway, &mut self.worker, &mut self.users] {
+            let mut child = part.child.take().expect("it runs");
+            let pid = child.id().expect("it is alive");
+            let kill = format!("kill -TERM {pid}");
+            tokio::process::Command::new("sh").args(["-c", &kill]).status().await.unwrap();
+            let ended = tokio::time::timeout(Duration::from_secs(40), child.wait()).await;
+            assert!(ended.expect("it ends within its grace").unwrap().success(), "{}", part.role);
+        }
+        self.test.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_story_is_so_in_separate_processes() {
+    let street = Street::start().await;
+    let scene = Scene {
+        client: Client::new(format!("http://127.0.0.1:{}", street.port)).unwrap(),
+        ops_url: format!("http://127.0.0.1:{}", street.gateway.ops_port),
+        setup_link: street.setup_link().await,
+        export_to: street.test.directory().join("diploma.verza.json"),
+        password: "seven quiet herons at dusk".into(),
+    };
+    let mut lines = Vec::new();
+    let mut tell = |line: String| lines.push(line);
+    story::play(&scene, &mut tell).await.unwrap_or_else(|error| panic!("{error}\n{lines:#?}"));
+    let ledger = money::ledger::check(&street.test.db).await.unwrap();
+    assert!(ledger.is_sound(), "{ledger:#?}");
+    street.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_user_service_everybody_is_asked_to_come_back() {
+    let mut street = Street::start().await;
+    let town = street.town();
+    let admin = town.set_up(&street.setup_link().await).await;
+    let unavailable = async |codes: &[&str]| {
+        let login = json!({ "email": "x@example.com", "password": "whatever it is" });
+        for call in [
+            town.get("/v1/me", &admin),
+            town.get("/v1/admin/users", &admin),
+            town.get("/v1/notifications", &admin),
+            town.call(Method::POST, "/v1/auth/login", None).json(&login),
+        ] {
+            let begun = Instant::now();
+            let answer = call.answer().await;
+            let code = answer.code();
+            assert!(codes.contains(&code.as_str()), "{}", answer.text());
+            answer.problem(503, &code);
+            assert_eq!(answer.header("retry-after"), "2");
+            assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        }
+        // What is nobody's business but the gateway's goes on.
+        assert_eq!(town.call(Method::GET, "/openapi.json", None).answer().await.status, 200);
+    };
+    // It hangs. A connection that does not answer pings is given up while somebody waits.
+    street.signal("STOP").await;
+    unavailable(&["service_timeout", "service_unavailable"]).await;
+    street.signal("CONT").await;
+    until("it is back", async || town.get("/v1/me", &admin).answer().await.is_done().then_some(()))
+        .await;
+    // It is gone.
+    let mut child = street.users.child.take().unwrap();
+    child.kill().await.unwrap();
+    unavailable(&["service_unavailable"]).await;
+    street.start_users().await;
+    town.get("/v1/me", &admin).done().await;
+    street.finish().await;
+}
