@@ -37,7 +37,9 @@ pub enum Failure {
     TooSlow,
     /// More bytes than are taken of an answer.
     TooLarge,
-    /// No connection, or one that broke.
+    /// No connection came about: the request never left.
+    Unreached(String),
+    /// A connection that broke: the request may have had its effect.
     Broken(String),
 }
 
@@ -46,7 +48,7 @@ impl fmt::Display for Failure {
         match self {
             Self::TooSlow => f.write_str("no answer in time"),
             Self::TooLarge => f.write_str("the answer is too large"),
-            Self::Broken(what) => f.write_str(what),
+            Self::Unreached(what) | Self::Broken(what) => f.write_str(what),
         }
     }
 }
@@ -55,7 +57,8 @@ impl std::error::Error for Failure {}
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
+        let is_unreached = error.is_connect();
+        if error.is_timeout() && !is_unreached {
             return Self::TooSlow;
         }
         // The address is configuration and may carry a password.
@@ -66,7 +69,7 @@ impl From<reqwest::Error> for Failure {
             text = format!("{text}: {error}");
             cause = error.source();
         }
-        Self::Broken(text)
+        if is_unreached { Self::Unreached(text) } else { Self::Broken(text) }
     }
 }
 
@@ -97,12 +100,27 @@ impl Peer {
         path: &str,
         headers: HeaderMap,
     ) -> Result<Answer, Failure> {
+        self.exchange(method, path, headers, Bytes::new()).await
+    }
+
+    /// Sends a request with a body, whose media type is among the headers.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.base);
         let mut headers = headers;
         if let Some(trace) = crate::trace::current() {
             headers.insert(TRACEPARENT, trace.header());
         }
-        let mut response = self.client.request(method, url).headers(headers).send().await?;
+        let mut request = self.client.request(method, url).headers(headers);
+        if !body.is_empty() {
+            request = request.body(body);
+        }
+        let mut response = request.send().await?;
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > self.answer_max {
