@@ -96,6 +96,18 @@ kinds! {
     Organization = "org", "organization";
     /// An API key of an organisation.
     ApiKey = "ak", "API key";
+    /// Money on its way out to a user.
+    Withdrawal = "wd", "withdrawal";
+    /// An account elsewhere that a user's money may go to.
+    Destination = "dest", "payout destination";
+    /// A claim of a payer's bank to have a payment back.
+    Chargeback = "cb", "charge-back";
+    /// Staked money that is cooling down.
+    Unstaking = "ustk", "unstaking";
+    /// An enterprise's plan and the period it is paid for.
+    Subscription = "sub", "subscription";
+    /// A bill.
+    Invoice = "inv", "invoice";
 }
 
 /// The id of a `K`.

@@ -7,10 +7,14 @@
 //! This context calls no other. Who may receive a transfer it asks through a port of its own
 //! ([`wallet::Payees`]); who is notified, others read from the journal.
 
+pub mod chargeback;
 pub mod ledger;
 pub mod payment;
+pub mod payout;
 mod personal;
+pub mod provider;
 pub mod sandbox;
+pub mod sim;
 pub mod wallet;
 
 #[cfg(test)]
@@ -33,6 +37,12 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0001_money", sql: include_str!("../migrations/0001_money.sql") },
         Migration { name: "0002_sandbox", sql: include_str!("../migrations/0002_sandbox.sql") },
         Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
+        Migration { name: "0010_providers", sql: include_str!("../migrations/0010_providers.sql") },
+        Migration { name: "0011_payouts", sql: include_str!("../migrations/0011_payouts.sql") },
+        Migration {
+            name: "0012_chargebacks",
+            sql: include_str!("../migrations/0012_chargebacks.sql"),
+        },
     ],
 };
 
@@ -55,8 +65,14 @@ pub struct Options {
     pub payees: Option<Arc<dyn wallet::Payees>>,
     /// The provider that comes with the platform; none where only real ones are offered.
     pub sandbox: Option<sandbox::Options>,
+    /// What may leave the platform, and how fast.
+    pub payouts: payout::Policy,
+    /// The account at Paystack, where there is one.
+    pub paystack: Option<provider::paystack::Settings>,
+    /// The account at Stripe.
+    pub stripe: Option<provider::stripe::Settings>,
     /// Further providers.
-    pub providers: Vec<Arc<dyn payment::Provider>>,
+    pub providers: Vec<Arc<dyn provider::Provider>>,
 }
 
 impl Options {
@@ -70,7 +86,10 @@ impl Options {
             earning_window: Duration::from_secs(7 * 24 * 3600),
             payment_lifetime: Duration::from_secs(24 * 3600),
             payees: None,
+            payouts: payout::Policy::default(),
             sandbox: None,
+            paystack: None,
+            stripe: None,
             providers: Vec::new(),
         }
     }
@@ -81,6 +100,8 @@ impl Options {
 pub struct Context {
     pub wallet: wallet::Service,
     pub payments: payment::Service,
+    pub payouts: payout::Service,
+    db: Db,
     pub sandbox: Option<sandbox::Server>,
 }
 
@@ -94,12 +115,22 @@ impl Context {
             .map(|sandbox| sandbox::Server::new(options.db.clone(), sandbox.clone()))
             .transpose()?;
         let mut providers = options.providers.clone();
+        // Where the sandbox is on, somebody is trying things out: it is the default then.
         if let Some(sandbox) = &options.sandbox {
             providers.push(Arc::new(sandbox::Adapter::new(sandbox)?));
         }
+        if let Some(settings) = &options.paystack {
+            let adapter = provider::paystack::Adapter::new(settings.clone(), options.db.clone())?;
+            providers.push(Arc::new(adapter));
+        }
+        if let Some(settings) = &options.stripe {
+            let adapter = provider::stripe::Adapter::new(settings.clone(), options.db.clone())?;
+            providers.push(Arc::new(adapter));
+        }
         let wallet = wallet::Service::new(&options);
-        let payments = payment::Service::new(&options, providers);
-        Ok(Self { wallet, payments, sandbox })
+        let payouts = payout::Service::new(&options, providers.clone());
+        let payments = payment::Service::new(&options, providers, wallet.clone(), payouts.clone());
+        Ok(Self { wallet, payments, payouts, db: options.db, sandbox })
     }
 
     /// The routes of wallets and payments. The sandbox's own pages are no part of the API:
@@ -107,6 +138,7 @@ impl Context {
     pub fn routes(&self) -> Vec<Route> {
         let mut routes = wallet::routes(&self.wallet);
         routes.extend(payment::routes(&self.payments));
+        routes.extend(payout::routes(&self.payouts));
         routes
     }
 
@@ -114,6 +146,8 @@ impl Context {
     pub fn jobs(&self, registry: &mut Registry) {
         wallet::jobs(&self.wallet, registry);
         payment::jobs(&self.payments, registry);
+        payout::jobs(&self.payouts, registry);
+        provider::jobs(&self.db, registry);
         if let Some(sandbox) = &self.sandbox {
             sandbox.jobs(registry);
         }

@@ -2,7 +2,9 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::{Account, Hold, Payment, Transaction, User};
+use kernel::id::kinds::{
+    Account, Chargeback, Destination, Hold, Payment, Transaction, User, Withdrawal,
+};
 use kernel::{Asset, Id, Money, Result};
 use platform::db::{Read, Tx};
 use platform::params;
@@ -106,6 +108,28 @@ const TABLES: &[Table] = &[
             Column("available_at", Shown::Time),
             Column("created_at", Shown::Time),
             Column("closed_at", Shown::Time),
+            Column("frozen", Shown::Flag),
+        ],
+    ),
+    of(
+        "chargebacks",
+        "owner = $1",
+        "id",
+        &[
+            Column("id", id::<Chargeback>()),
+            Column("payment", id::<Payment>()),
+            Column("owner", id::<User>()),
+            Column("provider", Shown::Text),
+            Column("provider_ref", Shown::Text),
+            Column("asset", Shown::Text),
+            Column("amount", Shown::Number),
+            Column("hold", id::<Hold>()),
+            Column("held", Shown::Number),
+            Column("shortfall", Shown::Number),
+            Column("state", Shown::Text),
+            Column("version", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("updated_at", Shown::Time),
         ],
     ),
     of(
@@ -132,10 +156,68 @@ const TABLES: &[Table] = &[
             Column("updated_at", Shown::Time),
         ],
     ),
+    of(
+        "payout_destinations",
+        "owner = $1",
+        "id",
+        &[
+            Column("id", id::<Destination>()),
+            Column("owner", id::<User>()),
+            Column("provider", Shown::Text),
+            Column("kind", Shown::Text),
+            Column("asset", Shown::Text),
+            Column("account", Shown::Sealed),
+            Column("bank", Shown::Text),
+            Column("name", Shown::Sealed),
+            Column("mask", Shown::Text),
+            Column("usable_at", Shown::Time),
+            Column("created_at", Shown::Time),
+            Column("removed_at", Shown::Time),
+        ],
+    ),
+    of(
+        "withdrawals",
+        "owner = $1 OR decided_by = $1",
+        "id",
+        &[
+            Column("id", id::<Withdrawal>()),
+            Column("owner", id::<User>()),
+            Column("provider", Shown::Text),
+            Column("source", Shown::Text),
+            Column("asset", Shown::Text),
+            Column("amount", Shown::Number),
+            Column("fee", Shown::Number),
+            Column("destination", id::<Destination>()),
+            Column("mask", Shown::Text),
+            Column("state", Shown::Text),
+            Column("review", Shown::Text),
+            Column("reason", Shown::Text),
+            Column("decided_by", id::<User>()),
+            Column("provider_ref", Shown::Text),
+            Column("cost", Shown::Number),
+            Column("version", Shown::Number),
+            Column("checks", Shown::Number),
+            Column("next_check_at", Shown::Time),
+            Column("created_at", Shown::Time),
+            Column("updated_at", Shown::Time),
+        ],
+    ),
+    of(
+        "wallet_freezes",
+        "owner = $1",
+        "owner",
+        &[
+            Column("owner", id::<User>()),
+            Column("reason", Shown::Text),
+            Column("frozen_at", Shown::Time),
+        ],
+    ),
+    impersonal("sandbox_payouts", "the sandbox's own memory: references and amounts"),
     impersonal(
         "provider_events",
         "what providers said of payments, by the payment; emptied when its payer is erased",
     ),
+    impersonal("provider_calls", "references and amounts; what is a person's is never recorded"),
     impersonal("sandbox_collections", "the sandbox's own memory: references and amounts"),
 ];
 
@@ -171,6 +253,7 @@ impl Holder for Held {
         async move {
             if what == Erasure::Person {
                 erase_payments(tx, person.id).await?;
+                erase_payouts(tx, person.id).await?;
             }
             Ok(())
         }
@@ -215,6 +298,16 @@ async fn open_payments(tx: &Tx, person: Id<User>) -> Result<Vec<Stake>> {
             message: format!("The payment {id} is still open: it may yet be paid."),
         })
         .collect())
+}
+
+/// Where money went is a person's; that it went is the ledger's.
+async fn erase_payouts(tx: &Tx, person: Id<User>) -> Result<()> {
+    let sql = "UPDATE payout_destinations SET account = '', name = NULL, bank = NULL, mask = '',
+                      removed_at = COALESCE(removed_at, $2) WHERE owner = $1";
+    tx.execute(sql, params![person, tx.now()]).await?;
+    let sql = "UPDATE withdrawals SET mask = '', reason = NULL WHERE owner = $1";
+    tx.execute(sql, params![person]).await?;
+    Ok(())
 }
 
 async fn erase_payments(tx: &Tx, person: Id<User>) -> Result<()> {

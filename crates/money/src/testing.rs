@@ -19,8 +19,9 @@ use platform::jobs::{Registry, Worker};
 use serde_json::{Value as Json, json};
 
 use crate::ledger::{self, Account, Code, NewTransaction};
+use crate::sim::Sim;
 use crate::wallet::NewTransfer;
-use crate::{Context, Options, sandbox};
+use crate::{Context, Options, sandbox, sim};
 
 pub(crate) const MIGRATIONS: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
 
@@ -87,6 +88,8 @@ pub(crate) async fn footprint(db: &Db) -> BTreeMap<&'static str, i64> {
         "ledger_entry",
         "ledger_hold",
         "payments",
+        "payout_destinations",
+        "withdrawals",
         "provider_events",
     ] {
         let sql = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");
@@ -201,12 +204,13 @@ async fn held(db: &Db, hold: Id<Hold>) -> Money {
     db.one(sql, platform::params![hold], read).await.unwrap()
 }
 
-/// The platform's routes and the sandbox on a port of their own, with the jobs run by hand.
+/// The platform's routes, the sandbox and a simulator of all other providers on a port of their own, with the jobs run by hand.
 pub(crate) struct Site {
     pub db: Db,
     pub base: String,
     pub context: Context,
     pub worker: Worker,
+    pub sim: Sim,
     client: reqwest::Client,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -215,24 +219,43 @@ pub(crate) const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
 
 impl Site {
     pub(crate) async fn open(db: &Db) -> Self {
+        Self::opened(db, |options| options).await
+    }
+
+    /// With other settings than the usual ones.
+    pub(crate) async fn opened(db: &Db, change: impl FnOnce(Options) -> Options) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let secret = Secret::new("sk_of_the_tests".to_owned());
         let webhook_secret = Secret::new(WEBHOOK_SECRET.to_owned());
         let sandbox = sandbox::Options::at(&base, secret, webhook_secret);
-        let options =
-            Options { sandbox: Some(sandbox), transfer_minimum: 1, ..Options::new(db.clone()) };
+        let told = sim::Options::at(&base, &base);
+        let options = Options {
+            sandbox: Some(sandbox),
+            transfer_minimum: 1,
+            paystack: Some(told.paystack()),
+            stripe: Some(told.stripe()),
+            ..Options::new(db.clone())
+        };
+        Self::with(db, listener, base, change(options))
+    }
+
+    fn with(db: &Db, listener: tokio::net::TcpListener, base: String, options: Options) -> Self {
+        let sim = Sim::new(sim::Options::at(&base, &base), db.world().clone()).unwrap();
         let context = Context::new(options).unwrap();
         let mut registry = Registry::default();
         context.jobs(&mut registry);
         let worker = Worker::new(db.clone(), registry);
-        let mut router = context.sandbox.as_ref().unwrap().router();
+        let mut router = sim.router();
+        if let Some(sandbox) = &context.sandbox {
+            router = router.merge(sandbox.router());
+        }
         for route in context.routes() {
             router = router.route(route.path, route.handler);
         }
         let serving = tokio::spawn(serve(listener, router));
-        let client = crate::payment::client().unwrap();
-        Self { db: db.clone(), base, context, worker, client, serving }
+        let client = crate::provider::client().unwrap();
+        Self { db: db.clone(), base, context, worker, sim, client, serving }
     }
 
     /// Nothing answers any more.
@@ -269,9 +292,19 @@ impl Site {
         signature: Option<&str>,
         body: &str,
     ) -> StatusCode {
+        self.signed(path, signature.map(|it| (sandbox::SIGNATURE_HEADER, it)), body).await
+    }
+
+    /// A webhook with a header of any provider's.
+    pub(crate) async fn signed(
+        &self,
+        path: &str,
+        signature: Option<(&str, &str)>,
+        body: &str,
+    ) -> StatusCode {
         let mut request = self.client.post(format!("{}{path}", self.base)).body(body.to_owned());
-        if let Some(signature) = signature {
-            request = request.header(sandbox::SIGNATURE_HEADER, signature);
+        if let Some((header, signature)) = signature {
+            request = request.header(header, signature);
         }
         request.send().await.unwrap().status()
     }

@@ -7,7 +7,7 @@ use kernel::{Asset, Id};
 use platform::crypto::sha256;
 use uuid::Uuid;
 
-use crate::payment::ProviderName;
+use crate::provider::ProviderName;
 
 /// The side on which an account grows: assets and expenses by debit, liabilities and income by
 /// credit.
@@ -67,8 +67,21 @@ chart! {
     SUSPENSE_STRIPE "li.suspense.stripe" Credit false "Unmatched money at Stripe";
     SUSPENSE_PAYPAL "li.suspense.paypal" Credit false "Unmatched money at PayPal";
     SUSPENSE_CRYPTO "li.suspense.crypto" Credit false "Unmatched money on chains";
+    STAKE "li.stake" Credit true "Bonded by a verifier";
+    UNSTAKE "li.unstake" Credit true "Cooling down on its way out of a bond";
+    REWARD "li.reward" Credit true "Rewards of a verifier, unclaimed";
+    SLASH "li.slash" Credit true "Taken from bonds, for those who were harmed";
+    DEFERRED "li.deferred" Credit true "Paid for, and not yet served to an enterprise";
+    TAX "li.tax" Credit false "Tax collected";
+    RECEIVABLE_INVOICE "as.recv.invoice" Debit true "Billed to an enterprise, and not yet paid";
+    RECEIVABLE_NEGATIVE "as.recv.negative" Debit true "Owed by a user after a charge-back";
     FEE_JOB "in.fee.job" Credit false "The platform's share of jobs";
+    FEE_WITHDRAW "in.fee.withdraw" Credit false "What withdrawals cost their owners";
+    SUBSCRIPTION "in.subscription" Credit false "Plans that were served";
     PROVIDER_COST "ex.provider" Debit false "What providers charge us";
+    CHARGEBACK_COST "ex.chargeback" Debit false "Charge-backs that nobody pays back";
+    REWARD_COST "ex.reward" Debit false "Rewards for bonds";
+    GOODWILL_COST "ex.goodwill" Debit false "Paid out of our own pocket";
 }
 
 impl Code {

@@ -108,9 +108,21 @@ const CHECKS: &[(&str, &str, &str)] = &[
             OR (state = 'captured' AND payee IS NULL)
          LIMIT 10",
     ),
+    (
+        "W1",
+        "what is on its way out is what withdrawals are open",
+        "SELECT f.asset || ' is off by ' || CAST(SUM(f.amount) AS TEXT)
+         FROM (SELECT owner, asset, amount + fee AS amount FROM withdrawals
+               WHERE state IN ('requested', 'approved', 'submitting', 'unknown', 'submitted')
+               UNION ALL
+               SELECT a.owner, a.asset, b.debits - b.credits
+               FROM ledger_account AS a JOIN ledger_balance AS b ON b.account_id = a.id
+               WHERE a.code = 'li.withdraw') AS f
+         GROUP BY f.owner, f.asset HAVING SUM(f.amount) <> 0 LIMIT 10",
+    ),
 ];
 
-/// Checks the books: L1 to L4, H1 and H2. Reads everything, so it takes a while on large ones.
+/// Checks the books: L1 to L4, H1 and H2, and that what is on its way has its reasons. Reads everything, so it takes a while on large ones.
 pub async fn check(db: &impl Read) -> Result<Report> {
     let mut checks = Vec::with_capacity(CHECKS.len());
     for (name, states, sql) in CHECKS {

@@ -54,6 +54,11 @@ impl NewTransaction {
         if amount.minor == 0 { self } else { self.post(debit, credit, amount) }
     }
 
+    /// Whether nothing is posted by it.
+    pub fn is_empty(&self) -> bool {
+        self.postings.is_empty()
+    }
+
     /// A note beside it. No part of the content: posting again with another note is no conflict.
     #[must_use]
     pub fn note(mut self, key: &str, value: impl Into<Json>) -> Self {

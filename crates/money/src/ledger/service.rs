@@ -223,6 +223,26 @@ pub async fn entries(
     store::entries_of(db, id, owner, code).await
 }
 
+/// Who has an account of a code and asset.
+pub async fn owners(db: &impl Read, code: Code, asset: Asset) -> Result<Vec<Id<User>>> {
+    store::owners(db, code, asset).await
+}
+
+/// How the balance of an account with one row changed after `from`, until `until`: each instant in
+/// microseconds, and the balance from then on.
+pub async fn history(
+    db: &impl Read,
+    account: Account,
+    asset: Asset,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<(i64, i64)>> {
+    let id = account.id(asset);
+    let after = store::version_at(db, id, 0, from).await?;
+    let last = store::version_at(db, id, 0, until).await?;
+    store::entries_between(db, id, after, last).await
+}
+
 /// All that was ever debited and credited, by line of the chart and asset.
 pub async fn trial_balance(db: &impl Read) -> Result<Vec<TrialLine>> {
     store::trial(db).await

@@ -209,6 +209,25 @@ pub(super) async fn has_account(db: &impl Read, owner: Id<User>, code: Code) -> 
     Ok(db.maybe(sql, params![owner, code.as_str()], |_| Ok(())).await?.is_some())
 }
 
+pub(super) async fn owners(db: &impl Read, code: Code, asset: Asset) -> Result<Vec<Id<User>>> {
+    let sql = "SELECT owner FROM ledger_account WHERE code = $1 AND asset = $2 ORDER BY owner";
+    Ok(db.all(sql, params![code.as_str(), asset], |row| row.take()).await?)
+}
+
+/// Times and balances of the entries after one version, up to another.
+pub(super) async fn entries_between(
+    db: &impl Read,
+    account: Id<kinds::Account>,
+    after: i64,
+    last: i64,
+) -> Result<Vec<(i64, i64)>> {
+    let sql = "SELECT recorded_at, balance_after FROM ledger_entry
+               WHERE account_id = $1 AND shard = 0 AND version > $2 AND version <= $3
+               ORDER BY version";
+    let row = params![account, after, last];
+    Ok(db.all(sql, row, |row| Ok((row.take()?, row.take()?))).await?)
+}
+
 pub(super) async fn trial(db: &impl Read) -> Result<Vec<TrialLine>> {
     let sql = "SELECT a.code, a.asset, CAST(SUM(b.debits) AS BIGINT),
                       CAST(SUM(b.credits) AS BIGINT)

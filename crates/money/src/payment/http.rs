@@ -5,14 +5,14 @@ use http::HeaderMap;
 use kernel::id::kinds;
 use kernel::{Asset, Id, Money, Timestamp};
 use platform::http::{
-    At, Audience, By, Created, Done, Json, Limit, Once, Raw, Reply, Route, get, post, table,
+    At, Audience, By, Created, Done, Json, Limit, Once, Query, Raw, Reply, Route, get, post, table,
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::model::{self, NewDeposit, Payment};
-use super::provider::ProviderName;
 use super::service::Service;
+use crate::provider::ProviderName;
 
 // A name without parameters: the schema's derive looks no further than that.
 type PaymentId = Id<kinds::Payment>;
@@ -40,6 +40,11 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .summary("How a payment stands, as its provider says")
                 .returns::<PaymentBody>(200)
                 .to(verify),
+            get(Audience::Any, "/v1/user/payment/confirm")
+                .summary("How a payment stands that its provider names by an id of its own")
+                .query::<ConfirmQuery>()
+                .returns::<PaymentBody>(200)
+                .to(confirm),
             post(Audience::Provider, "/v1/payments/webhook/{provider}")
                 .summary("A provider's webhook")
                 .limit(Limit::Webhook)
@@ -221,6 +226,20 @@ async fn verify(
     At(reference): At<String>,
 ) -> Reply<Json<PaymentBody>> {
     Ok(Json(service.verify(&caller, &reference).await?.into()))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct ConfirmQuery {
+    /// The provider's id of the payment (`pi_...`), or our reference.
+    payment_intent: String,
+}
+
+async fn confirm(
+    State(service): State<Service>,
+    By(caller): By,
+    Query(query): Query<ConfirmQuery>,
+) -> Reply<Json<PaymentBody>> {
+    Ok(Json(service.confirm(&caller, &query.payment_intent).await?.into()))
 }
 
 async fn webhook(

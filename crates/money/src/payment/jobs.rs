@@ -5,8 +5,8 @@ use std::time::Duration;
 use platform::jobs::{Job, Registry};
 use serde::{Deserialize, Serialize};
 
-use super::provider::ProviderName;
 use super::service::Service;
+use crate::provider::ProviderName;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 

@@ -7,6 +7,8 @@
 //!                    -> expired ----> settled
 //! ```
 //!
+//! A settled payment may be wanted back by the payer's bank: see [`crate::chargeback`].
+//!
 //! A payment is stored before the provider hears of it, under a reference of ours; asking twice
 //! with one reference makes one payment at the provider. Nothing is ever credited because
 //! somebody says so: a webhook, the payer's return and the sweeper are hints, and each makes us
@@ -16,7 +18,6 @@
 mod http;
 mod jobs;
 mod model;
-mod provider;
 mod rules;
 mod service;
 mod store;
@@ -27,8 +28,4 @@ pub use http::routes;
 pub(crate) use jobs::register as jobs;
 pub(crate) use model::reference;
 pub use model::{NewDeposit, Payment, State};
-pub(crate) use provider::client;
-pub use provider::{
-    Capabilities, Checkout, Event, Failure, Order, Provider, ProviderName, Seen, SeenState,
-};
 pub use service::Service;

@@ -8,7 +8,7 @@ use platform::db::{Column, FromColumn};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::provider::ProviderName;
+use crate::provider::ProviderName;
 
 /// What has become of a payment. The states and their order: see the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
@@ -81,6 +81,8 @@ pub struct Payment {
     pub state: State,
     /// Why it failed or is suspended.
     pub reason: Option<String>,
+    /// The provider's own name for it.
+    pub provider_ref: Option<String>,
     pub access_code: Option<String>,
     pub checkout_url: Option<String>,
     pub expires_at: Timestamp,
@@ -93,6 +95,11 @@ impl Payment {
     /// The reference under which the provider knows it.
     pub fn reference(&self) -> String {
         reference(self.id)
+    }
+
+    /// Whether money was credited for it, so that the payer's bank may want it back.
+    pub fn can_be_disputed(&self) -> bool {
+        self.state == State::Settled
     }
 }
 

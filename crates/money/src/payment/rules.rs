@@ -5,7 +5,7 @@ use std::time::Duration;
 use kernel::{Error, Money, Result, Timestamp};
 
 use super::model::{NewDeposit, Payment, State, parse_email};
-use super::provider::{Capabilities, Seen, SeenState};
+use crate::provider::{Capabilities, Seen, SeenState};
 use crate::wallet::at_least;
 
 /// What is to be done about a payment.
@@ -15,6 +15,8 @@ pub(super) enum Step {
     Wait,
     /// The provider knows it: the payer can pay.
     Open,
+    /// The payer has agreed: take the money.
+    Complete,
     /// Credit the wallet; the fee is ours to bear.
     Settle {
         fee: Money,
@@ -51,6 +53,7 @@ pub(super) fn decide(payment: &Payment, seen: Option<&Seen>, now: Timestamp) -> 
         (_, Some(SeenState::Paid { received, fee })) => {
             Step::Suspend { received: *received, fee: *fee }
         }
+        (_, Some(SeenState::Approved)) => Step::Complete,
         (State::Failed | State::Expired, _) => Step::Wait,
         (State::Created | State::Pending, Some(SeenState::Failed { reason })) => {
             Step::Fail { reason: reason.clone() }
@@ -80,6 +83,10 @@ pub(super) fn check(
         let known: Vec<_> = provider.currencies.iter().map(|asset| asset.code()).collect();
         let message = format!("one that the provider collects: {}", known.join(", "));
         return Err(Error::field("/currency", "not_collected", message));
+    }
+    provider.represent(amount)?;
+    if provider.needs_email && deposit.email.is_none() {
+        return Err(Error::field("/email", "required", "where this provider sends its receipt"));
     }
     if let Some(method) = &deposit.method
         && !provider.methods.contains(&method.as_str())

@@ -12,10 +12,11 @@ use platform::journal::Fact;
 
 use super::jobs::ActOnEvent;
 use super::model::{NewDeposit, Payment, State, parse_reference, reference};
-use super::provider::{Failure, Order, Provider, ProviderName, Seen};
 use super::rules::{self, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
+use crate::provider::{Failure, Known, Order, Provider, ProviderName, Seen, Webhook};
+use crate::{chargeback, payout, wallet};
 
 /// Tries that span a day of growing pauses: a webhook may outrun our own commit, and a payment
 /// that is nowhere after that is a person's to look into.
@@ -34,16 +35,26 @@ struct Inner {
     lifetime: Duration,
     /// The first is the default.
     providers: Vec<Arc<dyn Provider>>,
+    wallet: wallet::Service,
+    /// What events about payouts go to.
+    payouts: payout::Service,
 }
 
 impl Service {
-    pub(crate) fn new(options: &crate::Options, providers: Vec<Arc<dyn Provider>>) -> Self {
+    pub(crate) fn new(
+        options: &crate::Options,
+        providers: Vec<Arc<dyn Provider>>,
+        wallet: wallet::Service,
+        payouts: payout::Service,
+    ) -> Self {
         Self(Arc::new(Inner {
             db: options.db.clone(),
             default_currency: options.default_currency,
             minimum: options.deposit_minimum,
             lifetime: options.payment_lifetime,
             providers,
+            wallet,
+            payouts,
         }))
     }
 
@@ -95,6 +106,7 @@ impl Service {
                     method: method.clone(),
                     state: State::Created,
                     reason: None,
+                    provider_ref: None,
                     access_code: None,
                     checkout_url: None,
                     expires_at: tx.now() + self.0.lifetime,
@@ -132,6 +144,7 @@ impl Service {
             amount: payment.amount,
             email,
             method: payment.method.clone(),
+            return_url: None,
         };
         match self.adapter(payment.provider)?.create_collection(&order).await {
             Ok(checkout) => {
@@ -169,13 +182,36 @@ impl Service {
         self.refresh(id).await
     }
 
+    /// The caller's payment that a provider names by an id of its own: where a payer's browser
+    /// comes back with nothing else in hand.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn confirm(&self, caller: &Caller, provider_id: &str) -> Result<Payment> {
+        if parse_reference(provider_id).is_some() {
+            return self.verify(caller, provider_id).await;
+        }
+        for provider in &self.0.providers {
+            if let Some(reference) = provider.reference_of(provider_id).await? {
+                return self.verify(caller, &reference).await;
+            }
+        }
+        Err(Error::not_found("payment"))
+    }
+
     /// Fetches a payment from its provider and does what follows.
     pub(super) async fn refresh(&self, id: Id<PaymentKind>) -> Result<Payment> {
         let payment = self.get(id).await?;
         if payment.state.has_money() {
             return Ok(payment);
         }
-        let seen = self.adapter(payment.provider)?.fetch_collection(&payment.reference()).await?;
+        let reference = payment.reference();
+        let known = Known::by(&reference, payment.provider_ref.as_deref());
+        let adapter = self.adapter(payment.provider)?;
+        let mut seen = adapter.fetch_collection(known).await?;
+        if rules::decide(&payment, seen.as_ref(), self.0.db.world().now())? == Step::Complete {
+            seen = adapter.complete_collection(known).await?;
+        }
         self.observe(id, seen.as_ref()).await
     }
 
@@ -215,7 +251,8 @@ impl Service {
         body: &[u8],
     ) -> Result<()> {
         let provider = self.provider(name).ok_or_else(|| Error::not_found("payment provider"))?;
-        let Some(events) = provider.verify_webhook(body, headers) else {
+        let now = self.0.db.world().now();
+        let Webhook::Genuine(events) = provider.verify_webhook(body, headers, now).await? else {
             metrics::counter!("provider_webhooks_refused_total", "provider" => name.as_str())
                 .increment(1);
             let message = "The signature does not belong to this body.";
@@ -253,16 +290,31 @@ impl Service {
         }
     }
 
+    /// The payment behind a reference: ours, or an id of the provider's that it is asked about.
+    async fn id_of(
+        &self,
+        provider: ProviderName,
+        reference: &str,
+    ) -> Result<Option<Id<PaymentKind>>> {
+        if let Some(id) = parse_reference(reference) {
+            return Ok(Some(id));
+        }
+        let own = self.adapter(provider)?.reference_of(reference).await?;
+        Ok(own.as_deref().and_then(parse_reference))
+    }
+
     /// Acts on a kept event: looks the payment up at the provider.
     pub(super) async fn act_on(&self, event: &ActOnEvent, run: &Run) -> Result<()> {
         let ActOnEvent { provider, key } = event;
         let open = store::open_event(&self.0.db, *provider, key).await?;
-        let known = match &open {
-            None => return Ok(()),
-            Some(reference) => match parse_reference(reference) {
-                Some(id) => store::get(&self.0.db, id).await?,
-                None => None,
-            },
+        let Some((kind, reference)) = open else { return Ok(()) };
+        if let Some(id) = payout::parse_reference(&reference) {
+            self.0.payouts.refresh(id).await?;
+            return self.acted_on(event, run).await;
+        }
+        let known = match self.id_of(*provider, &reference).await? {
+            Some(id) => store::get(&self.0.db, id).await?,
+            None => None,
         };
         let Some(payment) = known.filter(|payment| payment.provider == *provider) else {
             let mark =
@@ -270,7 +322,32 @@ impl Service {
             self.0.db.run("webhook.unmatched", mark).await?;
             return Err(Error::not_found("payment of this event"));
         };
-        self.refresh(payment.id).await?;
+        let payment = self.refresh(payment.id).await?;
+        if payment.can_be_disputed() && is_about_a_dispute(&kind) {
+            self.look_for_dispute(&payment).await?;
+        }
+        self.acted_on(event, run).await
+    }
+
+    /// Asks the provider about a charge-back of a settled payment and does what follows.
+    async fn look_for_dispute(&self, payment: &Payment) -> Result<()> {
+        let reference = payment.reference();
+        let provider_ref = payment.provider_ref.as_deref();
+        let known = Known { with_dispute: true, ..Known::by(&reference, provider_ref) };
+        let seen = self.adapter(payment.provider)?.fetch_collection(known).await?;
+        let seen = seen.filter(|seen| seen.reference == reference);
+        let Some(dispute) = seen.and_then(|seen| seen.dispute) else { return Ok(()) };
+        let dispute = &dispute;
+        self.0
+            .db
+            .run("payment.dispute", |tx| async move {
+                chargeback::observe(&tx, &self.0.wallet, payment, dispute).await
+            })
+            .await
+    }
+
+    async fn acted_on(&self, event: &ActOnEvent, run: &Run) -> Result<()> {
+        let ActOnEvent { provider, key } = event;
         self.0
             .db
             .run("webhook.done", |tx| async move {
@@ -282,7 +359,7 @@ impl Service {
 
     /// Asks about payments that should have become something by now: a lost webhook only costs
     /// time.
-    pub(super) async fn sweep(&self) -> Result<()> {
+    pub(crate) async fn sweep(&self) -> Result<()> {
         let now = self.0.db.world().now();
         for (id, checks) in store::due(&self.0.db, now, SWEEP_MAX).await? {
             let note = |tx: Tx| async move {
@@ -298,6 +375,11 @@ impl Service {
     }
 }
 
+/// Whether a kind of event, in the words of any provider, is about a charge-back.
+fn is_about_a_dispute(kind: &str) -> bool {
+    kind.to_ascii_lowercase().contains("dispute")
+}
+
 /// The answer to a deposit needs a page to send the payer to.
 fn opened(payment: Payment) -> Result<Payment> {
     if payment.checkout_url.is_some() {
@@ -309,7 +391,8 @@ fn opened(payment: Payment) -> Result<Payment> {
 /// Does what was decided, unless somebody else has decided meanwhile.
 async fn apply(tx: &Tx, payment: &Payment, step: &Step) -> Result<()> {
     let (state, reason, verb) = match step {
-        Step::Wait => return Ok(()),
+        // Taking the money is the provider's to do: what comes of it is looked at again.
+        Step::Wait | Step::Complete => return Ok(()),
         Step::Open => (State::Pending, None, None),
         Step::Settle { .. } => (State::Settled, None, Some("deposit.settled")),
         Step::Suspend { .. } => (State::Suspended, Some("wrong_amount"), Some("deposit.suspended")),
@@ -323,6 +406,7 @@ async fn apply(tx: &Tx, payment: &Payment, step: &Step) -> Result<()> {
     match step {
         Step::Settle { fee } => {
             book(tx, payment, payment.amount, *fee, "settle").await?;
+            chargeback::pay_debt(tx, payment).await?;
             told = told.map(|told| told.with("fee", fee.minor));
         }
         Step::Suspend { received, fee } => {
@@ -332,7 +416,7 @@ async fn apply(tx: &Tx, payment: &Payment, step: &Step) -> Result<()> {
             });
         }
         Step::Fail { reason } => told = told.map(|told| told.with("reason", reason)),
-        Step::Wait | Step::Open | Step::Expire => {}
+        Step::Wait | Step::Complete | Step::Open | Step::Expire => {}
     }
     if let Some(told) = told {
         tx.record(told);

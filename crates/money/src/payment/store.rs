@@ -6,10 +6,10 @@ use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
 use super::model::{Payment, State};
-use super::provider::{Checkout, Event, ProviderName};
+use crate::provider::{Checkout, Event, ProviderName};
 
-const COLUMNS: &str = "id, owner, provider, amount, asset, method, state, reason, access_code,
-                       checkout_url, expires_at, created_at, updated_at, version";
+const COLUMNS: &str = "id, owner, provider, amount, asset, method, state, reason, provider_ref,
+                       access_code, checkout_url, expires_at, created_at, updated_at, version";
 
 fn read(row: &Row<'_>) -> Result<Payment, DbError> {
     Ok(Payment {
@@ -20,6 +20,7 @@ fn read(row: &Row<'_>) -> Result<Payment, DbError> {
         method: row.take()?,
         state: row.take()?,
         reason: row.take()?,
+        provider_ref: row.take()?,
         access_code: row.take()?,
         checkout_url: row.take()?,
         expires_at: row.take()?,
@@ -120,15 +121,16 @@ pub(super) async fn insert_event(
     Ok(tx.touch(sql, row).await?)
 }
 
-/// The reference of an event that is still to be acted on.
+/// The kind and the reference of an event that is still to be acted on.
 pub(super) async fn open_event(
     db: &impl Read,
     provider: ProviderName,
     dedupe_key: &str,
-) -> Result<Option<String>> {
-    let sql = "SELECT reference FROM provider_events
+) -> Result<Option<(String, String)>> {
+    let sql = "SELECT kind, reference FROM provider_events
                WHERE provider = $1 AND dedupe_key = $2 AND state <> 'done'";
-    Ok(db.maybe(sql, params![provider.as_str(), dedupe_key], |row| row.take()).await?)
+    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?));
+    Ok(db.maybe(sql, params![provider.as_str(), dedupe_key], read).await?)
 }
 
 pub(super) async fn event_became(

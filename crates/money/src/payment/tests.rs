@@ -8,9 +8,9 @@ use platform::db::Read;
 use serde_json::{Value as Json, json};
 
 use super::model::{NewDeposit, Payment, State, reference};
-use super::provider::{ProviderName, Seen, SeenState};
 use super::rules::{Step, decide};
 use crate::ledger::{self, Account, Code};
+use crate::provider::{ProviderName, Seen, SeenState};
 use crate::sandbox::sign;
 use crate::testing::{
     MIGRATIONS, Site, WEBHOOK_SECRET, assert_sound, balance, facts, footprint, ngn, user,
@@ -104,7 +104,7 @@ async fn a_deposit_that_makes_no_sense_is_refused_and_leaves_nothing(t: &TestDb)
         (json!({ "amount": 99 }), "/amount"),
         (json!({ "amount": 100.5 }), "/amount"),
         (json!({ "amount": 100, "currency": "DOGE" }), "/currency"),
-        (json!({ "amount": 100, "provider": "paystack" }), "/provider"),
+        (json!({ "amount": 100, "provider": "paypal" }), "/provider"),
         (json!({ "amount": 100, "method": "barter" }), "/method"),
         (json!({ "amount": 100, "email": "nobody" }), "/email"),
         (json!({ "amount": 100, "credit": true }), "/credit"),
@@ -183,7 +183,7 @@ async fn p3_what_is_not_signed_is_refused_and_not_kept(t: &TestDb) {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{signature:?} {body}");
     }
     assert_eq!(site.webhook("/v1/payments/webhook", None, &body).await, StatusCode::BAD_REQUEST);
-    let elsewhere = site.webhook("/v1/payments/webhook/stripe", Some(&good), &body).await;
+    let elsewhere = site.webhook("/v1/payments/webhook/paypal", Some(&good), &body).await;
     assert_eq!(elsewhere, StatusCode::NOT_FOUND);
     let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM provider_events";
     let kept = || async { t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap() };
@@ -307,6 +307,7 @@ fn payment(state: State) -> Payment {
         method: None,
         state,
         reason: None,
+        provider_ref: None,
         access_code: None,
         checkout_url: None,
         expires_at: Timestamp::from_seconds(100),
@@ -322,6 +323,7 @@ fn s1_the_state_machine_is_as_it_was() {
     let sights = [
         ("unknown there", None),
         ("open", Some(SeenState::Open)),
+        ("approved", Some(SeenState::Approved)),
         ("paid", Some(paid(ngn(100)))),
         ("paid short", Some(paid(ngn(99)))),
         ("paid in dollars", Some(paid(Money::new(100, Asset::USD)))),
@@ -331,7 +333,11 @@ fn s1_the_state_machine_is_as_it_was() {
     for state in State::ALL {
         for (name, sight) in &sights {
             let payment = payment(state);
-            let seen = sight.clone().map(|state| Seen { reference: payment.reference(), state });
+            let seen = sight.clone().map(|state| Seen {
+                reference: payment.reference(),
+                state,
+                dispute: None,
+            });
             let steps = [99, 100].map(|second| {
                 let step = decide(&payment, seen.as_ref(), Timestamp::from_seconds(second));
                 let text = format!("{:?}", step.unwrap());
@@ -347,7 +353,7 @@ fn s1_the_state_machine_is_as_it_was() {
 #[test]
 fn p2_an_answer_about_another_payment_is_refused() {
     let paid = SeenState::Paid { received: ngn(100), fee: ngn(0) };
-    let seen = Seen { reference: "pay-other".into(), state: paid };
+    let seen = Seen { reference: "pay-other".into(), state: paid, dispute: None };
     let now = Timestamp::from_seconds(1);
     let decided = decide(&payment(State::Pending), Some(&seen), now);
     assert_eq!(decided.unwrap_err().kind(), kernel::Kind::Internal);

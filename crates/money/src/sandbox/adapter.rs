@@ -1,14 +1,16 @@
 //! What the platform sees of the sandbox.
 
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
-use kernel::{Asset, Money, Result};
+use kernel::{Asset, Money, Result, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::Options;
-use super::wire::{Collection, Envelope, NewCollection, SIGNATURE_HEADER, Status, is_signed};
-use crate::payment::{
-    Capabilities, Checkout, Event, Failure, Order, Provider, ProviderName, Seen, SeenState, client,
+use super::wire::{
+    Collection, Envelope, NewCollection, PayoutWire, SIGNATURE_HEADER, Status, is_signed,
+};
+use crate::provider::{
+    Answer, Capabilities, Checkout, Destination, DestinationKind, Event, Failure, Known, Order,
+    Payout, PayoutState, Provider, ProviderName, Seen, SeenPayout, SeenState, Webhook, client,
 };
 
 /// Speaks to a sandbox server over HTTP.
@@ -28,7 +30,8 @@ impl Adapter {
             capabilities: Capabilities {
                 currencies: Asset::ALL.to_vec(),
                 methods: vec!["card", "bank"],
-                live: false,
+                payouts: Asset::ALL.iter().map(|asset| (DestinationKind::Bank, *asset)).collect(),
+                ..Capabilities::default()
             },
         })
     }
@@ -87,8 +90,33 @@ impl Adapter {
                 fee: money(found.fee, &found),
             },
         };
-        Ok(Some(Seen { reference: found.reference, state }))
+        Ok(Some(Seen { reference: found.reference, state, dispute: None }))
     }
+
+    async fn pay_out(&self, payout: &Payout) -> Result<SeenPayout, Failure> {
+        let Money { minor: amount, asset: currency } = payout.amount;
+        let wire = PayoutWire { reference: payout.reference.clone(), amount, currency };
+        let request = self.client.post(format!("{}/sandbox/payouts", self.options.base_url));
+        let request = request.bearer_auth(self.options.secret.expose()).json(&wire);
+        let answer = request.send().await.map_err(|error| not_sent(&error))?;
+        Ok(seen_payout(read(answer).await?))
+    }
+
+    async fn find_payout(&self, reference: &str) -> Result<Option<SeenPayout>, Failure> {
+        let url = format!("{}/sandbox/payouts/{reference}", self.options.base_url);
+        let request = self.client.get(url).bearer_auth(self.options.secret.expose());
+        let answer = request.send().await.map_err(|error| not_sent(&error))?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        Ok(Some(seen_payout(read(answer).await?)))
+    }
+}
+
+fn seen_payout(wire: PayoutWire) -> SeenPayout {
+    let amount = Money::new(wire.amount, wire.currency);
+    let state = PayoutState::Settled { cost: Money::new(0, wire.currency) };
+    SeenPayout { provider_ref: wire.reference.clone(), reference: wire.reference, amount, state }
 }
 
 fn money(minor: i64, collection: &Collection) -> Money {
@@ -131,21 +159,40 @@ impl Provider for Adapter {
         SIGNATURE_HEADER
     }
 
-    fn create_collection<'a>(
-        &'a self,
-        order: &'a Order,
-    ) -> BoxFuture<'a, Result<Checkout, Failure>> {
+    fn create_collection<'a>(&'a self, order: &'a Order) -> Answer<'a, Checkout> {
         Box::pin(self.create(order))
     }
 
-    fn fetch_collection<'a>(
-        &'a self,
-        reference: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Seen>, Failure>> {
-        Box::pin(self.fetch(reference))
+    fn fetch_collection<'a>(&'a self, payment: Known<'a>) -> Answer<'a, Option<Seen>> {
+        Box::pin(self.fetch(payment.reference))
     }
 
-    fn verify_webhook(&self, body: &[u8], headers: &HeaderMap) -> Option<Vec<Event>> {
+    fn create_payout<'a>(&'a self, payout: &'a Payout) -> Answer<'a, SeenPayout> {
+        Box::pin(self.pay_out(payout))
+    }
+
+    fn fetch_payout<'a>(&'a self, payout: Known<'a>) -> Answer<'a, Option<SeenPayout>> {
+        Box::pin(self.find_payout(payout.reference))
+    }
+
+    /// Every account is one here.
+    fn validate_destination<'a>(&'a self, to: &'a Destination) -> Answer<'a, Destination> {
+        Box::pin(async { Ok(to.clone()) })
+    }
+
+    fn verify_webhook<'a>(
+        &'a self,
+        body: &'a [u8],
+        headers: &'a HeaderMap,
+        _now: Timestamp,
+    ) -> Answer<'a, Webhook> {
+        let events = self.events(body, headers);
+        Box::pin(async { Ok(events.map_or(Webhook::Forged, Webhook::Genuine)) })
+    }
+}
+
+impl Adapter {
+    fn events(&self, body: &[u8], headers: &HeaderMap) -> Option<Vec<Event>> {
         let signature = headers.get(SIGNATURE_HEADER)?.to_str().ok()?;
         if !is_signed(self.options.webhook_secret.expose(), body, signature) {
             return None;

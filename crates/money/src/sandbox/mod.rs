@@ -18,6 +18,7 @@ mod wire;
 use kernel::Secret;
 
 pub use adapter::Adapter;
+pub(crate) use page::{POLICY as PAGE_POLICY, STYLE as PAGE_STYLE, escape};
 pub use server::Server;
 pub use wire::{SIGNATURE_HEADER, sign};
 

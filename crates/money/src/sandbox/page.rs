@@ -3,13 +3,17 @@
 use super::store::Kept;
 use super::wire::Status;
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:3rem auto;\
+pub(crate) const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:3rem auto;\
 padding:0 1rem;color:#1a1a2e}h1{font-size:1.25rem}output{display:block;font-size:2rem;\
 font-weight:600;margin:.5rem 0}small{color:#555}button{font:inherit;padding:.6rem 1.2rem;\
 border:1px solid #1a1a2e;border-radius:.4rem;background:#fff;cursor:pointer}\
 button.pay{background:#14532d;border-color:#14532d;color:#fff}form{margin:1rem 0}\
 input{font:inherit;padding:.4rem;width:10rem}p.note{border-left:4px solid #b45309;\
 padding-left:.75rem}";
+
+/// What the page may load and do.
+pub(crate) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// The page on which a payer decides, or sees what was decided.
 pub(super) fn checkout(kept: &Kept) -> String {
@@ -46,7 +50,7 @@ pub(super) fn checkout(kept: &Kept) -> String {
 }
 
 /// Text that stands in HTML as what it is.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{self, Kept};
 use super::wire::{
-    Collection, Envelope, EnvelopeData, NewCollection, SIGNATURE_HEADER, Status, sign,
+    Collection, Envelope, EnvelopeData, NewCollection, PayoutWire, SIGNATURE_HEADER, Status, sign,
 };
 use super::{Options, page};
-use crate::payment::client;
+use crate::provider::client;
 
 /// References in the letters that providers take; long enough for everybody's.
 const REFERENCE_MAX: usize = 100;
@@ -58,6 +58,8 @@ impl Server {
         Router::new()
             .route("/sandbox/collections", post(create))
             .route("/sandbox/collections/{reference}", get(fetch))
+            .route("/sandbox/payouts", post(pay_out))
+            .route("/sandbox/payouts/{reference}", get(payout))
             .route("/sandbox/checkout/{reference}", get(checkout))
             .route("/sandbox/checkout/{reference}/approve", post(approve))
             .route("/sandbox/checkout/{reference}/decline", post(decline))
@@ -220,15 +222,49 @@ async fn fetch(
     Ok(axum::Json(server.show(kept)).into_response())
 }
 
+/// Pays out, once for each reference: what was asked for first is what counts.
+async fn pay_out(
+    State(server): State<Server>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    server.authorize(&headers)?;
+    let new: PayoutWire = serde_json::from_slice(&body)
+        .map_err(|error| Error::invalid("invalid_json", error.to_string()))?;
+    Money::requested(new.amount, new.currency)?;
+    let made = &new;
+    let kept = server
+        .0
+        .db
+        .run("sandbox.pay_out", |tx| async move {
+            store::insert_payout(&tx, made).await?;
+            store::payout(&tx, &made.reference).await
+        })
+        .await?;
+    if kept.as_ref() != Some(&new) {
+        let message = "There is another payout of this reference.";
+        return Err(Error::conflict("duplicate_reference", message).into());
+    }
+    Ok((StatusCode::CREATED, axum::Json(kept)).into_response())
+}
+
+async fn payout(
+    State(server): State<Server>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    server.authorize(&headers)?;
+    let kept = store::payout(&server.0.db, &reference).await?;
+    Ok(axum::Json(kept.ok_or_else(|| Error::not_found("payout"))?).into_response())
+}
+
 async fn checkout(
     State(server): State<Server>,
     Path(reference): Path<String>,
 ) -> Result<Response, Refusal> {
     let kept = server.find(&reference).await?;
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
-                  frame-ancestors 'none'; base-uri 'none'";
     let headers = [
-        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CONTENT_SECURITY_POLICY, page::POLICY),
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];

@@ -4,7 +4,7 @@ use kernel::{Asset, Money, Result, Timestamp};
 use platform::db::{Column, DbError, FromColumn, Read, Row, Tx};
 use platform::params;
 
-use super::wire::Status;
+use super::wire::{PayoutWire, Status};
 
 /// A collection, as the server keeps it.
 #[derive(Debug, Clone)]
@@ -84,4 +84,21 @@ pub(super) async fn decide(
     let sql = "UPDATE sandbox_collections SET state = $2, paid = $3, fee = $4, decided_at = $5
                WHERE reference = $1 AND state = 'pending'";
     Ok(tx.touch(sql, params![reference, status.as_str(), paid, fee, tx.now()]).await?)
+}
+
+/// Keeps a payout; the first of a reference is kept.
+pub(super) async fn insert_payout(tx: &Tx, payout: &PayoutWire) -> Result<()> {
+    let sql = "INSERT INTO sandbox_payouts (reference, asset, amount, created_at)
+               VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    let PayoutWire { reference, amount, currency } = payout;
+    tx.execute(sql, params![reference, currency, amount, tx.now()]).await?;
+    Ok(())
+}
+
+pub(super) async fn payout(db: &impl Read, reference: &str) -> Result<Option<PayoutWire>> {
+    let sql = "SELECT reference, amount, asset FROM sandbox_payouts WHERE reference = $1";
+    let read = |row: &Row<'_>| {
+        Ok(PayoutWire { reference: row.take()?, amount: row.take()?, currency: row.take()? })
+    };
+    Ok(db.maybe(sql, params![reference], read).await?)
 }

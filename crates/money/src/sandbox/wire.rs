@@ -1,9 +1,9 @@
 //! What travels between the two halves.
 
-use hmac::{Hmac, KeyInit, Mac};
 use kernel::{Asset, Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::Sha512;
+
+use crate::provider::{hmac_sha512_hex, is_same};
 
 /// Carries the signature of a webhook.
 pub const SIGNATURE_HEADER: &str = "x-sandbox-signature";
@@ -46,6 +46,15 @@ pub(super) struct Collection {
     pub decided_at: Option<Timestamp>,
 }
 
+/// A payout, asked for and answered: the sandbox pays at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PayoutWire {
+    pub reference: String,
+    pub amount: i64,
+    pub currency: Asset,
+}
+
 /// A webhook.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Envelope {
@@ -59,21 +68,14 @@ pub(super) struct EnvelopeData {
     pub reference: String,
 }
 
-#[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-fn mac(secret: &str, body: &[u8]) -> Hmac<Sha512> {
-    let mut mac = Hmac::<Sha512>::new_from_slice(secret.as_bytes()).expect("any key will do");
-    mac.update(body);
-    mac
-}
-
 /// The signature of a body: HMAC-SHA-512 (RFC 4231) in lower-case hex.
 pub fn sign(secret: &str, body: &[u8]) -> String {
-    hex::encode(mac(secret, body).finalize().into_bytes())
+    hmac_sha512_hex(secret, body)
 }
 
 /// Whether a signature belongs to a body; takes as long for a near miss as for a far one.
 pub(super) fn is_signed(secret: &str, body: &[u8], signature: &str) -> bool {
-    hex::decode(signature).is_ok_and(|given| mac(secret, body).verify_slice(&given).is_ok())
+    is_same(signature, &sign(secret, body))
 }
 
 #[cfg(test)]

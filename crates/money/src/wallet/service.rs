@@ -11,7 +11,7 @@ use kernel::{Asset, Caller, Error, Id, Kind, Money, Page, PageRequest, Result, T
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
 
-use super::model::{Balances, Captured, Hold, NewTransfer, Transfer};
+use super::model::{Balances, Captured, Hold, NewTransfer, Resolution, Transfer, Whole};
 use super::{rules, store};
 use crate::ledger::{self, Account, Code, Entry, NewTransaction};
 
@@ -191,6 +191,141 @@ impl Service {
         }
     }
 
+    /// Takes what is held out of the owner's hands, to an account that is no payee's.
+    ///
+    /// # Errors
+    /// Not found; `hold_closed` (conflict).
+    pub(crate) async fn take(
+        &self,
+        tx: &Tx,
+        hold: Id<HoldKind>,
+        to: Account,
+        kind: &'static str,
+    ) -> Result<Money> {
+        let hold = take_open(tx, hold).await?;
+        let key = format!("{}:{}:take", hold.purpose, hold.subject);
+        let held = Account::of(hold.owner, Code::HELD);
+        let taken = NewTransaction::new(kind, key, &hold.subject).post(held, to, hold.amount);
+        ledger::post(tx, taken).await?;
+        store::taken(tx, hold.id).await?;
+        Ok(hold.amount)
+    }
+
+    /// A dispute is opened: the hold is neither captured nor released, and what was earned by it
+    /// is not paid out, until [`Self::resolve`].
+    ///
+    /// # Errors
+    /// Not found.
+    pub async fn dispute(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<()> {
+        let found = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
+        if store::set_frozen(tx, hold, true).await? {
+            tx.record(fact(&found.hold, "escrow.frozen"));
+        }
+        Ok(())
+    }
+
+    /// A dispute is withdrawn: everything goes on as before.
+    ///
+    /// # Errors
+    /// Not found.
+    pub async fn undispute(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<()> {
+        let found = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
+        if store::set_frozen(tx, hold, false).await? {
+            tx.record(fact(&found.hold, "escrow.unfrozen"));
+        }
+        Ok(())
+    }
+
+    /// Ends a dispute, whatever phase the money is in: still held, captured and in the window, or
+    /// paid to the payee's earnings. What the payee no longer has, their bond pays, and what that
+    /// does not cover, the platform. `payee` is who would have been paid.
+    ///
+    /// Answers what the payee keeps. Nothing is made and nothing is lost: what goes back and what
+    /// is kept are together the price.
+    ///
+    /// # Errors
+    /// Not found; `not_disputed` (conflict): resolve once, and only what is disputed.
+    pub async fn resolve(
+        &self,
+        tx: &Tx,
+        hold: Id<HoldKind>,
+        payee: Id<User>,
+        how: Resolution,
+    ) -> Result<Captured> {
+        let found = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
+        if !found.frozen || !store::set_frozen(tx, hold, false).await? {
+            return Err(Error::conflict("not_disputed", "There is no open dispute about this."));
+        }
+        if found.payee.is_some_and(|paid| paid != payee) {
+            return Err(Error::internal("a resolution for somebody who was not paid"));
+        }
+        let price = found.hold.amount;
+        let kept = match found.state.as_str() {
+            "open" => rules::kept(price, how, |part| self.job_fee(part))?,
+            // The fee was taken when it was captured: what is kept bears its share of that.
+            _ => rules::kept(price, how, |part| rules::share_of(found.fee, part, price))?,
+        };
+        let key = format!("dsp:{hold}:resolve");
+        let new = NewTransaction::new("dispute", key, &found.hold.subject);
+        let new = match (found.state.as_str(), found.earning.as_str()) {
+            ("open", _) => rules::resolve_held(new, &found.hold, payee, &kept)?,
+            ("captured", "pending" | "none") => rules::resolve_pending(new, &found, payee, &kept)?,
+            ("captured", _) => self.resolve_released(tx, new, &found, payee, &kept).await?,
+            _ => return Err(Error::conflict("hold_closed", "This money was given back before.")),
+        };
+        if let Some(new) = new {
+            ledger::post(tx, new).await?;
+        }
+        store::resolved(tx, hold, Some(payee), &kept, tx.now()).await?;
+        tx.record(
+            fact(&found.hold, "escrow.resolved")
+                .about(payee)
+                .with("kept", kept.amount.minor)
+                .with("fee", kept.fee.minor)
+                .with("returned", found.hold.amount.minor - kept.amount.minor),
+        );
+        if found.earning != "released" && kept.net.minor > 0 {
+            self.release_earning(tx, hold).await?;
+        }
+        Ok(kept)
+    }
+
+    /// The payee has it, and may have spent it.
+    async fn resolve_released(
+        &self,
+        tx: &Tx,
+        new: NewTransaction,
+        found: &Whole,
+        payee: Id<User>,
+        kept: &Captured,
+    ) -> Result<Option<NewTransaction>> {
+        let had = rules::split(found.captured, found.fee)?;
+        let asset = found.hold.amount.asset;
+        let mut sources = Vec::new();
+        for code in [Code::EARN, Code::STAKE] {
+            let account = Account::of(payee, code);
+            sources.push((account, ledger::balance(tx, account, asset).await?));
+        }
+        rules::take_back(new, found.hold.owner, &had, kept, &sources)
+    }
+
+    /// Freezes a wallet: nothing is sent or withdrawn from it until it is thawed. What comes in
+    /// comes in, and holds go their way.
+    pub async fn freeze(&self, tx: &Tx, by: &Caller, owner: Id<User>, reason: &str) -> Result<()> {
+        if store::freeze(tx, owner, reason).await? {
+            tx.record(Fact::by(by, "wallet.frozen").on(owner).about(owner).with("reason", reason));
+        }
+        Ok(())
+    }
+
+    /// Ends a freeze.
+    pub async fn thaw(&self, tx: &Tx, by: &Caller, owner: Id<User>) -> Result<()> {
+        if store::thaw(tx, owner).await? {
+            tx.record(Fact::by(by, "wallet.thawed").on(owner).about(owner));
+        }
+        Ok(())
+    }
+
     /// Sends money from the caller's wallet to another user's.
     ///
     /// # Errors
@@ -203,6 +338,7 @@ impl Service {
             .db
             .once(caller, "transfer.send", |tx| async move {
                 let NewTransfer { to, amount } = transfer;
+                refuse_frozen(&tx, from).await?;
                 let sender = Account::of(from, Code::WALLET);
                 let key = transfer_key(caller, &tx);
                 let transaction = NewTransaction::new("transfer", key, to).post(
@@ -299,9 +435,40 @@ impl Service {
     }
 }
 
+/// Refuses to take anything out of a frozen wallet.
+///
+/// # Errors
+/// `wallet_frozen` (forbidden).
+pub(crate) async fn refuse_frozen(tx: &Tx, owner: Id<User>) -> Result<()> {
+    match store::frozen(tx, owner).await? {
+        None => Ok(()),
+        Some(_) => {
+            let message = "This wallet is frozen. Ask those who run the platform.";
+            Err(Error::forbidden("wallet_frozen", message))
+        }
+    }
+}
+
+/// Ends the freeze of a charge-back when nothing of it is left open.
+pub(crate) async fn thaw_if_even(tx: &Tx, owner: Id<User>) -> Result<()> {
+    for (code, money) in ledger::balances(tx, owner).await? {
+        if code == Code::RECEIVABLE_NEGATIVE && money.minor > 0 {
+            return Ok(());
+        }
+    }
+    let is_even = store::open_chargebacks(tx, owner).await? == 0;
+    if is_even && store::thaw_from(tx, owner, "chargeback").await? {
+        tx.record(Fact::by(&Caller::nobody(), "wallet.thawed").on(owner).about(owner));
+    }
+    Ok(())
+}
+
 async fn take_open(tx: &Tx, id: Id<HoldKind>) -> Result<Hold> {
     if let Some(hold) = store::take_open(tx, id).await? {
         return Ok(hold);
+    }
+    if store::whole(tx, id).await?.is_some_and(|it| it.frozen) {
+        return Err(Error::conflict("hold_disputed", "There is a dispute about this money."));
     }
     if store::exists(tx, id).await? {
         let message = "This money was paid out or given back before.";

@@ -5,7 +5,7 @@ use kernel::{Id, Money, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
-use super::model::{Captured, Earning, Hold};
+use super::model::{Captured, Earning, Hold, Whole};
 
 pub(super) async fn insert(tx: &Tx, hold: &Hold) -> Result<()> {
     let Hold { id, owner, amount, purpose, subject } = hold;
@@ -27,6 +27,35 @@ pub(super) async fn of_subject(
     Ok(db.maybe(sql, params![purpose, subject], |row| row.take()).await?)
 }
 
+/// Why an owner's wallet is frozen; none when it is not.
+pub(super) async fn frozen(db: &impl Read, owner: Id<User>) -> Result<Option<String>> {
+    let sql = "SELECT reason FROM wallet_freezes WHERE owner = $1";
+    Ok(db.maybe(sql, params![owner], |row| row.take()).await?)
+}
+
+/// Freezes a wallet; the first reason stands.
+pub(super) async fn freeze(tx: &Tx, owner: Id<User>, reason: &str) -> Result<bool> {
+    let sql = "INSERT INTO wallet_freezes (owner, reason, frozen_at) VALUES ($1, $2, $3)
+               ON CONFLICT DO NOTHING";
+    Ok(tx.touch(sql, params![owner, reason, tx.now()]).await?)
+}
+
+/// Ends a freeze that was for a reason.
+pub(super) async fn thaw_from(tx: &Tx, owner: Id<User>, reason: &str) -> Result<bool> {
+    let sql = "DELETE FROM wallet_freezes WHERE owner = $1 AND reason = $2";
+    Ok(tx.touch(sql, params![owner, reason]).await?)
+}
+
+pub(super) async fn open_chargebacks(db: &impl Read, owner: Id<User>) -> Result<i64> {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM chargebacks
+               WHERE owner = $1 AND state = 'open'";
+    Ok(db.one(sql, params![owner], |row| row.take()).await?)
+}
+
+pub(super) async fn thaw(tx: &Tx, owner: Id<User>) -> Result<bool> {
+    Ok(tx.touch("DELETE FROM wallet_freezes WHERE owner = $1", params![owner]).await?)
+}
+
 pub(super) async fn exists(db: &impl Read, id: Id<HoldKind>) -> Result<bool> {
     let sql = "SELECT id FROM ledger_hold WHERE id = $1";
     Ok(db.maybe(sql, params![id], |_| Ok(())).await?.is_some())
@@ -35,7 +64,8 @@ pub(super) async fn exists(db: &impl Read, id: Id<HoldKind>) -> Result<bool> {
 /// Takes an open hold for closing; none when it is not open. The row is this transaction's from
 /// here on.
 pub(super) async fn take_open(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Hold>> {
-    let sql = "UPDATE ledger_hold SET closed_at = $2 WHERE id = $1 AND state = 'open'
+    let sql =
+        "UPDATE ledger_hold SET closed_at = $2 WHERE id = $1 AND state = 'open' AND NOT frozen
                RETURNING id, owner, amount, asset, purpose, subject";
     let read = |row: &Row<'_>| {
         Ok(Hold {
@@ -63,6 +93,62 @@ pub(super) async fn captured(
     Ok(())
 }
 
+/// What was held went elsewhere than to a payee: the owner has spent it.
+pub(super) async fn taken(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
+    let sql = "UPDATE ledger_hold SET state = 'captured', captured = amount, payee = owner
+               WHERE id = $1";
+    tx.execute(sql, params![id]).await?;
+    Ok(())
+}
+
+/// A hold in any state, with what has become of it.
+pub(super) async fn whole(db: &impl Read, id: Id<HoldKind>) -> Result<Option<Whole>> {
+    let sql = "SELECT id, owner, amount, asset, purpose, subject, state, captured, fee, payee,
+                      earning, frozen
+               FROM ledger_hold WHERE id = $1";
+    let read = |row: &Row<'_>| {
+        let (id, owner) = (row.take()?, row.take()?);
+        let amount = Money::new(row.take()?, row.take()?);
+        let hold = Hold { id, owner, amount, purpose: row.take()?, subject: row.take()? };
+        Ok(Whole {
+            hold,
+            state: row.take()?,
+            captured: Money::new(row.take()?, amount.asset),
+            fee: Money::new(row.take()?, amount.asset),
+            payee: row.take()?,
+            earning: row.take()?,
+            frozen: row.take()?,
+        })
+    };
+    Ok(db.maybe(sql, params![id], read).await?)
+}
+
+/// Freezes or thaws a hold; false when it was so already.
+pub(super) async fn set_frozen(tx: &Tx, id: Id<HoldKind>, frozen: bool) -> Result<bool> {
+    let sql = "UPDATE ledger_hold SET frozen = $2 WHERE id = $1 AND frozen <> $2";
+    Ok(tx.touch(sql, params![id, frozen]).await?)
+}
+
+/// Writes down what a resolution made of a hold.
+pub(super) async fn resolved(
+    tx: &Tx,
+    id: Id<HoldKind>,
+    payee: Option<Id<User>>,
+    kept: &Captured,
+    available_at: Timestamp,
+) -> Result<()> {
+    let sql = "UPDATE ledger_hold SET frozen = FALSE, captured = $2, released = amount - $2,
+                      fee = $3, payee = COALESCE($4, payee), available_at = $5,
+                      closed_at = COALESCE(closed_at, $6),
+                      state = CASE WHEN $2 > 0 THEN 'captured' ELSE 'released' END,
+                      earning = CASE WHEN earning = 'released' THEN earning
+                                     WHEN CAST($7 AS BIGINT) > 0 THEN 'pending' ELSE 'none' END
+               WHERE id = $1";
+    let (captured, fee, net) = (kept.amount.minor, kept.fee.minor, kept.net.minor);
+    tx.execute(sql, params![id, captured, fee, payee, available_at, tx.now(), net]).await?;
+    Ok(())
+}
+
 pub(super) async fn released(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
     let sql = "UPDATE ledger_hold SET state = 'released', released = amount WHERE id = $1";
     tx.execute(sql, params![id]).await?;
@@ -75,7 +161,8 @@ pub(super) async fn due_earnings(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<Id<HoldKind>>> {
-    let sql = "SELECT id FROM ledger_hold WHERE earning = 'pending' AND available_at <= $1
+    let sql =
+        "SELECT id FROM ledger_hold WHERE earning = 'pending' AND available_at <= $1 AND NOT frozen
                ORDER BY available_at LIMIT $2";
     Ok(db.all(sql, params![now, limit], |row| row.take()).await?)
 }
@@ -83,7 +170,7 @@ pub(super) async fn due_earnings(
 /// Takes a pending earning for its release; none when there is none.
 pub(super) async fn take_earning(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Earning>> {
     let sql = "UPDATE ledger_hold SET earning = 'released'
-               WHERE id = $1 AND earning = 'pending' AND available_at IS NOT NULL
+               WHERE id = $1 AND earning = 'pending' AND NOT frozen AND available_at IS NOT NULL
                RETURNING id, payee, captured - fee, asset, purpose, subject";
     let read = |row: &Row<'_>| -> Result<Earning, DbError> {
         Ok(Earning {

@@ -1,0 +1,18 @@
+//! Charge-backs: a payer's bank wants a settled payment back.
+//!
+//! ```text
+//! open -> lost -> won     (the provider gave it back after all)
+//!      -> won
+//! ```
+//!
+//! What is opened freezes the owner's wallet and holds as much of the payment as is still there.
+//! When it is lost, what was held goes, and the rest is the owner's debt (`as.recv.negative`),
+//! which their next deposits pay first. Only what the provider answers when it is asked counts;
+//! each step is booked once, under `cb:{id}:{step}`.
+
+mod service;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use service::{observe, pay_debt};

@@ -1,0 +1,90 @@
+//! All SQL of the charge-backs.
+
+use kernel::id::kinds::{Chargeback as ChargebackKind, Hold, User};
+use kernel::{Id, Money, Result};
+use platform::db::{DbError, Read, Row, Tx};
+use platform::params;
+
+use crate::payment::Payment;
+use crate::provider::{ProviderName, SeenDispute};
+
+/// A charge-back, as it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct Chargeback {
+    pub id: Id<ChargebackKind>,
+    pub owner: Id<User>,
+    pub provider: ProviderName,
+    pub amount: Money,
+    /// None where there was nothing left to hold.
+    pub hold: Option<Id<Hold>>,
+    pub shortfall: Money,
+    pub state: String,
+    pub version: i64,
+}
+
+fn read(row: &Row<'_>) -> Result<Chargeback, DbError> {
+    let (id, owner, provider) = (row.take()?, row.take()?, row.take()?);
+    let amount = Money::new(row.take()?, row.take()?);
+    Ok(Chargeback {
+        id,
+        owner,
+        provider,
+        amount,
+        hold: row.take()?,
+        shortfall: Money::new(row.take()?, amount.asset),
+        state: row.take()?,
+        version: row.take()?,
+    })
+}
+
+pub(super) async fn get(
+    db: &impl Read,
+    provider: ProviderName,
+    provider_ref: &str,
+) -> Result<Option<Chargeback>> {
+    let sql = "SELECT id, owner, provider, amount, asset, hold, shortfall, state, version
+               FROM chargebacks WHERE provider = $1 AND provider_ref = $2";
+    Ok(db.maybe(sql, params![provider.as_str(), provider_ref], read).await?)
+}
+
+/// Keeps a charge-back; false when it is there already.
+pub(super) async fn insert(
+    tx: &Tx,
+    id: Id<ChargebackKind>,
+    payment: &Payment,
+    seen: &SeenDispute,
+) -> Result<bool> {
+    let sql = "INSERT INTO chargebacks (id, payment, owner, provider, provider_ref, asset, amount,
+                                        held, shortfall, state, version, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 'open', 1, $8, $8)
+               ON CONFLICT DO NOTHING";
+    let (provider, Money { minor, asset }) = (payment.provider.as_str(), seen.amount);
+    let now = tx.now();
+    let row = params![id, payment.id, payment.owner, provider, seen.id, asset, minor, now];
+    Ok(tx.touch(sql, row).await?)
+}
+
+pub(super) async fn held(
+    tx: &Tx,
+    id: Id<ChargebackKind>,
+    hold: Id<Hold>,
+    amount: Money,
+) -> Result<()> {
+    let sql = "UPDATE chargebacks SET hold = $2, held = $3 WHERE id = $1";
+    tx.execute(sql, params![id, hold, amount.minor]).await?;
+    Ok(())
+}
+
+/// Moves a charge-back on from the version that was decided about.
+pub(super) async fn move_to(
+    tx: &Tx,
+    chargeback: &Chargeback,
+    state: &str,
+    shortfall: i64,
+) -> Result<bool> {
+    let sql = "UPDATE chargebacks SET state = $3, shortfall = $4, version = version + 1,
+                      updated_at = $5 WHERE id = $1 AND version = $2";
+    let (Chargeback { id, version, .. }, now) = (chargeback, tx.now());
+    let row = params![id, version, state, shortfall, now];
+    Ok(tx.touch(sql, row).await?)
+}

@@ -1,0 +1,94 @@
+//! Charge-backs, against the simulator.
+
+use http::StatusCode;
+use kernel::Asset;
+use serde_json::json;
+
+use crate::ledger::{self, Account, Code};
+use crate::provider::ProviderName;
+use crate::testing::{MIGRATIONS, Site, assert_sound, balance, caller, facts, ngn, user};
+use crate::wallet::NewTransfer;
+
+/// A settled deposit of fifty naira; answers its reference.
+async fn settled(site: &Site, provider: ProviderName, key: &str) -> String {
+    let body = json!({ "amount": 5_000, "currency": "NGN", "provider": provider,
+                       "email": "payer@example.com" });
+    let (status, answer) = site.post(user(0), "/v1/user/wallet/deposit", key, body).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    let reference = answer["reference"].as_str().unwrap().to_owned();
+    site.sim.pay(&reference, None).unwrap();
+    tell(site).await;
+    reference
+}
+
+/// The provider tells, twice, and we look.
+async fn tell(site: &Site) {
+    site.sim.mishaps(crate::sim::Mishaps { duplicate: 100, ..Default::default() });
+    site.sim.deliver().await;
+    site.worker.drain().await.unwrap();
+}
+
+async fn spend(site: &Site, minor: i64) -> kernel::Result<crate::wallet::Transfer> {
+    let transfer = NewTransfer { to: user(1), amount: ngn(minor) };
+    site.context.wallet.transfer(&caller(user(0)), transfer).await
+}
+
+async fn assert_reconciled(site: &Site) {
+    for provider in [ProviderName::Paystack, ProviderName::Stripe] {
+        let clearing = Account::platform(Code::clearing(provider));
+        let booked = ledger::balance(&site.db, clearing, Asset::NGN).await.unwrap();
+        assert_eq!(booked, site.sim.balance(provider, Asset::NGN), "{provider}");
+    }
+    assert_sound(&site.db).await;
+}
+
+platform::on_both_engines! { MIGRATIONS;
+
+async fn a_charge_back_that_is_lost_takes_what_is_there_and_leaves_a_debt(t: &TestDb) {
+    for (turn, provider) in [ProviderName::Paystack, ProviderName::Stripe].into_iter().enumerate() {
+        if turn == 1 {
+            // The other provider's turn is played by the same user, who is even again.
+            assert_eq!(balance(&t.db, user(0), Code::RECEIVABLE_NEGATIVE).await, 0);
+        }
+        let site = Site::open(&t.db).await;
+        crate::testing::give(&t.db, user(1), ngn(1)).await;
+        let before = balance(&t.db, user(0), Code::WALLET).await;
+        let reference = settled(&site, provider, &format!("a{turn}")).await;
+        spend(&site, before + 2_000).await.unwrap();
+        site.sim.dispute(&reference).unwrap();
+        tell(&site).await;
+        let of = async |code| balance(&t.db, user(0), code).await;
+        assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (0, 3_000));
+        assert_eq!(spend(&site, 1).await.unwrap_err().code(), "wallet_frozen");
+        site.sim.decide_dispute(&reference, false).unwrap();
+        tell(&site).await;
+        let owed = of(Code::RECEIVABLE_NEGATIVE).await;
+        assert_eq!((of(Code::HELD).await, owed), (0, 2_000));
+        assert_sound(&t.db).await;
+
+        settled(&site, provider, &format!("b{turn}")).await;
+        let owed = of(Code::RECEIVABLE_NEGATIVE).await;
+        assert_eq!((of(Code::WALLET).await, owed), (3_000, 0), "a deposit pays the debt first");
+        spend(&site, 3_000).await.unwrap();
+    }
+    for verb in ["deposit.disputed", "deposit.charged_back", "debt.paid"] {
+        assert_eq!(facts(&t.db, verb).await, 2, "{verb}");
+    }
+}
+
+async fn a_charge_back_that_is_won_gives_everything_back(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = settled(&site, ProviderName::Stripe, "k").await;
+    site.sim.dispute(&reference).unwrap();
+    tell(&site).await;
+    assert_eq!(balance(&t.db, user(0), Code::HELD).await, 5_000);
+    site.sim.decide_dispute(&reference, true).unwrap();
+    tell(&site).await;
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 5_000);
+    crate::testing::give(&t.db, user(1), ngn(1)).await;
+    spend(&site, 5_000).await.unwrap();
+    assert_eq!(facts(&t.db, "deposit.chargeback_won").await, 1);
+    assert_reconciled(&site).await;
+}
+
+}

@@ -1,0 +1,363 @@
+//! Destinations and withdrawals, against the simulator, by the names of their invariants.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kernel::id::kinds::{Session, User};
+use kernel::{Asset, Caller, Id, Money, Principal, Role};
+use serde_json::{Value as Json, json};
+
+use super::model::{NewWithdrawal, Source, State};
+use super::rules::{Fee, Policy};
+use crate::Options;
+use crate::ledger::{self, Account, Code, NewTransaction};
+use crate::provider::ProviderName;
+use crate::sim::{Fault, FaultKind, Mishaps};
+use crate::testing::{
+    MIGRATIONS, Site, assert_sound, balance, caller, facts, footprint, give, keyed, ngn, user,
+};
+
+const ADMIN: u128 = 99;
+
+fn policy() -> Policy {
+    Policy {
+        review_above: vec![(Asset::NGN, 100_000)],
+        daily_limit: vec![(Asset::NGN, 500_000)],
+        fees: vec![(Asset::NGN, Fee { flat: 50, bps: 100 })],
+        ..Policy::default()
+    }
+}
+
+/// A site whose first user has money, and a destination at the simulated Paystack that is cool.
+struct Stage {
+    site: Site,
+    destination: String,
+}
+
+impl Stage {
+    async fn set(t: &platform::testing::TestDb) -> Self {
+        let site = Site::opened(&t.db, |options| Options {
+            payouts: policy(),
+            sandbox: None,
+            stripe: None,
+            ..options
+        })
+        .await;
+        site.sim.fund(ProviderName::Paystack, ngn(1_000_000));
+        give_at(&t.db, user(0), ngn(1_000_000)).await;
+        let destination = save(&site, "0123456789").await;
+        t.clock.advance(Duration::from_secs(24 * 3600));
+        Self { site, destination }
+    }
+
+    async fn ask(&self, key: &str, amount: i64) -> (StatusCode, Json) {
+        let body = json!({ "amount": amount, "destinationId": self.destination });
+        self.site.post(user(0), "/v1/user/wallet/withdraw", key, body).await
+    }
+
+    /// A withdrawal that no admin has to see; answers its id.
+    async fn small(&self, key: &str) -> String {
+        let (status, answer) = self.ask(key, 10_000).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        answer["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn state(&self, id: &str) -> Json {
+        let path = format!("/v1/user/wallet/withdrawals/{id}");
+        self.site.get(user(0), &path).await.1["status"].clone()
+    }
+
+    /// What the owner has: spendable, and on its way out.
+    async fn money(&self) -> (i64, i64) {
+        let of = |code| balance(&self.site.db, user(0), code);
+        (of(Code::WALLET).await, of(Code::WITHDRAW).await)
+    }
+
+    async fn assert_reconciled(&self) {
+        let clearing = Account::platform(Code::CLEARING_PAYSTACK);
+        let booked = ledger::balance(&self.site.db, clearing, Asset::NGN).await.unwrap();
+        assert_eq!(booked, self.site.sim.balance(ProviderName::Paystack, Asset::NGN));
+        assert_sound(&self.site.db).await;
+    }
+}
+
+/// Money that came through Paystack, as the simulator has it too.
+async fn give_at(db: &platform::db::Db, to: Id<User>, amount: Money) {
+    let clearing = Account::platform(Code::CLEARING_PAYSTACK);
+    db.run("gift", |tx| async move {
+        let gift = NewTransaction::new("gift", format!("gift:{to}"), to);
+        ledger::post(&tx, gift.post(clearing, Account::of(to, Code::WALLET), amount)).await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn save(site: &Site, account: &str) -> String {
+    let body = json!({ "kind": "bank", "currency": "NGN", "account": account, "bank": "057" });
+    let (status, answer) = site.post(user(0), "/v1/payout-destinations", account, body).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    assert_eq!(answer["name"], "ADA LOVELACE");
+    answer["id"].as_str().unwrap().to_owned()
+}
+
+fn fault(call: &str, kind: FaultKind) -> Fault {
+    Fault { provider: None, call: call.to_owned(), kind, times: 1 }
+}
+
+fn reference(id: &str) -> String {
+    id.replace('_', "-")
+}
+
+platform::on_both_engines! { MIGRATIONS;
+
+async fn a_small_withdrawal_is_paid_and_costs_what_was_quoted(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let quote = "/v1/user/wallet/withdrawals/quote?amount=10000&currency=NGN";
+    let (_, quote) = stage.site.get(user(0), quote).await;
+    assert_eq!((&quote["fee"], &quote["total"]), (&json!(150), &json!(10_150)));
+    let id = stage.small("k").await;
+    assert_eq!(stage.state(&id).await, "approved");
+    assert_eq!(stage.money().await, (989_850, 10_150));
+    assert_eq!(stage.small("k").await, id, "the same key is the same withdrawal");
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&id).await, "settled");
+    assert_eq!(stage.money().await, (989_850, 0));
+    let income = Account::platform(Code::FEE_WITHDRAW);
+    assert_eq!(ledger::balance(&t.db, income, Asset::NGN).await.unwrap(), ngn(150));
+    stage.site.sim.deliver().await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(facts(&t.db, "withdrawal.settled").await, 1);
+    stage.assert_reconciled().await;
+    let path = format!("/v1/user/wallet/withdrawals/{id}");
+    assert_eq!(stage.site.get(user(1), &path).await.0, StatusCode::NOT_FOUND);
+}
+
+async fn a_large_withdrawal_waits_for_an_admin_who_is_somebody_else(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let (_, answer) = stage.ask("k", 100_001).await;
+    let id = answer["id"].as_str().unwrap();
+    assert_eq!(answer["status"], "requested");
+    stage.site.worker.drain().await.unwrap();
+    let (_, queue) = stage.site.get(user(ADMIN), "/v1/admin/withdrawals?status=requested").await;
+    assert_eq!((&queue[0]["id"], &queue[0]["review"]), (&json!(id), &json!("large_amount")));
+    let approve = format!("/v1/admin/withdrawals/{id}/approve");
+    let (status, own) = stage.site.post(user(0), &approve, "own", json!({})).await;
+    assert_eq!((status, &own["code"]), (StatusCode::FORBIDDEN, &json!("own_withdrawal")));
+    assert_eq!(stage.site.post(user(ADMIN), &approve, "a", json!({})).await.0, StatusCode::OK);
+    let cancel = format!("/v1/user/wallet/withdrawals/{id}/cancel");
+    let (status, late) = stage.site.post(user(0), &cancel, "c", json!({})).await;
+    assert_eq!((status, &late["code"]), (StatusCode::CONFLICT, &json!("withdrawal_decided")));
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(id).await, "settled");
+    stage.assert_reconciled().await;
+}
+
+async fn what_is_cancelled_or_rejected_is_back_whole_and_once(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    for (step, who, body) in [
+        ("/v1/user/wallet/withdrawals/{id}/cancel", user(0), json!({})),
+        ("/v1/admin/withdrawals/{id}/reject", user(ADMIN), json!({ "reason": "looks odd" })),
+    ] {
+        let (_, answer) = stage.ask(step, 200_000).await;
+        let path = step.replace("{id}", answer["id"].as_str().unwrap());
+        assert_eq!(stage.money().await, (1_000_000 - 202_050, 202_050));
+        assert_eq!(stage.site.post(who, &path, "1", body.clone()).await.0, StatusCode::OK);
+        let again = stage.site.post(who, &path, "2", body).await.0;
+        assert_eq!(again, StatusCode::CONFLICT);
+        assert_eq!(stage.money().await, (1_000_000, 0));
+    }
+    assert_eq!(stage.site.sim.balance(ProviderName::Paystack, Asset::NGN), ngn(1_000_000));
+    assert_sound(&t.db).await;
+}
+
+async fn p5_a_payout_is_made_once_whatever_is_lost_on_the_way(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let kinds = [
+        FaultKind::LoseReply,
+        FaultKind::ErrorAfter,
+        FaultKind::ErrorBefore,
+        FaultKind::LoseRequest,
+        FaultKind::RateLimit,
+    ];
+    for kind in kinds {
+        for call in ["POST /transferrecipient", "POST /transfer"] {
+            t.clock.advance(Duration::from_secs(24 * 3600 + 1));
+            stage.site.sim.fault(fault(call, kind));
+            let id = stage.small(&format!("{call}{kind:?}")).await;
+            for _ in 0..6 {
+                stage.site.worker.run_due().await.unwrap();
+                t.clock.advance(Duration::from_secs(180));
+                stage.site.context.payouts.sweep().await.unwrap();
+            }
+            assert_eq!(stage.state(&id).await, "settled", "{call} {kind:?}");
+            assert_eq!(stage.site.sim.payouts(&reference(&id)), 1);
+        }
+    }
+    assert_eq!(facts(&t.db, "withdrawal.settled").await, 10);
+    stage.assert_reconciled().await;
+}
+
+async fn p5_two_workers_send_one_payout(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let id = stage.small("k").await;
+    t.clock.advance(Duration::from_secs(180));
+    let (payouts, worker) = (&stage.site.context.payouts, &stage.site.worker);
+    let (a, b, c) = futures_util::join!(worker.run_due(), payouts.sweep(), payouts.sweep());
+    a.unwrap();
+    b.unwrap();
+    c.unwrap();
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&id).await, "settled");
+    assert_eq!(stage.site.sim.payouts(&reference(&id)), 1);
+    stage.assert_reconciled().await;
+}
+
+async fn a_declined_or_failed_payout_is_back_in_the_wallet(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    stage.site.sim.fault(fault("POST /transfer", FaultKind::Decline));
+    let declined = stage.small("d").await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&declined).await, "failed");
+    stage.site.sim.pay_out_at_once(false);
+    let failed = stage.small("f").await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&failed).await, "submitted");
+    stage.site.sim.fail_payout(&reference(&failed)).unwrap();
+    stage.site.sim.deliver().await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&failed).await, "failed");
+    assert_eq!(stage.money().await, (1_000_000, 0));
+    stage.assert_reconciled().await;
+}
+
+async fn p6_a_payout_that_comes_back_restores_the_balance_exactly(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let id = stage.small("k").await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.money().await.0, 989_850);
+    stage.site.sim.return_payout(&reference(&id)).unwrap();
+    stage.site.sim.mishaps(Mishaps { duplicate: 100, ..Mishaps::default() });
+    stage.site.sim.deliver().await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&id).await, "returned");
+    assert_eq!(stage.money().await, (1_000_000, 0));
+    assert_eq!(facts(&t.db, "withdrawal.returned").await, 1);
+    stage.assert_reconciled().await;
+}
+
+async fn limits_a_new_session_and_a_frozen_wallet_hold_money_back(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let payouts = &stage.site.context.payouts;
+    let destination = stage.destination.parse().unwrap();
+    let new = |amount| {
+        NewWithdrawal { source: Source::Wallet, amount, currency: None, destination }
+    };
+    let session: Id<Session> = t.db.world().id();
+    let fresh = Caller::of(Principal::new(user(0), Role::User, session));
+    let waiting = payouts.withdraw(&fresh, new(1_000)).await.unwrap();
+    assert_eq!((waiting.state, waiting.review.as_deref()), (State::Requested, Some("new_session")));
+
+    let before = footprint(&t.db).await;
+    let large = payouts.withdraw(&caller(user(0)), new(499_001)).await.unwrap_err();
+    assert_eq!(large.code(), "daily_limit");
+    let poor = payouts.withdraw(&caller(user(0)), new(999_999)).await.unwrap_err();
+    assert_eq!(poor.code(), "insufficient_funds");
+    let db = &t.db;
+    let wallet = &stage.site.context.wallet;
+    assert_eq!(footprint(db).await, before);
+    for turn in 0..4 {
+        payouts.withdraw(&keyed(user(0), &turn.to_string(), ""), new(1_000)).await.unwrap();
+    }
+    let often = payouts.withdraw(&caller(user(0)), new(1_000)).await.unwrap_err();
+    assert_eq!(often.code(), "too_many_withdrawals");
+    t.clock.advance(Duration::from_secs(24 * 3600 + 1));
+    db.run("freeze", |tx| async move {
+        wallet.freeze(&tx, &Caller::nobody(), user(0), "charge-back").await
+    })
+    .await
+    .unwrap();
+    let frozen = payouts.withdraw(&caller(user(0)), new(1_000)).await.unwrap_err();
+    assert_eq!(frozen.code(), "wallet_frozen");
+    let transfer = crate::wallet::NewTransfer { to: user(5), amount: ngn(100) };
+    give(db, user(5), ngn(1)).await;
+    let sent = wallet.transfer(&caller(user(0)), transfer).await.unwrap_err();
+    assert_eq!(sent.code(), "wallet_frozen");
+    assert_sound(db).await;
+}
+
+async fn of_many_requests_at_once_only_so_many_pass_as_the_day_allows(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let keys: Vec<String> = (0..12).map(|turn| turn.to_string()).collect();
+    let asked = keys.iter().map(|key| stage.ask(key, 1_000));
+    let answers = futures_util::future::join_all(asked).await;
+    let made = answers.iter().filter(|(status, _)| *status == StatusCode::CREATED).count();
+    assert_eq!(made, 5);
+    assert_sound(&t.db).await;
+}
+
+async fn a_destination_is_looked_up_cools_and_can_be_removed(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let site = &stage.site;
+    for (body, pointer) in [
+        (
+            json!({ "kind": "bank", "currency": "NGN", "account": "9999999999", "bank": "1" }),
+            "/account",
+        ),
+        (json!({ "kind": "bank", "currency": "NGN", "account": "0123456789" }), "/bank"),
+        (json!({ "kind": "bank", "currency": "NGN", "account": "01 23", "bank": "1" }), "/account"),
+        (json!({ "kind": "bank", "currency": "EUR", "account": "1", "bank": "1" }), "/currency"),
+        (json!({ "kind": "crypto", "currency": "NGN", "account": "1" }), "/currency"),
+    ] {
+        let (status, answer) = site.post(user(0), "/v1/payout-destinations", "k", body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+        assert_eq!(answer["fields"][0]["pointer"], pointer, "{answer}");
+    }
+    let warm = save(site, "0123456780").await;
+    let body = json!({ "amount": 1_000, "destinationId": warm });
+    let (status, answer) = site.post(user(0), "/v1/user/wallet/withdraw", "w", body).await;
+    assert_eq!((status, &answer["code"]), (StatusCode::CONFLICT, &json!("destination_cooling")));
+    let (_, all) = site.get(user(0), "/v1/payout-destinations").await;
+    assert_eq!((all.as_array().unwrap().len(), &all[1]["mask"]), (2, &json!("…6789")));
+    assert!(!all.to_string().contains("0123456789"));
+
+    let body = json!({ "amount": 1_000, "address": "0123456789" });
+    let (status, _) = site.post(user(0), "/v1/user/wallet/withdraw", "a", body.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let (_, other) = site.post(user(1), "/v1/user/wallet/withdraw", "b", body).await;
+    assert_eq!(other["fields"][0]["code"], "not_saved");
+    let body = json!({ "amount": 1_000, "destinationId": stage.destination });
+    let (_, other) = site.post(user(1), "/v1/user/wallet/withdraw", "c", body).await;
+    assert_eq!(other["fields"][0]["pointer"], "/destinationId");
+
+    let payouts = &site.context.payouts;
+    let id = stage.destination.parse().unwrap();
+    assert!(payouts.remove(&caller(user(1)), id).await.is_err());
+    payouts.remove(&caller(user(0)), id).await.unwrap();
+    assert!(payouts.remove(&caller(user(0)), id).await.is_err());
+    site.worker.drain().await.unwrap();
+    assert_eq!(facts(&t.db, "withdrawal.settled").await, 1, "what was on its way went on");
+}
+
+async fn earnings_are_paid_out_of_earnings(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let clearing = Account::platform(Code::CLEARING_PAYSTACK);
+    t.db.run("earn", |tx| async move {
+        let earned = NewTransaction::new("gift", "earned".into(), user(0));
+        ledger::post(&tx, earned.post(clearing, Account::of(user(0), Code::EARN), ngn(20_000)))
+            .await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    stage.site.sim.fund(ProviderName::Paystack, ngn(20_000));
+    let body = json!({ "amount": 10_000, "destinationId": stage.destination });
+    let (status, answer) = stage.site.post(user(0), "/v1/verifier/withdraw", "k", body).await;
+    assert_eq!((status, &answer["source"]), (StatusCode::CREATED, &json!("earnings")));
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(balance(&t.db, user(0), Code::EARN).await, 9_850);
+    assert_eq!(stage.money().await, (1_000_000, 0));
+    stage.assert_reconciled().await;
+}
+
+}

@@ -1,0 +1,49 @@
+//! Payment providers: one port, and an adapter for each of them.
+//!
+//! What holds for every adapter:
+//!
+//! - It speaks HTTP to a configured base URL, with the provider's API version pinned, so that a
+//!   simulator can stand in for the provider.
+//! - Every failure is one of four classes ([`Failure`]). *Unknown* is the one that loses money
+//!   where it is missing: after it nobody asks for a second payment or payout, we look for the
+//!   first by our own reference.
+//! - Amounts are converted in the adapter and nowhere else; what a provider cannot write down is
+//!   refused ([`Capabilities::represent`]).
+//! - A webhook is believed to be the provider's only by its signature over the raw body, and even
+//!   then it is a hint: what counts is what the provider answers when it is asked.
+//! - Every call is recorded without secrets and without personal data ([`calls`]), and a provider
+//!   that fails again and again is left alone for a while.
+
+mod breaker;
+pub mod calls;
+pub mod paystack;
+mod port;
+mod signature;
+pub mod stripe;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub(crate) use port::client;
+pub use port::{
+    Answer, Capabilities, Checkout, Destination, DestinationKind, DisputeStage, Event, Failure,
+    Known, Order, Payout, PayoutState, Provider, ProviderName, RefundState, Seen, SeenDispute,
+    SeenPayout, SeenRefund, SeenState, Webhook,
+};
+
+use std::time::Duration;
+
+use platform::db::Db;
+use platform::jobs::Registry;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// Registers what happens by itself: old records of calls go.
+pub(crate) fn jobs(db: &Db, registry: &mut Registry) {
+    let db = db.clone();
+    registry.every("provider_call.sweep", SWEEP_EVERY, move || {
+        let db = db.clone();
+        async move { calls::sweep(&db).await }
+    });
+}
+pub(crate) use signature::{hmac_sha256_hex, hmac_sha512_hex, is_same};

@@ -1,0 +1,284 @@
+//! Deposits through the adapters of real providers, against the simulator, by the names of their
+//! invariants.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kernel::{Asset, Clock, Money};
+use platform::db::Read;
+use serde_json::{Value as Json, json};
+
+use super::{ProviderName, calls, hmac_sha256_hex, hmac_sha512_hex, paystack, stripe};
+use crate::ledger::{self, Account, Code};
+use crate::sim::{Fault, FaultKind, Mishaps};
+use crate::testing::{MIGRATIONS, Site, assert_sound, balance, facts, ngn, user};
+
+const BOTH: [ProviderName; 2] = [ProviderName::Paystack, ProviderName::Stripe];
+
+fn body(provider: ProviderName) -> Json {
+    json!({ "amount": 5_000, "currency": "NGN", "provider": provider,
+            "email": "payer@example.com" })
+}
+
+async fn deposit(site: &Site, provider: ProviderName, key: &str) -> (StatusCode, Json) {
+    site.post(user(0), "/v1/user/wallet/deposit", key, body(provider)).await
+}
+
+async fn started(site: &Site, provider: ProviderName) -> String {
+    let (status, answer) = deposit(site, provider, &provider.to_string()).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    answer["reference"].as_str().unwrap().to_owned()
+}
+
+async fn verify(site: &Site, reference: &str) -> Json {
+    site.get(user(0), &format!("/v1/user/wallet/verify/{reference}")).await.1["status"].clone()
+}
+
+async fn count(site: &Site, table: &str) -> i64 {
+    let sql = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");
+    site.db.one(&sql, &[], |row| row.take()).await.unwrap()
+}
+
+fn fault(call: &str, kind: FaultKind) -> Fault {
+    Fault { provider: None, call: call.to_owned(), kind, times: 1 }
+}
+
+/// Fails unless what the books say is at each provider is what is there.
+async fn assert_reconciled(site: &Site) {
+    for provider in BOTH {
+        let clearing = Account::platform(Code::clearing(provider));
+        let booked = ledger::balance(&site.db, clearing, Asset::NGN).await.unwrap();
+        assert_eq!(booked, site.sim.balance(provider, Asset::NGN), "{provider}");
+    }
+    assert_sound(&site.db).await;
+}
+
+platform::on_both_engines! { MIGRATIONS;
+
+async fn a_deposit_through_each_provider_is_paid_on_its_page_and_credited_once(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    for (turn, provider) in (1..).zip(BOTH) {
+        let (_, answer) = deposit(&site, provider, &provider.to_string()).await;
+        let reference = answer["reference"].as_str().unwrap();
+        let page = answer["authorization_url"].as_str().unwrap().strip_prefix(&site.base).unwrap();
+        let (status, html) = site.get(user(0), page).await;
+        assert!(status == StatusCode::OK && html.as_str().unwrap().contains("Pay ₦50.00"));
+        assert_eq!(verify(&site, reference).await, "pending");
+        assert_eq!(site.submit(&format!("{page}/approve"), "").await, StatusCode::SEE_OTHER);
+        assert_eq!(site.sim.deliver().await.taken, 1);
+        site.worker.drain().await.unwrap();
+        assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 5_000 * turn);
+        assert_eq!(verify(&site, reference).await, "settled");
+    }
+    assert_reconciled(&site).await;
+}
+
+async fn p1_shuffled_doubled_and_forged_webhooks_credit_each_payment_once(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    site.sim.mishaps(Mishaps { duplicate: 30, forge: 5, reorder: true, ..Mishaps::default() });
+    let mut references = Vec::new();
+    for turn in 0..60 {
+        let (_, answer) = deposit(&site, BOTH[turn % 2], &turn.to_string()).await;
+        references.push(answer["reference"].as_str().unwrap().to_owned());
+    }
+    for reference in &references {
+        site.sim.pay(reference, None).unwrap();
+    }
+    let delivered = site.sim.deliver().await;
+    assert!(delivered.taken > 60 && delivered.forged_refused > 0, "{delivered:?}");
+    assert_eq!((delivered.forged_taken, delivered.failed), (0, 0));
+    site.worker.drain().await.unwrap();
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 60 * 5_000);
+    assert_eq!(facts(&t.db, "deposit.settled").await, 60);
+    assert_reconciled(&site).await;
+}
+
+async fn p1_lost_webhooks_only_cost_time(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    site.sim.mishaps(Mishaps { lose: 100, ..Mishaps::default() });
+    for provider in BOTH {
+        let reference = started(&site, provider).await;
+        site.sim.pay(&reference, None).unwrap();
+    }
+    assert_eq!(site.sim.deliver().await.taken, 0);
+    t.clock.advance(Duration::from_secs(121));
+    site.context.payments.sweep().await.unwrap();
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 10_000);
+    assert_reconciled(&site).await;
+}
+
+async fn p2_another_amount_or_currency_never_credits_a_wallet(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let paid = [ngn(4_999), Money::new(5_000, Asset::USD)];
+    for (provider, paid) in BOTH.into_iter().zip(paid) {
+        let reference = started(&site, provider).await;
+        site.sim.pay(&reference, Some(paid)).unwrap();
+        site.sim.deliver().await;
+        site.worker.drain().await.unwrap();
+        assert_eq!(verify(&site, &reference).await, "suspended");
+        let suspense = Account::platform(Code::suspense(provider));
+        assert_eq!(ledger::balance(&t.db, suspense, paid.asset).await.unwrap(), paid);
+    }
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 0);
+    assert_sound(&t.db).await;
+}
+
+async fn p3_what_is_not_signed_by_the_provider_is_refused_and_not_kept(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let now = t.clock.now().seconds();
+    let charge = r#"{"event":"charge.success","data":{"id":1,"reference":"pay-1"}}"#;
+    let event = concat!(
+        r#"{"id":"evt_1","type":"charge.updated","livemode":false,"#,
+        r#""data":{"object":{"id":"pi_1"}}}"#
+    );
+    let sign = |time: i64, body: &str| {
+        let parts = [time.to_string(), ".".to_owned(), body.to_owned()];
+        let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
+        format!("t={time},v1={}", hmac_sha256_hex("whsec_simulated", &parts))
+    };
+    let live = event.replace("false", "true");
+    let good = hmac_sha512_hex("sk_test_simulated", charge.as_bytes());
+    let (path, header) = ("/v1/payments/webhook/paystack", paystack::SIGNATURE_HEADER);
+    for signature in [String::new(), "0".repeat(128), good.to_uppercase(), good[1..].to_owned()] {
+        let status = site.signed(path, Some((header, &signature)), charge).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    let flipped = charge.replace("pay-1", "pay-2");
+    assert_eq!(site.signed(path, Some((header, &good)), &flipped).await, StatusCode::UNAUTHORIZED);
+
+    let (path, header) = ("/v1/payments/webhook/stripe", stripe::SIGNATURE_HEADER);
+    for (signature, body) in [
+        (sign(now - 301, event), event),
+        (sign(now + 301, event), event),
+        (sign(now, event).replace("t=", "t=1"), event),
+        (sign(now, event).replace("v1", "v0"), event),
+        (sign(now, &live), live.as_str()),
+        ("v1=".to_owned(), event),
+        (String::new(), event),
+    ] {
+        let status = site.signed(path, Some((header, &signature)), body).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{signature}");
+    }
+    assert_eq!(count(&site, "provider_events").await, 0);
+    // The bare path tells by the header whose it is; two headers tell nothing.
+    let bare = "/v1/payments/webhook";
+    assert_eq!(site.signed(bare, Some((header, &sign(now, event))), event).await, StatusCode::OK);
+    assert_eq!(count(&site, "provider_events").await, 1);
+}
+
+async fn p4_a_reply_lost_after_the_effect_makes_no_second_payment(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    for kind in [FaultKind::LoseReply, FaultKind::ErrorAfter] {
+        let key = format!("{kind:?}");
+        let before = site.sim.collections();
+        site.sim.fault(fault("POST /v1/checkout/sessions", kind));
+        let (status, answer) = deposit(&site, ProviderName::Stripe, &key).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        let (status, _) = deposit(&site, ProviderName::Stripe, &key).await;
+        assert_eq!((status, site.sim.collections()), (StatusCode::CREATED, before + 1));
+    }
+    // Paystack tells nobody where the page of a payment was: that one is over.
+    site.sim.fault(fault("POST /transaction/initialize", FaultKind::LoseReply));
+    let (status, _) = deposit(&site, ProviderName::Paystack, "p").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let (status, answer) = deposit(&site, ProviderName::Paystack, "p").await;
+    assert_eq!((status, &answer["code"]), (StatusCode::CONFLICT, &json!("payment_declined")));
+    assert_eq!(facts(&t.db, "deposit.failed").await, 1);
+}
+
+async fn p7_late_success_credits_after_the_provider_said_no(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = started(&site, ProviderName::Paystack).await;
+    t.clock.advance(Duration::from_secs(24 * 3600 + 1));
+    site.context.payments.sweep().await.unwrap();
+    assert_eq!(verify(&site, &reference).await, "expired");
+    site.sim.pay(&reference, None).unwrap();
+    site.sim.deliver().await;
+    site.worker.drain().await.unwrap();
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 5_000);
+    assert_reconciled(&site).await;
+}
+
+async fn a_stripe_payment_is_confirmed_by_the_id_that_the_browser_brings_back(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = started(&site, ProviderName::Stripe).await;
+    site.sim.pay(&reference, None).unwrap();
+    let (_, state) = site.get(user(0), "/_sim/state").await;
+    let number = &state["collections"][0]["number"];
+    let path = format!("/v1/user/payment/confirm?payment_intent=pi_{number}");
+    assert_eq!(site.get(user(1), &path).await.0, StatusCode::NOT_FOUND);
+    let (status, answer) = site.get(user(0), &path).await;
+    assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("settled")));
+    let nobody = "/v1/user/payment/confirm?payment_intent=pi_7";
+    assert_eq!(site.get(user(0), nobody).await.0, StatusCode::NOT_FOUND);
+}
+
+async fn m3_what_a_provider_cannot_write_down_is_refused(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    for (provider, currency, amount, pointer) in [
+        ("stripe", "KWD", json!(1_005), "/amount"),
+        ("stripe", "JPY", json!(100.5), "/amount"),
+        ("paystack", "JPY", json!(100), "/currency"),
+        ("stripe", "BTC", json!(100), "/currency"),
+    ] {
+        let body = json!({ "provider": provider, "currency": currency, "amount": amount,
+                           "email": "payer@example.com" });
+        let (status, answer) = site.post(user(0), "/v1/user/wallet/deposit", "k", body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+        assert_eq!(answer["fields"][0]["pointer"], pointer, "{answer}");
+    }
+    let nameless = json!({ "provider": "paystack", "currency": "NGN", "amount": 5_000 });
+    let (_, answer) = site.post(user(0), "/v1/user/wallet/deposit", "k", nameless).await;
+    assert_eq!(answer["fields"][0]["pointer"], "/email");
+    assert_eq!(count(&site, "payments").await, 0);
+}
+
+async fn a_provider_that_fails_again_and_again_is_left_alone_for_a_while(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let lost = Fault { times: 5, ..fault("POST /transaction/initialize", FaultKind::LoseRequest) };
+    site.sim.fault(lost);
+    for turn in 0..6 {
+        let (status, _) = deposit(&site, ProviderName::Paystack, &turn.to_string()).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!((site.sim.collections(), count(&site, "provider_calls").await), (0, 5));
+    assert_eq!(deposit(&site, ProviderName::Stripe, "s").await.0, StatusCode::CREATED);
+    t.clock.advance(Duration::from_secs(11));
+    assert_eq!(deposit(&site, ProviderName::Paystack, "again").await.0, StatusCode::CREATED);
+}
+
+async fn every_call_is_recorded_without_secrets_and_people(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = started(&site, ProviderName::Paystack).await;
+    site.sim.pay(&reference, None).unwrap();
+    assert_eq!(verify(&site, &reference).await, "settled");
+    let calls = calls::of_reference(&t.db, &reference).await.unwrap();
+    let verbs: Vec<_> = calls.iter().map(|call| (call.verb, call.outcome, call.status)).collect();
+    let ok = Some(200);
+    assert_eq!(verbs, [("create_collection", "ok", ok), ("fetch_collection", "ok", ok)]);
+    let text = format!("{calls:?}");
+    assert!(text.contains("\\\"amount\\\":5000") && text.contains(&reference));
+    for hidden in ["payer@example.com", "sk_test", "AUTH_simulated", "4081", "accessss"] {
+        assert!(!text.contains(hidden), "{hidden}: {text}");
+    }
+    t.clock.advance(calls::KEPT + Duration::from_secs(1));
+    calls::sweep(&t.db).await.unwrap();
+    assert!(calls::of_reference(&t.db, &reference).await.unwrap().is_empty());
+}
+
+}
+
+#[test]
+fn signatures_are_those_of_other_implementations() {
+    let body = concat!(
+        r#"{"event":"charge.success","data":{"id":302961,"reference":"qTPrJoy9Bx","#,
+        r#""amount":10000,"currency":"NGN"}}"#
+    );
+    let v1 = "302d99eecb662ecb563d591d7b63f7d6df54e3d0f8130c2c36ac64828dfb8b7a";
+    let parts: [&[u8]; 3] = [b"1614556800", b".", body.as_bytes()];
+    assert_eq!(hmac_sha256_hex("whsec_test", &parts), v1);
+    let header = format!("t=1614556800,v1={},v1={v1},v0=x", "0".repeat(64));
+    let signed = |now| stripe::is_signed("whsec_test", &header, body.as_bytes(), now);
+    assert!(signed(1_614_556_800) && signed(1_614_557_100));
+    assert!(!signed(1_614_557_101) && !signed(i64::MAX) && !signed(i64::MIN));
+}

@@ -1,0 +1,81 @@
+//! The control API: what shall go wrong, and what happens next.
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::StatusCode;
+use kernel::{Error, Result};
+use platform::http::problem_status;
+use serde_json::json;
+
+use super::Sim;
+use super::post::Mishaps;
+use super::world::{Fault, World};
+
+pub(super) fn routes() -> Router<Sim> {
+    Router::new()
+        .route("/_sim/state", get(state))
+        .route("/_sim/faults", post(fault))
+        .route("/_sim/mishaps", post(mishaps))
+        .route("/_sim/collections/{reference}/{step}", post(collection))
+        .route("/_sim/payouts/{reference}/{step}", post(payout))
+}
+
+async fn state(State(sim): State<Sim>) -> Response {
+    let world = sim.world.lock();
+    let shown = json!({
+        "collections": world.collections,
+        "payouts": world.payouts,
+        "webhooksWaiting": world.outbox.len(),
+        "faults": world.faults.len(),
+    });
+    Json(shown).into_response()
+}
+
+async fn fault(State(sim): State<Sim>, Json(fault): Json<Fault>) -> StatusCode {
+    sim.fault(fault);
+    StatusCode::NO_CONTENT
+}
+
+async fn mishaps(State(sim): State<Sim>, Json(mishaps): Json<Mishaps>) -> StatusCode {
+    sim.mishaps(mishaps);
+    StatusCode::NO_CONTENT
+}
+
+async fn collection(
+    State(sim): State<Sim>,
+    Path((reference, step)): Path<(String, String)>,
+) -> Response {
+    answer(match step.as_str() {
+        "approve" => sim.pay(&reference, None),
+        "decline" => sim.decline(&reference),
+        "expire" => sim.decide(&reference, World::expire),
+        "dispute" => sim.dispute(&reference),
+        "win" => sim.decide_dispute(&reference, true),
+        "lose" => sim.decide_dispute(&reference, false),
+        _ => Err(Error::not_found("step")),
+    })
+}
+
+async fn payout(
+    State(sim): State<Sim>,
+    Path((reference, step)): Path<(String, String)>,
+) -> Response {
+    answer(match step.as_str() {
+        "settle" => sim.settle_payout(&reference),
+        "fail" => sim.fail_payout(&reference),
+        "return" => sim.return_payout(&reference),
+        _ => Err(Error::not_found("step")),
+    })
+}
+
+pub(super) fn answer(done: Result<()>) -> Response {
+    match done {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => {
+            let body = json!({ "code": error.code(), "message": error.message() });
+            (problem_status(&error), Json(body)).into_response()
+        }
+    }
+}
