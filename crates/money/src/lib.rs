@@ -15,6 +15,7 @@ mod personal;
 pub mod provider;
 pub mod sandbox;
 pub mod sim;
+pub mod staking;
 pub mod wallet;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0012_chargebacks",
             sql: include_str!("../migrations/0012_chargebacks.sql"),
         },
+        Migration { name: "0013_staking", sql: include_str!("../migrations/0013_staking.sql") },
     ],
 };
 
@@ -67,6 +69,8 @@ pub struct Options {
     pub sandbox: Option<sandbox::Options>,
     /// What may leave the platform, and how fast.
     pub payouts: payout::Policy,
+    /// How bonds work here.
+    pub staking: staking::Policy,
     /// The account at Paystack, where there is one.
     pub paystack: Option<provider::paystack::Settings>,
     /// The account at Stripe.
@@ -87,6 +91,7 @@ impl Options {
             payment_lifetime: Duration::from_secs(24 * 3600),
             payees: None,
             payouts: payout::Policy::default(),
+            staking: staking::Policy::default(),
             sandbox: None,
             paystack: None,
             stripe: None,
@@ -101,6 +106,7 @@ pub struct Context {
     pub wallet: wallet::Service,
     pub payments: payment::Service,
     pub payouts: payout::Service,
+    pub staking: staking::Service,
     db: Db,
     pub sandbox: Option<sandbox::Server>,
 }
@@ -130,7 +136,8 @@ impl Context {
         let wallet = wallet::Service::new(&options);
         let payouts = payout::Service::new(&options, providers.clone());
         let payments = payment::Service::new(&options, providers, wallet.clone(), payouts.clone());
-        Ok(Self { wallet, payments, payouts, db: options.db, sandbox })
+        let staking = staking::Service::new(&options);
+        Ok(Self { wallet, payments, payouts, staking, db: options.db, sandbox })
     }
 
     /// The routes of wallets and payments. The sandbox's own pages are no part of the API:
@@ -139,6 +146,7 @@ impl Context {
         let mut routes = wallet::routes(&self.wallet);
         routes.extend(payment::routes(&self.payments));
         routes.extend(payout::routes(&self.payouts));
+        routes.extend(staking::routes(&self.staking));
         routes
     }
 
@@ -147,6 +155,7 @@ impl Context {
         wallet::jobs(&self.wallet, registry);
         payment::jobs(&self.payments, registry);
         payout::jobs(&self.payouts, registry);
+        staking::jobs(&self.staking, registry);
         provider::jobs(&self.db, registry);
         if let Some(sandbox) = &self.sandbox {
             sandbox.jobs(registry);

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{
-    Account, Chargeback, Destination, Hold, Payment, Transaction, User, Withdrawal,
+    Account, Chargeback, Destination, Hold, Payment, Transaction, Unstaking, User, Withdrawal,
 };
 use kernel::{Asset, Id, Money, Result};
 use platform::db::{Read, Tx};
@@ -212,6 +212,23 @@ const TABLES: &[Table] = &[
             Column("frozen_at", Shown::Time),
         ],
     ),
+    of(
+        "unstakings",
+        "owner = $1",
+        "id",
+        &[
+            Column("id", id::<Unstaking>()),
+            Column("owner", id::<User>()),
+            Column("asset", Shown::Text),
+            Column("amount", Shown::Number),
+            Column("remaining", Shown::Number),
+            Column("state", Shown::Text),
+            Column("unlock_at", Shown::Time),
+            Column("created_at", Shown::Time),
+            Column("ended_at", Shown::Time),
+        ],
+    ),
+    impersonal("reward_epochs", "what was given out to all together"),
     impersonal("sandbox_payouts", "the sandbox's own memory: references and amounts"),
     impersonal(
         "provider_events",

@@ -120,6 +120,17 @@ const CHECKS: &[(&str, &str, &str)] = &[
                WHERE a.code = 'li.withdraw') AS f
          GROUP BY f.owner, f.asset HAVING SUM(f.amount) <> 0 LIMIT 10",
     ),
+    (
+        "S1",
+        "what is cooling down is what unstakings are open",
+        "SELECT f.asset || ' is off by ' || CAST(SUM(f.amount) AS TEXT)
+         FROM (SELECT owner, asset, remaining AS amount FROM unstakings WHERE state = 'cooling'
+               UNION ALL
+               SELECT a.owner, a.asset, b.debits - b.credits
+               FROM ledger_account AS a JOIN ledger_balance AS b ON b.account_id = a.id
+               WHERE a.code = 'li.unstake') AS f
+         GROUP BY f.owner, f.asset HAVING SUM(f.amount) <> 0 LIMIT 10",
+    ),
 ];
 
 /// Checks the books: L1 to L4, H1 and H2, and that what is on its way has its reasons. Reads everything, so it takes a while on large ones.

@@ -1,0 +1,150 @@
+//! Bonds, by the names of their invariants.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kernel::id::kinds::User;
+use kernel::{Caller, Id, Money};
+use platform::db::Db;
+use serde_json::json;
+
+use super::rules::{Policy, Rewards};
+use crate::ledger::{self, Account, Code, NewTransaction};
+use crate::testing::{MIGRATIONS, Site, assert_sound, balance, caller, facts, ngn, user};
+use crate::{Context, Options};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn bonded(db: &Db, rewards: Option<Rewards>) -> Context {
+    let staking = Policy { minimum: 1, rewards, ..Policy::default() };
+    Context::new(Options { staking, ..Options::new(db.clone()) }).unwrap()
+}
+
+async fn earn(db: &Db, owner: Id<User>, amount: Money) {
+    let clearing = Account::platform(Code::CLEARING_SANDBOX);
+    db.run("gift", |tx| async move {
+        let key = format!("gift:{}", tx.world().id::<User>());
+        let gift = NewTransaction::new("gift", key, owner);
+        ledger::post(&tx, gift.post(clearing, Account::of(owner, Code::EARN), amount)).await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn stake(context: &Context, owner: Id<User>, amount: i64) {
+    let source = crate::payout::Source::Earnings;
+    let new = super::NewStake { amount, currency: None, source };
+    context.staking.stake(&caller(owner), new).await.unwrap();
+}
+
+async fn slash(db: &Db, context: &Context, minor: i64, key: &str) -> i64 {
+    let (staking, nobody) = (&context.staking, &Caller::nobody());
+    let slash = |tx| async move {
+        staking.slash(&tx, nobody, user(0), ngn(minor), key, Some(user(1))).await
+    };
+    db.run("slash", slash).await.unwrap().minor
+}
+
+platform::on_both_engines! { MIGRATIONS;
+
+async fn b4_what_is_unstaked_is_free_when_it_has_cooled_and_never_before(t: &TestDb) {
+    let context = bonded(&t.db, None);
+    earn(&t.db, user(0), ngn(1_000)).await;
+    stake(&context, user(0), 1_000).await;
+    let too_much = context.staking.unstake(&caller(user(0)), 1_001, None).await.unwrap_err();
+    assert_eq!(too_much.code(), "insufficient_funds");
+    context.staking.unstake(&caller(user(0)), 400, None).await.unwrap();
+    let of = async |code| balance(&t.db, user(0), code).await;
+    assert_eq!((of(Code::STAKE).await, of(Code::UNSTAKE).await), (600, 400));
+    t.clock.advance(14 * DAY - Duration::from_secs(1));
+    assert_eq!(context.staking.finish_due().await.unwrap(), 0);
+    t.clock.advance(Duration::from_secs(1));
+    let (a, b) = futures_util::join!(context.staking.finish_due(), context.staking.finish_due());
+    assert_eq!(a.unwrap() + b.unwrap(), 1, "two workers finish it once");
+    assert_eq!((of(Code::EARN).await, of(Code::UNSTAKE).await), (400, 0));
+    assert_eq!(facts(&t.db, "unstake.finished").await, 1);
+    assert_sound(&t.db).await;
+}
+
+async fn b4_a_slash_takes_what_is_staked_and_then_what_is_cooling_down(t: &TestDb) {
+    let context = bonded(&t.db, None);
+    earn(&t.db, user(0), ngn(1_000)).await;
+    stake(&context, user(0), 1_000).await;
+    let early = context.staking.unstake(&caller(user(0)), 300, None).await.unwrap();
+    t.clock.advance(DAY);
+    let late = context.staking.unstake(&caller(user(0)), 400, None).await.unwrap();
+    assert_eq!(slash(&t.db, &context, 500, "a").await, 500);
+    let cooling = context.staking.cooling(user(0)).await.unwrap();
+    let left: Vec<_> = cooling.iter().map(|it| (it.id, it.remaining.minor)).collect();
+    assert_eq!(left, [(late.id, 200), (early.id, 300)]);
+    t.clock.advance(14 * DAY);
+    context.staking.finish_due().await.unwrap();
+    assert_eq!(balance(&t.db, user(0), Code::EARN).await, 500);
+    assert_eq!(balance(&t.db, user(1), Code::WALLET).await, 500);
+    assert_eq!(slash(&t.db, &context, 1, "b").await, 0, "there is nothing left");
+    assert_sound(&t.db).await;
+}
+
+async fn a_cancelled_unstaking_is_staked_again_once(t: &TestDb) {
+    let context = bonded(&t.db, None);
+    earn(&t.db, user(0), ngn(1_000)).await;
+    stake(&context, user(0), 1_000).await;
+    let started = context.staking.unstake(&caller(user(0)), 400, None).await.unwrap();
+    assert!(context.staking.cancel(&caller(user(1)), started.id).await.is_err());
+    context.staking.cancel(&caller(user(0)), started.id).await.unwrap();
+    assert!(context.staking.cancel(&caller(user(0)), started.id).await.is_err());
+    assert_eq!(balance(&t.db, user(0), Code::STAKE).await, 1_000);
+    t.clock.advance(15 * DAY);
+    assert_eq!(context.staking.finish_due().await.unwrap(), 0);
+    assert_sound(&t.db).await;
+}
+
+async fn b3_rewards_come_to_the_pool_and_are_carried_over_without_stakers(t: &TestDb) {
+    let rewards = Rewards { pool: ngn(1_000), epoch: DAY };
+    let context = bonded(&t.db, Some(rewards));
+    context.staking.reward_due().await.unwrap();
+    assert_eq!(facts(&t.db, "reward.accrued").await, 0, "nobody to give it to");
+    for (owner, amount) in [(0, 100), (1, 200)] {
+        earn(&t.db, user(owner), ngn(amount)).await;
+        stake(&context, user(owner), amount).await;
+    }
+    t.clock.advance(DAY);
+    for _ in 0..2 {
+        context.staking.reward_due().await.unwrap();
+    }
+    let of = async |owner| balance(&t.db, user(owner), Code::REWARD).await;
+    assert_eq!((of(0).await, of(1).await), (667, 1_333), "two pools, by stake and time");
+    let claimed = context.staking.claim(&caller(user(0)), None).await.unwrap();
+    assert_eq!((claimed.amount, balance(&t.db, user(0), Code::EARN).await), (667, 667));
+    let again = context.staking.claim(&caller(user(0)), None).await.unwrap_err();
+    assert_eq!(again.code(), "nothing_to_claim");
+    assert_sound(&t.db).await;
+}
+
+async fn the_staking_page_has_everything_in_it(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    earn(&t.db, user(0), ngn(20_000)).await;
+    let body = json!({ "amount": 15_000, "currency": "NGN" });
+    let (status, page) = site.post(user(0), "/v1/verifier/staking/stake", "k", body.clone()).await;
+    assert_eq!(status, StatusCode::CREATED, "{page}");
+    assert_eq!(site.post(user(0), "/v1/verifier/staking/stake", "k", body).await.1, page);
+    assert_eq!((&page["tier"], &page["nextTier"]["name"]), (&json!("bronze"), &json!("silver")));
+    assert_eq!(page["bonds"][0]["earned"], 5_000);
+    let body = json!({ "amount": 6_000 });
+    let (status, started) = site.post(user(0), "/v1/verifier/staking/unstake", "u", body).await;
+    assert_eq!(status, StatusCode::CREATED, "{started}");
+    let (_, page) = site.get(user(0), "/v1/verifier/staking").await;
+    assert_eq!((&page["tier"], &page["unstakings"][0]["amount"]), (&json!("none"), &json!(6_000)));
+    let (status, none) = site.post(user(0), "/v1/verifier/staking/claim", "c", json!({})).await;
+    assert_eq!((status, &none["code"]), (StatusCode::CONFLICT, &json!("nothing_to_claim")));
+    for (amount, pointer) in [(0, "/amount"), (-1, "/amount"), (1, "/amount")] {
+        let body = json!({ "amount": amount });
+        let (_, refused) = site.post(user(0), "/v1/verifier/staking/stake", "x", body).await;
+        assert_eq!(refused["fields"][0]["pointer"], pointer);
+    }
+    assert_eq!(balance(&t.db, user(0), Code::STAKE).await, 9_000);
+    assert_sound(&t.db).await;
+}
+
+}
