@@ -7,6 +7,7 @@
 //! This context calls no other. Who may receive a transfer it asks through a port of its own
 //! ([`wallet::Payees`]); who is notified, others read from the journal.
 
+pub mod billing;
 pub mod chargeback;
 pub mod ledger;
 pub mod payment;
@@ -45,6 +46,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0012_chargebacks.sql"),
         },
         Migration { name: "0013_staking", sql: include_str!("../migrations/0013_staking.sql") },
+        Migration { name: "0014_billing", sql: include_str!("../migrations/0014_billing.sql") },
     ],
 };
 
@@ -71,6 +73,8 @@ pub struct Options {
     pub payouts: payout::Policy,
     /// How bonds work here.
     pub staking: staking::Policy,
+    /// The plans of enterprises.
+    pub billing: billing::Policy,
     /// The account at Paystack, where there is one.
     pub paystack: Option<provider::paystack::Settings>,
     /// The account at Stripe.
@@ -92,6 +96,7 @@ impl Options {
             payees: None,
             payouts: payout::Policy::default(),
             staking: staking::Policy::default(),
+            billing: billing::Policy::default(),
             sandbox: None,
             paystack: None,
             stripe: None,
@@ -107,6 +112,7 @@ pub struct Context {
     pub payments: payment::Service,
     pub payouts: payout::Service,
     pub staking: staking::Service,
+    pub billing: billing::Service,
     db: Db,
     pub sandbox: Option<sandbox::Server>,
 }
@@ -137,7 +143,8 @@ impl Context {
         let payouts = payout::Service::new(&options, providers.clone());
         let payments = payment::Service::new(&options, providers, wallet.clone(), payouts.clone());
         let staking = staking::Service::new(&options);
-        Ok(Self { wallet, payments, payouts, staking, db: options.db, sandbox })
+        let billing = billing::Service::new(&options);
+        Ok(Self { wallet, payments, payouts, staking, billing, db: options.db, sandbox })
     }
 
     /// The routes of wallets and payments. The sandbox's own pages are no part of the API:
@@ -147,6 +154,7 @@ impl Context {
         routes.extend(payment::routes(&self.payments));
         routes.extend(payout::routes(&self.payouts));
         routes.extend(staking::routes(&self.staking));
+        routes.extend(billing::routes(&self.billing));
         routes
     }
 
@@ -156,6 +164,7 @@ impl Context {
         payment::jobs(&self.payments, registry);
         payout::jobs(&self.payouts, registry);
         staking::jobs(&self.staking, registry);
+        billing::jobs(&self.billing, registry);
         provider::jobs(&self.db, registry);
         if let Some(sandbox) = &self.sandbox {
             sandbox.jobs(registry);

@@ -3,7 +3,8 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{
-    Account, Chargeback, Destination, Hold, Payment, Transaction, Unstaking, User, Withdrawal,
+    Account, Chargeback, Destination, Hold, Invoice, Payment, Subscription, Transaction, Unstaking,
+    User, Withdrawal,
 };
 use kernel::{Asset, Id, Money, Result};
 use platform::db::{Read, Tx};
@@ -228,6 +229,60 @@ const TABLES: &[Table] = &[
             Column("ended_at", Shown::Time),
         ],
     ),
+    of(
+        "subscriptions",
+        "owner = $1",
+        "id",
+        &[
+            Column("id", id::<Subscription>()),
+            Column("owner", id::<User>()),
+            Column("plan", Shown::Text),
+            Column("next_plan", Shown::Text),
+            Column("state", Shown::Text),
+            Column("period_start", Shown::Time),
+            Column("period_end", Shown::Time),
+            Column("version", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("updated_at", Shown::Time),
+        ],
+    ),
+    of(
+        "invoices",
+        "owner = $1",
+        "number",
+        &[
+            Column("id", id::<Invoice>()),
+            Column("owner", id::<User>()),
+            Column("number", Shown::Number),
+            Column("asset", Shown::Text),
+            Column("net", Shown::Number),
+            Column("tax", Shown::Number),
+            Column("credited", Shown::Number),
+            Column("recognised", Shown::Number),
+            Column("lines", Shown::Json),
+            Column("state", Shown::Text),
+            Column("period_start", Shown::Time),
+            Column("period_end", Shown::Time),
+            Column("issued_at", Shown::Time),
+            Column("due_at", Shown::Time),
+            Column("paid_at", Shown::Time),
+            Column("attempts", Shown::Number),
+            Column("next_attempt_at", Shown::Time),
+            Column("version", Shown::Number),
+        ],
+    ),
+    of(
+        "usage_counts",
+        "owner = $1",
+        "metric, period_start",
+        &[
+            Column("owner", id::<User>()),
+            Column("metric", Shown::Text),
+            Column("period_start", Shown::Time),
+            Column("count", Shown::Number),
+        ],
+    ),
+    impersonal("invoice_numbers", "the last number that was given to an invoice"),
     impersonal("reward_epochs", "what was given out to all together"),
     impersonal("sandbox_payouts", "the sandbox's own memory: references and amounts"),
     impersonal(

@@ -1,0 +1,159 @@
+//! Pure decisions: what a period costs, and how much of it was served.
+
+use std::time::Duration;
+
+use kernel::{Error, Money, Result, Timestamp};
+
+use super::model::Line;
+
+/// A plan that enterprises can have.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub code: String,
+    pub name: String,
+    /// For a period, in minor units of the default currency.
+    pub price: i64,
+    /// Verifications that are in the price.
+    pub included: i64,
+    /// For each one more.
+    pub overage: i64,
+}
+
+/// How enterprises are billed.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// In ascending order of their prices.
+    pub plans: Vec<Plan>,
+    /// Added to the price, in hundredths of a percent.
+    pub tax_bps: u16,
+    pub period: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let plan = |code: &str, name: &str, price, included, overage| Plan {
+            code: code.to_owned(),
+            name: name.to_owned(),
+            price,
+            included,
+            overage,
+        };
+        Self {
+            plans: vec![
+                plan("free", "Free", 0, 10, 0),
+                plan("team", "Team", 9_900, 200, 50),
+                plan("business", "Business", 49_900, 2_000, 25),
+            ],
+            tax_bps: 0,
+            period: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}
+
+impl Policy {
+    /// # Errors
+    /// Invalid, at `/plan`.
+    pub(super) fn plan(&self, code: &str) -> Result<&Plan> {
+        self.plans.iter().find(|plan| plan.code == code).ok_or_else(|| {
+            let codes: Vec<_> = self.plans.iter().map(|plan| plan.code.as_str()).collect();
+            Error::field("/plan", "unknown", format!("one of {}", codes.join(", ")))
+        })
+    }
+}
+
+/// The lines of a period's invoice: the plan ahead, and what was used beyond the last one.
+pub(super) fn lines(plan: &Plan, before: Option<(&Plan, i64)>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if plan.price > 0 {
+        let description = format!("Plan {}", plan.name);
+        lines.push(Line { description, quantity: 1, amount: plan.price });
+    }
+    if let Some((last, used)) = before {
+        let more = used.saturating_sub(last.included).max(0);
+        let amount = more.saturating_mul(last.overage);
+        if amount > 0 {
+            let description = format!("Verifications beyond plan {}", last.name);
+            lines.push(Line { description, quantity: more, amount });
+        }
+    }
+    lines
+}
+
+/// The part of an amount that belongs to the time from the start of a period until now: rounded
+/// half to even once, all of it at the end.
+pub(super) fn served(amount: Money, start: Timestamp, end: Timestamp, now: Timestamp) -> Money {
+    let whole = i128::from((end.micros() - start.micros()).max(1));
+    let past = i128::from((now.micros() - start.micros()).max(0)).min(whole);
+    let product = i128::from(amount.minor) * past;
+    let (part, rest) = (product / whole, product % whole);
+    let is_up = rest * 2 > whole || (rest * 2 == whole && part % 2 == 1);
+    let part = part + i128::from(is_up);
+    // A part of what fits fits.
+    Money::new(i64::try_from(part).unwrap_or(amount.minor), amount.asset)
+}
+
+/// The tax that goes with a part of the net.
+pub(super) fn tax_of(tax: Money, part: Money, net: Money) -> Money {
+    let share = i128::from(tax.minor) * i128::from(part.minor) / i128::from(net.minor.max(1));
+    Money::new(i64::try_from(share).unwrap_or(tax.minor), tax.asset)
+}
+
+/// When an unpaid invoice is tried again; none when it was tried often enough.
+pub(super) fn next_attempt(now: Timestamp, attempts: i64) -> Option<Timestamp> {
+    let days = match attempts {
+        1 => 1,
+        2 => 2,
+        3 | 4 => 2,
+        _ => return None,
+    };
+    Some(now + Duration::from_secs(days * 24 * 3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::Asset;
+
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn m4_any_partition_of_a_period_sums_to_the_whole(
+            net in 0_i64..1_000_000_000,
+            mut cuts in proptest::collection::vec(0_i64..1_000_000, 0..20),
+        ) {
+            let at = Timestamp::from_micros;
+            let net = Money::new(net, Asset::NGN);
+            cuts.push(1_000_000);
+            cuts.sort_unstable();
+            let mut recognised = 0;
+            for cut in cuts {
+                let now = served(net, at(0), at(1_000_000), at(cut)).minor;
+                proptest::prop_assert!(now >= recognised, "nothing is taken back");
+                recognised = now;
+            }
+            proptest::prop_assert_eq!(recognised, net.minor);
+        }
+    }
+
+    #[test]
+    fn a_half_is_rounded_to_even() {
+        let half = |minor| {
+            let at = Timestamp::from_micros;
+            served(Money::new(minor, Asset::NGN), at(0), at(2), at(1)).minor
+        };
+        assert_eq!([half(1), half(3), half(5), half(7)], [0, 2, 2, 4]);
+    }
+
+    #[test]
+    fn only_what_is_beyond_the_plan_is_billed_on_top() {
+        let policy = Policy::default();
+        let (free, team) = (policy.plan("free").unwrap(), policy.plan("team").unwrap());
+        assert_eq!(lines(free, Some((free, 1_000))), []);
+        let billed = lines(team, Some((team, 203)));
+        assert_eq!(
+            billed.iter().map(|it| (it.quantity, it.amount)).collect::<Vec<_>>(),
+            [(1, 9_900), (3, 150)]
+        );
+        assert!(policy.plan("gold").is_err());
+    }
+}

@@ -1,0 +1,403 @@
+//! The verbs.
+
+use std::sync::Arc;
+
+use kernel::id::kinds::{Invoice as InvoiceKind, User};
+use kernel::{Asset, Caller, Cursor, Error, Id, Kind, Money, Page, PageRequest, Result};
+use platform::db::{Db, Tx};
+use platform::journal::Fact;
+
+use super::model::{Invoice, InvoiceState, Line, Subscription, SubscriptionState};
+use super::rules::{self, Policy};
+use super::store;
+use crate::ledger::{self, Account, Code, NewTransaction};
+
+/// What is counted of a plan.
+const VERIFICATIONS: &str = "verifications";
+/// Rows that a job takes up in one go.
+const AT_ONCE: i64 = 200;
+
+/// Plans and bills. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    asset: Asset,
+    policy: Policy,
+}
+
+impl Service {
+    pub(crate) fn new(options: &crate::Options) -> Self {
+        Self(Arc::new(Inner {
+            db: options.db.clone(),
+            asset: options.default_currency,
+            policy: options.billing.clone(),
+        }))
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    pub(super) fn asset(&self) -> Asset {
+        self.0.asset
+    }
+
+    /// An enterprise's subscription; none when it has never chosen a plan.
+    pub async fn subscription(&self, owner: Id<User>) -> Result<Option<Subscription>> {
+        store::subscription(&self.0.db, owner).await
+    }
+
+    /// What was used of the plan in the running period.
+    pub(super) async fn used(&self, subscription: &Subscription) -> Result<i64> {
+        let Subscription { owner, period_start, .. } = subscription;
+        store::used(&self.0.db, *owner, VERIFICATIONS, *period_start).await
+    }
+
+    /// Counts verifications that an enterprise has used. Without a plan nothing is counted.
+    pub async fn record_usage(&self, tx: &Tx, owner: Id<User>, count: i64) -> Result<()> {
+        let Some(found) = store::subscription(tx, owner).await? else { return Ok(()) };
+        store::count(tx, owner, VERIFICATIONS, found.period_start, count).await
+    }
+
+    /// Whether an enterprise's plan lets it go on: it has one that is not suspended, or none.
+    pub async fn may_use(&self, owner: Id<User>) -> Result<bool> {
+        let found = self.subscription(owner).await?;
+        Ok(found.is_none_or(|it| it.state != SubscriptionState::Suspended))
+    }
+
+    /// Takes a plan, or another one: a dearer one at once, a cheaper one with the next period.
+    ///
+    /// # Errors
+    /// Invalid, at `/plan`; `subscription_suspended` (conflict) while there is something to pay.
+    pub async fn choose(&self, caller: &Caller, plan: &str) -> Result<Subscription> {
+        let owner = caller.user()?;
+        let plan = self.0.policy.plan(plan)?;
+        self.0
+            .db
+            .once(caller, "subscription.choose", |tx| async move {
+                match store::subscription(&tx, owner).await? {
+                    None => self.start(&tx, caller, owner, &plan.code).await,
+                    Some(it) => self.change(&tx, caller, it, &plan.code).await,
+                }
+            })
+            .await?;
+        self.subscription(owner).await?.ok_or_else(|| Error::not_found("subscription"))
+    }
+
+    async fn start(&self, tx: &Tx, caller: &Caller, owner: Id<User>, plan: &str) -> Result<()> {
+        let subscription = Subscription {
+            id: tx.world().id(),
+            owner,
+            plan: plan.to_owned(),
+            next_plan: None,
+            state: SubscriptionState::Active,
+            period_start: tx.now(),
+            period_end: tx.now() + self.0.policy.period,
+            version: 1,
+        };
+        if !store::insert_subscription(tx, &subscription).await? {
+            let message = "A plan was chosen at the same time.";
+            return Err(Error::conflict("subscription_changed", message));
+        }
+        tx.record(fact(caller, "subscription.started", &subscription));
+        self.bill(tx, &subscription, rules::lines(self.0.policy.plan(plan)?, None)).await
+    }
+
+    async fn change(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        mut it: Subscription,
+        plan: &str,
+    ) -> Result<()> {
+        if it.state == SubscriptionState::Suspended {
+            let message = "Pay the open invoices first.";
+            return Err(Error::conflict("subscription_suspended", message));
+        }
+        let (new, old) = (self.0.policy.plan(plan)?, self.0.policy.plan(&it.plan)?);
+        if new.code == old.code {
+            it.next_plan = None;
+            return store::update_subscription(tx, &it).await;
+        }
+        if new.price < old.price {
+            it.next_plan = Some(new.code.clone());
+            tx.record(fact(caller, "subscription.changed", &it).with("from", "next period"));
+            return store::update_subscription(tx, &it).await;
+        }
+        let used = store::used(tx, it.owner, VERIFICATIONS, it.period_start).await?;
+        for invoice in store::deferred_of(tx, it.owner).await? {
+            self.credit(tx, &invoice).await?;
+        }
+        (it.plan, it.next_plan) = (new.code.clone(), None);
+        (it.period_start, it.period_end) = (tx.now(), tx.now() + self.0.policy.period);
+        store::update_subscription(tx, &it).await?;
+        tx.record(fact(caller, "subscription.changed", &it).with("from", "now"));
+        self.bill(tx, &it, rules::lines(new, Some((old, used)))).await
+    }
+
+    /// Issues an invoice, and tries to have it paid; nothing is issued for nothing.
+    async fn bill(&self, tx: &Tx, it: &Subscription, lines: Vec<Line>) -> Result<()> {
+        let net = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(line.amount));
+        let net = net.ok_or_else(|| Error::internal("an invoice does not fit"))?;
+        if net == 0 {
+            return Ok(());
+        }
+        let net = Money::requested(net, self.0.asset)?;
+        let zero = Money::new(0, net.asset);
+        let invoice = Invoice {
+            id: tx.world().id(),
+            owner: it.owner,
+            number: store::next_number(tx).await?,
+            net,
+            tax: net.share(self.0.policy.tax_bps),
+            credited: zero,
+            lines,
+            state: InvoiceState::Open,
+            period_start: it.period_start,
+            period_end: it.period_end,
+            issued_at: tx.now(),
+            due_at: tx.now(),
+            paid_at: None,
+            recognised: zero,
+            attempts: 0,
+            version: 1,
+        };
+        store::insert_invoice(tx, &invoice).await?;
+        let receivable = Account::of(it.owner, Code::RECEIVABLE_INVOICE);
+        let key = format!("inv:{}:final", invoice.id);
+        let billed = NewTransaction::new("invoice", key, invoice.id)
+            .post(receivable, Account::of(it.owner, Code::DEFERRED), invoice.net)
+            .post_some(receivable, Account::platform(Code::TAX), invoice.tax);
+        ledger::post(tx, billed).await?;
+        tx.record(of_invoice("invoice.finalized", &invoice));
+        Ok(())
+    }
+
+    /// Ends an invoice's period now: what was served is income, the rest is given back, to the
+    /// wallet where it was paid for, else as less to pay.
+    async fn credit(&self, tx: &Tx, it: &Invoice) -> Result<()> {
+        let served = rules::served(it.net, it.period_start, it.period_end, tx.now());
+        let unused = it.net.minus(served)?;
+        let tax = rules::tax_of(it.tax, unused, it.net);
+        let credited = unused.plus(tax)?;
+        let back = match it.state {
+            InvoiceState::Paid => Account::of(it.owner, Code::WALLET),
+            _ => Account::of(it.owner, Code::RECEIVABLE_INVOICE),
+        };
+        let deferred = Account::of(it.owner, Code::DEFERRED);
+        let new = NewTransaction::new("credit", format!("inv:{}:credit", it.id), it.id)
+            .post_some(
+                deferred,
+                Account::platform(Code::SUBSCRIPTION),
+                served.minus(it.recognised)?,
+            )
+            .post_some(deferred, back, unused)
+            .post_some(Account::platform(Code::TAX), back, tax);
+        if !new.is_empty() {
+            ledger::post(tx, new).await?;
+        }
+        if !store::recognised(tx, it, it.net.minor, credited.minor).await? {
+            return Err(Error::conflict("invoice_changed", "It was changed meanwhile."));
+        }
+        tx.record(of_invoice("invoice.credited", it).with("credited", credited.minor));
+        Ok(())
+    }
+
+    /// Pays an open invoice out of its owner's wallet.
+    ///
+    /// # Errors
+    /// Not found, also when it is another's; `invoice_closed` and `insufficient_funds` (conflict).
+    pub async fn pay(&self, caller: &Caller, id: Id<InvoiceKind>) -> Result<Invoice> {
+        let owner = caller.user()?;
+        self.0
+            .db
+            .run("invoice.pay", |tx| async move {
+                let found = store::invoice(&tx, id).await?.filter(|it| it.owner == owner);
+                let invoice = found.ok_or_else(|| Error::not_found("invoice"))?;
+                self.settle(&tx, &invoice).await
+            })
+            .await?;
+        self.invoice(caller, id).await
+    }
+
+    async fn settle(&self, tx: &Tx, it: &Invoice) -> Result<()> {
+        let due = it.due()?;
+        if !store::close(tx, it, InvoiceState::Paid).await? {
+            return Err(Error::conflict("invoice_closed", "This invoice is not open."));
+        }
+        let wallet = Account::of(it.owner, Code::WALLET);
+        let receivable = Account::of(it.owner, Code::RECEIVABLE_INVOICE);
+        let paid = NewTransaction::new("invoice_payment", format!("inv:{}:pay", it.id), it.id)
+            .post_some(wallet, receivable, due);
+        if !paid.is_empty() {
+            ledger::post(tx, paid).await?;
+        }
+        tx.record(of_invoice("invoice.paid", it));
+        if store::has_open(tx, it.owner).await? {
+            return Ok(());
+        }
+        if let Some(mut subscription) = store::subscription(tx, it.owner).await?
+            && matches!(
+                subscription.state,
+                SubscriptionState::PastDue | SubscriptionState::Suspended
+            )
+        {
+            subscription.state = SubscriptionState::Active;
+            store::update_subscription(tx, &subscription).await?;
+            tx.record(fact(&Caller::nobody(), "subscription.resumed", &subscription));
+        }
+        Ok(())
+    }
+
+    /// Tries every invoice that is due; what cannot be paid is tried again, until it was tried
+    /// often enough.
+    pub async fn collect_due(&self) -> Result<()> {
+        let db = &self.0.db;
+        for id in store::due(db, db.world().now(), AT_ONCE).await? {
+            let pay = |tx: Tx| async move {
+                match store::invoice(&tx, id).await? {
+                    Some(invoice) => self.settle(&tx, &invoice).await,
+                    None => Ok(()),
+                }
+            };
+            match db.run("invoice.collect", pay).await {
+                Ok(()) => {}
+                Err(error) if error.code() == "insufficient_funds" => self.missed(id).await?,
+                Err(error) if error.kind() == Kind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn missed(&self, id: Id<InvoiceKind>) -> Result<()> {
+        self.0
+            .db
+            .run("invoice.miss", |tx| async move {
+                let Some(it) = store::invoice(&tx, id).await? else { return Ok(()) };
+                let attempts = it.attempts + 1;
+                let next = rules::next_attempt(tx.now(), attempts);
+                if it.state != InvoiceState::Open || !store::attempted(&tx, &it, next).await? {
+                    return Ok(());
+                }
+                tx.record(of_invoice("invoice.payment_failed", &it).with("attempt", attempts));
+                let Some(mut subscription) = store::subscription(&tx, it.owner).await? else {
+                    return Ok(());
+                };
+                let (state, verb) = match next {
+                    Some(_) => (SubscriptionState::PastDue, "subscription.past_due"),
+                    None => (SubscriptionState::Suspended, "subscription.suspended"),
+                };
+                if store::is_live(subscription.state) && subscription.state != state {
+                    subscription.state = state;
+                    store::update_subscription(&tx, &subscription).await?;
+                    tx.record(fact(&Caller::nobody(), verb, &subscription));
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Starts the next period of every subscription whose period is over.
+    pub async fn renew_due(&self) -> Result<()> {
+        let db = &self.0.db;
+        for owner in store::ended(db, db.world().now(), AT_ONCE).await? {
+            let renew = |tx: Tx| async move {
+                let Some(it) = store::subscription(&tx, owner).await? else { return Ok(()) };
+                if it.period_end > tx.now() || !store::is_live(it.state) {
+                    return Ok(());
+                }
+                self.renew(&tx, it).await
+            };
+            match db.run("subscription.renew", renew).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, tx: &Tx, mut it: Subscription) -> Result<()> {
+        let used = store::used(tx, it.owner, VERIFICATIONS, it.period_start).await?;
+        let last = self.0.policy.plan(&it.plan)?;
+        if let Some(next) = it.next_plan.take() {
+            it.plan = next;
+        }
+        // A platform that was down for longer than a period bills what it served: one period,
+        // from where the last one ended.
+        it.period_start = it.period_end;
+        it.period_end = it.period_start + self.0.policy.period;
+        store::update_subscription(tx, &it).await?;
+        tx.record(fact(&Caller::nobody(), "subscription.renewed", &it));
+        let lines = rules::lines(self.0.policy.plan(&it.plan)?, Some((last, used)));
+        self.bill(tx, &it, lines).await
+    }
+
+    /// Turns what was served by now into income: once a day.
+    pub async fn recognise(&self) -> Result<()> {
+        let db = &self.0.db;
+        let mut after = uuid::Uuid::nil();
+        loop {
+            let ids = store::deferred(db, after, AT_ONCE).await?;
+            let Some(last) = ids.last() else { return Ok(()) };
+            after = last.uuid();
+            for id in ids {
+                db.run("invoice.recognise", |tx| async move { recognise(&tx, id).await }).await?;
+            }
+        }
+    }
+
+    /// An owner's invoices, the latest first.
+    pub async fn invoices(&self, owner: Id<User>, page: &PageRequest) -> Result<Page<Invoice>> {
+        let rows = store::invoices(&self.0.db, owner, page).await?;
+        Ok(page.page(rows, |it| Cursor { key: it.number, id: it.id.uuid() }))
+    }
+
+    /// One invoice of the caller's.
+    ///
+    /// # Errors
+    /// Not found, also when it is another's.
+    pub async fn invoice(&self, caller: &Caller, id: Id<InvoiceKind>) -> Result<Invoice> {
+        let owner = caller.user()?;
+        let found = store::invoice(&self.0.db, id).await?.filter(|it| it.owner == owner);
+        found.ok_or_else(|| Error::not_found("invoice"))
+    }
+}
+
+async fn recognise(tx: &Tx, id: Id<InvoiceKind>) -> Result<()> {
+    let Some(it) = store::invoice(tx, id).await? else { return Ok(()) };
+    let served = rules::served(it.net, it.period_start, it.period_end, tx.now());
+    let more = served.minus(it.recognised)?;
+    if more.minor <= 0 || !store::recognised(tx, &it, served.minor, it.credited.minor).await? {
+        return Ok(());
+    }
+    let key = format!("rev:{}:{}", it.id, served.minor);
+    let income = NewTransaction::new("revenue", key, it.id).post(
+        Account::of(it.owner, Code::DEFERRED),
+        Account::platform(Code::SUBSCRIPTION),
+        more,
+    );
+    ledger::post(tx, income).await?;
+    Ok(())
+}
+
+fn fact(caller: &Caller, verb: &'static str, it: &Subscription) -> Fact {
+    Fact::by(caller, verb)
+        .on(it.id)
+        .about(it.owner)
+        .with("plan", &it.plan)
+        .with("periodEnd", it.period_end)
+}
+
+fn of_invoice(verb: &'static str, it: &Invoice) -> Fact {
+    Fact::by(&Caller::nobody(), verb)
+        .on(it.id)
+        .about(it.owner)
+        .with("number", it.number)
+        .with("net", it.net.minor)
+        .with("tax", it.tax.minor)
+        .with("currency", it.net.asset)
+}
