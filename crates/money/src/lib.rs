@@ -9,11 +9,13 @@
 
 pub mod billing;
 pub mod chargeback;
+pub mod earning;
 pub mod ledger;
 pub mod payment;
 pub mod payout;
 mod personal;
 pub mod provider;
+pub mod reconciliation;
 pub mod sandbox;
 pub mod sim;
 pub mod staking;
@@ -113,6 +115,8 @@ pub struct Context {
     pub payouts: payout::Service,
     pub staking: staking::Service,
     pub billing: billing::Service,
+    pub earnings: earning::Service,
+    pub reconciliation: reconciliation::Service,
     db: Db,
     pub sandbox: Option<sandbox::Server>,
 }
@@ -140,11 +144,23 @@ impl Context {
             providers.push(Arc::new(adapter));
         }
         let wallet = wallet::Service::new(&options);
+        let reconciliation = reconciliation::Service::new(options.db.clone(), providers.clone());
         let payouts = payout::Service::new(&options, providers.clone());
         let payments = payment::Service::new(&options, providers, wallet.clone(), payouts.clone());
         let staking = staking::Service::new(&options);
         let billing = billing::Service::new(&options);
-        Ok(Self { wallet, payments, payouts, staking, billing, db: options.db, sandbox })
+        let earnings = earning::Service::new(options.db.clone());
+        Ok(Self {
+            wallet,
+            payments,
+            payouts,
+            staking,
+            billing,
+            earnings,
+            reconciliation,
+            db: options.db,
+            sandbox,
+        })
     }
 
     /// The routes of wallets and payments. The sandbox's own pages are no part of the API:
@@ -154,7 +170,9 @@ impl Context {
         routes.extend(payment::routes(&self.payments));
         routes.extend(payout::routes(&self.payouts));
         routes.extend(staking::routes(&self.staking));
+        routes.extend(earning::routes(&self.earnings));
         routes.extend(billing::routes(&self.billing));
+        routes.extend(reconciliation::routes(&self.reconciliation));
         routes
     }
 
@@ -165,6 +183,7 @@ impl Context {
         payout::jobs(&self.payouts, registry);
         staking::jobs(&self.staking, registry);
         billing::jobs(&self.billing, registry);
+        reconciliation::jobs(&self.reconciliation, registry);
         provider::jobs(&self.db, registry);
         if let Some(sandbox) = &self.sandbox {
             sandbox.jobs(registry);
