@@ -14,6 +14,8 @@ pub mod ledger;
 pub mod payment;
 pub mod payout;
 mod personal;
+#[cfg(test)]
+mod played;
 pub mod provider;
 pub mod reconciliation;
 pub mod sandbox;
