@@ -42,6 +42,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serves the platform, or one part of it
     Serve(ServeCommand),
+    /// Stands in for the payment providers: their endpoints, signatures, webhooks and mishaps
+    Sim(SimArgs),
     /// Checks an exported credential without any network
     Verify(VerifyArgs),
     /// Brings the database's schema up to date, or says what is missing
@@ -111,6 +113,19 @@ pub struct ServeCommand {
     /// The gRPC address of the user service, where it runs in a process of its own
     #[arg(long, value_name = "URL")]
     pub users_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// The address to serve at
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8090")]
+    pub listen: SocketAddr,
+    /// Where the platform is, for webhooks
+    #[arg(long, value_name = "URL", default_value = "http://localhost:8080")]
+    pub platform: String,
+    /// How browsers reach the simulator; without it, the address it serves at
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
 }
 
 #[derive(Debug, Args)]

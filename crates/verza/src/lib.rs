@@ -61,6 +61,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Api(command) => commands::api(&command),
         Command::Config(command) => commands::config(&command, read),
         Command::Serve(_) => in_runtime(read()?, commands::serve),
+        Command::Sim(args) => in_runtime(read()?, async move |_| commands::sim(&args).await),
         Command::Demo(args) => {
             in_runtime(read()?, async move |config| demo::run(config, &args).await)
         }

@@ -643,6 +643,7 @@ fn money_options(
     options.payees = Some(Arc::new(Payees(users)));
     options.default_currency = config.payments.default_currency.parse()?;
     options.job_fee_bps = config.marketplace.fee_basis_points;
+    offer_providers(&mut options, config)?;
     if config.sandbox() {
         let secret = |label: &str| Secret::new(hex::encode(master_key.derive(label).expose()));
         let url = config.payments.sandbox_url.as_deref().unwrap_or(local_url);
@@ -655,6 +656,47 @@ fn money_options(
         });
     }
     Ok(options)
+}
+
+/// Who money is collected by and paid out through, and how much of it may leave.
+fn offer_providers(options: &mut money::Options, config: &Config) -> Result<()> {
+    let payments = &config.payments;
+    let return_url = payments.return_url.clone().unwrap_or(config.server.public_url());
+    options.paystack = payments.paystack_secret_key.clone().map(|secret_key| {
+        money::provider::paystack::Settings {
+            base_url: payments.paystack_url.clone(),
+            secret_key,
+            return_url: Some(return_url.clone()),
+        }
+    });
+    options.stripe = match (&payments.stripe_secret_key, &payments.stripe_webhook_secret) {
+        (Some(secret_key), Some(webhook_secret)) => Some(money::provider::stripe::Settings {
+            base_url: payments.stripe_url.clone(),
+            secret_key: secret_key.clone(),
+            webhook_secret: webhook_secret.clone(),
+            return_url,
+        }),
+        (None, None) => None,
+        _ => {
+            let message = "Stripe needs payments.stripe_secret_key and \
+                           payments.stripe_webhook_secret, both.";
+            return Err(Error::invalid("incomplete_stripe", message));
+        }
+    };
+    let asset = options.default_currency;
+    options.payouts = money::payout::Policy {
+        cooling: Duration::from_secs(payments.destination_cooling_hours * 3600),
+        per_day: payments.withdrawals_per_day.into(),
+        daily_limit: payments
+            .withdrawal_daily_limit
+            .map(|most| (asset, most))
+            .into_iter()
+            .collect(),
+        review_above: vec![(asset, payments.withdrawal_review_above)],
+        fees: money::payout::Fee::everywhere(payments.withdrawal_fee_basis_points),
+        ..money::payout::Policy::default()
+    };
+    Ok(())
 }
 
 /// The routes as they are described: over an empty database in memory, which nobody asks.

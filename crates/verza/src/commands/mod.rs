@@ -19,6 +19,7 @@ mod keys;
 mod ledger;
 mod migrate;
 mod serve;
+mod sim;
 mod verify;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ pub use keys::keys;
 pub use ledger::ledger;
 pub use migrate::migrate;
 pub use serve::{Word, serve};
+pub use sim::sim;
 pub use verify::{judge_file, verify};
 
 /// Writes to standard output; when nobody reads it any more, the command ends.

@@ -755,11 +755,56 @@ pub struct Payments {
     pub sandbox: Option<bool>,
     /// Where the sandbox is reached; without it, the one inside of this process.
     pub sandbox_url: Option<String>,
+    /// The secret key of an account at Paystack; without it there is no Paystack.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub paystack_secret_key: Option<Secret<String>>,
+    /// Paystack's address.
+    pub paystack_url: String,
+    /// The secret key of an account at Stripe; without it there is no Stripe.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub stripe_secret_key: Option<Secret<String>>,
+    /// The secret of Stripe's webhook endpoint, whsec_...
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub stripe_webhook_secret: Option<Secret<String>>,
+    /// Stripe's address.
+    pub stripe_url: String,
+    /// Where a payer's browser goes after paying; without it, the platform's own address.
+    pub return_url: Option<String>,
+    /// Hours from when a payout destination was saved until it can be used.
+    pub destination_cooling_hours: u64,
+    /// Withdrawals of one user in 24 hours.
+    pub withdrawals_per_day: u32,
+    /// The most that a user may withdraw in 24 hours, in minor units of the default currency;
+    /// without it there is no such limit.
+    pub withdrawal_daily_limit: Option<i64>,
+    /// Above this an admin looks at a withdrawal first, in minor units of the default currency.
+    /// Withdrawals in other currencies are always looked at.
+    pub withdrawal_review_above: i64,
+    /// What a withdrawal costs, in hundredths of a percent of its amount.
+    pub withdrawal_fee_basis_points: u16,
 }
 
 impl Default for Payments {
     fn default() -> Self {
-        Self { default_currency: "USD".into(), sandbox: None, sandbox_url: None }
+        Self {
+            default_currency: "USD".into(),
+            sandbox: None,
+            sandbox_url: None,
+            paystack_secret_key: None,
+            paystack_url: money::provider::paystack::BASE_URL.into(),
+            stripe_secret_key: None,
+            stripe_webhook_secret: None,
+            stripe_url: money::provider::stripe::BASE_URL.into(),
+            return_url: None,
+            destination_cooling_hours: 24,
+            withdrawals_per_day: 5,
+            withdrawal_daily_limit: None,
+            withdrawal_review_above: 0,
+            withdrawal_fee_basis_points: 0,
+        }
     }
 }
 
