@@ -15,7 +15,7 @@ impl Service {
     /// [`Self::settle_contested`]. Answers whether it could: not once it was released, nor when
     /// its window is over.
     pub async fn freeze_earning(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<bool> {
-        store::freeze(tx, hold).await
+        store::hold_back(tx, hold).await
     }
 
     /// Decides a contested hold: the owner has `refund_bps` hundredths of a percent of it back,

@@ -186,7 +186,7 @@ pub(super) async fn take_earning(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Ear
 
 /// Takes the time from an earning at which it would be released; answers whether it had not come
 /// yet.
-pub(super) async fn freeze(tx: &Tx, id: Id<HoldKind>) -> Result<bool> {
+pub(super) async fn hold_back(tx: &Tx, id: Id<HoldKind>) -> Result<bool> {
     let sql = "UPDATE ledger_hold SET available_at = NULL
                WHERE id = $1 AND earning = 'pending' AND available_at > $2";
     Ok(tx.touch(sql, params![id, tx.now()]).await?)
