@@ -63,7 +63,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve(_) => in_runtime(read()?, commands::serve),
         Command::Sim(args) => in_runtime(read()?, async move |_| commands::sim(&args).await),
         Command::Demo(args) => {
-            in_runtime(read()?, async move |config| demo::run(config, &args).await)
+            in_runtime(read()?, async move |config| Box::pin(demo::run(config, &args)).await)
         }
         Command::Migrate(command) => {
             in_runtime(read()?, async move |config| commands::migrate(&config, &command).await)

@@ -826,7 +826,7 @@ pub async fn start(config: Config) -> Result<Running> {
         Some(address) => format!("http://{}", reachable(address)),
         None => config.server.public_url(),
     };
-    let platform = Platform::build(config, Some(folder), &local_url).await?;
+    let platform = Box::pin(Platform::build(config, Some(folder), &local_url)).await?;
     let stop = CancellationToken::new();
     let readiness = Arc::new(Readiness::default());
     let ends = serve(&platform, sockets, &readiness, &stop)?;

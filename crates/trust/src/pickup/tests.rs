@@ -16,6 +16,9 @@ use crate::context::testing::{TABLES, caller, claim, trust};
 
 const ISSUER: &str = "https://verza.example";
 
+/// What is done to a proof's header and claims.
+type Change = fn(&mut Json, &mut Json);
+
 fn wallet() -> SecretKey {
     SecretKey::from_bytes(&[42; 32]).unwrap()
 }
@@ -148,7 +151,7 @@ async fn a_proof_must_be_made_for_us_now_with_a_nonce_of_ours(t: &TestDb) {
     let trust = trust(t).await;
     let (access, _) = redeemed(t, &trust).await;
     let nonce = trust.pickup.nonce();
-    let changes: [(&str, fn(&mut Json, &mut Json)); 9] = [
+    let changes: [(&str, Change); 9] = [
         ("invalid_proof", |header, _| header["typ"] = "JWT".into()),
         ("invalid_proof", |header, _| header["kid"] = "k".into()),
         ("invalid_proof", |header, _| header["jwk"]["d"] = "AQ".into()),

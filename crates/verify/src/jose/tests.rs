@@ -169,16 +169,19 @@ fn disclosures_of_the_negative_list_are_refused() {
     let d = |value: &Value| sdjwt::digest(&encoded(value));
     let a = name("a");
     let twice = json!({ "_sd": [d(&a), d(&a)] });
-    assert_eq!(forged(twice, &[a.clone()]), Err(SdJwtError::DuplicateDigest));
+    assert_eq!(forged(twice, std::slice::from_ref(&a)), Err(SdJwtError::DuplicateDigest));
     let twice = json!({ "_sd": [d(&a)], "b": { "_sd": [d(&a)] } });
     assert_eq!(forged(twice, &[]), Err(SdJwtError::DuplicateDigest));
     assert_eq!(
         forged(json!({ "_sd": [d(&a)] }), &[a.clone(), a.clone()]),
         Err(SdJwtError::DuplicateDigest)
     );
-    assert_eq!(forged(json!({ "_sd": [] }), &[a.clone()]), Err(SdJwtError::Unreferenced));
     assert_eq!(
-        forged(json!({ "_sd": [d(&a)], "a": 2 }), &[a.clone()]),
+        forged(json!({ "_sd": [] }), std::slice::from_ref(&a)),
+        Err(SdJwtError::Unreferenced)
+    );
+    assert_eq!(
+        forged(json!({ "_sd": [d(&a)], "a": 2 }), std::slice::from_ref(&a)),
         Err(SdJwtError::Name("a".into()))
     );
     for reserved in ["_sd", "...", "iss", "exp", "cnf", "status", "vct"] {
@@ -189,9 +192,12 @@ fn disclosures_of_the_negative_list_are_refused() {
         );
     }
     let item = json!(["salt", 1]);
-    assert_eq!(forged(json!({ "_sd": [d(&item)] }), &[item.clone()]), Err(SdJwtError::Disclosure));
     assert_eq!(
-        forged(json!({ "l": [{ "...": d(&a) }] }), &[a.clone()]),
+        forged(json!({ "_sd": [d(&item)] }), std::slice::from_ref(&item)),
+        Err(SdJwtError::Disclosure)
+    );
+    assert_eq!(
+        forged(json!({ "l": [{ "...": d(&a) }] }), std::slice::from_ref(&a)),
         Err(SdJwtError::Disclosure)
     );
     for broken in [json!([]), json!(["salt"]), json!([1, "a", 1]), json!(["s", 1, 1]), json!({})] {

@@ -5,6 +5,7 @@
     unreachable_pub,
     reason = "a test that cannot go on fails, and its modules are all there is"
 )]
+#![allow(clippy::large_futures, reason = "starting a platform moves its whole configuration, once")]
 
 mod bad_input;
 mod cli;

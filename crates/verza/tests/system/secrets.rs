@@ -21,7 +21,7 @@ const TOKENS: [&str; 4] = [
 ];
 
 async fn present_everywhere(house: &House) -> Vec<String> {
-    let http = reqwest::Client::new();
+    let http = crate::town::http_client(std::time::Duration::from_secs(30));
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", house.port);
     let mut shown = Vec::new();
     let mut place = |name: &str| {
