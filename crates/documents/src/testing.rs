@@ -261,7 +261,7 @@ impl App {
     /// The verbs of all facts but those of signing, oldest first.
     pub(crate) async fn verbs(&self) -> Vec<String> {
         let sql = "SELECT verb FROM facts
-                   WHERE verb NOT IN ('key.created', 'credential.issued') ORDER BY id";
+                   WHERE verb NOT IN ('key.created', 'key.certified', 'credential.issued') ORDER BY id";
         self.db.all(sql, &[], |row| row.take()).await.unwrap()
     }
 

@@ -9,7 +9,6 @@
 
 pub mod billing;
 pub mod chargeback;
-pub mod earning;
 pub mod ledger;
 pub mod payment;
 pub mod payout;
@@ -117,7 +116,6 @@ pub struct Context {
     pub payouts: payout::Service,
     pub staking: staking::Service,
     pub billing: billing::Service,
-    pub earnings: earning::Service,
     pub reconciliation: reconciliation::Service,
     db: Db,
     pub sandbox: Option<sandbox::Server>,
@@ -151,14 +149,12 @@ impl Context {
         let payments = payment::Service::new(&options, providers, wallet.clone(), payouts.clone());
         let staking = staking::Service::new(&options);
         let billing = billing::Service::new(&options);
-        let earnings = earning::Service::new(options.db.clone());
         Ok(Self {
             wallet,
             payments,
             payouts,
             staking,
             billing,
-            earnings,
             reconciliation,
             db: options.db,
             sandbox,
@@ -172,7 +168,6 @@ impl Context {
         routes.extend(payment::routes(&self.payments));
         routes.extend(payout::routes(&self.payouts));
         routes.extend(staking::routes(&self.staking));
-        routes.extend(earning::routes(&self.earnings));
         routes.extend(billing::routes(&self.billing));
         routes.extend(reconciliation::routes(&self.reconciliation));
         routes

@@ -164,8 +164,10 @@ fn a_multikey_is_pin_enough() {
 fn the_report_is_json_with_names_in_kebab_case() {
     let report = serde_json::to_value(judge(&parts())).unwrap();
     assert_eq!(report["verdict"], "valid");
-    for (check, name) in report["checks"].as_array().unwrap().iter().zip(Name::ALL) {
-        assert_eq!(check["name"], name.as_str());
+    // In their one order; what a form of credential does not have is not in its report.
+    let mut names = Name::ALL.into_iter();
+    for check in report["checks"].as_array().unwrap() {
+        assert!(names.any(|name| check["name"] == name.as_str()), "{check}");
     }
     assert!(Name::ALL.is_sorted());
 }
