@@ -83,7 +83,12 @@ pub(crate) fn render(error: &Error) -> Rendered {
         Kind::Internal | Kind::Unavailable | Kind::Limited => problem_status(error),
         _ => StatusCode::BAD_REQUEST,
     };
-    let code = if known { error.code() } else { "temporarily_unavailable" };
+    let code = match error.code() {
+        _ if !known => "temporarily_unavailable",
+        // Not of the standard's words: what cannot be read, and what names nothing.
+        "invalid_fields" | "invalid_json" | "not_found" => "invalid_request",
+        code => code,
+    };
     let detail = if inside { "Try again in a while." } else { error.message() };
     let body = json!({ "error": code, "error_description": detail }).to_string().into_bytes();
     Rendered { status, content_type: "application/json", body, retry_after: None }

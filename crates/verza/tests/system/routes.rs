@@ -63,7 +63,9 @@ impl Line {
     }
 }
 
-/// Errors of the older APIs and those of Kratos's own paths have shapes of their own.
+/// Errors of the older APIs, of Kratos's own paths and of OAuth's have shapes of their own.
 pub fn answers_problems(path: &str) -> bool {
-    !["/api/", "/streamfair/", "/sessions", "/schemas/"].iter().any(|other| path.starts_with(other))
+    let older = ["/api/", "/streamfair/", "/sessions", "/schemas/"];
+    let oauth = ["/v1/oid4vci/", "/v1/oid4vp/request/", "/v1/oid4vp/response/"];
+    !older.iter().chain(&oauth).any(|other| path.starts_with(other))
 }
