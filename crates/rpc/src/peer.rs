@@ -3,18 +3,20 @@
 //!
 //! A peer that is away, hangs, answers garbage or does not believe us is one thing to whoever
 //! asked: `Unavailable` with a `Retry-After`. Only what the peer itself has said, with our details
-//! in its status, is passed on as it was said.
+//! in its status, is passed on as it was said. Who fails again and again is left alone for a while
+//! ([`platform::breaker`]).
 
 use std::error::Error as _;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernel::{Error, Result, Secret};
+use kernel::{Error, Result, Secret, World};
+use platform::breaker::Breaker;
+use platform::retry::Budget;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
@@ -69,7 +71,7 @@ impl TlsFiles {
 }
 
 /// How another process is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PeerOptions {
     /// What it is called in messages: `user service`.
     pub name: &'static str,
@@ -83,6 +85,10 @@ pub struct PeerOptions {
     pub question_max: Duration,
     /// How long a request of a client may take.
     pub request_max: Duration,
+    /// Whose clock the breaker goes by.
+    pub world: World,
+    /// Leaves the service alone for a while; all connections to it share it.
+    pub breaker: Breaker,
 }
 
 /// Another process of the platform. Cheap to clone; connects when it is first asked, and again
@@ -97,6 +103,8 @@ struct Inner {
     question_max: Duration,
     request_max: Duration,
     budget: Budget,
+    world: World,
+    breaker: Breaker,
 }
 
 impl fmt::Debug for Peer {
@@ -120,7 +128,7 @@ impl Peer {
     /// read, or `https` without them.
     pub fn new(options: PeerOptions) -> Result<Self> {
         let wrong = |what: String| Error::invalid("invalid_configuration", what);
-        let PeerOptions { name, url, secret, tls, question_max, request_max } = options;
+        let PeerOptions { name, url, secret, tls, question_max, request_max, world, breaker } = options;
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|error| wrong(format!("{url:?} is no address of the {name}: {error}.")))?;
         let endpoint = match endpoint.uri().scheme_str() {
@@ -147,9 +155,16 @@ impl Peer {
         let mut authorization = MetadataValue::try_from(shown.expose().as_str())
             .map_err(|_| wrong("The secret of the platform cannot stand in a header.".into()))?;
         authorization.set_sensitive(true);
-        let budget = Budget::default();
-        let inner = Inner { name, channel, authorization, question_max, request_max, budget };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            name,
+            channel,
+            authorization,
+            question_max,
+            request_max,
+            budget: Budget::default(),
+            world,
+            breaker,
+        })))
     }
 
     /// Asks a question that has one answer.
@@ -223,8 +238,31 @@ impl Peer {
         Ok((grpc, request))
     }
 
-    /// Tries, and tries again where that is safe, all within one time limit.
+    /// Sends a call through the breaker. What the peer itself has said is an answer; that there was
+    /// none, or none that makes sense, is a failure, however often it was tried.
     async fn attempts<T>(
+        &self,
+        within: Duration,
+        repeat: Repeat,
+        attempt: impl Fn(Self) -> BoxFuture<'static, Result<T, Status>> + Send + Sync,
+    ) -> Result<T> {
+        let Inner { world, breaker, .. } = &*self.0;
+        let permit = breaker.enter(world.now()).map_err(|rest| {
+            let error = self.away("circuit_open", "has failed again and again, and is left alone for a while");
+            error.retry_after(u32::try_from(rest.as_secs()).unwrap_or(u32::MAX).max(RETRY_AFTER))
+        })?;
+        let outcome = self.attempts_let_through(within, repeat, attempt).await;
+        match &outcome {
+            Err(error) if matches!(error.code(), "service_unavailable" | "service_timeout") => {
+                permit.failed(world.now());
+            }
+            Ok(_) | Err(_) => permit.succeeded(world.now()),
+        }
+        outcome
+    }
+
+    /// Tries, and tries again where that is safe, all within one time limit.
+    async fn attempts_let_through<T>(
         &self,
         within: Duration,
         repeat: Repeat,
@@ -232,15 +270,13 @@ impl Peer {
     ) -> Result<T> {
         let all = async {
             let mut waits = WAITS.into_iter();
+            self.0.budget.attempted();
             loop {
                 let status = match attempt(self.clone()).await {
-                    Ok(answer) => {
-                        self.0.budget.earn();
-                        return Ok(answer);
-                    }
+                    Ok(answer) => return Ok(answer),
                     Err(status) => status,
                 };
-                if is_ours(&status) || !may_repeat(&status, repeat) || !self.0.budget.spend() {
+                if is_ours(&status) || !may_repeat(&status, repeat) || !self.0.budget.may_retry() {
                     return Err(self.refusal(&status));
                 }
                 let Some(wait) = waits.next() else { return Err(self.refusal(&status)) };
@@ -346,50 +382,9 @@ fn was_never_sent(status: &Status) -> bool {
     false
 }
 
-/// How much may be asked again: a tenth of what succeeds, and a few more. While everything fails
-/// nothing is, so that repeating does not keep down a peer that is trying to get up.
-#[derive(Debug)]
-struct Budget(AtomicI64);
-
-impl Budget {
-    /// Attempts that are saved up at most, in thousandths.
-    const MAX: i64 = 20_000;
-    const COST: i64 = 1_000;
-    const EARNED: i64 = 100;
-
-    fn earn(&self) {
-        // A few too many or too few at once make no difference.
-        let saved = self.0.load(Ordering::Relaxed);
-        if saved < Self::MAX {
-            self.0.fetch_add(Self::EARNED, Ordering::Relaxed);
-        }
-    }
-
-    fn spend(&self) -> bool {
-        let take = |saved: i64| (saved >= Self::COST).then_some(saved - Self::COST);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-    }
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self(AtomicI64::new(Self::MAX))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tenth_of_what_succeeds_may_be_asked_again() {
-        let budget = Budget::default();
-        assert_eq!((0..100).filter(|_| budget.spend()).count(), 20);
-        (0..10).for_each(|_| budget.earn());
-        assert_eq!((0..100).filter(|_| budget.spend()).count(), 1);
-        (0..10_000).for_each(|_| budget.earn());
-        assert_eq!((0..100).filter(|_| budget.spend()).count(), 20);
-    }
 
     #[test]
     fn what_may_have_been_done_is_not_done_again() {

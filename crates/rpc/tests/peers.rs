@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use kernel::caller::{Idempotency, Origin, RequestId};
 use kernel::id::kinds::User;
 use kernel::{Caller, Error, Id, Kind, Level, Principal, Result, Role, Secret, Timestamp};
+use platform::breaker::{Breaker, Policy, State};
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
 use rpc::routes::{Answer, Call, Routes};
 use rpc::server::{Door, Gate, Inner, Services};
@@ -224,6 +225,8 @@ fn options(url: String) -> PeerOptions {
         tls: None,
         question_max: PATIENCE,
         request_max: PATIENCE,
+        world: platform::testing::world().0,
+        breaker: Breaker::new("users", Policy::default()),
     }
 }
 
@@ -393,6 +396,37 @@ async fn a_peer_that_comes_back_is_asked_again() {
     fails(&users, "service_unavailable").await;
     let _served = Serving::at(address, None).await;
     users.authenticate("somebody").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_fails_again_and_again_is_left_alone_and_no_refusal_counts() {
+    let (world, clock) = platform::testing::world();
+    let served = Serving::start().await;
+    let options = PeerOptions { world: world.clone(), ..options(served.url()) };
+    let breaker = options.breaker.clone();
+    let users = rpc::users::Remote::new(Peer::new(options).unwrap());
+    for number in 0..1000 {
+        let kind = (number % KINDS.len()).to_string();
+        let refused = users.authenticate(&kind).await.unwrap_err();
+        assert_eq!(refused.code(), "because", "{refused}");
+    }
+    assert_eq!(breaker.state(world.now()), State::Closed);
+
+    let address = served.stop().await;
+    for _ in 0..6 {
+        assert_eq!(breaker.state(world.now()), State::Closed);
+        fails(&users, "service_unavailable").await;
+    }
+    // It is back, and nobody asks it before the rest is over.
+    let _served = Serving::at(address, None).await;
+    let refused = users.authenticate("somebody").await.unwrap_err();
+    assert_eq!((refused.code(), refused.retry_after_seconds()), ("circuit_open", Some(300)));
+    clock.advance(Duration::from_secs(300));
+    for _ in 0..5 {
+        assert_eq!(breaker.state(world.now()), State::HalfOpen);
+        users.authenticate("somebody").await.unwrap();
+    }
+    assert_eq!(breaker.state(world.now()), State::Closed);
 }
 
 #[tokio::test]

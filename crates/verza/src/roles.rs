@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::{Error, Result, Secret};
+use kernel::{Error, Result, Secret, World};
+use platform::breaker::Breaker;
 use platform::crypto::MasterKey;
 use platform::http::Route;
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
@@ -36,7 +37,7 @@ impl Elsewhere {
     fn new(
         name: &'static str,
         url: Option<&String>,
-        config: &Config,
+        (config, world): (&Config, &World),
         master_key: &MasterKey,
     ) -> Result<Option<Self>> {
         let Some(url) = url else { return Ok(None) };
@@ -47,6 +48,8 @@ impl Elsewhere {
             tls: tls_files(config)?,
             question_max: Duration::from_millis(config.services.timeout_milliseconds),
             request_max: Duration::from_secs(config.server.request_timeout_seconds),
+            world: world.clone(),
+            breaker: Breaker::new(name, config.breaker.policy()),
         };
         Ok(Some(Self { questions: Peer::new(options.clone())?, requests: Peer::new(options)? }))
     }
@@ -61,11 +64,11 @@ impl Elsewhere {
 impl Away {
     /// # Errors
     /// `Invalid` `invalid_configuration`.
-    pub(crate) fn new(config: &Config, master_key: &MasterKey) -> Result<Self> {
+    pub(crate) fn new(config: &Config, world: &World, master_key: &MasterKey) -> Result<Self> {
         // One configuration serves all processes: the user service does not ask itself.
         let url = config.services.users_url.as_ref();
         let url = url.filter(|_| config.server.role != Role::Users);
-        Ok(Self { users: Elsewhere::new("user service", url, config, master_key)? })
+        Ok(Self { users: Elsewhere::new("user service", url, (config, world), master_key)? })
     }
 
     /// The user service, or this process's own.

@@ -355,7 +355,7 @@ impl Platform {
         let limiter = Arc::new(build_limiter(&config, &master_key, fleet.redis()));
         let mailer = Mailer::new(db.clone(), master_key.clone(), mail::options(&config)?);
         let identity = build_identity(&db, &config, &master_key, &mailer, &limiter)?;
-        let away = Away::new(&config, &master_key)?;
+        let away = Away::new(&config, db.world(), &master_key)?;
         let secret = roles::secret(&config, &master_key);
         let users = away.users(identity.clone());
         let money = money::Context::new(money_options(

@@ -92,6 +92,8 @@ impl Street {
             .env("VERZA_SERVICES_TIMEOUT_MILLISECONDS", PATIENCE.as_millis().to_string())
             .env("VERZA_SERVER_REQUEST_TIMEOUT_SECONDS", "5")
             .env("VERZA_SERVER_RATE_LIMITS", "false")
+            // Whoever asks in vain is to be told what is the matter, each time.
+            .env("VERZA_BREAKER_FAILURES_MAX", "1000")
             .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
             .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
             .stdout(Stdio::null())
