@@ -128,7 +128,8 @@ impl Peer {
     /// read, or `https` without them.
     pub fn new(options: PeerOptions) -> Result<Self> {
         let wrong = |what: String| Error::invalid("invalid_configuration", what);
-        let PeerOptions { name, url, secret, tls, question_max, request_max, world, breaker } = options;
+        let PeerOptions { name, url, secret, tls, question_max, request_max, world, breaker } =
+            options;
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|error| wrong(format!("{url:?} is no address of the {name}: {error}.")))?;
         let endpoint = match endpoint.uri().scheme_str() {
@@ -248,7 +249,8 @@ impl Peer {
     ) -> Result<T> {
         let Inner { world, breaker, .. } = &*self.0;
         let permit = breaker.enter(world.now()).map_err(|rest| {
-            let error = self.away("circuit_open", "has failed again and again, and is left alone for a while");
+            let error = self
+                .away("circuit_open", "has failed again and again, and is left alone for a while");
             error.retry_after(u32::try_from(rest.as_secs()).unwrap_or(u32::MAX).max(RETRY_AFTER))
         })?;
         let outcome = self.attempts_let_through(within, repeat, attempt).await;
