@@ -9,7 +9,7 @@ use kernel::id::kinds::{
 use kernel::{Asset, Id, Money, Result};
 use platform::db::{Read, Tx};
 use platform::params;
-use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Stake, Table, id, of};
+use platform::privacy::{Column, Erasure, Holder, Person, Shown, Stake, Table, id, impersonal, of};
 
 /// The ledger and the payments, as a holder of what they tell of people.
 pub struct Held;
@@ -292,10 +292,6 @@ const TABLES: &[Table] = &[
     impersonal("provider_calls", "references and amounts; what is a person's is never recorded"),
     impersonal("sandbox_collections", "the sandbox's own memory: references and amounts"),
 ];
-
-const fn impersonal(name: &'static str, why: &'static str) -> Table {
-    Table { name, rows: Rows::Impersonal(why) }
-}
 
 impl Holder for Held {
     fn name(&self) -> &'static str {

@@ -16,6 +16,7 @@ pub mod load;
 pub mod mail;
 pub mod outbound;
 pub mod privacy;
+pub mod qr;
 pub mod retry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -6,7 +6,7 @@ use kernel::Result;
 use kernel::id::kinds::{Credential, Issued, Offer, Presentation, StatusList, User, Verification};
 use platform::db::Tx;
 use platform::params;
-use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
+use platform::privacy::{Column, Erasure, Holder, Person, Shown, Table, id, impersonal, of};
 
 /// Signed verdicts and the log, as a holder of what they tell of people.
 pub struct Held;
@@ -95,10 +95,6 @@ const TABLES: &[Table] = &[
     impersonal("log_tiles", "hashes over commitments"),
     impersonal("log_checkpoints", "signed roots over commitments"),
 ];
-
-const fn impersonal(name: &'static str, why: &'static str) -> Table {
-    Table { name, rows: Rows::Impersonal(why) }
-}
 
 impl Holder for Held {
     fn name(&self) -> &'static str {

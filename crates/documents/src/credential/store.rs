@@ -2,7 +2,7 @@
 
 use kernel::id::kinds::{Credential as CredentialKind, File, User};
 use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
-use platform::db::{Bind, DbError, Read, Row, Tx, Value};
+use platform::db::{Bind, DbError, Read, Row, Tx, Value, like};
 use platform::params;
 
 use super::model::{Credential, Date, Filter, NewCredential, Outcome, Status};
@@ -219,7 +219,8 @@ async fn select(
     now: Timestamp,
 ) -> Result<Page<Credential>> {
     let (today, after) = (Date::of(now).to_string(), page.after_id());
-    let pattern = filter.text.as_deref().map(pattern);
+    let pattern =
+        filter.text.as_deref().map(|text| format!("%{}%", like(&text.trim().to_lowercase())));
     let mut where_ = Conditions::default();
     where_.add("id < ?", &[after.bind()]);
     if let Some(owner) = &owner {
@@ -240,7 +241,7 @@ async fn select(
         where_.add("kind = ?", &[kind.bind()]);
     }
     if let Some(pattern) = &pattern {
-        where_.add("search LIKE ? ESCAPE '\\'", &[pattern.bind()]);
+        where_.add("search LIKE ? ESCAPE '!'", &[pattern.bind()]);
     }
     let Conditions { sql: conditions, mut params } = where_;
     params.extend([Value::Int(page.fetch()), Value::Int(page.offset)]);
@@ -273,19 +274,6 @@ impl<'a> Conditions<'a> {
             self.sql.push_str(&format!("${}{piece}", self.params.len()));
         }
     }
-}
-
-/// A LIKE pattern that finds `text` anywhere, whatever letters it holds.
-fn pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for letter in text.trim().to_lowercase().chars() {
-        if matches!(letter, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    pattern
 }
 
 pub(crate) async fn grant(tx: &Tx, id: Id<CredentialKind>, to: Id<User>) -> Result<()> {

@@ -102,8 +102,7 @@ verifier of W3C Verifiable Credentials 2.0 or Open Badges 3.0.</li>\n\
 
 /// A QR code of an address, as SVG inside of the page.
 fn picture(link: &str) -> Option<String> {
-    let code = qrcode::QrCode::new(link).ok()?;
-    let svg = code.render::<qrcode::render::svg::Color<'_>>().min_dimensions(144, 144).build();
+    let svg = platform::qr::svg(link).ok()?;
     svg.find("<svg").map(|start| svg[start..].to_owned())
 }
 

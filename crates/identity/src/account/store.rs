@@ -2,7 +2,7 @@
 
 use kernel::id::kinds::User;
 use kernel::{Cursor, Error, Id, Page, PageRequest, Result, Role, Timestamp};
-use platform::db::{DbError, Read, Row, Tx, Value};
+use platform::db::{DbError, Read, Row, Tx, Value, like};
 use platform::params;
 use uuid::Uuid;
 
@@ -333,7 +333,7 @@ pub(super) async fn list(
     filter: &Filter,
     page: &PageRequest,
 ) -> Result<Page<Account>> {
-    let pattern = filter.text.as_ref().map(|text| format!("%{}%", escape(&text.to_lowercase())));
+    let pattern = filter.text.as_ref().map(|text| format!("%{}%", like(&text.to_lowercase())));
     let (place, order) = match filter.sort {
         Sort::Newest => ("id < $1", "id DESC"),
         Sort::Oldest => ("id > $1", "id"),
@@ -367,18 +367,6 @@ pub(super) async fn list(
             Cursor { key, id: account.id.uuid() }
         }
     }))
-}
-
-/// Takes the meaning away from what LIKE would understand.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for letter in text.chars() {
-        if matches!(letter, '%' | '_' | '!') {
-            out.push('!');
-        }
-        out.push(letter);
-    }
-    out
 }
 
 /// Whether there is anybody who can administer the platform.

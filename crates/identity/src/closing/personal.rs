@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use kernel::Result;
 use kernel::id::kinds::{AccountType, Holding, Passkey, Session, User};
 use platform::db::Tx;
-use platform::privacy::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
+use platform::privacy::{Column, Erasure, Holder, Person, Shown, Table, id, impersonal, of};
 use uuid::Uuid;
 
 use super::store;
@@ -257,10 +257,6 @@ const TABLES: &[Table] = &[
 /// An id of Kratos's, as Kratos writes it.
 fn bare(id: Uuid) -> String {
     id.to_string()
-}
-
-const fn impersonal(name: &'static str, why: &'static str) -> Table {
-    Table { name, rows: Rows::Impersonal(why) }
 }
 
 impl Holder for Held {

@@ -2,8 +2,7 @@
 //! six digits, half a minute.
 
 use kernel::{Error, Result, Secret, Timestamp};
-use qrcode::QrCode;
-use qrcode::render::svg;
+use platform::http::escape;
 use totp_rs::{Builder, Totp};
 
 /// 160 bits, as RFC 4226 section 4 recommends.
@@ -72,7 +71,7 @@ fn from_base32(text: &str) -> Option<Vec<u8>> {
 
 /// The key URI that apps read from QR codes: `otpauth://totp/ISSUER:ACCOUNT?secret=...`.
 pub(super) fn uri(issuer: &str, account: &str, secret: &Secret<String>) -> Secret<String> {
-    let (issuer, account) = (escaped(issuer), escaped(account));
+    let (issuer, account) = (escape(issuer), escape(account));
     let secret = secret.expose();
     Secret::new(format!(
         "otpauth://totp/{issuer}:{account}?secret={secret}&issuer={issuer}&algorithm=SHA1\
@@ -80,24 +79,9 @@ pub(super) fn uri(issuer: &str, account: &str, secret: &Secret<String>) -> Secre
     ))
 }
 
-/// RFC 3986 section 2.1. A space is `%20`: apps show a plus sign as one.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
 /// A QR code in SVG.
 pub(super) fn qr(text: &Secret<String>) -> Result<Secret<String>> {
-    let code = QrCode::new(text.expose().as_bytes())
-        .map_err(|error| Error::internal("a QR code cannot be drawn").because(error))?;
-    Ok(Secret::new(code.render::<svg::Color<'_>>().min_dimensions(240, 240).build()))
+    Ok(Secret::new(platform::qr::svg(text.expose())?))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use kernel::id::kinds;
 use kernel::{Asset, Cursor, Id, Money, Page, PageRequest, Result, Timestamp};
-use platform::db::{DbError, Read, Row, Tx};
+use platform::db::{DbError, Read, Row, Tx, like};
 use platform::params;
 use uuid::Uuid;
 
@@ -264,16 +264,16 @@ pub(super) async fn rate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result
 const OPEN: &str = "verifiers.status = 'listed' AND verifiers.approved AND NOT verifiers.suspended";
 
 /// `$1` to `$5` narrow the list, `$6` is the currency of a price sort or a filter of its own.
-const NARROWED: &str = r"(CAST($1 AS TEXT) IS NULL OR verifiers.search_text LIKE $1 ESCAPE '\')
+const NARROWED: &str = "(CAST($1 AS TEXT) IS NULL OR verifiers.search_text LIKE $1 ESCAPE '!')
     AND (CAST($2 AS TEXT) IS NULL
-         OR verifiers.category_keys LIKE '%|' || $2 || '|%' ESCAPE '\'
+         OR verifiers.category_keys LIKE '%|' || $2 || '|%' ESCAPE '!'
          OR EXISTS (SELECT 1 FROM services WHERE services.verifier = verifiers.id
-                    AND services.active AND services.category_key LIKE $2 ESCAPE '\'))
+                    AND services.active AND services.category_key LIKE $2 ESCAPE '!'))
     AND (CAST($3 AS TEXT) IS NULL
          OR EXISTS (SELECT 1 FROM services WHERE services.verifier = verifiers.id
                     AND services.active
                     AND (services.category_key = $4
-                         OR services.title_key LIKE $3 ESCAPE '\')))
+                         OR services.title_key LIKE $3 ESCAPE '!')))
     AND verifiers.rating_rank >= $5
     AND (CAST($6 AS TEXT) IS NULL
          OR EXISTS (SELECT 1 FROM verifier_prices WHERE verifier_prices.verifier = verifiers.id
@@ -305,9 +305,9 @@ pub(super) async fn list(
            AND ({sort_key}, verifiers.id) {beyond} ($7, $8)
          ORDER BY {sort_key} {direction}, verifiers.id {direction} LIMIT $9 OFFSET $10"
     );
-    let part = |text: &String| format!("%{}%", escaped(&key(text)));
+    let part = |text: &String| format!("%{}%", like(&key(text)));
     let text = search.text.as_ref().map(part);
-    let category = search.category.as_deref().map(|category| escaped(&key(category)));
+    let category = search.category.as_deref().map(|category| like(&key(category)));
     let title = search.service.as_ref().map(part);
     let service = search.service.as_deref().map(key);
     let currency = if by_price { Some(currency) } else { search.currency };
@@ -318,9 +318,4 @@ pub(super) async fn list(
     let rows = db.all(&sql, params, |row| Ok((read(row)?, row.take::<i64>()?))).await?;
     let ends = |(verifier, key): &(Verifier, i64)| Cursor { key: *key, id: verifier.id.uuid() };
     Ok(page.page(rows, ends).map(|(verifier, _)| verifier))
-}
-
-/// A text in which LIKE finds nothing but itself.
-fn escaped(text: &str) -> String {
-    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
 }

@@ -43,6 +43,12 @@ pub use value::{Bind, Column, FromColumn, Row, Value};
 /// How often a transaction that collided with another is tried before its caller is told.
 const ATTEMPTS: u32 = 5;
 
+/// A text in which `LIKE .. ESCAPE '!'` finds nothing but itself. The backslash is no escape here:
+/// it is one on PostgreSQL by itself, and none on SQLite.
+pub fn like(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
 /// Waits for statements of one transaction that were sent together. All of them are waited for,
 /// and the first error in their order is the answer: on PostgreSQL the statements behind a failed
 /// one fail too, with an error that tells nothing.

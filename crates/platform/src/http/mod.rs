@@ -17,3 +17,11 @@ pub use route::{
     Audience, ErrorShape, Freshness, Limit, Once, Route, RouteBuilder, delete, get, patch, post,
     put, table,
 };
+
+/// A path segment or query value in the letters that a URL takes as they are (RFC 3986 section
+/// 2.3). A space is `%20`: outside of forms a plus sign is one.
+pub fn escape(text: &str) -> String {
+    let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    // The serializer is that of forms: a plus sign for the space, the star as it is, no tilde.
+    form.replace('+', "%20").replace('*', "%2A").replace("%7E", "~")
+}

@@ -112,6 +112,11 @@ pub const fn id<K: Kind>() -> Shown {
     Shown::Id(|uuid| Id::<K>::from_uuid(uuid).to_string())
 }
 
+/// A table without any: why.
+pub const fn impersonal(name: &'static str, why: &'static str) -> Table {
+    Table { name, rows: Rows::Impersonal(why) }
+}
+
 /// A table with rows of people.
 pub const fn of(
     name: &'static str,

@@ -26,7 +26,7 @@ mod tests;
 mod vault;
 
 pub use export::rows;
-pub use holder::{Column, Erasure, Holder, Person, Rows, Shown, Stake, Table, id, of};
+pub use holder::{Column, Erasure, Holder, Person, Rows, Shown, Stake, Table, id, impersonal, of};
 pub(crate) use origin::seal as seal_origin;
 pub use own::Own;
 pub use vault::Vault;

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use kernel::Result;
 use kernel::id::kinds::{Fact, User};
 
-use super::holder::{Column, Erasure, Holder, Person, Rows, Shown, Table, id, of};
+use super::holder::{Column, Erasure, Holder, Person, Shown, Table, id, impersonal, of};
 use super::store;
 use crate::db::Tx;
 
@@ -55,10 +55,6 @@ const TABLES: &[Table] = &[
     impersonal("mail_sink", "mails to an address, not to a person; gone after a month"),
     impersonal("schema_migrations", "which migrations were applied"),
 ];
-
-const fn impersonal(name: &'static str, why: &'static str) -> Table {
-    Table { name, rows: Rows::Impersonal(why) }
-}
 
 impl Holder for Own {
     fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use kernel::id::kinds::User;
 use kernel::{Id, Result};
 
-use crate::db::{Read, Tx};
+use crate::db::{Read, Tx, like};
 use crate::params;
 
 /// What is known of a person's key.
@@ -46,13 +46,8 @@ pub(super) async fn forget_mails(tx: &Tx, email: &str) -> Result<()> {
     let sql = "DELETE FROM mail_sink WHERE recipient = $1";
     tx.execute(sql, params![email]).await?;
     let address = serde_json::Value::from(email).to_string();
-    let pattern = format!("%\"to\":{}%", escaped(&address));
+    let pattern = format!("%\"to\":{}%", like(&address));
     let sql = "DELETE FROM jobs WHERE kind = 'mail.send' AND payload LIKE $1 ESCAPE '!'";
     tx.execute(sql, params![pattern]).await?;
     Ok(())
-}
-
-/// A text in which LIKE finds nothing but itself.
-fn escaped(text: &str) -> String {
-    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }

@@ -9,8 +9,6 @@ use platform::http::{
     At, Audience, By, Created, ErrorShape, Form, Json, Limit, Problem, Rendered, Reply, Route, get,
     post, problem_status, table,
 };
-use qrcode::QrCode;
-use qrcode::render::svg;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -116,11 +114,9 @@ async fn offer(
     At(id): At<CredentialId>,
 ) -> Reply<Created<OfferBody>> {
     let offered = pages.pickup.offer(&caller, id).await?;
-    let code = QrCode::new(offered.link.expose())
-        .map_err(|error| Error::internal("an offer does not fit a QR code").because(error))?;
     Ok(Created(OfferBody {
         id: offered.id,
-        qr: code.render::<svg::Color<'_>>().min_dimensions(240, 240).build(),
+        qr: platform::qr::svg(offered.link.expose())?,
         link: offered.link.expose().clone(),
         tx_code: offered.tx_code.expose().clone(),
         expires_at: offered.expires_at,

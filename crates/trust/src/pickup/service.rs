@@ -7,6 +7,7 @@ use kernel::id::kinds::{Credential, Offer as OfferKind};
 use kernel::{Caller, Error, Id, Kind, Result, Secret, Timestamp};
 use platform::crypto::{MasterKey, Token, base64url, hmac_sha256, sha256};
 use platform::db::Db;
+use platform::http::escape;
 use platform::journal::Fact;
 use serde_json::{Value as Json, json};
 use subtle::ConstantTimeEq;
@@ -110,7 +111,7 @@ impl Service {
             let fact = Fact::by(caller, "credential.offered").on(issued.id).about(holder);
             tx.record(fact.with("offer", id).with("credential", credential));
             let url = format!("{issuer}/v1/oid4vci/offers/{}", link.text.expose());
-            let query = percent_encoded(&url);
+            let query = escape(&url);
             Ok(Offered {
                 id,
                 link: Secret::new(format!(
@@ -312,17 +313,4 @@ impl Service {
             "claims": claims,
         })
     }
-}
-
-/// Percent-encodes everything but unreserved letters (RFC 3986 section 2.3).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }

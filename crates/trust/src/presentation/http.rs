@@ -9,8 +9,6 @@ use platform::http::{
     At, Audience, By, Created, ErrorShape, Form, Json, Limit, Problem, Reply, Route, get, post,
     table,
 };
-use qrcode::QrCode;
-use qrcode::render::svg;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -138,9 +136,7 @@ async fn create(
     let request = presentations.create(&caller, &asked).await?;
     let signer = presentations.signer()?;
     let link = presentations.link(request.id, &signer);
-    let code = QrCode::new(&link)
-        .map_err(|error| Error::internal("a request does not fit a QR code").because(error))?;
-    let qr = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();
+    let qr = platform::qr::svg(&link)?;
     Ok(Created(AskedBody { id: request.id, link, qr, expires_at: request.expires_at }))
 }
 
