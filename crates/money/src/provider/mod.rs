@@ -14,7 +14,6 @@
 //! - Every call is recorded without secrets and without personal data ([`calls`]), and a provider
 //!   that fails again and again is left alone for a while.
 
-mod breaker;
 pub mod calls;
 pub mod paystack;
 mod port;
@@ -24,12 +23,12 @@ pub mod stripe;
 mod tests;
 mod transport;
 
-pub(crate) use port::client;
 pub use port::{
     Answer, Capabilities, Checkout, Destination, DestinationKind, DisputeStage, Event, Failure,
     Known, Order, Payout, PayoutState, Provider, ProviderName, RefundState, Seen, SeenDispute,
     SeenPayout, SeenRefund, SeenState, Webhook,
 };
+pub(crate) use signature::{hmac_sha256_hex, hmac_sha512_hex, is_same};
 
 use std::time::Duration;
 
@@ -46,4 +45,8 @@ pub(crate) fn jobs(db: &Db, registry: &mut Registry) {
         async move { calls::sweep(&db).await }
     });
 }
-pub(crate) use signature::{hmac_sha256_hex, hmac_sha512_hex, is_same};
+
+/// The HTTP client of whoever speaks to a provider, or as one.
+pub(crate) fn client() -> kernel::Result<reqwest::Client> {
+    platform::outbound::client(transport::TIMEOUT)
+}

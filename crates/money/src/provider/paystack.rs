@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use kernel::{Asset, Money, Result, Secret, Timestamp};
 use platform::crypto::sha256;
 use platform::db::Db;
+use platform::http::escape;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 
@@ -16,7 +17,7 @@ use super::port::{
     SeenPayout, SeenRefund, SeenState, Webhook,
 };
 use super::signature::{hmac_sha512_hex, is_same};
-use super::transport::{Answered, Body, Request, Transport, escape};
+use super::transport::{Answered, Body, Request, Transport};
 
 /// Carries the signature of a webhook.
 pub const SIGNATURE_HEADER: &str = "x-paystack-signature";

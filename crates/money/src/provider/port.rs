@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
@@ -414,25 +412,4 @@ pub trait Provider: Send + Sync {
     fn balance(&self) -> Answer<'_, Vec<Money>> {
         Box::pin(async { Err(Failure::not_offered("balance")) })
     }
-}
-
-/// The HTTP client of adapters: bounded in time, and led nowhere by redirects. Base URLs are
-/// the operator's configuration, so private addresses are as good as others.
-pub(crate) fn client() -> Result<reqwest::Client> {
-    let broken = |what: &'static str| Error::internal(what);
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| broken("no usable TLS versions").because(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(30))
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| broken("no HTTP client for providers").because(error))
 }

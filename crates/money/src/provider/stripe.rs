@@ -7,6 +7,7 @@
 use http::{HeaderMap, Method, StatusCode};
 use kernel::{Asset, Money, Result, Secret, Timestamp};
 use platform::db::Db;
+use platform::http::escape;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -15,7 +16,7 @@ use super::port::{
     ProviderName, RefundState, Seen, SeenDispute, SeenRefund, SeenState, Webhook,
 };
 use super::signature::{hmac_sha256_hex, is_same};
-use super::transport::{Answered, Body, Request, Transport, escape};
+use super::transport::{Answered, Body, Request, Transport};
 
 /// Carries time and signatures of a webhook.
 pub const SIGNATURE_HEADER: &str = "stripe-signature";

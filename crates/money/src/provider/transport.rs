@@ -5,17 +5,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use kernel::{Error, Result};
+use platform::breaker::{Breaker, Policy};
 use platform::db::Db;
 use platform::outbound::{self, Peer};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::breaker::Breaker;
 use super::calls::{self, Call};
 use super::port::{Failure, ProviderName};
 
 /// From the first byte out to the last byte in.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+/// A provider that gives no answer five times in a row is left alone for a while, so that nobody
+/// waits for a time-out that is to be expected. Then one tries. The rest is short: people wait at the
+/// checkout.
+const PATIENCE: Policy =
+    Policy { failures_max: 4, interval: Duration::MAX, rest: Duration::from_secs(10), trials: 1 };
 /// No answer that we understand is longer.
 const ANSWER_MAX: usize = 1024 * 1024;
 
@@ -64,7 +69,7 @@ impl Answered {
 impl Transport {
     pub(super) fn new(name: ProviderName, base: &str, db: Db) -> Result<Self> {
         let peer = Peer::new(base, TIMEOUT, ANSWER_MAX)?;
-        Ok(Self { name, peer, breaker: Breaker::default(), db })
+        Ok(Self { name, peer, breaker: Breaker::new(name.as_str(), PATIENCE), db })
     }
 
     /// Sends a request; `classify` says what an answer that is no success means.
@@ -74,19 +79,19 @@ impl Transport {
         classify: fn(&Answered) -> Failure,
     ) -> Result<Answered, Failure> {
         let now = self.db.world().now();
-        if !self.breaker.may_enter(now) {
-            return Err(Failure::Retryable(format!("{} is left alone for now", self.name)));
-        }
         let (body, media, shown) = written(&request.body);
         let shown = format!("{} {} {shown}", request.method, request.path);
         let headers = headers(&request.headers, media)
             .map_err(|error| Failure::Invalid(format!("a header cannot be written: {error}")))?;
+        let Ok(permit) = self.breaker.enter(now) else {
+            return Err(Failure::Retryable(format!("{} is left alone for now", self.name)));
+        };
         let started = Instant::now();
         let answer = self.peer.exchange(request.method, &request.path, headers, body).await;
         let took = started.elapsed();
         let answered = match answer {
             Ok(answer) => {
-                self.breaker.answered();
+                permit.succeeded(self.db.world().now());
                 let answered = Answered { status: answer.status, body: answer.body };
                 if answered.status.is_success() {
                     Ok(answered)
@@ -95,7 +100,7 @@ impl Transport {
                 }
             }
             Err(failure) => {
-                self.breaker.failed(now);
+                permit.failed(self.db.world().now());
                 Err((without_answer(&failure), None))
             }
         };
@@ -157,9 +162,4 @@ fn headers(given: &[(&'static str, String)], media: Option<&'static str>) -> Res
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     }
     Ok(headers)
-}
-
-/// A path segment or query value in the letters that a URL takes.
-pub(super) fn escape(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
