@@ -189,7 +189,9 @@ impl Remote {
                     let caller = caller_of(session);
                     let account = self.account_in(&tx, &caller, identity).await?;
                     session::may_sign_in(&account, false)?;
-                    account::store::note_login(&tx, account.id).await?;
+                    if !account::store::note_login(&tx, account.id).await? {
+                        return Err(raced());
+                    }
                     self.begin_in(&tx, &caller, session, identity.id, &account).await.map(Ok)
                 })
                 .await;
