@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tonic_prost_build::FileDescriptorSet;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "proto/threel1/users.proto",
     "proto/threel1/orders.proto",
     "proto/streamfair/account.proto",
@@ -13,6 +13,8 @@ const FILES: [&str; 9] = [
     "proto/streamfair/session.proto",
     "proto/streamfair/token.proto",
     "proto/streamfair/user.proto",
+    "proto/verza/caller.proto",
+    "proto/verza/orders.proto",
     "proto/verza/routes.proto",
     "proto/verza/users.proto",
 ];

@@ -199,21 +199,24 @@ impl Guard {
         };
         let (mut parts, body) = request.into_parts();
         let mut body = Some(body);
-        let response = match self.admit(&mut parts, &mut body, &mut passage).await {
-            Ok(()) => {
-                let request = Request::from_parts(parts, body.unwrap_or_default());
-                // What is logged on the way bears the request's id, and the trace's.
-                let id = &passage.request_id;
-                let span = tracing::info_span!("request", %id, route = self.row.path,
-                    method = %passage.method, trace_id = Empty);
-                let parent = TraceContext::of(request.headers());
-                trace::within(span, parent, self.handle(request, inner)).await
-            }
-            Err(error) => {
-                swallow(body).await;
-                platform::http::Problem(error).into_response()
+        // What is logged and asked on the way bears the request's id, and the trace's.
+        let id = passage.request_id.clone();
+        let span = tracing::info_span!("request", %id, route = self.row.path,
+            method = %passage.method, trace_id = Empty);
+        let parent = TraceContext::of(&parts.headers);
+        let work = async {
+            match self.admit(&mut parts, &mut body, &mut passage).await {
+                Ok(()) => {
+                    let request = Request::from_parts(parts, body.unwrap_or_default());
+                    self.handle(request, inner).await
+                }
+                Err(error) => {
+                    swallow(body).await;
+                    platform::http::Problem(error).into_response()
+                }
             }
         };
+        let response = trace::within(span, id, parent, work).await;
         self.finish(response, &passage)
     }
 

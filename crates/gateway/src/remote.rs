@@ -19,7 +19,6 @@ use kernel::{Caller, Error, Result};
 use platform::http::{Failure, NewToken, Problem, Raw, Reply, Route};
 use rpc::routes::{Answer, Call, Routes};
 use tower::ServiceExt;
-use tracing::Instrument;
 
 /// How long whoever asked too early waits, in seconds.
 const RETRY_AFTER: u32 = 2;
@@ -97,8 +96,6 @@ impl Rows {
 
 impl Routes for Rows {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer>> {
-        let id = &call.caller.origin.request_id;
-        let span = tracing::info_span!("request", %id);
-        self.answer(call).instrument(span).boxed()
+        self.answer(call).boxed()
     }
 }

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use kernel::caller::RequestId;
 use tracing::{Instrument, Span};
 
 /// The header, in HTTP and in gRPC's metadata.
@@ -99,7 +100,7 @@ pub trait Bridge: Send + Sync {
 static BRIDGE: OnceLock<Box<dyn Bridge>> = OnceLock::new();
 
 tokio::task_local! {
-    static CURRENT: Option<TraceContext>;
+    static CURRENT: (RequestId, Option<TraceContext>);
 }
 
 /// From here on traces are exported. There is one exporter a process; a second one is not taken.
@@ -109,15 +110,21 @@ pub fn export_through(bridge: impl Bridge + 'static) {
 
 /// Where the work that runs now stands, if it is part of a trace.
 pub fn current() -> Option<TraceContext> {
-    CURRENT.try_with(|current| *current).ok().flatten()
+    CURRENT.try_with(|(_, context)| *context).ok().flatten()
 }
 
-/// Runs work in a span that stands below `parent`. The field `trace_id` of the span, if it has one,
-/// is filled in.
+/// The id of the client's request that the work that runs now is for.
+pub fn current_request() -> RequestId {
+    CURRENT.try_with(|(request, _)| request.clone()).unwrap_or_default()
+}
+
+/// Runs work for a client's request, in a span that stands below `parent`. The field `trace_id` of
+/// the span, if it has one, is filled in.
 ///
 /// Not an `async fn`: that would hold the work twice, where it came in and where it runs.
 pub fn within<F: Future>(
     span: Span,
+    request: RequestId,
     parent: Option<TraceContext>,
     work: F,
 ) -> impl Future<Output = F::Output> {
@@ -126,7 +133,7 @@ pub fn within<F: Future>(
     if let Some(context) = &context {
         span.record("trace_id", tracing::field::display(context.trace_id()));
     }
-    CURRENT.scope(context, work.instrument(span))
+    CURRENT.scope((request, context), work.instrument(span))
 }
 
 #[cfg(test)]
@@ -175,7 +182,8 @@ mod tests {
     async fn work_knows_its_trace_and_what_runs_beside_it_does_not() {
         let context: TraceContext = EXAMPLE.parse().unwrap();
         assert_eq!(current(), None);
-        let inside = within(Span::none(), Some(context), async { current() }).await;
+        let inside =
+            within(Span::none(), RequestId::None, Some(context), async { current() }).await;
         assert_eq!(inside, Some(context));
         assert_eq!(current(), None);
     }

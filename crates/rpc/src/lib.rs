@@ -11,7 +11,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`users`] | the port of the user service, with both ends |
-//! | [`orders`] | the port of the order service |
+//! | [`orders`] | the port of the order service, with both ends |
 //! | [`routes`] | requests of clients, handed to the process that owns their route |
 //! | [`peer`] | a connection to another process of the platform |
 //! | [`threel1`] | the gateway system's user service, as port and on gRPC, and its order service |

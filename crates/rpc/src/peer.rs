@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use kernel::{Error, Result, Secret, World};
 use platform::breaker::Breaker;
 use platform::retry::Budget;
+use platform::trace;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
@@ -234,7 +235,15 @@ impl Peer {
         grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = carried.unwrap_or_default();
-        request.metadata_mut().insert("authorization", self.0.authorization.clone());
+        let metadata = request.metadata_mut();
+        // The same in the logs and traces of both processes.
+        if let Some(trace) = trace::current().and_then(|trace| trace.to_string().parse().ok()) {
+            metadata.insert("traceparent", trace);
+        }
+        if let Ok(id) = trace::current_request().to_string().parse() {
+            metadata.insert("x-request-id", id);
+        }
+        metadata.insert("authorization", self.0.authorization.clone());
         request.set_timeout(within);
         Ok((grpc, request))
     }

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::caller::{Origin, RequestId};
 use kernel::{Caller, Error, Kind, Level, Principal, Result, Role, Secret};
+use platform::trace;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tonic::transport::server::{Router, TcpIncoming};
@@ -20,7 +21,7 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Response, Status};
 use tonic_health::server::HealthReporter;
 
-use crate::orders::Orders;
+use crate::orders::{self, Orders};
 use crate::peer::{self, STRANGER, TlsFiles};
 use crate::routes::{self, Routes};
 use crate::status::to_status;
@@ -35,6 +36,7 @@ use crate::wire::pb::session_service_server::SessionServiceServer;
 use crate::wire::pb::token_service_server::TokenServiceServer;
 use crate::wire::pb::user_service_server::UserServiceServer;
 use crate::wire::users::user_service_server::UserServiceServer as ThreeL1UsersServer;
+use crate::wire::v1::orders_server::OrdersServer;
 use crate::wire::v1::routes_server::RoutesServer;
 use crate::wire::v1::users_server::UsersServer;
 
@@ -185,8 +187,12 @@ impl Inside {
             }
             call.await
         };
-        let request = metadata.get("x-request-id").and_then(|id| id.to_str().ok());
-        answer(&*self.gate, (rpc, request.unwrap_or_default()), call).await
+        let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+        let request = text("x-request-id").unwrap_or_default();
+        let parent = text("traceparent").and_then(|text| text.parse().ok());
+        let id = request_id(request);
+        let span = tracing::info_span!("call", rpc, %id, trace_id = tracing::field::Empty);
+        trace::within(span, id, parent, answer(&*self.gate, (rpc, request), call)).await
     }
 }
 
@@ -258,10 +264,10 @@ pub struct Older {
 pub struct Inner {
     /// What they all know and nobody else does.
     pub secret: Secret<String>,
-    /// The routes of the contexts of this process.
-    pub routes: Arc<dyn Routes>,
-    /// Where the user service is one of them.
-    pub users: Option<Arc<dyn Users>>,
+    /// The user service and its routes, where it runs in this process.
+    pub users: Option<(Arc<dyn Users>, Arc<dyn Routes>)>,
+    /// The order service, where it runs in this process.
+    pub orders: Option<Arc<dyn Orders>>,
 }
 
 /// The listener could not go on.
@@ -364,17 +370,23 @@ async fn add_inner(
     gate: Arc<dyn Gate>,
     health: &HealthReporter,
 ) -> Router {
-    let Inner { secret, routes, users } = inner;
+    let Inner { secret, users, orders } = inner;
     let inside = Arc::new(Inside { secret, gate });
-    if let Some(users) = users {
-        health.set_serving::<UsersServer<users::Served>>().await;
-        let served = users::Served::new(Arc::clone(&inside), users);
-        router = router
-            .add_service(UsersServer::new(served).max_decoding_message_size(peer::MESSAGE_MAX));
+    macro_rules! add {
+        ($server:ident, $served:expr) => {{
+            let server = $server::new($served);
+            set_serving(health, &server).await;
+            router = router.add_service(server.max_decoding_message_size(peer::MESSAGE_MAX));
+        }};
     }
-    health.set_serving::<RoutesServer<routes::Served>>().await;
-    let served = routes::Served::new(inside, routes);
-    router.add_service(RoutesServer::new(served).max_decoding_message_size(peer::MESSAGE_MAX))
+    if let Some((users, routes)) = users {
+        add!(UsersServer, users::Served::new(Arc::clone(&inside), users));
+        add!(RoutesServer, routes::Served::new(Arc::clone(&inside), routes));
+    }
+    if let Some(orders) = orders {
+        add!(OrdersServer, orders::Served::new(inside, orders));
+    }
+    router
 }
 
 fn server_tls(files: &TlsFiles) -> Result<ServerTlsConfig> {

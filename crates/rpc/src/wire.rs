@@ -1,7 +1,10 @@
 //! The messages as prost makes them of the .proto files.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use kernel::{Id, Level, Principal};
+use kernel::caller::{Idempotency, Origin};
+use kernel::{Caller, Error, Id, Level, Principal, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::users::Profile;
@@ -76,11 +79,11 @@ generated!(
     "verza.v1.rs"
 );
 
-fn id<K>(bytes: &[u8]) -> Option<Id<K>> {
+pub(crate) fn id<K>(bytes: &[u8]) -> Option<Id<K>> {
     uuid::Uuid::from_slice(bytes).ok().map(Id::from_uuid)
 }
 
-fn id_bytes<K>(id: Id<K>) -> Bytes {
+pub(crate) fn id_bytes<K>(id: Id<K>) -> Bytes {
     Bytes::copy_from_slice(id.uuid().as_bytes())
 }
 
@@ -117,6 +120,66 @@ impl v1::Principal {
             proven_at: kernel::Timestamp::from_micros(self.proven_at),
             impersonator,
         })
+    }
+}
+
+/// A message that another process of the platform should not have sent.
+pub(crate) fn unreadable(what: &'static str) -> Error {
+    Error::field(format!("/{what}"), "invalid", "cannot be read")
+}
+
+impl From<&Caller> for v1::Caller {
+    fn from(caller: &Caller) -> Self {
+        let Caller { principal, origin, idempotency } = caller;
+        let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+        Self {
+            principal: principal.as_deref().map(v1::Principal::from),
+            origin: Some(v1::Origin {
+                request_id: origin.request_id.to_string(),
+                ip: origin.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+                user_agent: text(&origin.user_agent),
+                device: text(&origin.device),
+            }),
+            idempotency: idempotency.as_deref().map(|it| v1::Idempotency {
+                scope: Bytes::copy_from_slice(&it.scope),
+                fingerprint: Bytes::copy_from_slice(&it.fingerprint),
+            }),
+        }
+    }
+}
+
+impl v1::Caller {
+    /// Whom it describes.
+    ///
+    /// # Errors
+    /// A field error for what cannot be read.
+    pub(crate) fn read(self) -> Result<Caller> {
+        let principal = self.principal.map(|it| it.read().ok_or_else(|| unreadable("principal")));
+        let idempotency = self.idempotency.map(|it| {
+            let hash = |bytes: Bytes| <[u8; 32]>::try_from(bytes.as_ref());
+            let (scope, print) = (hash(it.scope).ok(), hash(it.fingerprint).ok());
+            let read = scope.zip(print).map(|(scope, print)| Idempotency::new(scope, print));
+            read.ok_or_else(|| unreadable("idempotency"))
+        });
+        let origin = self.origin.unwrap_or_default().read().ok_or_else(|| unreadable("origin"))?;
+        Ok(Caller {
+            principal: principal.transpose()?.map(Arc::new),
+            origin,
+            idempotency: idempotency.transpose()?.map(Arc::new),
+        })
+    }
+}
+
+impl v1::Origin {
+    fn read(self) -> Option<Origin> {
+        let text = |text: String| (!text.is_empty()).then(|| text.into());
+        let ip = match self.ip.as_str() {
+            "" => None,
+            ip => Some(ip.parse().ok()?),
+        };
+        let request_id = crate::server::request_id(&self.request_id);
+        let (user_agent, device) = (text(self.user_agent), text(self.device));
+        Some(Origin { request_id, ip, user_agent, device })
     }
 }
 

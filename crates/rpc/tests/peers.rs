@@ -14,9 +14,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use kernel::caller::{Idempotency, Origin, RequestId};
-use kernel::id::kinds::User;
-use kernel::{Caller, Error, Id, Kind, Level, Principal, Result, Role, Secret, Timestamp};
+use kernel::id::kinds::{self, User};
+use kernel::{
+    Asset, Caller, Cursor, Error, Id, Kind, Level, Page, PageRequest, Principal, Result, Role,
+    Secret, Timestamp,
+};
 use platform::breaker::{Breaker, Policy, State};
+use rpc::orders::{self, Engagement, Filter, NewOrder, Order, Orders, Price, Spelling};
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
 use rpc::routes::{Answer, Call, Routes};
 use rpc::server::{Door, Gate, Inner, Services};
@@ -130,11 +134,93 @@ impl Users for Parrot {
         async { Ok(vec!["password".into(), "totp".into()]) }.boxed()
     }
 
+    fn order_role<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, Result<String>> {
+        async move { Ok(format!("the {}", principal.role)) }.boxed()
+    }
+
     fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>> {
         // Those that are not there are left out.
         let known = users.iter().filter(|user| user.uuid().as_u128() != 0);
         let profiles = known.map(|user| profile(*user)).collect();
         async { Ok(profiles) }.boxed()
+    }
+}
+
+/// An order service that makes what it was asked for out of the question.
+struct Clerk;
+
+fn order(owner: Id<User>, kind: Engagement) -> Order {
+    let new =
+        NewOrder::parse(Spelling::Camel, "https://a.example/", "https://b.example/x", "likes", 3);
+    let NewOrder { target, service, quantity, .. } = new.unwrap();
+    Order {
+        id: Id::from_uuid(Uuid::from_u128(70)),
+        owner,
+        role: "guest".into(),
+        status: orders::Status::Cancelled,
+        target,
+        service,
+        kind,
+        quantity,
+        price: Some(Price { amount: 75, currency: Asset::ALL[0] }),
+        created_at: Timestamp::from_micros(1_767_225_600_123_456),
+        updated_at: Timestamp::from_micros(1_767_225_600_123_457),
+    }
+}
+
+impl Orders for Clerk {
+    fn create<'a>(&'a self, caller: &'a Caller, new: &'a NewOrder) -> BoxFuture<'a, Result<Order>> {
+        async move {
+            let idempotency = caller.idempotency.as_ref().unwrap();
+            assert_eq!((idempotency.scope, idempotency.fingerprint), ([3; 32], [4; 32]));
+            idempotency.mark_replayed();
+            let NewOrder { target, service, kind, quantity } = new.clone();
+            let made = order(caller.user()?, kind);
+            Ok(Order { target, service, quantity, price: None, ..made })
+        }
+        .boxed()
+    }
+
+    fn find<'a>(
+        &'a self,
+        caller: &'a Caller,
+        id: Id<kinds::Order>,
+    ) -> BoxFuture<'a, Result<Order>> {
+        async move {
+            if id.uuid().is_nil() {
+                return Err(refusal(Kind::NotFound));
+            }
+            Ok(Order { id, ..order(caller.user()?, Engagement::Views) })
+        }
+        .boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        _: &'a Caller,
+        filter: &'a Filter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<Order>>> {
+        async move {
+            let owner = filter.owner.unwrap_or_else(|| Id::from_uuid(Uuid::nil()));
+            let items = vec![order(owner, filter.kind.unwrap_or(Engagement::Views))];
+            let next = page.after.map(|after| Cursor { key: after.key + page.limit, ..after });
+            Ok(Page { items, next })
+        }
+        .boxed()
+    }
+
+    fn set_status<'a>(
+        &'a self,
+        caller: &'a Caller,
+        id: Id<kinds::Order>,
+        status: orders::Status,
+    ) -> BoxFuture<'a, Result<Order>> {
+        async move { Ok(Order { id, status, ..order(caller.user()?, Engagement::Likes) }) }.boxed()
+    }
+
+    fn delete<'a>(&'a self, _: &'a Caller, _: Id<kinds::Order>) -> BoxFuture<'a, Result<()>> {
+        async { Err(refusal(Kind::Conflict)) }.boxed()
     }
 }
 
@@ -194,8 +280,8 @@ impl Serving {
         let (given_up, heard) = mpsc::unbounded_channel();
         let inner = Inner {
             secret: SECRET.to_owned().into(),
-            routes: Arc::new(Echo),
-            users: Some(Arc::new(Parrot { given_up })),
+            users: Some((Arc::new(Parrot { given_up }), Arc::new(Echo))),
+            orders: Some(Arc::new(Clerk)),
         };
         let services = Services { gate: Arc::new(Open), older: None, inner: Some(inner), tls };
         let (stop, stopped) = oneshot::channel();
@@ -266,7 +352,50 @@ async fn what_the_user_service_says_crosses_whole() {
     assert_eq!(users.profile(ids[0]).await.unwrap(), profile(ids[0]));
     assert_eq!(users.profile(ids[1]).await.unwrap_err().kind(), Kind::NotFound);
     assert_eq!(users.ways_to_prove(ids[0]).await.unwrap(), ["password", "totp"]);
+    assert_eq!(users.order_role(&somebody()).await.unwrap(), "the verifier");
     assert!(!users.is_prompt(), "another process may know better");
+}
+
+#[tokio::test]
+async fn what_the_order_service_says_crosses_whole() {
+    let served = Serving::start().await;
+    let orders = rpc::orders::Remote::new(Peer::new(options(served.url())).unwrap());
+    let (id, me) = (Id::from_uuid(Uuid::from_u128(71)), somebody().user);
+    let once = Arc::new(Idempotency::new([3; 32], [4; 32]));
+    let caller = Caller {
+        principal: Some(Arc::new(somebody())),
+        idempotency: Some(Arc::clone(&once)),
+        ..Caller::nobody()
+    };
+    let (target, service) = ("https://c.example/?x=1", "http://d.example/");
+    let new = NewOrder::parse(Spelling::Snake, target, service, "comments", i32::MAX.into());
+    let new = new.unwrap();
+    let made = orders.create(&caller, &new).await.unwrap();
+    assert!(once.is_replayed(), "the other end has said so");
+    let kept = Order {
+        target: new.target.clone(),
+        service: new.service.clone(),
+        quantity: i32::MAX,
+        price: None,
+        ..order(me, Engagement::Comments)
+    };
+    assert_eq!(made, kept);
+    let found = orders.find(&caller, id).await.unwrap();
+    assert_eq!(found, Order { id, ..order(me, Engagement::Views) });
+    let done = orders.set_status(&caller, id, orders::Status::Done).await.unwrap();
+    let expected = Order { id, status: orders::Status::Done, ..order(me, Engagement::Likes) };
+    assert_eq!(done, expected);
+    let after = Cursor { key: -7, id: Uuid::from_u128(9) };
+    let page = PageRequest { limit: 5, after: Some(after), offset: 0 };
+    let filter = Filter { owner: Some(me), kind: Some(Engagement::Likes), status: None };
+    let Page { items, next } = orders.list(&caller, &filter, &page).await.unwrap();
+    assert_eq!(items, [order(me, Engagement::Likes)]);
+    assert_eq!(next, Some(Cursor { key: -2, ..after }));
+    let page = PageRequest::default();
+    assert_eq!(orders.list(&caller, &Filter::default(), &page).await.unwrap().next, None);
+    let missing = orders.find(&caller, Id::from_uuid(Uuid::nil())).await.unwrap_err();
+    assert_eq!((missing.kind(), missing.fields().len()), (Kind::NotFound, 1));
+    assert_eq!(orders.delete(&caller, id).await.unwrap_err().kind(), Kind::Conflict);
 }
 
 #[tokio::test]

@@ -113,6 +113,9 @@ pub struct ServeCommand {
     /// The gRPC address of the user service, where it runs in a process of its own
     #[arg(long, value_name = "URL")]
     pub users_url: Option<String>,
+    /// The gRPC address of the order service, where it runs in a process of its own
+    #[arg(long, value_name = "URL")]
+    pub orders_url: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -290,6 +293,7 @@ impl ServeCommand {
         add("server.role", self.role.map(|role| role.as_str().to_owned()));
         add("grpc.listen", self.grpc_listen.map(|address| address.to_string()));
         add("services.users_url", self.users_url.clone());
+        add("services.orders_url", self.orders_url.clone());
         flags
     }
 }

@@ -95,17 +95,22 @@ impl Platform {
     /// What is served by gRPC.
     pub(crate) fn grpc_services(&self) -> Result<Services> {
         let watch = Watch { limiter: self.limiter.clone(), world: self.db.world().clone() };
+        let role = self.config.server.role;
+        let serves_users = role != Role::Orders;
         let older = Older {
-            users: self.identity.clone(),
+            users: self.users.clone(),
             admin_second_factor: self.config.accounts.admin_second_factor,
-            threel1: Some(self.identity.facade.clone()),
+            threel1: serves_users.then(|| self.identity.facade.clone() as _),
             orders: Some(self.orders.clone()),
-            streamfair: Some(self.identity.streamfair.ports()),
+            streamfair: serves_users.then(|| self.identity.streamfair.ports()),
         };
-        let inner = (self.config.server.role == Role::Users).then(|| Inner {
+        let inner = role.is_asked().then(|| Inner {
             secret: self.secret.clone(),
-            routes: Arc::new(gateway::remote::Rows::new(self.users_rows())),
-            users: Some(self.identity.clone()),
+            users: (role == Role::Users).then(|| {
+                let rows = gateway::remote::Rows::new(self.users_rows());
+                (self.identity.clone() as _, Arc::new(rows) as _)
+            }),
+            orders: (role == Role::Orders).then(|| self.orders.clone()),
         });
         let tls = roles::tls_files(&self.config)?;
         Ok(Services { gate: Arc::new(watch), older: Some(older), inner, tls })

@@ -12,6 +12,7 @@ use kernel::{Error, Result, Secret, World};
 use platform::breaker::Breaker;
 use platform::crypto::MasterKey;
 use platform::http::Route;
+use rpc::orders::Orders;
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
 use rpc::routes::Routes;
 use rpc::users::Users;
@@ -24,36 +25,18 @@ const SECRET_MIN: usize = 32;
 /// The contexts that run elsewhere.
 pub(crate) struct Away {
     users: Option<Elsewhere>,
+    orders: Option<Peer>,
 }
 
-/// One context that runs elsewhere. A connection carries so many calls at once, so that requests
-/// of clients, which may take their time, have one of their own: questions do not wait for them.
+/// The user service where it runs elsewhere. A connection carries so many calls at once, so that
+/// requests of clients, which may take their time, have one of their own: questions do not wait
+/// for them.
 struct Elsewhere {
     questions: Peer,
     requests: Peer,
 }
 
 impl Elsewhere {
-    fn new(
-        name: &'static str,
-        url: Option<&String>,
-        (config, world): (&Config, &World),
-        master_key: &MasterKey,
-    ) -> Result<Option<Self>> {
-        let Some(url) = url else { return Ok(None) };
-        let options = PeerOptions {
-            name,
-            url: url.clone(),
-            secret: secret(config, master_key),
-            tls: tls_files(config)?,
-            question_max: Duration::from_millis(config.services.timeout_milliseconds),
-            request_max: Duration::from_secs(config.server.request_timeout_seconds),
-            world: world.clone(),
-            breaker: Breaker::new(name, config.breaker.policy()),
-        };
-        Ok(Some(Self { questions: Peer::new(options.clone())?, requests: Peer::new(options)? }))
-    }
-
     /// Rows of it, as this process answers them.
     fn rows(&self, rows: Vec<Route>) -> Vec<Route> {
         let routes: Arc<dyn Routes> = Arc::new(rpc::routes::Remote::new(self.requests.clone()));
@@ -65,10 +48,43 @@ impl Away {
     /// # Errors
     /// `Invalid` `invalid_configuration`.
     pub(crate) fn new(config: &Config, world: &World, master_key: &MasterKey) -> Result<Self> {
-        // One configuration serves all processes: the user service does not ask itself.
-        let url = config.services.users_url.as_ref();
-        let url = url.filter(|_| config.server.role != Role::Users);
-        Ok(Self { users: Elsewhere::new("user service", url, (config, world), master_key)? })
+        // One configuration serves all processes: no service asks itself.
+        let services = &config.services;
+        let url_of =
+            |role, url: &Option<String>| url.clone().filter(|_| config.server.role != role);
+        let options = |name, url| {
+            Ok::<_, Error>(PeerOptions {
+                name,
+                url,
+                secret: secret(config, master_key),
+                tls: tls_files(config)?,
+                question_max: Duration::from_millis(services.timeout_milliseconds),
+                request_max: Duration::from_secs(config.server.request_timeout_seconds),
+                world: world.clone(),
+                breaker: Breaker::new(name, config.breaker.policy()),
+            })
+        };
+        let users = match url_of(Role::Users, &services.users_url) {
+            None => None,
+            Some(url) => {
+                let options = options("user service", url)?;
+                let questions = Peer::new(options.clone())?;
+                Some(Elsewhere { questions, requests: Peer::new(options)? })
+            }
+        };
+        let orders = match url_of(Role::Orders, &services.orders_url) {
+            None => None,
+            Some(url) => Some(Peer::new(options("order service", url)?)?),
+        };
+        Ok(Self { users, orders })
+    }
+
+    /// The order service, or this process's own.
+    pub(crate) fn orders(&self, own: Arc<dyn Orders>) -> Arc<dyn Orders> {
+        match &self.orders {
+            Some(peer) => Arc::new(rpc::orders::Remote::new(peer.clone())),
+            None => own,
+        }
     }
 
     /// The user service, or this process's own.
@@ -114,14 +130,18 @@ pub(crate) fn tls_files(config: &Config) -> Result<Option<TlsFiles>> {
 /// What makes no sense in the configuration of this role.
 pub(crate) fn check(config: &Config) -> Result<()> {
     let (role, services) = (config.server.role, &config.services);
-    let is_split = role != Role::All || services.users_url.is_some();
+    let urls = [
+        ("services.users_url", &services.users_url, Role::Users),
+        ("services.orders_url", &services.orders_url, Role::Orders),
+    ];
+    let is_split = role != Role::All || urls.iter().any(|(_, url, _)| url.is_some());
     if is_split && config.database.url.is_none() {
         return Err(wrong(
             "Several processes share a PostgreSQL database: set database.url, or serve all in one \
              process.",
         ));
     }
-    if role == Role::Users && config.grpc.listen.is_none() {
+    if role.is_asked() && config.grpc.listen.is_none() {
         return Err(wrong(
             "This role is asked by gRPC: say where it listens, with --grpc-listen or grpc.listen.",
         ));
@@ -133,15 +153,17 @@ pub(crate) fn check(config: &Config) -> Result<()> {
         return Err(wrong("services.timeout_milliseconds is from 50 to 60000."));
     }
     let tls = tls_files(config)?;
-    let crosses_bare = services.users_url.as_deref().is_some_and(|url| !stays_here(url));
-    if role != Role::Users && crosses_bare && !config.grpc.plaintext {
-        return Err(wrong(
-            "services.users_url goes to another machine without TLS: write https://, or set \
-             grpc.plaintext where the network itself is encrypted.",
-        ));
+    for (name, url, its_role) in urls {
+        let crosses_bare = url.as_deref().is_some_and(|url| !stays_here(url));
+        if role != its_role && crosses_bare && !config.grpc.plaintext {
+            return Err(wrong(&format!(
+                "{name} goes to another machine without TLS: write https://, or set \
+                 grpc.plaintext where the network itself is encrypted.",
+            )));
+        }
     }
     let listens_bare = config.grpc.listen.is_some_and(|at| !at.ip().is_loopback());
-    if role == Role::Users && tls.is_none() && listens_bare && !config.grpc.plaintext {
+    if role.is_asked() && tls.is_none() && listens_bare && !config.grpc.plaintext {
         return Err(wrong(
             "What the processes ask each other holds passwords and sessions, and grpc.listen is \
              reached from other machines: set grpc.tls_certificate, grpc.tls_key and \
@@ -161,8 +183,8 @@ fn stays_here(url: &str) -> bool {
     scheme == "https" || host == "localhost" || is_loopback(host)
 }
 
-fn wrong(what: &'static str) -> Error {
-    Error::invalid("invalid_configuration", what)
+fn wrong(what: &str) -> Error {
+    Error::invalid("invalid_configuration", what.to_owned())
 }
 
 #[cfg(test)]
@@ -205,17 +227,23 @@ mod tests {
             config.grpc.listen = Some(([0, 0, 0, 0], 9090).into());
         };
         assert!(refused(everywhere).is_some_and(|what| what.contains("grpc.plaintext")));
-        let reaches = |url: &'static str| {
+        let reaches = |url: &'static str, set: fn(&mut Config, String)| {
             refused(move |config| {
                 config.server.role = Role::Gateway;
-                config.services.users_url = Some(url.into());
+                set(config, url.into());
             })
         };
-        for url in ["https://users:9090", "http://localhost:9090", "http://[::1]:9090"] {
-            assert_eq!(reaches(url), None, "{url}");
-        }
-        for url in ["http://users:9090", "http://10.0.0.7", "http://127.0.0.1.example:9090"] {
-            assert!(reaches(url).is_some(), "{url}");
+        let services: [fn(&mut Config, String); 2] = [
+            |config, url| config.services.users_url = Some(url),
+            |config, url| config.services.orders_url = Some(url),
+        ];
+        for set in services {
+            for url in ["https://users:9090", "http://localhost:9090", "http://[::1]:9090"] {
+                assert_eq!(reaches(url, set), None, "{url}");
+            }
+            for url in ["http://users:9090", "http://10.0.0.7", "http://127.0.0.1.example:9090"] {
+                assert!(reaches(url, set).is_some(), "{url}");
+            }
         }
         let said_so = |config: &mut Config| {
             everywhere(config);

@@ -78,6 +78,7 @@ pub struct Platform {
     pub trust: Trust,
     pub marketplace: marketplace::Marketplace,
     pub messaging: messaging::Context,
+    /// The order service, wherever it runs.
     pub orders: Arc<dyn Orders>,
     pub backoffice: backoffice::Context,
     pub mailer: Mailer,
@@ -85,7 +86,7 @@ pub struct Platform {
     pub(crate) limiter: Arc<Limiter>,
     load: Arc<Load>,
     /// The user service, wherever it runs.
-    users: Arc<dyn Users>,
+    pub(crate) users: Arc<dyn Users>,
     away: Away,
     /// What the processes of this platform show each other.
     pub(crate) secret: Secret<String>,
@@ -399,12 +400,12 @@ impl Platform {
             appeal_window: Duration::from_secs(config.marketplace.appeal_hours * 3600),
             currency: config.payments.default_currency.parse()?,
         });
-        let orders = orders::service(orders::Options {
+        let orders = away.orders(orders::service(orders::Options {
             db: db.clone(),
             users: users.clone(),
             escrow: Arc::new(Escrow(money.wallet.clone())),
             prices: order_prices(&config)?,
-        });
+        }));
         let messaging = messaging::Context::new(messaging::Options { db: db.clone() });
         let backoffice = backoffice::Context::new(backoffice::Options { db: db.clone() });
         identity.closing.know(holders());
@@ -882,6 +883,10 @@ fn serve(
     Ok(Ends { stop: stop.clone(), tasks, last, supporting })
 }
 
+        if let Some(acme) = acme {
+            let stop = stop.clone();
+            tasks.push(tokio::spawn(async move { acme.tend(stop).await }));
+        }
 /// Any free port of this machine.
 const INNER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

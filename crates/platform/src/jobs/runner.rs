@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use kernel::caller::RequestId;
 use kernel::{Error, Result, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
@@ -187,7 +188,8 @@ impl Worker {
             return Err(Error::internal("no worker lived to tell how the job ended"));
         }
         let span = tracing::info_span!("job", kind = run.kind, trace_id = Empty);
-        crate::trace::within(span, run.trace, guarded(|| handler(run.clone()))).await
+        let work = guarded(|| handler(run.clone()));
+        crate::trace::within(span, RequestId::None, run.trace, work).await
     }
 
     /// Works until told to stop; then finishes what it holds within `grace`, and hands back the

@@ -121,7 +121,8 @@ on_both_engines! { TABLES;
         let trace: crate::trace::TraceContext =
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
         let request = async { enqueue(&t.db, paint(1)).await };
-        crate::trace::within(tracing::Span::none(), Some(trace), request).await;
+        let (span, none) = (tracing::Span::none(), kernel::caller::RequestId::None);
+        crate::trace::within(span, none, Some(trace), request).await;
         enqueue(&t.db, paint(2)).await;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (mut registry, noted) = (Registry::default(), seen.clone());

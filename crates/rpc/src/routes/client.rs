@@ -8,13 +8,13 @@ use futures_util::{FutureExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
-use kernel::caller::Idempotency;
-use kernel::{Caller, Error, Result};
+use kernel::{Error, Result};
 use tonic::Streaming;
 use tonic::metadata::MetadataMap;
 
 use super::{Answer, Body, Call, Routes};
 use crate::peer::{Peer, Repeat};
+use crate::wire::unreadable;
 use crate::wire::v1::{self, route_part::Part};
 
 const PATH: &str = "/verza.v1.Routes/Call";
@@ -92,16 +92,13 @@ fn body(peer: Peer, parts: Streaming<v1::RoutePart>) -> Body {
     BodyExt::boxed_unsync(StreamBody::new(pieces))
 }
 
-/// What whoever stands between us may look at: which request this is, and what it is a part of.
+/// What whoever stands between us may look at of the trace that this is a part of.
 fn carried(call: &Call) -> MetadataMap {
     let mut headers = HeaderMap::new();
     for name in ["traceparent", "tracestate"] {
         if let Some(value) = call.headers.get(name) {
             headers.insert(name, value.clone());
         }
-    }
-    if let Ok(id) = HeaderValue::try_from(call.caller.origin.request_id.to_string()) {
-        headers.insert("x-request-id", id);
     }
     MetadataMap::from_headers(headers)
 }
@@ -126,24 +123,12 @@ pub(super) fn read_headers(wire: Vec<v1::Header>) -> Option<HeaderMap> {
 
 impl From<Call> for v1::RouteRequest {
     fn from(call: Call) -> Self {
-        let Caller { principal, origin, idempotency } = call.caller;
-        let text = |text: Option<std::sync::Arc<str>>| text.map(|text| text.to_string());
         Self {
             method: call.method.as_str().to_owned(),
             target: call.target,
             headers: write_headers(&call.headers),
             body: call.body,
-            principal: principal.as_deref().map(v1::Principal::from),
-            origin: Some(v1::Origin {
-                request_id: origin.request_id.to_string(),
-                ip: origin.ip.map(|ip| ip.to_string()).unwrap_or_default(),
-                user_agent: text(origin.user_agent).unwrap_or_default(),
-                device: text(origin.device).unwrap_or_default(),
-            }),
-            idempotency: idempotency.as_deref().map(|it: &Idempotency| v1::Idempotency {
-                scope: Bytes::copy_from_slice(&it.scope),
-                fingerprint: Bytes::copy_from_slice(&it.fingerprint),
-            }),
+            caller: Some(v1::Caller::from(&call.caller)),
             new_token: call.new_token.map(|token| token.expose().clone()).unwrap_or_default(),
         }
     }
@@ -153,46 +138,14 @@ impl TryFrom<v1::RouteRequest> for Call {
     type Error = Error;
 
     fn try_from(wire: v1::RouteRequest) -> Result<Self> {
-        let unreadable =
-            |what: &'static str| Error::field(format!("/{what}"), "invalid", "cannot be read");
-        let principal = match wire.principal {
-            None => None,
-            Some(principal) => Some(principal.read().ok_or_else(|| unreadable("principal"))?),
-        };
-        let idempotency = match wire.idempotency {
-            None => None,
-            Some(it) => {
-                let hash = |bytes: Bytes| <[u8; 32]>::try_from(bytes.as_ref());
-                let (Ok(scope), Ok(print)) = (hash(it.scope), hash(it.fingerprint)) else {
-                    return Err(unreadable("idempotency"));
-                };
-                Some(std::sync::Arc::new(Idempotency::new(scope, print)))
-            }
-        };
-        let caller = Caller {
-            principal: principal.map(std::sync::Arc::new),
-            origin: origin(wire.origin.unwrap_or_default()).ok_or_else(|| unreadable("origin"))?,
-            idempotency,
-        };
         let method = Method::from_bytes(wire.method.as_bytes());
         Ok(Self {
+            caller: wire.caller.unwrap_or_default().read()?,
             method: method.map_err(|_| unreadable("method"))?,
             target: wire.target,
             headers: read_headers(wire.headers).ok_or_else(|| unreadable("headers"))?,
             body: wire.body,
-            caller,
             new_token: Some(wire.new_token).filter(|token| !token.is_empty()).map(Into::into),
         })
     }
-}
-
-fn origin(wire: v1::Origin) -> Option<kernel::caller::Origin> {
-    let text = |text: String| (!text.is_empty()).then(|| text.into());
-    let ip = match wire.ip.as_str() {
-        "" => None,
-        ip => Some(ip.parse().ok()?),
-    };
-    let request_id = crate::server::request_id(&wire.request_id);
-    let (user_agent, device) = (text(wire.user_agent), text(wire.device));
-    Some(kernel::caller::Origin { request_id, ip, user_agent, device })
 }

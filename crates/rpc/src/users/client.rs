@@ -90,6 +90,16 @@ impl Users for Remote {
         .boxed()
     }
 
+    fn order_role<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, Result<String>> {
+        async move {
+            let path = "/verza.v1.Users/OrderRole";
+            let question = v1::Principal::from(principal);
+            let reply: v1::OrderRoleReply = self.0.ask(path, question, Repeat::Safe).await?;
+            Ok(reply.role)
+        }
+        .boxed()
+    }
+
     fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>> {
         async move {
             let ids = users.iter().map(|user| user.uuid().as_bytes().to_vec().into());

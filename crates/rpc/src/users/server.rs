@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::Users;
 use crate::server::Inside;
-use crate::wire::v1;
+use crate::wire::{unreadable, v1};
 
 /// The port behind the listener.
 pub(crate) struct Served {
@@ -103,6 +103,21 @@ impl v1::users_server::Users for Served {
             Box::pin(async move {
                 let ways = self.users.ways_to_prove(user(&question.user)?).await?;
                 Ok(v1::Ways { ways })
+            })
+        })
+        .await
+    }
+
+    async fn order_role(
+        &self,
+        request: Request<v1::Principal>,
+    ) -> Result<Response<v1::OrderRoleReply>, Status> {
+        self.answer("OrderRole", &request, |principal| {
+            Box::pin(async move {
+                let read = principal.clone().read();
+                let principal = read.ok_or_else(|| unreadable("principal"))?;
+                let role = self.users.order_role(&principal).await?;
+                Ok(v1::OrderRoleReply { role })
             })
         })
         .await

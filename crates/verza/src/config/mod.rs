@@ -70,6 +70,8 @@ pub struct Config {
     pub log: Log,
     /// Traces of requests and jobs, sent to a collector.
     pub traces: Traces,
+    /// Whom tls = "acme" asks for a certificate.
+    pub acme: Acme,
 }
 
 /// Where the platform listens and how it is reached.
@@ -83,13 +85,15 @@ pub struct Server {
     /// The address for operators: metrics, and the mails that were not sent. No login guards it.
     pub ops_listen: SocketAddr,
     /// HTTPS on the address for clients: off, where a proxy in front does it or nobody needs it;
-    /// files, with the certificate and key below; dev, with a certificate made for this machine.
+    /// files, with the certificate and key below; acme, with one that is asked for and renewed by
+    /// itself; dev, with a certificate made for this machine.
     pub tls: TlsMode,
     /// The certificate chain, PEM. It is taken up anew when the file changes.
     pub tls_certificate: Option<PathBuf>,
     /// The certificate's key, PEM.
     pub tls_key: Option<PathBuf>,
-    /// An address, such as 0.0.0.0:80, whose plain HTTP is sent to the HTTPS address.
+    /// An address, such as 0.0.0.0:80, whose plain HTTP is sent to the HTTPS address. With
+    /// tls = "acme" the authority looks for us there.
     pub redirect_listen: Option<SocketAddr>,
     /// How clients reach the platform. Every link in a mail, and the issuer's did:web name, are
     /// built from it. Without it: `http://localhost` or `https://localhost` and the port.
@@ -705,9 +709,31 @@ pub struct Services {
     pub timeout_milliseconds: u64,
 }
 
+    /// The gRPC address of the order service, such as `https://orders:9090`; without it, it runs in
+    /// this process.
+    pub orders_url: Option<String>,
 impl Default for Services {
     fn default() -> Self {
-        Self { users_url: None, secret: None, timeout_milliseconds: 5000 }
+        Self { users_url: None, orders_url: None, secret: None, timeout_milliseconds: 5000 }
+    }
+}
+
+/// Certificates by ACME (RFC 8555). To use it is to agree to the authority's terms of service.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Acme {
+    /// The authority's directory; Let's Encrypt's, if nothing is said.
+    pub directory: String,
+    /// The mail address to which the authority writes before a certificate ends.
+    pub contact: Option<String>,
+    /// Whose certificate the authority's own server shows, where the system does not know it: PEM.
+    pub authority: Option<PathBuf>,
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        let directory = "https://acme-v02.api.letsencrypt.org/directory".into();
+        Self { directory, contact: None, authority: None }
     }
 }
 
@@ -912,6 +938,8 @@ impl Role {
             Self::All => "all",
             Self::Gateway => "gateway",
             Self::Users => "users",
+    /// The order service, asked by gRPC
+    Orders,
             Self::Worker => "worker",
         }
     }
@@ -922,8 +950,14 @@ impl Role {
     }
 
     /// Whether gRPC is served, where it has an address.
+            Self::Orders => "orders",
     pub const fn serves_grpc(self) -> bool {
-        matches!(self, Self::All | Self::Users)
+        matches!(self, Self::All | Self::Users | Self::Orders)
+    }
+
+    /// Whether other processes of the platform ask this one.
+    pub const fn is_asked(self) -> bool {
+        matches!(self, Self::Users | Self::Orders)
     }
 
     /// Whether jobs are run and the journal is followed.
@@ -959,6 +993,7 @@ impl TlsMode {
 /// In which header proxies say whom they serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+            Self::Acme => "acme",
 pub enum ForwardedHeader {
     XForwardedFor,
     Forwarded,

@@ -1,5 +1,5 @@
-//! The executable in parts: gateway, user service and worker, each a process of its own, over
-//! loopback and one PostgreSQL.
+//! The executable in parts: gateway, user service, order service and worker, each a process of its
+//! own, over loopback and one PostgreSQL.
 
 use std::fs::OpenOptions;
 use std::path::PathBuf;
@@ -17,13 +17,14 @@ use verza::wiring::MIGRATIONS;
 use crate::house::{bare_command, free_port};
 use crate::town::{Town, until};
 
-/// How long the gateway waits for the user service; and the least that an answer may then take.
+/// How long the gateway waits for a service; and the least that an answer may then take.
 const PATIENCE: Duration = Duration::from_millis(1000);
 
 /// One part of the platform.
 struct Part {
     role: &'static str,
     ops_port: u16,
+    grpc_port: u16,
     child: Option<Child>,
 }
 
@@ -31,27 +32,28 @@ struct Part {
 struct Street {
     test: TestDb,
     port: u16,
-    grpc_port: u16,
     /// Beside each other, since one configuration names them all.
     secret: String,
     users: Part,
+    orders: Part,
     worker: Part,
     gateway: Part,
 }
 
 impl Street {
     async fn start() -> Self {
-        let part = |role| Part { role, ops_port: free_port(), child: None };
+        let part = |role| Part { role, ops_port: free_port(), grpc_port: free_port(), child: None };
         let mut street = Self {
             test: TestDb::postgres(MIGRATIONS).await,
             port: free_port(),
-            grpc_port: free_port(),
             secret: "0123456789abcdef".repeat(2),
             users: part("users"),
+            orders: part("orders"),
             worker: part("worker"),
             gateway: part("gateway"),
         };
         street.start_users().await;
+        street.start_orders().await;
         street.worker.child = Some(street.spawn(&street.worker));
         street.gateway.child = Some(street.spawn(&street.gateway));
         street.is_ready(&street.worker).await;
@@ -62,6 +64,11 @@ impl Street {
     async fn start_users(&mut self) {
         self.users.child = Some(self.spawn(&self.users));
         self.is_ready(&self.users).await;
+    }
+
+    async fn start_orders(&mut self) {
+        self.orders.child = Some(self.spawn(&self.orders));
+        self.is_ready(&self.orders).await;
     }
 
     fn log_path(&self, part: &Part) -> PathBuf {
@@ -75,11 +82,13 @@ impl Street {
     /// One configuration for all of them, but for what belongs to one process.
     fn spawn(&self, part: &Part) -> Child {
         let folder = self.test.directory();
+        let grpc = |part: &Part| format!("127.0.0.1:{}", part.grpc_port);
         let log = OpenOptions::new().create(true).append(true).open(self.log_path(part)).unwrap();
         bare_command()
             .args(["serve", part.role])
-            .args(["--users-url", &format!("http://127.0.0.1:{}", self.grpc_port)])
-            .args(["--grpc-listen", &format!("127.0.0.1:{}", self.grpc_port)])
+            .args(["--users-url", &format!("http://{}", grpc(&self.users))])
+            .args(["--orders-url", &format!("http://{}", grpc(&self.orders))])
+            .args(["--grpc-listen", &grpc(part)])
             .args(["--ops-listen", &format!("127.0.0.1:{}", part.ops_port)])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .arg("--data-dir")
@@ -125,22 +134,22 @@ impl Street {
             self.log(&self.users).lines().find(|line| line.contains("token=")).map(str::to_owned)
         })
         .await;
-        for part in [&self.gateway, &self.worker] {
+        for part in [&self.gateway, &self.worker, &self.orders] {
             assert!(!self.log(part).contains("token="), "{}", part.role);
         }
         link.trim().to_owned()
     }
 
-    /// A signal to the user service.
-    async fn signal(&self, name: &str) {
-        let pid = self.users.child.as_ref().and_then(Child::id).expect("it runs");
+    /// A signal to one of them.
+    async fn signal(part: &Part, name: &str) {
+        let pid = part.child.as_ref().and_then(Child::id).expect("it runs");
         let kill = format!("kill -{name} {pid}");
         let told = tokio::process::Command::new("sh").args(["-c", &kill]).status().await;
         assert!(told.unwrap().success());
     }
 
     async fn finish(mut self) {
-        for part in [&mut self.gateway, &mut self.worker, &mut self.users] {
+        for part in [&mut self.gateway, &mut self.worker, &mut self.orders, &mut self.users] {
             let mut child = part.child.take().expect("it runs");
             let pid = child.id().expect("it is alive");
             let kill = format!("kill -TERM {pid}");
@@ -195,9 +204,9 @@ async fn without_the_user_service_everybody_is_asked_to_come_back() {
         assert_eq!(town.call(Method::GET, "/openapi.json", None).answer().await.status, 200);
     };
     // It hangs. A connection that does not answer pings is given up while somebody waits.
-    street.signal("STOP").await;
+    Street::signal(&street.users, "STOP").await;
     unavailable(&["service_timeout", "service_unavailable"]).await;
-    street.signal("CONT").await;
+    Street::signal(&street.users, "CONT").await;
     until("it is back", async || town.get("/v1/me", &admin).answer().await.is_done().then_some(()))
         .await;
     // It is gone.
@@ -206,5 +215,40 @@ async fn without_the_user_service_everybody_is_asked_to_come_back() {
     unavailable(&["service_unavailable"]).await;
     street.start_users().await;
     town.get("/v1/me", &admin).done().await;
+    street.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_order_service_only_orders_wait() {
+    let mut street = Street::start().await;
+    let town = street.town();
+    let admin = town.set_up(&street.setup_link().await).await;
+    let body = json!({
+        "targetUrl": "https://a.example/", "serviceUrl": "https://b.example/", "type": "likes",
+        "quantity": 3,
+    });
+    let order =
+        async |key: &str| town.post("/v1/orders", &admin).key(key).json(&body).answer().await;
+    let made = order("one").await.done();
+    // It hangs, and then it is gone.
+    for signal in ["STOP", "KILL"] {
+        Street::signal(&street.orders, signal).await;
+        for answer in [order("two").await, town.get("/v1/orders", &admin).answer().await] {
+            let code = answer.code();
+            let known = ["service_timeout", "service_unavailable"];
+            assert!(known.contains(&code.as_str()), "{}", answer.text());
+            answer.problem(503, &code);
+            assert_eq!(answer.header("retry-after"), "2");
+        }
+        town.get("/v1/me", &admin).done().await;
+    }
+    street.orders.child.take().unwrap().wait().await.unwrap();
+    street.start_orders().await;
+    // What was refused is made now, once, and what was made is told again.
+    order("two").await.done();
+    let again = order("one").await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.done(), made);
+    assert_eq!(town.all("/v1/orders", &admin).await.len(), 2);
     street.finish().await;
 }

@@ -32,7 +32,7 @@ impl Stage {
     }
 
     /// In parts that reach each other over loopback, as separate processes do: what clients reach,
-    /// the user service, and a worker. The clients of such a stage cannot tell it from any other.
+    /// the user service, the order service, and a worker. The clients of such a stage cannot tell it from any other.
     pub async fn in_parts() -> Self {
         let test = TestDb::postgres(MIGRATIONS).await;
         let port = crate::house::free_port();
@@ -46,17 +46,21 @@ impl Stage {
             config
         };
         let users = wiring::start(part(Role::Users)).await.expect("the user service starts");
-        let address = users.grpc_address.expect("the user service listens");
+        let url = |part: &Running| format!("http://{}", part.grpc_address.expect("gRPC is served"));
+        let mut config = part(Role::Orders);
+        config.services.users_url = Some(url(&users));
+        let orders = wiring::start(config).await.expect("the order service starts");
         let joined = |role: Role| {
             let mut config = part(role);
-            config.services.users_url = Some(format!("http://{address}"));
+            config.services.users_url = Some(url(&users));
+            config.services.orders_url = Some(url(&orders));
             config
         };
         let worker = wiring::start(joined(Role::Worker)).await.expect("the worker starts");
         let mut config = joined(Role::Gateway);
         config.server.listen.set_port(port);
         let running = wiring::start(config).await.expect("the gateway starts");
-        Self { running, parts: vec![worker, users], test }
+        Self { running, parts: vec![worker, users, orders], test }
     }
 
     async fn over(test: TestDb, configure: impl FnOnce(&mut Config)) -> Self {
@@ -103,63 +107,39 @@ fn configuration(test: &TestDb) -> Config {
     config
 }
 
-/// Writes a test once and plays it on both engines.
-macro_rules! on_both_stages {
-    ($($(#[$meta:meta])* async fn $name:ident($stage:ident: &Stage) $body:block)*) => {
-        $(mod $name {
+/// Writes a test once and plays it on each of the stages named.
+macro_rules! on_stages {
+    (@one [$($stage:ident)*] $(#[$meta:meta])* $name:ident $it:ident $body:block) => {
+        mod $name {
             use super::*;
 
             $(#[$meta])*
-            async fn play($stage: &$crate::world::Stage) $body
+            async fn play($it: &$crate::world::Stage) $body
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite() {
-                let stage = $crate::world::Stage::on_sqlite().await;
-                play(&stage).await;
-                stage.finish().await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgres() {
-                let stage = $crate::world::Stage::on_postgres().await;
-                play(&stage).await;
-                stage.finish().await;
-            }
-        })*
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $stage() {
+                    let stage = $crate::world::Stage::$stage().await;
+                    play(&stage).await;
+                    stage.finish().await;
+                }
+            )*
+        }
     };
+    ($stages:tt $($(#[$meta:meta])* async fn $name:ident($it:ident: &Stage) $body:block)*) => {
+        $($crate::world::on_stages!(@one $stages $(#[$meta])* $name $it $body);)*
+    };
+}
+pub(crate) use on_stages;
+
+/// Writes a test once and plays it on both engines.
+macro_rules! on_both_stages {
+    ($($test:tt)*) => { $crate::world::on_stages! { [on_sqlite on_postgres] $($test)* } };
 }
 pub(crate) use on_both_stages;
 
 /// Writes a test once and plays it on both engines, and on a platform in parts.
 macro_rules! on_all_stages {
-    ($($(#[$meta:meta])* async fn $name:ident($stage:ident: &Stage) $body:block)*) => {
-        $(mod $name {
-            use super::*;
-
-            $(#[$meta])*
-            async fn play($stage: &$crate::world::Stage) $body
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite() {
-                let stage = $crate::world::Stage::on_sqlite().await;
-                play(&stage).await;
-                stage.finish().await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgres() {
-                let stage = $crate::world::Stage::on_postgres().await;
-                play(&stage).await;
-                stage.finish().await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn in_parts() {
-                let stage = $crate::world::Stage::in_parts().await;
-                play(&stage).await;
-                stage.finish().await;
-            }
-        })*
-    };
+    ($($test:tt)*) => { $crate::world::on_stages! { [on_sqlite on_postgres in_parts] $($test)* } };
 }
 pub(crate) use on_all_stages;

@@ -1,7 +1,13 @@
 //! The port of the order service.
 //!
+//! The in-process end is `orders::service`; the remote one is [`Remote`], which asks a listener that
+//! serves any `Arc<dyn Orders>`, by `proto/verza/orders.proto`.
+//!
 //! An order asks for so many comments, likes or views for a web address. What is written down
 //! about it is parsed before it reaches the port: a [`NewOrder`] makes sense at either end.
+
+mod client;
+mod server;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +19,9 @@ use kernel::{Asset, Caller, Error, Id, Money, Page, PageRequest, Result, Timesta
 use serde::{Deserialize, Serialize};
 use tonic::codegen::http::Uri;
 use uuid::Uuid;
+
+pub use client::Remote;
+pub(crate) use server::Served;
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
