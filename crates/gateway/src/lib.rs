@@ -1,9 +1,11 @@
 //! The HTTP edge: everything between a socket and a handler.
 //!
 //! A request passes, in this order: request id, cross-origin rules, rate limit by address,
-//! authentication, audience, idempotency key, body limit and time limit, handler. Its answer passes back through one place that renders errors in the route's shape,
-//! sets the security headers, counts and logs. All of it is driven by the route's row.
+//! authentication, audience, idempotency key, body limit and time limit, handler. Its answer passes back
+//! through one place that renders errors in the route's shape, sets the security headers, counts
+//! and logs. All of it is driven by the route's row.
 
+mod acme;
 mod address;
 mod cors;
 mod docs;
@@ -21,6 +23,7 @@ mod server;
 pub mod streamfair;
 mod tls;
 
+pub use acme::{Acme, AcmeOptions};
 pub use address::{ForwardedHeader, TrustedProxies};
 pub use cors::Origins;
 pub use docs::docs_routes;

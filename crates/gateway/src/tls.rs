@@ -147,6 +147,13 @@ impl CertificateFiles {
         if files.are_fresh(world) {
             return Ok(files);
         }
+        fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
+        files.make(hosts, world)?;
+        Ok(files)
+    }
+
+    /// Writes a certificate that is signed by itself.
+    pub(crate) fn make(&self, hosts: &[String], world: &World) -> Result<()> {
         let failed = |error: rcgen::Error| Error::internal("no certificate").because(error);
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
         names
@@ -163,10 +170,13 @@ impl CertificateFiles {
         params.not_after = at(world.now() + DEV_LIFETIME)?;
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.self_signed(&key).map_err(failed)?;
-        fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
-        write(&files.key, &key.serialize_pem())?;
-        write(&files.certificate, &certificate.pem())?;
-        Ok(files)
+        replace(&self.key, &key.serialize_pem())?;
+        replace(&self.certificate, &certificate.pem())
+    }
+
+    /// Whether there is a certificate, and its key.
+    pub(crate) fn are_whole(&self) -> bool {
+        self.load().is_ok()
     }
 
     fn are_fresh(&self, world: &World) -> bool {
@@ -177,16 +187,18 @@ impl CertificateFiles {
     }
 }
 
-/// For the owner's eyes only.
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Puts a file in the place of another, whole or not at all, for the owner's eyes only.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
+    let new = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
+    file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&new, path))
         .map_err(|error| unwritable(path, error))
 }
 
-fn unwritable(path: &Path, error: std::io::Error) -> Error {
+pub(crate) fn unwritable(path: &Path, error: std::io::Error) -> Error {
     let message = format!("{} cannot be written.", path.display());
     Error::unavailable("unwritable", message).because(error)
 }

@@ -10,6 +10,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use kernel::{Error, Result};
+pub use reqwest::Client;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::trace::TRACEPARENT;
 
@@ -135,25 +138,42 @@ impl Peer {
 
 /// A client for bodies of any length: bounded in connecting and in silence, not in time.
 pub(crate) fn streaming_client(connect: Duration, silence: Duration) -> Result<reqwest::Client> {
-    builder()?
+    builder(None)?
         .connect_timeout(connect)
         .read_timeout(silence)
         .build()
         .map_err(|error| Error::internal("no HTTP client").because(error))
 }
 
-fn client(timeout: Duration) -> Result<reqwest::Client> {
-    builder()?
+/// A client for short calls to configured addresses, each over within `timeout`.
+///
+/// # Errors
+/// Internal, when there is no TLS to be had.
+pub fn client(timeout: Duration) -> Result<Client> {
+    client_believing(timeout, None)
+}
+
+/// The same, which believes one more authority's certificates: PEM.
+///
+/// # Errors
+/// Those, and `Invalid` `invalid_configuration` where that is no certificate.
+pub fn client_believing(timeout: Duration, authority: Option<&[u8]>) -> Result<Client> {
+    builder(authority)?
         .connect_timeout(timeout)
         .timeout(timeout)
         .build()
         .map_err(|error| Error::internal("no HTTP client").because(error))
 }
 
-fn builder() -> Result<reqwest::ClientBuilder> {
+fn builder(authority: Option<&[u8]>) -> Result<reqwest::ClientBuilder> {
     let broken = |what: &'static str| Error::internal(what);
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = authority {
+        let wrong = || Error::invalid("invalid_configuration", "That is no certificate in PEM.");
+        let certificate = CertificateDer::from_pem_slice(pem).map_err(|_| wrong())?;
+        roots.add(certificate).map_err(|_| wrong())?;
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

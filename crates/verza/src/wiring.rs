@@ -9,8 +9,8 @@ use axum::Router;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gateway::{
-    CertificateFiles, Edge, EdgeOptions, Gauges, Health, Https, Ops, Origins, Readiness,
-    ServerOptions, Tls, TrustedProxies,
+    Acme, AcmeOptions, CertificateFiles, Edge, EdgeOptions, Gauges, Health, Https, Ops, Origins,
+    Readiness, ServerOptions, Tls, TrustedProxies,
 };
 use kernel::id::kinds::User;
 use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret, World};
@@ -129,6 +129,7 @@ pub fn check(config: &Config) -> Result<()> {
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
     roles::check(config)?;
+    acme(config)?;
     redis(config, platform::world::system())
         .map_err(|error| wrong(format!("redis.url: {error}")))?;
     if let Some(key) = &config.secrets.master_key {
@@ -863,18 +864,29 @@ fn serve(
     if let Some(listener) = sockets.clients {
         let router = platform.router(Arc::clone(readiness))?;
         let redirect = gateway::redirect_router(&platform.public_url);
-        let tls = tls(&platform.config)?;
+        let acme = acme(&platform.config)?;
+        let acme =
+            acme.map(|options| Acme::new(options, platform.db.world().clone())).transpose()?;
+        let tls = tls(&platform.config, acme.as_deref())?;
         let https = tls.clone().map(|tls| Https { tls, redirect: redirect.clone() });
         let inner = sockets.inner.map(|listener| serve(listener, router.clone(), &options));
         tasks.extend(inner);
         let secured = ServerOptions { tls: https, ..options.clone() };
         tasks.push(serve(listener, router, &secured));
-        tasks.extend(sockets.redirect.map(|listener| serve(listener, redirect, &options)));
+        let plain = match &acme {
+            Some(acme) => acme.router(redirect),
+            None => redirect,
+        };
+        tasks.extend(sockets.redirect.map(|listener| serve(listener, plain, &options)));
         if let Some(tls) = tls {
             let stop = stop.clone();
             tasks.push(tokio::spawn(async move { tls.follow(stop).await }));
         }
     }
+        if let Some(acme) = acme {
+            let stop = stop.clone();
+            tasks.push(tokio::spawn(async move { acme.tend(stop).await }));
+        }
     if let Some(listener) = sockets.grpc {
         let services = platform.grpc_services()?;
         tasks.push(tokio::spawn(grpc::serve(listener, services, stop.clone(), options.grace)));
@@ -883,17 +895,51 @@ fn serve(
     Ok(Ends { stop: stop.clone(), tasks, last, supporting })
 }
 
-        if let Some(acme) = acme {
-            let stop = stop.clone();
-            tasks.push(tokio::spawn(async move { acme.tend(stop).await }));
-        }
 /// Any free port of this machine.
 const INNER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// HTTPS as it is configured.
-fn tls(config: &Config) -> Result<Option<Arc<Tls>>> {
+/// Which authority is asked for a certificate.
+fn acme(config: &Config) -> Result<Option<AcmeOptions>> {
+    let (server, acme) = (&config.server, &config.acme);
+    if server.tls != TlsMode::Acme {
+        return Ok(None);
+    }
+    let wrong = |what: &'static str| Err(Error::invalid("invalid_configuration", what));
+    if server.tls_certificate.is_some() || server.tls_key.is_some() {
+        return wrong(
+            "server.tls = \"acme\" makes its own files: leave out server.tls_certificate.",
+        );
+    }
+    if server.redirect_listen.is_none() {
+        return wrong(
+            "server.tls = \"acme\" needs server.redirect_listen, such as 0.0.0.0:80: the authority \
+             looks for us there.",
+        );
+    }
+    let host = server.host();
+    let is_name = host.parse::<IpAddr>().is_err() && host.contains('.');
+    if !is_name || !server.public_url().starts_with("https://") {
+        return wrong(
+            "server.tls = \"acme\" needs the name that the certificate is for: set \
+             server.public_url, such as https://verza.example.",
+        );
+    }
+    Ok(Some(AcmeOptions {
+        directory: acme.directory.clone(),
+        contact: acme.contact.clone(),
+        hosts: vec![host],
+        authority: acme.authority.clone(),
+        folder: config.storage.data_dir.join("acme"),
+    }))
+}
+
+fn tls(config: &Config, acme: Option<&Acme>) -> Result<Option<Arc<Tls>>> {
     let server = &config.server;
     let files = match (server.tls, &server.tls_certificate, &server.tls_key) {
+    if let Some(acme) = acme {
+        return Tls::new(acme.files()).map(Some);
+    }
         (TlsMode::Off, None, None) => return Ok(None),
         (TlsMode::Files, Some(certificate), Some(key)) => {
             CertificateFiles { certificate: certificate.clone(), key: key.clone() }

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::{Result, unknown_argument, wants_help};
+use binaries::Wanted;
 use watched::Watched;
 
 const HELP: &str = "\
@@ -27,6 +28,23 @@ Usage: cargo xtask services";
 
 /// Every service, in the order of starting.
 const STARTERS: [fn() -> Result<Service>; 3] = [postgres::start, redis::start, smtp::start];
+
+/// Programs that tests start by themselves, each with the variable by which they find it.
+const PROGRAMS: [(&str, Wanted); 2] = [
+    (
+        "VERZA_TEST_NGINX",
+        Wanted { service: "nginx", programs: &["nginx"], versioned: &[], package: "nginx-light" },
+    ),
+    (
+        "VERZA_TEST_PEBBLE",
+        Wanted {
+            service: "Pebble",
+            programs: &["pebble", "pebble-challtestsrv"],
+            versioned: &[],
+            package: "pebble",
+        },
+    ),
+];
 
 /// How often a start is tried when somebody else was quicker to take the port.
 const ATTEMPTS: u32 = 3;
@@ -44,23 +62,32 @@ pub(crate) struct Service {
 /// All of them.
 pub(crate) struct Services {
     running: Vec<Service>,
+    programs: Vec<(&'static str, String)>,
 }
 
 impl Services {
     /// Starts every service. When one fails, those already started are stopped.
     pub(crate) fn start() -> Result<Services> {
+        let mut programs = Vec::new();
+        for (variable, wanted) in &PROGRAMS {
+            let [name, ..] = wanted.programs else { continue };
+            let program = wanted.folder()?.join(name);
+            programs.push((*variable, program.to_string_lossy().into_owned()));
+        }
         let mut running = Vec::new();
         for start in STARTERS {
             let service = start()?;
             eprintln!("== {} at {}", service.name, service.url);
             running.push(service);
         }
-        Ok(Services { running })
+        Ok(Services { running, programs })
     }
 
-    /// The variables that lead to the services.
+    /// The variables that lead to the services and programs.
     pub(crate) fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.running.iter().map(|service| (service.variable, service.url.as_str()))
+        let services = self.running.iter().map(|service| (service.variable, service.url.as_str()));
+        let programs = self.programs.iter().map(|(variable, path)| (*variable, path.as_str()));
+        services.chain(programs)
     }
 
     /// The first service that has ended by itself.
