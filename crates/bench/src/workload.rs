@@ -15,6 +15,16 @@ pub enum Side {
     Reference,
 }
 
+impl Side {
+    /// The side's own of two.
+    pub fn pick<'a, T>(self, ours: &'a mut T, reference: &'a mut T) -> &'a mut T {
+        match self {
+            Side::Ours => ours,
+            Side::Reference => reference,
+        }
+    }
+}
+
 /// Which ratios are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {

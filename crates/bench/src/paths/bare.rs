@@ -142,10 +142,7 @@ impl Http {
 
 impl Workload for Http {
     fn slice(&mut self, side: Side, length: Duration) -> Result<Slice> {
-        let driven = match side {
-            Side::Ours => &mut self.ours,
-            Side::Reference => &mut self.reference,
-        };
+        let driven = side.pick(&mut self.ours, &mut self.reference);
         Ok(Slice::rate(driven.run(length)?))
     }
 

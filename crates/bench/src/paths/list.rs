@@ -198,10 +198,7 @@ fn is_found_in_order(connection: &Connection) -> Result<bool> {
 
 impl Workload for List {
     fn slice(&mut self, side: Side, length: Duration) -> Result<Slice> {
-        let driven = match side {
-            Side::Ours => &mut self.ours,
-            Side::Reference => &mut self.reference,
-        };
+        let driven = side.pick(&mut self.ours, &mut self.reference);
         Ok(Slice::rate(driven.run(length)?))
     }
 

@@ -87,7 +87,7 @@ struct Login {
 
 impl Login {
     fn prepare(bench: &Bench) -> Result<Login> {
-        let verza = Verza::start(bench, &bench.folder("login")?)?;
+        let verza = Verza::start_hashing(bench, &bench.folder("login")?)?;
         let people = people::join(&verza, PEOPLE)?;
         let template = Template::new("POST", verza.address()).json();
         let requests = people.iter().map(|person| login(&template, &person.email, PASSWORD));
@@ -165,7 +165,7 @@ struct Flooded {
 
 impl Flooded {
     fn prepare(bench: &Bench) -> Result<Flooded> {
-        let verza = Verza::start(bench, &bench.folder("login-flood")?)?;
+        let verza = Verza::start_hashing(bench, &bench.folder("login-flood")?)?;
         let people = people::join(&verza, PEOPLE)?;
         let watchers = &people[..WATCHERS];
         let Asked { driven, .. } = ask_all(&verza, watchers, By::Cookie)?;

@@ -6,7 +6,9 @@
 
 pub mod bare;
 pub mod growth;
+pub mod idle;
 pub mod ledger;
+pub mod limits;
 pub mod list;
 pub mod login;
 pub mod read;
@@ -43,12 +45,14 @@ pub const PATHS: &[Path] = &[
     Path { id: "7", title: "upload of 10 MiB", workloads: &[upload::FILES] },
     Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[ledger::MANY] },
     Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[ledger::HOT] },
+    Path { id: "14", title: "rate limits", workloads: &[limits::ALLOWED, limits::REFUSED] },
     Path { id: "15", title: "start, idle memory, size", workloads: &[start::REDIS, start::BARE] },
     Path {
         id: "16",
         title: "growth from 1e3 to 1e6 rows",
         workloads: &[growth::WHOAMI, growth::WRITE, growth::LIST, growth::LEDGER],
     },
+    Path { id: "idle", title: "10 000 idle connections", workloads: &[idle::CONNECTED] },
     Path { id: "bare-http", title: "bare-axum by itself", workloads: &[bare::HTTP] },
     Path {
         id: "bare-rows",

@@ -19,10 +19,10 @@ use crate::{Context, Failure, Result};
 
 /// A running Verza, and where it keeps what it knows.
 ///
-/// It runs as a user runs it, but for four settings: passwords are hashed cheaply (how long a hash
+/// It runs as a user runs it, but for five settings: passwords are hashed cheaply (how long a hash
 /// takes is path 1's matter, and the people have to sign in somehow), nobody is rate-limited
-/// (thousands of users share one address here), requests are not logged, and no quota of storage
-/// is reached.
+/// (thousands of users share one address here), requests are not logged, answers do not say how
+/// long they took, and no quota of storage is reached.
 pub struct Verza {
     server: Server,
     /// What it was started by.
@@ -34,6 +34,24 @@ pub struct Verza {
 impl Verza {
     /// Starts on a data folder, new or not, and waits until it is ready.
     pub fn start(bench: &Bench, folder: &Path) -> Result<Verza> {
+        Verza::start_with(bench, folder, |options| options)
+    }
+
+    /// The same with passwords hashed as users have them hashed.
+    pub fn start_hashing(bench: &Bench, folder: &Path) -> Result<Verza> {
+        Verza::start_with(bench, folder, |options| {
+            options
+                .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "19456")
+                .env("VERZA_ACCOUNTS_ARGON2_PASSES", "2")
+        })
+    }
+
+    /// The same with other settings; of two for one name the later counts.
+    pub fn start_with(
+        bench: &Bench,
+        folder: &Path,
+        change: impl FnOnce(VerzaOptions) -> VerzaOptions,
+    ) -> Result<Verza> {
         let (address, ops) = (free_address()?, free_address()?);
         let options = VerzaOptions::serve(address)
             .env("VERZA_STORAGE_DATA_DIR", folder)
@@ -43,10 +61,12 @@ impl Verza {
             // Tokens name the issuer: so they are good at another port as well.
             .env("VERZA_SERVER_PUBLIC_URL", "http://localhost:8080")
             .env("VERZA_SERVER_RATE_LIMITS", "false")
+            // For developers, and on by itself only where clients are on this machine.
+            .env("VERZA_SERVER_TIMING", "false")
             .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
             .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
             .env("VERZA_LOG_LEVEL", "warn");
-        let command = bench.verza_command(&options)?;
+        let command = bench.verza_command(&change(options))?;
         let server = Server::spawn(&command)?;
         Ok(Verza { server, command, folder: folder.to_owned(), ops })
     }
