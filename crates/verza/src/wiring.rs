@@ -566,9 +566,10 @@ fn quotas(config: &Config) -> Quotas {
         return Quotas::NONE;
     }
     let hourly = |count: u32| Some(Quota::per_hour(count).burst(count.div_ceil(4)));
+    let per_minute = |count: u32| (count > 0).then(|| Quota::per_minute(count));
     Quotas {
-        read: None,
-        write: None,
+        read: per_minute(config.limits.reads_per_minute),
+        write: per_minute(config.limits.writes_per_minute),
         register_everyone: hourly(config.limits.registrations_per_hour),
         mail_everyone: hourly(config.limits.mails_per_hour),
         ..Quotas::default()
@@ -882,11 +883,11 @@ fn serve(
             let stop = stop.clone();
             tasks.push(tokio::spawn(async move { tls.follow(stop).await }));
         }
-    }
         if let Some(acme) = acme {
             let stop = stop.clone();
             tasks.push(tokio::spawn(async move { acme.tend(stop).await }));
         }
+    }
     if let Some(listener) = sockets.grpc {
         let services = platform.grpc_services()?;
         tasks.push(tokio::spawn(grpc::serve(listener, services, stop.clone(), options.grace)));
@@ -898,7 +899,6 @@ fn serve(
 /// Any free port of this machine.
 const INNER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// HTTPS as it is configured.
 /// Which authority is asked for a certificate.
 fn acme(config: &Config) -> Result<Option<AcmeOptions>> {
     let (server, acme) = (&config.server, &config.acme);
@@ -934,12 +934,13 @@ fn acme(config: &Config) -> Result<Option<AcmeOptions>> {
     }))
 }
 
+/// HTTPS as it is configured.
 fn tls(config: &Config, acme: Option<&Acme>) -> Result<Option<Arc<Tls>>> {
     let server = &config.server;
-    let files = match (server.tls, &server.tls_certificate, &server.tls_key) {
     if let Some(acme) = acme {
         return Tls::new(acme.files()).map(Some);
     }
+    let files = match (server.tls, &server.tls_certificate, &server.tls_key) {
         (TlsMode::Off, None, None) => return Ok(None),
         (TlsMode::Files, Some(certificate), Some(key)) => {
             CertificateFiles { certificate: certificate.clone(), key: key.clone() }

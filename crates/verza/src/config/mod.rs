@@ -351,6 +351,10 @@ pub struct Limits {
     pub registrations_per_hour: u32,
     /// Requests for mail an hour from all addresses together; a quarter of them at once.
     pub mails_per_hour: u32,
+    /// Reads a minute from one address; 0 is as many as it likes. Whole offices share an address.
+    pub reads_per_minute: u32,
+    /// Writes a minute from one address; 0 is as many as it likes.
+    pub writes_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -359,6 +363,8 @@ impl Default for Limits {
             when_redis_is_away: WhenRedisIsAway::Local,
             registrations_per_hour: 2000,
             mails_per_hour: 4000,
+            reads_per_minute: 0,
+            writes_per_minute: 0,
         }
     }
 }
@@ -699,6 +705,9 @@ pub struct Services {
     /// The gRPC address of the user service, such as `https://users:9090`; without it, it runs in
     /// this process.
     pub users_url: Option<String>,
+    /// The gRPC address of the order service, such as `https://orders:9090`; without it, it runs in
+    /// this process.
+    pub orders_url: Option<String>,
     /// What the processes show each other, at least 32 characters; without it, it is made of the
     /// master key, which they share.
     #[serde(serialize_with = "hide")]
@@ -709,9 +718,6 @@ pub struct Services {
     pub timeout_milliseconds: u64,
 }
 
-    /// The gRPC address of the order service, such as `https://orders:9090`; without it, it runs in
-    /// this process.
-    pub orders_url: Option<String>,
 impl Default for Services {
     fn default() -> Self {
         Self { users_url: None, orders_url: None, secret: None, timeout_milliseconds: 5000 }
@@ -928,6 +934,8 @@ pub enum Role {
     Gateway,
     /// The user service, asked by gRPC
     Users,
+    /// The order service, asked by gRPC
+    Orders,
     /// Jobs in the background, and whoever follows the journal
     Worker,
 }
@@ -938,8 +946,7 @@ impl Role {
             Self::All => "all",
             Self::Gateway => "gateway",
             Self::Users => "users",
-    /// The order service, asked by gRPC
-    Orders,
+            Self::Orders => "orders",
             Self::Worker => "worker",
         }
     }
@@ -950,7 +957,6 @@ impl Role {
     }
 
     /// Whether gRPC is served, where it has an address.
-            Self::Orders => "orders",
     pub const fn serves_grpc(self) -> bool {
         matches!(self, Self::All | Self::Users | Self::Orders)
     }
@@ -976,6 +982,8 @@ pub enum TlsMode {
     Off,
     /// From files
     Files,
+    /// From an authority, asked for and renewed by itself (ACME)
+    Acme,
     /// Made for this machine, to try things out
     Dev,
 }
@@ -985,6 +993,7 @@ impl TlsMode {
         match self {
             Self::Off => "off",
             Self::Files => "files",
+            Self::Acme => "acme",
             Self::Dev => "dev",
         }
     }
@@ -993,7 +1002,6 @@ impl TlsMode {
 /// In which header proxies say whom they serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-            Self::Acme => "acme",
 pub enum ForwardedHeader {
     XForwardedFor,
     Forwarded,

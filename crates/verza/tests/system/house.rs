@@ -16,12 +16,16 @@ use crate::town::Town;
 pub const EXECUTABLE: &str = env!("CARGO_BIN_EXE_verza");
 const MASTER_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// How long a start over PostgreSQL may take.
+const ON_POSTGRES: Duration = Duration::from_secs(10);
+
 /// A data folder, two ports, perhaps a database, and at times a process that serves them.
 pub struct House {
     folder: tempfile::TempDir,
     pub port: u16,
     pub ops_port: u16,
     test: Option<TestDb>,
+    start_max: Duration,
     settings: Vec<(String, String)>,
     child: Option<Child>,
 }
@@ -60,10 +64,21 @@ impl House {
         Self::over(Some(TestDb::postgres(MIGRATIONS).await))
     }
 
+    /// One of several over a database that is somebody else's to finish.
+    pub fn beside(test: &TestDb) -> Self {
+        let mut house = Self::over(None);
+        house.set("VERZA_DATABASE_URL", &test.postgres_url().expect("PostgreSQL"));
+        house.set("VERZA_SECRETS_MASTER_KEY", MASTER_KEY);
+        house.start_max = ON_POSTGRES;
+        house
+    }
+
     fn over(test: Option<TestDb>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, ops_port) = (free_port(), free_port());
-        let mut house = Self { folder, port, ops_port, test, settings: Vec::new(), child: None };
+        let start_max = if test.is_some() { ON_POSTGRES } else { Duration::from_secs(5) };
+        let settings = Vec::new();
+        let mut house = Self { folder, port, ops_port, test, start_max, settings, child: None };
         house.set("VERZA_SERVER_LISTEN", &format!("127.0.0.1:{port}"));
         house.set("VERZA_SERVER_OPS_LISTEN", &format!("127.0.0.1:{ops_port}"));
         house.set("VERZA_SERVER_RATE_LIMITS", "false");
@@ -106,7 +121,7 @@ impl House {
 
     /// How long a start may take.
     pub fn start_bound(&self) -> Duration {
-        Duration::from_secs(if self.test.is_some() { 10 } else { 5 })
+        self.start_max
     }
 
     pub fn town(&self) -> Town {
@@ -140,7 +155,8 @@ impl House {
     }
 
     async fn wait_until_ready(&mut self, begun: Instant) -> Duration {
-        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        // Where no TLS is in the way.
+        let url = format!("http://127.0.0.1:{}/readyz", self.ops_port);
         let http = crate::town::http_client(Duration::from_secs(2));
         let bound = self.start_bound();
         loop {

@@ -7,6 +7,7 @@
 )]
 #![allow(clippy::large_futures, reason = "starting a platform moves its whole configuration, once")]
 
+mod acme;
 mod bad_input;
 mod cli;
 mod describe;
@@ -18,10 +19,12 @@ mod grpc;
 mod house;
 mod kill;
 mod letters;
+mod makers;
 mod matrix;
 mod orders;
 mod privacy;
 mod processes;
+mod replicas;
 mod routes;
 mod secrets;
 mod stop;
