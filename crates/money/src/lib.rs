@@ -82,6 +82,8 @@ pub struct Options {
     pub paystack: Option<provider::paystack::Settings>,
     /// The account at Stripe.
     pub stripe: Option<provider::stripe::Settings>,
+    /// The account at PayPal.
+    pub paypal: Option<provider::paypal::Settings>,
     /// Further providers.
     pub providers: Vec<Arc<dyn provider::Provider>>,
 }
@@ -103,6 +105,7 @@ impl Options {
             sandbox: None,
             paystack: None,
             stripe: None,
+            paypal: None,
             providers: Vec::new(),
         }
     }
@@ -141,6 +144,10 @@ impl Context {
         }
         if let Some(settings) = &options.stripe {
             let adapter = provider::stripe::Adapter::new(settings.clone(), options.db.clone())?;
+            providers.push(Arc::new(adapter));
+        }
+        if let Some(settings) = &options.paypal {
+            let adapter = provider::paypal::Adapter::new(settings.clone(), options.db.clone())?;
             providers.push(Arc::new(adapter));
         }
         let wallet = wallet::Service::new(&options);

@@ -235,6 +235,7 @@ impl Site {
             transfer_minimum: 1,
             paystack: Some(told.paystack()),
             stripe: Some(told.stripe()),
+            paypal: Some(told.paypal()),
             ..Options::new(db.clone())
         };
         Self::with(db, listener, base, change(options))
@@ -305,6 +306,20 @@ impl Site {
         let mut request = self.client.post(format!("{}{path}", self.base)).body(body.to_owned());
         if let Some((header, signature)) = signature {
             request = request.header(header, signature);
+        }
+        request.send().await.unwrap().status()
+    }
+
+    /// A webhook with all the headers of a provider that sends several.
+    pub(crate) async fn told(
+        &self,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: &str,
+    ) -> StatusCode {
+        let mut request = self.client.post(format!("{}{path}", self.base)).body(body.to_owned());
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         request.send().await.unwrap().status()
     }

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
 use crate::config::{
-    self, Config, FacadeRegistration, IdentityMode, PasswordHash, TlsMode, WhenRedisIsAway,
+    self, Config, FacadeRegistration, IdentityMode, PasswordHash, Payments, TlsMode, WhenRedisIsAway,
     WhoamiLevel,
 };
 use crate::datadir::{self, DataDir};
@@ -677,7 +677,7 @@ fn offer_providers(options: &mut money::Options, config: &Config) -> Result<()> 
             base_url: payments.stripe_url.clone(),
             secret_key: secret_key.clone(),
             webhook_secret: webhook_secret.clone(),
-            return_url,
+            return_url: return_url.clone(),
         }),
         (None, None) => None,
         _ => {
@@ -686,6 +686,7 @@ fn offer_providers(options: &mut money::Options, config: &Config) -> Result<()> 
             return Err(Error::invalid("incomplete_stripe", message));
         }
     };
+    options.paypal = paypal(payments, return_url)?;
     let asset = options.default_currency;
     options.payouts = money::payout::Policy {
         cooling: Duration::from_secs(payments.destination_cooling_hours * 3600),
@@ -700,6 +701,31 @@ fn offer_providers(options: &mut money::Options, config: &Config) -> Result<()> 
         ..money::payout::Policy::default()
     };
     Ok(())
+}
+
+fn paypal(
+    payments: &Payments,
+    return_url: String,
+) -> Result<Option<money::provider::paypal::Settings>> {
+    let Payments { paypal_client_id, paypal_client_secret, paypal_webhook_id, .. } = payments;
+    match (paypal_client_id, paypal_client_secret, paypal_webhook_id) {
+        (Some(client_id), Some(client_secret), Some(webhook_id)) => {
+            Ok(Some(money::provider::paypal::Settings {
+                base_url: payments.paypal_url.clone(),
+                client_id: client_id.clone(),
+                client_secret: client_secret.clone(),
+                webhook_id: webhook_id.clone(),
+                certificate_root: payments.paypal_certificate_root.clone(),
+                return_url,
+            }))
+        }
+        (None, None, None) => Ok(None),
+        _ => {
+            let message = "PayPal needs payments.paypal_client_id, payments.paypal_client_secret \
+                           and payments.paypal_webhook_id, all of them.";
+            Err(Error::invalid("incomplete_paypal", message))
+        }
+    }
 }
 
 /// The routes as they are described: over an empty database in memory, which nobody asks.

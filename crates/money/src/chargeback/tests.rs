@@ -9,14 +9,16 @@ use crate::provider::ProviderName;
 use crate::testing::{MIGRATIONS, Site, assert_sound, balance, caller, facts, ngn, user};
 use crate::wallet::NewTransfer;
 
-/// A settled deposit of fifty naira; answers its reference.
+/// A settled deposit of fifty naira, or dollars; answers its reference.
 async fn settled(site: &Site, provider: ProviderName, key: &str) -> String {
-    let body = json!({ "amount": 5_000, "currency": "NGN", "provider": provider,
+    let currency = if provider == ProviderName::Paypal { "USD" } else { "NGN" };
+    let body = json!({ "amount": 5_000, "currency": currency, "provider": provider,
                        "email": "payer@example.com" });
     let (status, answer) = site.post(user(0), "/v1/user/wallet/deposit", key, body).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     let reference = answer["reference"].as_str().unwrap().to_owned();
     site.sim.pay(&reference, None).unwrap();
+    tell(site).await;
     tell(site).await;
     reference
 }
@@ -74,6 +76,29 @@ async fn a_charge_back_that_is_lost_takes_what_is_there_and_leaves_a_debt(t: &Te
     for verb in ["deposit.disputed", "deposit.charged_back", "debt.paid"] {
         assert_eq!(facts(&t.db, verb).await, 2, "{verb}");
     }
+}
+
+async fn a_dispute_at_paypal_is_lost_or_won_like_any_other(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let of = async |code| {
+        ledger::balance(&t.db, Account::of(user(0), code), Asset::USD).await.unwrap().minor
+    };
+    let won = settled(&site, ProviderName::Paypal, "won").await;
+    site.sim.dispute(&won).unwrap();
+    tell(&site).await;
+    assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (0, 5_000));
+    site.sim.decide_dispute(&won, true).unwrap();
+    tell(&site).await;
+    assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (5_000, 0));
+    let lost = settled(&site, ProviderName::Paypal, "lost").await;
+    site.sim.dispute(&lost).unwrap();
+    site.sim.decide_dispute(&lost, false).unwrap();
+    tell(&site).await;
+    assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (5_000, 0));
+    let clearing = Account::platform(Code::CLEARING_PAYPAL);
+    let booked = ledger::balance(&t.db, clearing, Asset::USD).await.unwrap();
+    assert_eq!(booked, site.sim.balance(ProviderName::Paypal, Asset::USD));
+    assert_sound(&t.db).await;
 }
 
 async fn a_charge_back_that_is_won_gives_everything_back(t: &TestDb) {

@@ -26,6 +26,6 @@ mod tests;
 
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
-pub(crate) use model::reference;
 pub use model::{NewDeposit, Payment, State};
+pub(crate) use model::{parse_email, reference};
 pub use service::Service;

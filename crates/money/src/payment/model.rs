@@ -128,7 +128,7 @@ pub struct NewDeposit {
 const EMAIL_MAX: usize = 254;
 
 /// An address to pass on to a provider. Whether it exists is the provider's to find out.
-pub(super) fn parse_email(text: &str) -> Result<&str> {
+pub(crate) fn parse_email(text: &str) -> Result<&str> {
     let parts = text.split_once('@');
     let is_plausible = parts.is_some_and(|(local, domain)| {
         !local.is_empty() && !domain.is_empty() && !domain.contains('@')

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::model::{NewDeposit, Payment, State, reference};
 use super::rules::{Step, decide};
+use crate::Options;
 use crate::ledger::{self, Account, Code};
 use crate::provider::{ProviderName, Seen, SeenState};
 use crate::sandbox::sign;
@@ -97,7 +98,7 @@ async fn the_shortest_deposit_works_and_the_same_key_answers_the_same(t: &TestDb
 }
 
 async fn a_deposit_that_makes_no_sense_is_refused_and_leaves_nothing(t: &TestDb) {
-    let site = Site::open(&t.db).await;
+    let site = Site::opened(&t.db, |options| Options { paypal: None, ..options }).await;
     let before = footprint(&t.db).await;
     for (body, pointer) in [
         (json!({ "amount": 0 }), "/amount"),
@@ -183,7 +184,7 @@ async fn p3_what_is_not_signed_is_refused_and_not_kept(t: &TestDb) {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{signature:?} {body}");
     }
     assert_eq!(site.webhook("/v1/payments/webhook", None, &body).await, StatusCode::BAD_REQUEST);
-    let elsewhere = site.webhook("/v1/payments/webhook/paypal", Some(&good), &body).await;
+    let elsewhere = site.webhook("/v1/payments/webhook/westpay", Some(&good), &body).await;
     assert_eq!(elsewhere, StatusCode::NOT_FOUND);
     let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM provider_events";
     let kept = || async { t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap() };

@@ -19,39 +19,75 @@ use crate::testing::{
 
 const ADMIN: u128 = 99;
 
-fn policy() -> Policy {
+fn policy(asset: Asset) -> Policy {
     Policy {
-        review_above: vec![(Asset::NGN, 100_000)],
-        daily_limit: vec![(Asset::NGN, 500_000)],
-        fees: vec![(Asset::NGN, Fee { flat: 50, bps: 100 })],
+        review_above: vec![(asset, 100_000)],
+        daily_limit: vec![(asset, 500_000)],
+        fees: vec![(asset, Fee { flat: 50, bps: 100 })],
         ..Policy::default()
     }
 }
 
-/// A site whose first user has money, and a destination at the simulated Paystack that is cool.
+/// Who pays out what to whom, and the calls that it takes.
+#[derive(Clone, Copy)]
+struct Rail {
+    provider: ProviderName,
+    asset: Asset,
+    kind: &'static str,
+    account: &'static str,
+    bank: Option<&'static str>,
+    calls: &'static [&'static str],
+}
+
+const PAYSTACK: Rail = Rail {
+    provider: ProviderName::Paystack,
+    asset: Asset::NGN,
+    kind: "bank",
+    account: "0123456789",
+    bank: Some("057"),
+    calls: &["POST /transferrecipient", "POST /transfer"],
+};
+
+const PAYPAL: Rail = Rail {
+    provider: ProviderName::Paypal,
+    asset: Asset::USD,
+    kind: "paypal",
+    account: "ada@example.com",
+    bank: None,
+    calls: &["POST /v1/oauth2/token", "POST /v1/payments/payouts"],
+};
+
+/// A site whose first user has money, and a destination at a simulated provider that is cool.
 struct Stage {
     site: Site,
+    rail: Rail,
     destination: String,
 }
 
 impl Stage {
     async fn set(t: &platform::testing::TestDb) -> Self {
+        Self::on(t, PAYSTACK).await
+    }
+
+    async fn on(t: &platform::testing::TestDb, rail: Rail) -> Self {
         let site = Site::opened(&t.db, |options| Options {
-            payouts: policy(),
+            payouts: policy(rail.asset),
             sandbox: None,
             stripe: None,
             ..options
         })
         .await;
-        site.sim.fund(ProviderName::Paystack, ngn(1_000_000));
-        give_at(&t.db, user(0), ngn(1_000_000)).await;
-        let destination = save(&site, "0123456789").await;
+        let million = Money::new(1_000_000, rail.asset);
+        site.sim.fund(rail.provider, million);
+        give_at(&t.db, rail.provider, user(0), million).await;
+        let destination = save(&site, rail, rail.account).await;
         t.clock.advance(Duration::from_secs(24 * 3600));
-        Self { site, destination }
+        Self { site, rail, destination }
     }
 
     async fn ask(&self, key: &str, amount: i64) -> (StatusCode, Json) {
-        let body = json!({ "amount": amount, "destinationId": self.destination });
+        let body = json!({ "amount": amount, "currency": self.rail.asset,
+                           "destinationId": self.destination });
         self.site.post(user(0), "/v1/user/wallet/withdraw", key, body).await
     }
 
@@ -69,21 +105,25 @@ impl Stage {
 
     /// What the owner has: spendable, and on its way out.
     async fn money(&self) -> (i64, i64) {
-        let of = |code| balance(&self.site.db, user(0), code);
+        let of = async |code| {
+            let account = Account::of(user(0), code);
+            ledger::balance(&self.site.db, account, self.rail.asset).await.unwrap().minor
+        };
         (of(Code::WALLET).await, of(Code::WITHDRAW).await)
     }
 
     async fn assert_reconciled(&self) {
-        let clearing = Account::platform(Code::CLEARING_PAYSTACK);
-        let booked = ledger::balance(&self.site.db, clearing, Asset::NGN).await.unwrap();
-        assert_eq!(booked, self.site.sim.balance(ProviderName::Paystack, Asset::NGN));
+        let Rail { provider, asset, .. } = self.rail;
+        let clearing = Account::platform(Code::clearing(provider));
+        let booked = ledger::balance(&self.site.db, clearing, asset).await.unwrap();
+        assert_eq!(booked, self.site.sim.balance(provider, asset));
         assert_sound(&self.site.db).await;
     }
 }
 
-/// Money that came through Paystack, as the simulator has it too.
-async fn give_at(db: &platform::db::Db, to: Id<User>, amount: Money) {
-    let clearing = Account::platform(Code::CLEARING_PAYSTACK);
+/// Money that came through a provider, as the simulator has it too.
+async fn give_at(db: &platform::db::Db, from: ProviderName, to: Id<User>, amount: Money) {
+    let clearing = Account::platform(Code::clearing(from));
     db.run("gift", |tx| async move {
         let gift = NewTransaction::new("gift", format!("gift:{to}"), to);
         ledger::post(&tx, gift.post(clearing, Account::of(to, Code::WALLET), amount)).await?;
@@ -93,11 +133,14 @@ async fn give_at(db: &platform::db::Db, to: Id<User>, amount: Money) {
     .unwrap();
 }
 
-async fn save(site: &Site, account: &str) -> String {
-    let body = json!({ "kind": "bank", "currency": "NGN", "account": account, "bank": "057" });
+async fn save(site: &Site, rail: Rail, account: &str) -> String {
+    let body = json!({ "kind": rail.kind, "currency": rail.asset, "account": account,
+                       "bank": rail.bank });
     let (status, answer) = site.post(user(0), "/v1/payout-destinations", account, body).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
-    assert_eq!(answer["name"], "ADA LOVELACE");
+    if rail.bank.is_some() {
+        assert_eq!(answer["name"], "ADA LOVELACE");
+    }
     answer["id"].as_str().unwrap().to_owned()
 }
 
@@ -107,6 +150,66 @@ fn fault(call: &str, kind: FaultKind) -> Fault {
 
 fn reference(id: &str) -> String {
     id.replace('_', "-")
+}
+
+/// Loses, delays and doubles each call of a rail in every way, and fails unless each withdrawal is
+/// one payout.
+async fn assert_paid_once_whatever_is_lost(t: &platform::testing::TestDb, rail: Rail) {
+    let stage = Stage::on(t, rail).await;
+    let kinds = [
+        FaultKind::LoseReply,
+        FaultKind::ErrorAfter,
+        FaultKind::ErrorBefore,
+        FaultKind::LoseRequest,
+        FaultKind::RateLimit,
+    ];
+    for kind in kinds {
+        for call in rail.calls {
+            t.clock.advance(Duration::from_secs(24 * 3600 + 1));
+            stage.site.sim.fault(fault(call, kind));
+            let id = stage.small(&format!("{call}{kind:?}")).await;
+            for _ in 0..6 {
+                stage.site.worker.run_due().await.unwrap();
+                t.clock.advance(Duration::from_secs(180));
+                stage.site.context.payouts.sweep().await.unwrap();
+            }
+            assert_eq!(stage.state(&id).await, "settled", "{call} {kind:?}");
+            assert_eq!(stage.site.sim.payouts(&reference(&id)), 1);
+        }
+    }
+    assert_eq!(facts(&t.db, "withdrawal.settled").await, 10);
+    stage.assert_reconciled().await;
+}
+
+/// What is declined or fails is back; what comes back after it was paid is back as well.
+async fn assert_nothing_is_lost_on_the_way_back(t: &platform::testing::TestDb, rail: Rail) {
+    let stage = Stage::on(t, rail).await;
+    let last = rail.calls[rail.calls.len() - 1];
+    stage.site.sim.fault(fault(last, FaultKind::Decline));
+    let declined = stage.small("d").await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&declined).await, "failed");
+    stage.site.sim.pay_out_at_once(false);
+    let mut ids = Vec::new();
+    for key in ["failed", "returned"] {
+        let id = stage.small(key).await;
+        stage.site.worker.drain().await.unwrap();
+        assert_eq!(stage.state(&id).await, "submitted");
+        ids.push(id);
+    }
+    stage.site.sim.fail_payout(&reference(&ids[0])).unwrap();
+    stage.site.sim.settle_payout(&reference(&ids[1])).unwrap();
+    stage.site.sim.mishaps(Mishaps { duplicate: 100, ..Mishaps::default() });
+    stage.site.sim.deliver().await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&ids[0]).await, "failed");
+    assert_eq!(stage.state(&ids[1]).await, "settled");
+    stage.site.sim.return_payout(&reference(&ids[1])).unwrap();
+    stage.site.sim.deliver().await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&ids[1]).await, "returned");
+    assert_eq!(stage.money().await, (1_000_000, 0));
+    stage.assert_reconciled().await;
 }
 
 platform::on_both_engines! { MIGRATIONS;
@@ -172,30 +275,28 @@ async fn what_is_cancelled_or_rejected_is_back_whole_and_once(t: &TestDb) {
 }
 
 async fn p5_a_payout_is_made_once_whatever_is_lost_on_the_way(t: &TestDb) {
-    let stage = Stage::set(t).await;
-    let kinds = [
-        FaultKind::LoseReply,
-        FaultKind::ErrorAfter,
-        FaultKind::ErrorBefore,
-        FaultKind::LoseRequest,
-        FaultKind::RateLimit,
-    ];
-    for kind in kinds {
-        for call in ["POST /transferrecipient", "POST /transfer"] {
-            t.clock.advance(Duration::from_secs(24 * 3600 + 1));
-            stage.site.sim.fault(fault(call, kind));
-            let id = stage.small(&format!("{call}{kind:?}")).await;
-            for _ in 0..6 {
-                stage.site.worker.run_due().await.unwrap();
-                t.clock.advance(Duration::from_secs(180));
-                stage.site.context.payouts.sweep().await.unwrap();
-            }
-            assert_eq!(stage.state(&id).await, "settled", "{call} {kind:?}");
-            assert_eq!(stage.site.sim.payouts(&reference(&id)), 1);
-        }
-    }
-    assert_eq!(facts(&t.db, "withdrawal.settled").await, 10);
-    stage.assert_reconciled().await;
+    assert_paid_once_whatever_is_lost(t, PAYSTACK).await;
+}
+
+async fn p5_a_payout_through_paypal_is_made_once_whatever_is_lost_on_the_way(t: &TestDb) {
+    assert_paid_once_whatever_is_lost(t, PAYPAL).await;
+}
+
+async fn p6_what_paypal_declines_fails_or_returns_is_back_in_the_wallet(t: &TestDb) {
+    assert_nothing_is_lost_on_the_way_back(t, PAYPAL).await;
+}
+
+async fn a_payout_too_old_for_paypal_to_know_is_not_asked_for_again(t: &TestDb) {
+    let stage = Stage::on(t, PAYPAL).await;
+    let batch = "POST /v1/payments/payouts";
+    stage.site.sim.fault(fault(batch, FaultKind::LoseReply));
+    let id = stage.small("k").await;
+    stage.site.worker.run_due().await.unwrap();
+    assert_eq!(stage.state(&id).await, "unknown");
+    t.clock.advance(Duration::from_secs(30 * 24 * 3600));
+    stage.site.context.payouts.sweep().await.unwrap();
+    assert_eq!(stage.state(&id).await, "unknown", "an admin's to look into");
+    assert_eq!(stage.site.sim.payouts(&reference(&id)), 1);
 }
 
 async fn p5_two_workers_send_one_payout(t: &TestDb) {
@@ -313,7 +414,7 @@ async fn a_destination_is_looked_up_cools_and_can_be_removed(t: &TestDb) {
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
         assert_eq!(answer["fields"][0]["pointer"], pointer, "{answer}");
     }
-    let warm = save(site, "0123456780").await;
+    let warm = save(site, PAYSTACK, "0123456780").await;
     let body = json!({ "amount": 1_000, "destinationId": warm });
     let (status, answer) = site.post(user(0), "/v1/user/wallet/withdraw", "w", body).await;
     assert_eq!((status, &answer["code"]), (StatusCode::CONFLICT, &json!("destination_cooling")));

@@ -23,12 +23,15 @@ const PLAIN: &[&str] = &[
     "amount",
     "amount_total",
     "balance",
+    "batch_status",
     "code",
     "confirmations",
     "currency",
     "custom_id",
     "data",
+    "currency_code",
     "decline_code",
+    "dispute_id",
     "error",
     "event_type",
     "fee",
@@ -40,23 +43,26 @@ const PLAIN: &[&str] = &[
     "message",
     "metadata",
     "mode",
-    "name",
     "net",
     "object",
+    "outcome_code",
     "payment_intent",
     "payment_status",
+    "payout_batch_id",
     "provider",
     "purchase_units",
     "reason",
     "reference",
     "requested_amount",
     "resolution",
+    "sender_batch_id",
+    "sender_item_id",
     "status",
+    "transaction_status",
     "transfer_code",
     "type",
     "value",
     "client_reference_id",
-    "currency_code",
     "details",
     "raw_amount",
     "items",
@@ -233,6 +239,8 @@ mod tests {
         for secret in ["AUTH_x", "4081", "ada@", "10.0.0.7"] {
             assert!(!kept.contains(secret), "{kept}");
         }
+        // A recipient's name is a person's.
+        assert!(!redact(br#"{"type":"nuban","name":"ADA LOVELACE"}"#).contains("ADA"));
         let form = [("metadata[reference]", "pay-1"), ("customer_email", "ada@example.com")];
         let form = form.map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(redact_form(&form), "metadata[reference]=pay-1&customer_email=*");

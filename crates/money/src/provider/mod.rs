@@ -15,6 +15,7 @@
 //!   that fails again and again is left alone for a while.
 
 pub mod calls;
+pub mod paypal;
 pub mod paystack;
 mod port;
 mod signature;

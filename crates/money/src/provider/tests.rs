@@ -10,14 +10,25 @@ use serde_json::{Value as Json, json};
 
 use super::{ProviderName, calls, hmac_sha256_hex, hmac_sha512_hex, paystack, stripe};
 use crate::ledger::{self, Account, Code};
-use crate::sim::{Fault, FaultKind, Mishaps};
-use crate::testing::{MIGRATIONS, Site, assert_sound, balance, facts, ngn, user};
+use crate::sim::{self, Fault, FaultKind, Mishaps};
+use crate::testing::{MIGRATIONS, Site, assert_sound, facts, ngn, user};
 
-const BOTH: [ProviderName; 2] = [ProviderName::Paystack, ProviderName::Stripe];
+const ALL: [ProviderName; 3] = [ProviderName::Paystack, ProviderName::Stripe, ProviderName::Paypal];
+
+/// What each of them collects in these tests: nobody pays naira through PayPal.
+fn asset(provider: ProviderName) -> Asset {
+    if provider == ProviderName::Paypal { Asset::USD } else { Asset::NGN }
+}
 
 fn body(provider: ProviderName) -> Json {
-    json!({ "amount": 5_000, "currency": "NGN", "provider": provider,
+    json!({ "amount": 5_000, "currency": asset(provider), "provider": provider,
             "email": "payer@example.com" })
+}
+
+/// What the first user can spend of a provider's currency.
+async fn wallet(site: &Site, provider: ProviderName) -> i64 {
+    let account = Account::of(user(0), Code::WALLET);
+    ledger::balance(&site.db, account, asset(provider)).await.unwrap().minor
 }
 
 async fn deposit(site: &Site, provider: ProviderName, key: &str) -> (StatusCode, Json) {
@@ -45,10 +56,10 @@ fn fault(call: &str, kind: FaultKind) -> Fault {
 
 /// Fails unless what the books say is at each provider is what is there.
 async fn assert_reconciled(site: &Site) {
-    for provider in BOTH {
+    for provider in ALL {
         let clearing = Account::platform(Code::clearing(provider));
-        let booked = ledger::balance(&site.db, clearing, Asset::NGN).await.unwrap();
-        assert_eq!(booked, site.sim.balance(provider, Asset::NGN), "{provider}");
+        let booked = ledger::balance(&site.db, clearing, asset(provider)).await.unwrap();
+        assert_eq!(booked, site.sim.balance(provider, asset(provider)), "{provider}");
     }
     assert_sound(&site.db).await;
 }
@@ -57,18 +68,24 @@ platform::on_both_engines! { MIGRATIONS;
 
 async fn a_deposit_through_each_provider_is_paid_on_its_page_and_credited_once(t: &TestDb) {
     let site = Site::open(&t.db).await;
-    for (turn, provider) in (1..).zip(BOTH) {
+    for provider in ALL {
+        let before = wallet(&site, provider).await;
         let (_, answer) = deposit(&site, provider, &provider.to_string()).await;
         let reference = answer["reference"].as_str().unwrap();
         let page = answer["authorization_url"].as_str().unwrap().strip_prefix(&site.base).unwrap();
         let (status, html) = site.get(user(0), page).await;
-        assert!(status == StatusCode::OK && html.as_str().unwrap().contains("Pay ₦50.00"));
+        let shown = format!("Pay {}", Money::new(5_000, asset(provider)));
+        assert!(status == StatusCode::OK && html.as_str().unwrap().contains(&shown), "{html}");
         assert_eq!(verify(&site, reference).await, "pending");
         assert_eq!(site.submit(&format!("{page}/approve"), "").await, StatusCode::SEE_OTHER);
-        assert_eq!(site.sim.deliver().await.taken, 1);
+        let told = site.sim.deliver().await;
+        assert_eq!((told.taken, told.failed), (1, 0));
         site.worker.drain().await.unwrap();
-        assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 5_000 * turn);
+        assert_eq!(wallet(&site, provider).await, before + 5_000);
         assert_eq!(verify(&site, reference).await, "settled");
+        site.sim.deliver().await;
+        site.worker.drain().await.unwrap();
+        assert_eq!(wallet(&site, provider).await, before + 5_000);
     }
     assert_reconciled(&site).await;
 }
@@ -78,7 +95,7 @@ async fn p1_shuffled_doubled_and_forged_webhooks_credit_each_payment_once(t: &Te
     site.sim.mishaps(Mishaps { duplicate: 30, forge: 5, reorder: true, ..Mishaps::default() });
     let mut references = Vec::new();
     for turn in 0..60 {
-        let (_, answer) = deposit(&site, BOTH[turn % 2], &turn.to_string()).await;
+        let (_, answer) = deposit(&site, ALL[turn % 3], &turn.to_string()).await;
         references.push(answer["reference"].as_str().unwrap().to_owned());
     }
     for reference in &references {
@@ -88,7 +105,12 @@ async fn p1_shuffled_doubled_and_forged_webhooks_credit_each_payment_once(t: &Te
     assert!(delivered.taken > 60 && delivered.forged_refused > 0, "{delivered:?}");
     assert_eq!((delivered.forged_taken, delivered.failed), (0, 0));
     site.worker.drain().await.unwrap();
-    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 60 * 5_000);
+    // What PayPal tells after its orders were captured.
+    let later = site.sim.deliver().await;
+    assert_eq!((later.forged_taken, later.failed), (0, 0));
+    site.worker.drain().await.unwrap();
+    assert_eq!(wallet(&site, ProviderName::Stripe).await, 40 * 5_000);
+    assert_eq!(wallet(&site, ProviderName::Paypal).await, 20 * 5_000);
     assert_eq!(facts(&t.db, "deposit.settled").await, 60);
     assert_reconciled(&site).await;
 }
@@ -96,21 +118,23 @@ async fn p1_shuffled_doubled_and_forged_webhooks_credit_each_payment_once(t: &Te
 async fn p1_lost_webhooks_only_cost_time(t: &TestDb) {
     let site = Site::open(&t.db).await;
     site.sim.mishaps(Mishaps { lose: 100, ..Mishaps::default() });
-    for provider in BOTH {
+    for provider in ALL {
         let reference = started(&site, provider).await;
         site.sim.pay(&reference, None).unwrap();
     }
     assert_eq!(site.sim.deliver().await.taken, 0);
     t.clock.advance(Duration::from_secs(121));
     site.context.payments.sweep().await.unwrap();
-    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 10_000);
+    assert_eq!(wallet(&site, ProviderName::Stripe).await, 10_000);
+    assert_eq!(wallet(&site, ProviderName::Paypal).await, 5_000);
     assert_reconciled(&site).await;
 }
 
 async fn p2_another_amount_or_currency_never_credits_a_wallet(t: &TestDb) {
     let site = Site::open(&t.db).await;
-    let paid = [ngn(4_999), Money::new(5_000, Asset::USD)];
-    for (provider, paid) in BOTH.into_iter().zip(paid) {
+    let paid =
+        [ngn(4_999), Money::new(5_000, Asset::USD), Money::new(5_000, Asset::EUR)];
+    for (provider, paid) in ALL.into_iter().zip(paid) {
         let reference = started(&site, provider).await;
         site.sim.pay(&reference, Some(paid)).unwrap();
         site.sim.deliver().await;
@@ -119,7 +143,9 @@ async fn p2_another_amount_or_currency_never_credits_a_wallet(t: &TestDb) {
         let suspense = Account::platform(Code::suspense(provider));
         assert_eq!(ledger::balance(&t.db, suspense, paid.asset).await.unwrap(), paid);
     }
-    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 0);
+    for provider in ALL {
+        assert_eq!(wallet(&site, provider).await, 0);
+    }
     assert_sound(&t.db).await;
 }
 
@@ -166,16 +192,105 @@ async fn p3_what_is_not_signed_by_the_provider_is_refused_and_not_kept(t: &TestD
     assert_eq!(count(&site, "provider_events").await, 1);
 }
 
+async fn p3_paypals_certificate_is_its_own_and_what_it_signs_is_fresh(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let options = sim::Options::at(&site.base, &site.base);
+    let event = r#"{"id":"WH-1","event_type":"PAYMENT.CAPTURE.DENIED","resource":{"id":"C"}}"#;
+    let path = "/v1/payments/webhook/paypal";
+    let now = t.clock.now();
+    let signed = |at| sim::paypal::headers(&options, "an-id", at, event.as_bytes());
+    let good = signed(now);
+    let with = |name: &str, value: &str| {
+        let mut headers = good.clone();
+        headers.iter_mut().find(|(own, _)| *own == name).unwrap().1 = value.to_owned();
+        headers
+    };
+    let address = good.iter().find(|(name, _)| *name == "paypal-cert-url").unwrap().1.clone();
+    let other = sim::Options { paypal_webhook_id: "WH-OTHER".to_owned(), ..options.clone() };
+    let forged = [
+        signed(now - Duration::from_secs(301)),
+        signed(now + Duration::from_secs(301)),
+        sim::paypal::headers(&other, "an-id", now, event.as_bytes()),
+        sim::paypal::headers(&options, "an-id", now, b"{}"),
+        with("paypal-transmission-id", "another-id"),
+        with("paypal-auth-algo", "SHA1withRSA"),
+        with("paypal-transmission-sig", ""),
+        with("paypal-cert-url", "https://api.paypal.com.evil.example/v1/notifications/certs/C"),
+        with("paypal-cert-url", &format!("{address}/../x")),
+        with("paypal-cert-url", &address.replace("simulated", "unknown")),
+        with("paypal-cert-url", &address.replace("http://", "http://evil@")),
+    ];
+    for headers in forged {
+        assert_eq!(site.told(path, &headers, event).await, StatusCode::UNAUTHORIZED, "{headers:?}");
+    }
+    let flipped = event.replace("DENIED", "COMPLETED");
+    assert_eq!(site.told(path, &good, &flipped).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(count(&site, "provider_events").await, 0);
+    let bare = "/v1/payments/webhook";
+    for _ in 0..2 {
+        assert_eq!(site.told(bare, &good, event).await, StatusCode::OK);
+    }
+    assert_eq!(count(&site, "provider_events").await, 1);
+    // Where the system's roots decide, the simulator's certificate is nobody's.
+    let stranger = Site::opened(&t.db, |mut options| {
+        if let Some(paypal) = &mut options.paypal {
+            paypal.certificate_root = None;
+        }
+        options
+    })
+    .await;
+    let options = sim::Options::at(&stranger.base, &stranger.base);
+    let headers = sim::paypal::headers(&options, "an-id", now, event.as_bytes());
+    assert_eq!(stranger.told(path, &headers, event).await, StatusCode::UNAUTHORIZED);
+}
+
+async fn a_token_is_asked_for_once_and_anew_when_it_is_refused_or_over(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let keys: Vec<String> = (0..4).map(|turn| turn.to_string()).collect();
+    let calls = keys.iter().map(|key| deposit(&site, ProviderName::Paypal, key));
+    for (status, answer) in futures_util::future::join_all(calls).await {
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+    }
+    assert_eq!(site.sim.tokens(), 1);
+    site.sim.revoke_token();
+    assert_eq!(deposit(&site, ProviderName::Paypal, "revoked").await.0, StatusCode::CREATED);
+    assert_eq!(site.sim.tokens(), 2);
+    t.clock.advance(Duration::from_secs(9 * 3600));
+    assert_eq!(deposit(&site, ProviderName::Paypal, "over").await.0, StatusCode::CREATED);
+    assert_eq!(site.sim.tokens(), 3);
+}
+
+async fn a_declined_capture_is_the_payers_turn_again(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = started(&site, ProviderName::Paypal).await;
+    site.sim.pay(&reference, None).unwrap();
+    let capture = "POST /v2/checkout/orders/*";
+    for kind in [FaultKind::Decline, FaultKind::RateLimit, FaultKind::LoseReply] {
+        site.sim.fault(fault(capture, kind));
+        let state = verify(&site, &reference).await;
+        assert!(state != "settled" && wallet(&site, ProviderName::Paypal).await == 0, "{kind:?}");
+    }
+    // The last one took the money and its answer was lost.
+    assert_eq!(verify(&site, &reference).await, "settled");
+    assert_eq!(wallet(&site, ProviderName::Paypal).await, 5_000);
+    assert_reconciled(&site).await;
+}
+
 async fn p4_a_reply_lost_after_the_effect_makes_no_second_payment(t: &TestDb) {
     let site = Site::open(&t.db).await;
-    for kind in [FaultKind::LoseReply, FaultKind::ErrorAfter] {
-        let key = format!("{kind:?}");
-        let before = site.sim.collections();
-        site.sim.fault(fault("POST /v1/checkout/sessions", kind));
-        let (status, answer) = deposit(&site, ProviderName::Stripe, &key).await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
-        let (status, _) = deposit(&site, ProviderName::Stripe, &key).await;
-        assert_eq!((status, site.sim.collections()), (StatusCode::CREATED, before + 1));
+    for (provider, call) in [
+        (ProviderName::Stripe, "POST /v1/checkout/sessions"),
+        (ProviderName::Paypal, "POST /v2/checkout/orders"),
+    ] {
+        for kind in [FaultKind::LoseReply, FaultKind::ErrorAfter] {
+            let key = format!("{provider}{kind:?}");
+            let before = site.sim.collections();
+            site.sim.fault(fault(call, kind));
+            let (status, answer) = deposit(&site, provider, &key).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+            let (status, _) = deposit(&site, provider, &key).await;
+            assert_eq!((status, site.sim.collections()), (StatusCode::CREATED, before + 1));
+        }
     }
     // Paystack tells nobody where the page of a payment was: that one is over.
     site.sim.fault(fault("POST /transaction/initialize", FaultKind::LoseReply));
@@ -188,18 +303,20 @@ async fn p4_a_reply_lost_after_the_effect_makes_no_second_payment(t: &TestDb) {
 
 async fn p7_late_success_credits_after_the_provider_said_no(t: &TestDb) {
     let site = Site::open(&t.db).await;
-    let reference = started(&site, ProviderName::Paystack).await;
-    t.clock.advance(Duration::from_secs(24 * 3600 + 1));
-    site.context.payments.sweep().await.unwrap();
-    assert_eq!(verify(&site, &reference).await, "expired");
-    site.sim.pay(&reference, None).unwrap();
-    site.sim.deliver().await;
-    site.worker.drain().await.unwrap();
-    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 5_000);
+    for provider in [ProviderName::Paystack, ProviderName::Paypal] {
+        let reference = started(&site, provider).await;
+        t.clock.advance(Duration::from_secs(24 * 3600 + 1));
+        site.context.payments.sweep().await.unwrap();
+        assert_eq!(verify(&site, &reference).await, "expired");
+        site.sim.pay(&reference, None).unwrap();
+        site.sim.deliver().await;
+        site.worker.drain().await.unwrap();
+        assert_eq!(wallet(&site, provider).await, 5_000);
+    }
     assert_reconciled(&site).await;
 }
 
-async fn a_stripe_payment_is_confirmed_by_the_id_that_the_browser_brings_back(t: &TestDb) {
+async fn a_payment_is_confirmed_by_the_id_that_the_browser_brings_back(t: &TestDb) {
     let site = Site::open(&t.db).await;
     let reference = started(&site, ProviderName::Stripe).await;
     site.sim.pay(&reference, None).unwrap();
@@ -209,6 +326,12 @@ async fn a_stripe_payment_is_confirmed_by_the_id_that_the_browser_brings_back(t:
     assert_eq!(site.get(user(1), &path).await.0, StatusCode::NOT_FOUND);
     let (status, answer) = site.get(user(0), &path).await;
     assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("settled")));
+    let reference = started(&site, ProviderName::Paypal).await;
+    site.sim.pay(&reference, None).unwrap();
+    let (_, state) = site.get(user(0), "/_sim/state").await;
+    let number = state["collections"][1]["number"].as_u64().unwrap();
+    let path = format!("/v1/user/payment/confirm?payment_intent=O{number:016}");
+    assert_eq!(site.get(user(0), &path).await.1["status"], "settled");
     let nobody = "/v1/user/payment/confirm?payment_intent=pi_7";
     assert_eq!(site.get(user(0), nobody).await.0, StatusCode::NOT_FOUND);
 }
@@ -220,6 +343,10 @@ async fn m3_what_a_provider_cannot_write_down_is_refused(t: &TestDb) {
         ("stripe", "JPY", json!(100.5), "/amount"),
         ("paystack", "JPY", json!(100), "/currency"),
         ("stripe", "BTC", json!(100), "/currency"),
+        ("paypal", "HUF", json!(150_050), "/amount"),
+        ("paypal", "TWD", json!(101), "/amount"),
+        ("paypal", "JPY", json!(100.5), "/amount"),
+        ("paypal", "NGN", json!(5_000), "/currency"),
     ] {
         let body = json!({ "provider": provider, "currency": currency, "amount": amount,
                            "email": "payer@example.com" });
@@ -260,6 +387,15 @@ async fn every_call_is_recorded_without_secrets_and_people(t: &TestDb) {
     assert!(text.contains("\\\"amount\\\":5000") && text.contains(&reference));
     for hidden in ["payer@example.com", "sk_test", "AUTH_simulated", "4081", "accessss"] {
         assert!(!text.contains(hidden), "{hidden}: {text}");
+    }
+    let reference = started(&site, ProviderName::Paypal).await;
+    site.sim.pay(&reference, None).unwrap();
+    assert_eq!(verify(&site, &reference).await, "settled");
+    let text = format!("{:?}", calls::of_reference(&t.db, &reference).await.unwrap());
+    let tokens = format!("{:?}", calls::of_reference(&t.db, "").await.unwrap());
+    assert!(text.contains("COMPLETED") && tokens.contains("token"), "{text}");
+    for hidden in ["payer@example.com", "Ada", "A21.simulated", "secret-of-the"] {
+        assert!(!text.contains(hidden) && !tokens.contains(hidden), "{hidden}: {text}");
     }
     t.clock.advance(calls::KEPT + Duration::from_secs(1));
     calls::sweep(&t.db).await.unwrap();

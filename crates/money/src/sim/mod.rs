@@ -2,7 +2,7 @@
 //! can go wrong with all of them.
 //!
 //! It stands in for the real ones behind the adapters' base URLs: `{base}/paystack`,
-//! `{base}/stripe` and so on. Tests drive it by hand ([`Sim::pay`], [`Sim::deliver`] ...); as
+//! `{base}/stripe`, `{base}/paypal`. Tests drive it by hand ([`Sim::pay`], [`Sim::deliver`] ...); as
 //! `verza sim` it is a server with checkout pages that a person can click, and a control API
 //! below `/_sim`:
 //!
@@ -18,6 +18,7 @@
 
 mod control;
 mod page;
+pub(crate) mod paypal;
 mod paystack;
 mod post;
 mod stripe;
@@ -54,6 +55,9 @@ pub struct Options {
     pub paystack_key: String,
     pub stripe_key: String,
     pub stripe_webhook_secret: String,
+    pub paypal_client_id: String,
+    pub paypal_client_secret: String,
+    pub paypal_webhook_id: String,
 }
 
 impl Options {
@@ -65,6 +69,9 @@ impl Options {
             paystack_key: "sk_test_simulated".to_owned(),
             stripe_key: "sk_test_simulated".to_owned(),
             stripe_webhook_secret: "whsec_simulated".to_owned(),
+            paypal_client_id: "simulated".to_owned(),
+            paypal_client_secret: "secret-of-the-simulated-client".to_owned(),
+            paypal_webhook_id: "WH-SIMULATED".to_owned(),
         }
     }
 }
@@ -85,6 +92,18 @@ impl Options {
             base_url: format!("{}/stripe", self.public_url),
             secret_key: Secret::new(self.stripe_key.clone()),
             webhook_secret: Secret::new(self.stripe_webhook_secret.clone()),
+            return_url: self.public_url.clone(),
+        }
+    }
+
+    /// How the platform finds the simulated PayPal.
+    pub fn paypal(&self) -> crate::provider::paypal::Settings {
+        crate::provider::paypal::Settings {
+            base_url: format!("{}/paypal", self.public_url),
+            client_id: self.paypal_client_id.clone(),
+            client_secret: Secret::new(self.paypal_client_secret.clone()),
+            webhook_id: self.paypal_webhook_id.clone(),
+            certificate_root: Some(paypal::ROOT.to_owned()),
             return_url: self.public_url.clone(),
         }
     }
@@ -185,6 +204,16 @@ impl Sim {
         self.world.lock().payouts.iter().filter(|it| it.reference == reference).count()
     }
 
+    /// The token that PayPal has given out is good no longer.
+    pub fn revoke_token(&self) {
+        self.world.lock().paypal_token = None;
+    }
+
+    /// How many tokens PayPal has given out.
+    pub fn tokens(&self) -> u32 {
+        self.world.lock().paypal_tokens
+    }
+
     /// How many collections there are in all.
     pub fn collections(&self) -> usize {
         self.world.lock().collections.len()
@@ -253,6 +282,7 @@ impl Sim {
         let collection = world.collections[at].clone();
         let event = match collection.provider {
             ProviderName::Stripe => stripe::collection_event(&mut world, &collection, happened),
+            ProviderName::Paypal => paypal::collection_event(&mut world, &collection, happened),
             _ => paystack::collection_event(&collection, happened),
         };
         self.post(&mut world, collection.provider, event);
@@ -270,7 +300,10 @@ impl Sim {
     fn tell_payout(&self, world: &mut World, reference: &str) {
         let found = world.payouts.iter().find(|it| it.reference == reference).cloned();
         let Some(payout) = found else { return };
-        let event = paystack::payout_event(&payout);
+        let event = match payout.provider {
+            ProviderName::Paypal => paypal::payout_event(world, &payout),
+            _ => paystack::payout_event(&payout),
+        };
         self.post(world, payout.provider, event);
     }
 
@@ -281,20 +314,29 @@ impl Sim {
         match fault {
             Some(FaultKind::ErrorBefore) => return Served::now(StatusCode::SERVICE_UNAVAILABLE),
             Some(FaultKind::RateLimit) => return Served::now(StatusCode::TOO_MANY_REQUESTS),
-            Some(FaultKind::Decline) => return Served::Reply(declined(provider)),
+            Some(FaultKind::Decline) => return Served::Reply(declined(provider, asked.path)),
             Some(FaultKind::LoseRequest) => return Served::Broken,
             Some(FaultKind::LoseReply | FaultKind::ErrorAfter) | None => {}
+        }
+        if provider == ProviderName::Paypal
+            && let Some(text) = paypal::certificate(asked)
+        {
+            return Served::Text(text);
         }
         let before = world.payouts.len();
         let replied = match provider {
             ProviderName::Paystack => paystack::answer(&mut world, asked, &self.options),
             ProviderName::Stripe => stripe::answer(&mut world, asked, &self.options),
+            ProviderName::Paypal => paypal::answer(&mut world, asked, &self.options),
             _ => (StatusCode::NOT_FOUND, Json::Null),
         };
         if let Some(made) = world.payouts.get(before).map(|it| it.reference.clone())
             && world.payouts_at_once
         {
             self.tell_payout(&mut world, &made);
+        }
+        for event in std::mem::take(&mut world.told) {
+            self.post(&mut world, provider, Some(event));
         }
         match fault {
             Some(FaultKind::LoseReply) => Served::Broken,
@@ -305,8 +347,9 @@ impl Sim {
 }
 
 /// A refusal that is final, in the provider's own words.
-fn declined(provider: ProviderName) -> Replied {
+fn declined(provider: ProviderName, path: &str) -> Replied {
     match provider {
+        ProviderName::Paypal => paypal::declined(path),
         ProviderName::Stripe => stripe::refusal(StatusCode::PAYMENT_REQUIRED, "card_declined"),
         _ => paystack::refusal(StatusCode::BAD_REQUEST, "insufficient_balance"),
     }
@@ -314,6 +357,7 @@ fn declined(provider: ProviderName) -> Replied {
 
 enum Served {
     Reply(Replied),
+    Text(&'static str),
     /// The connection breaks instead of an answer.
     Broken,
 }
@@ -328,6 +372,7 @@ impl IntoResponse for Served {
     fn into_response(self) -> Response {
         match self {
             Self::Reply((status, json)) => (status, axum::Json(json)).into_response(),
+            Self::Text(text) => text.into_response(),
             Self::Broken => {
                 let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
                 let body = futures_util::stream::iter([Err::<bytes::Bytes, _>(broken)]);

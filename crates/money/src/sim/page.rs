@@ -44,6 +44,7 @@ fn checkout(collection: &Collection) -> String {
              <form method=\"post\" action=\"{reference}/decline\">\
              <button>Decline</button></form>"
         ),
+        Outcome::Approved => "<p role=\"status\">Approved.</p>".to_owned(),
         Outcome::Done => "<p role=\"status\">Paid.</p>".to_owned(),
         _ => "<p role=\"status\">Nothing was paid.</p>".to_owned(),
     };

@@ -187,7 +187,7 @@ fn transfer(payout: &PayoutOf) -> Json {
         Outcome::Done => "success",
         Outcome::Failed | Outcome::Expired => "failed",
         Outcome::Returned => "reversed",
-        Outcome::Pending => "pending",
+        Outcome::Pending | Outcome::Approved => "pending",
     };
     json!({
         "id": payout.number,
@@ -256,7 +256,7 @@ pub(super) fn payout_event(payout: &PayoutOf) -> Option<Json> {
         Outcome::Done => "transfer.success",
         Outcome::Failed => "transfer.failed",
         Outcome::Returned => "transfer.reversed",
-        Outcome::Pending | Outcome::Expired => return None,
+        Outcome::Pending | Outcome::Approved | Outcome::Expired => return None,
     };
     Some(json!({ "event": event, "data": transfer(payout) }))
 }

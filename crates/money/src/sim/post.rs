@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::world::World;
-use super::{Sim, paystack, stripe};
+use super::{Sim, paypal, paystack, stripe};
 use crate::provider::{ProviderName, paystack as real_paystack, stripe as real_stripe};
 
 /// Tries before a webhook is given up.
@@ -116,22 +116,37 @@ impl Sim {
 
     async fn send(&self, parcel: &Parcel, now: Timestamp) -> bool {
         let url = format!("{}/{}", self.options.webhook_url, parcel.provider);
-        let body = parcel.body.as_bytes();
+        let mut request = self.client.post(url).header("content-type", "application/json");
+        for (name, value) in self.signed(parcel, now) {
+            request = request.header(name, value);
+        }
+        request
+            .body(parcel.body.clone())
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// The headers that prove who sends it; those of a forged one prove nothing.
+    fn signed(&self, parcel: &Parcel, now: Timestamp) -> Vec<(&'static str, String)> {
+        let (body, options) = (parcel.body.as_bytes(), &*self.options);
         let forged = "not-the-key-that-you-know";
         let key = |own: &str| if parcel.is_forged { forged.to_owned() } else { own.to_owned() };
-        let (header, signature) = match parcel.provider {
+        match parcel.provider {
             ProviderName::Stripe => {
-                let key = key(&self.options.stripe_webhook_secret);
-                (real_stripe::SIGNATURE_HEADER, stripe::sign(&key, now, body))
+                let key = key(&options.stripe_webhook_secret);
+                vec![(real_stripe::SIGNATURE_HEADER, stripe::sign(&key, now, body))]
+            }
+            ProviderName::Paypal => {
+                let signed = if parcel.is_forged { forged.as_bytes() } else { body };
+                let id = hex::encode(self.chance.random::<16>());
+                paypal::headers(options, &id, now, signed)
             }
             _ => {
-                let key = key(&self.options.paystack_key);
-                (real_paystack::SIGNATURE_HEADER, paystack::sign(&key, body))
+                let key = key(&options.paystack_key);
+                vec![(real_paystack::SIGNATURE_HEADER, paystack::sign(&key, body))]
             }
-        };
-        let request = self.client.post(url).header("content-type", "application/json");
-        let request = request.header(header, signature).body(parcel.body.clone());
-        request.send().await.is_ok_and(|answer| answer.status().is_success())
+        }
     }
 }
 

@@ -54,6 +54,8 @@ pub enum FaultKind {
 #[serde(rename_all = "lowercase")]
 pub(super) enum Outcome {
     Pending,
+    /// The payer has agreed; the money is there for the asking.
+    Approved,
     Done,
     Failed,
     Expired,
@@ -117,6 +119,11 @@ pub(super) struct World {
     pub mishaps: Mishaps,
     pub outbox: Vec<Parcel>,
     pub payouts_at_once: bool,
+    /// Webhooks about what a call has just done.
+    pub told: Vec<Json>,
+    /// The token that PayPal takes, and how many it has given out.
+    pub paypal_token: Option<String>,
+    pub paypal_tokens: u32,
     last: u64,
 }
 
@@ -134,6 +141,9 @@ impl World {
             mishaps: Mishaps::default(),
             outbox: Vec::new(),
             payouts_at_once: true,
+            told: Vec::new(),
+            paypal_token: None,
+            paypal_tokens: 0,
             last: 1_000,
         }
     }
@@ -216,17 +226,28 @@ impl World {
     pub(super) fn pay(&mut self, at: usize, paid: Option<Money>) -> Result<&'static str> {
         let collection = &mut self.collections[at];
         // A payer may be late: what has expired can still be paid.
-        if matches!(collection.outcome, Outcome::Done | Outcome::Failed) {
+        if matches!(collection.outcome, Outcome::Approved | Outcome::Done | Outcome::Failed) {
             return Err(Error::conflict("decided", "This payment is decided."));
         }
         let asked = Money::new(collection.amount, collection.asset);
         let paid = paid.unwrap_or(asked);
-        collection.outcome = Outcome::Done;
         (collection.paid, collection.asset) = (paid.minor, paid.asset);
+        if collection.provider == ProviderName::Paypal {
+            collection.outcome = Outcome::Approved;
+            return Ok("approved");
+        }
+        self.receive(at);
+        Ok("paid")
+    }
+
+    /// The money is there, less what the provider keeps.
+    pub(super) fn receive(&mut self, at: usize) {
+        let collection = &mut self.collections[at];
+        let paid = Money::new(collection.paid, collection.asset);
+        collection.outcome = Outcome::Done;
         collection.fee = paid.share(FEE_BPS).minor;
         let (provider, net) = (collection.provider, paid.minor - collection.fee);
         self.credit(provider, Money::new(net, paid.asset));
-        Ok("paid")
     }
 
     pub(super) fn decline(&mut self, at: usize) -> Result<&'static str> {

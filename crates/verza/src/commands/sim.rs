@@ -44,11 +44,17 @@ pub async fn sim(args: &SimArgs) -> Result<ExitCode> {
 /// How the platform is told to use the simulator.
 fn settings(options: &Options) -> Vec<String> {
     let (paystack, stripe) = (options.paystack(), options.stripe());
+    let paypal = options.paypal();
     vec![
         format!("paystack_url={}", paystack.base_url),
         format!("paystack_secret_key={}", options.paystack_key),
         format!("stripe_url={}", stripe.base_url),
         format!("stripe_secret_key={}", options.stripe_key),
         format!("stripe_webhook_secret={}", options.stripe_webhook_secret),
+        format!("paypal_url={}", paypal.base_url),
+        format!("paypal_client_id={}", paypal.client_id),
+        format!("paypal_client_secret={}", options.paypal_client_secret),
+        format!("paypal_webhook_id={}", paypal.webhook_id),
+        format!("paypal_certificate_root={}", paypal.certificate_root.unwrap_or_default()),
     ]
 }

@@ -803,6 +803,19 @@ pub struct Payments {
     pub stripe_webhook_secret: Option<Secret<String>>,
     /// Stripe's address.
     pub stripe_url: String,
+    /// The client id of an app at PayPal; without it there is no PayPal.
+    pub paypal_client_id: Option<String>,
+    /// The secret of that app.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub paypal_client_secret: Option<Secret<String>>,
+    /// The id of PayPal's webhook, as PayPal shows it where it is set up.
+    pub paypal_webhook_id: Option<String>,
+    /// PayPal's address; https://api-m.sandbox.paypal.com moves no real money.
+    pub paypal_url: String,
+    /// The SHA-256 of the root certificate that PayPal's webhooks must lead to, in hexadecimal
+    /// digits; without it, any that the system trusts.
+    pub paypal_certificate_root: Option<String>,
     /// Where a payer's browser goes after paying; without it, the platform's own address.
     pub return_url: Option<String>,
     /// Hours from when a payout destination was saved until it can be used.
@@ -830,6 +843,11 @@ impl Default for Payments {
             stripe_secret_key: None,
             stripe_webhook_secret: None,
             stripe_url: money::provider::stripe::BASE_URL.into(),
+            paypal_client_id: None,
+            paypal_client_secret: None,
+            paypal_webhook_id: None,
+            paypal_url: money::provider::paypal::BASE_URL.into(),
+            paypal_certificate_root: None,
             return_url: None,
             destination_cooling_hours: 24,
             withdrawals_per_day: 5,
