@@ -50,6 +50,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         },
         Migration { name: "0013_staking", sql: include_str!("../migrations/0013_staking.sql") },
         Migration { name: "0014_billing", sql: include_str!("../migrations/0014_billing.sql") },
+        Migration { name: "0015_addresses", sql: include_str!("../migrations/0015_addresses.sql") },
     ],
 };
 
@@ -84,6 +85,8 @@ pub struct Options {
     pub stripe: Option<provider::stripe::Settings>,
     /// The account at PayPal.
     pub paypal: Option<provider::paypal::Settings>,
+    /// The signer behind which coins are kept.
+    pub crypto: Option<provider::crypto::Settings>,
     /// Further providers.
     pub providers: Vec<Arc<dyn provider::Provider>>,
 }
@@ -106,6 +109,7 @@ impl Options {
             paystack: None,
             stripe: None,
             paypal: None,
+            crypto: None,
             providers: Vec::new(),
         }
     }
@@ -148,6 +152,10 @@ impl Context {
         }
         if let Some(settings) = &options.paypal {
             let adapter = provider::paypal::Adapter::new(settings.clone(), options.db.clone())?;
+            providers.push(Arc::new(adapter));
+        }
+        if let Some(settings) = &options.crypto {
+            let adapter = provider::crypto::Adapter::new(settings.clone(), options.db.clone())?;
             providers.push(Arc::new(adapter));
         }
         let wallet = wallet::Service::new(&options);

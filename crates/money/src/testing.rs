@@ -236,6 +236,7 @@ impl Site {
             paystack: Some(told.paystack()),
             stripe: Some(told.stripe()),
             paypal: Some(told.paypal()),
+            crypto: Some(told.crypto()),
             ..Options::new(db.clone())
         };
         Self::with(db, listener, base, change(options))

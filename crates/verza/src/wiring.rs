@@ -687,6 +687,7 @@ fn offer_providers(options: &mut money::Options, config: &Config) -> Result<()> 
         }
     };
     options.paypal = paypal(payments, return_url)?;
+    options.crypto = signer(payments)?;
     let asset = options.default_currency;
     options.payouts = money::payout::Policy {
         cooling: Duration::from_secs(payments.destination_cooling_hours * 3600),
@@ -724,6 +725,27 @@ fn paypal(
             let message = "PayPal needs payments.paypal_client_id, payments.paypal_client_secret \
                            and payments.paypal_webhook_id, all of them.";
             Err(Error::invalid("incomplete_paypal", message))
+        }
+    }
+}
+
+fn signer(payments: &Payments) -> Result<Option<money::provider::crypto::Settings>> {
+    let Payments { crypto_url, crypto_key, crypto_webhook_secret, .. } = payments;
+    match (crypto_url, crypto_key, crypto_webhook_secret) {
+        (Some(base_url), Some(key), Some(webhook_secret)) => {
+            Ok(Some(money::provider::crypto::Settings {
+                base_url: base_url.clone(),
+                key: key.clone(),
+                webhook_secret: webhook_secret.clone(),
+                chain: payments.crypto_chain,
+                confirmations: payments.crypto_confirmations.max(1),
+            }))
+        }
+        (None, None, None) => Ok(None),
+        _ => {
+            let message = "A signer needs payments.crypto_url, payments.crypto_key and \
+                           payments.crypto_webhook_secret, all of them.";
+            Err(Error::invalid("incomplete_signer", message))
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) async fn observe(
     }
     let found = match store::get(tx, payment.provider, &seen.id).await? {
         Some(found) => found,
+        // It was over before we heard of it, and nothing was taken.
+        None if seen.stage == DisputeStage::Won => return Ok(()),
         None => open(tx, wallet, payment, seen).await?,
     };
     match (found.state.as_str(), seen.stage) {

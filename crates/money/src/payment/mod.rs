@@ -15,6 +15,7 @@
 //! *fetch* the payment from the provider and compare amount, currency and reference. The
 //! ledger's key `dep:{id}:settle` makes the credit happen once, whoever comes first.
 
+mod arrivals;
 mod http;
 mod jobs;
 mod model;

@@ -62,6 +62,10 @@ impl Service {
         &self.0.providers
     }
 
+    pub(super) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
     pub(super) fn default_currency(&self) -> Asset {
         self.0.default_currency
     }
@@ -140,18 +144,24 @@ impl Service {
             return opened(payment);
         }
         let order = Order {
+            payer: payment.owner,
             reference: payment.reference(),
             amount: payment.amount,
             email,
             method: payment.method.clone(),
             return_url: None,
         };
-        match self.adapter(payment.provider)?.create_collection(&order).await {
+        let adapter = self.adapter(payment.provider)?;
+        match adapter.create_collection(&order).await {
             Ok(checkout) => {
-                let checkout = &checkout;
+                let (checkout, payment) = (&checkout, &payment);
+                let is_address = adapter.capabilities().has_arrivals;
                 self.0
                     .db
                     .run("payment.open", |tx| async move {
+                        if is_address {
+                            store::keep_address(&tx, payment, &checkout.provider_ref).await?;
+                        }
                         store::opened(&tx, id, checkout).await.map(|_| ())
                     })
                     .await?;
@@ -299,7 +309,12 @@ impl Service {
         if let Some(id) = parse_reference(reference) {
             return Ok(Some(id));
         }
-        let own = self.adapter(provider)?.reference_of(reference).await?;
+        let adapter = self.adapter(provider)?;
+        if adapter.capabilities().has_arrivals {
+            self.watch_one(adapter).await?;
+            return store::of_arrival(&self.0.db, provider, reference).await;
+        }
+        let own = adapter.reference_of(reference).await?;
         Ok(own.as_deref().and_then(parse_reference))
     }
 
@@ -360,6 +375,7 @@ impl Service {
     /// Asks about payments that should have become something by now: a lost webhook only costs
     /// time.
     pub(crate) async fn sweep(&self) -> Result<()> {
+        self.watch().await;
         let now = self.0.db.world().now();
         for (id, checks) in store::due(&self.0.db, now, SWEEP_MAX).await? {
             let note = |tx: Tx| async move {
@@ -375,9 +391,11 @@ impl Service {
     }
 }
 
-/// Whether a kind of event, in the words of any provider, is about a charge-back.
+/// Whether a kind of event, in the words of any provider, is about a charge-back. A block that was
+/// replaced takes back what was credited as a bank does.
 fn is_about_a_dispute(kind: &str) -> bool {
-    kind.to_ascii_lowercase().contains("dispute")
+    let kind = kind.to_ascii_lowercase();
+    kind.contains("dispute") || kind.starts_with("transfer.")
 }
 
 /// The answer to a deposit needs a page to send the payer to.
@@ -445,7 +463,7 @@ async fn book(
     Ok(())
 }
 
-fn fact(caller: &Caller, verb: &'static str, payment: &Payment) -> Fact {
+pub(super) fn fact(caller: &Caller, verb: &'static str, payment: &Payment) -> Fact {
     Fact::by(caller, verb)
         .on(payment.id)
         .about(payment.owner)

@@ -1,12 +1,12 @@
 //! All SQL of the payments and of what providers told us.
 
 use kernel::id::kinds::{Payment as PaymentKind, User};
-use kernel::{Id, Money, Result, Timestamp};
+use kernel::{Asset, Id, Money, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
 use super::model::{Payment, State};
-use crate::provider::{Checkout, Event, ProviderName};
+use crate::provider::{Arrival, Checkout, Event, ProviderName};
 
 const COLUMNS: &str = "id, owner, provider, amount, asset, method, state, reason, provider_ref,
                        access_code, checkout_url, expires_at, created_at, updated_at, version";
@@ -142,4 +142,100 @@ pub(super) async fn event_became(
     let sql = "UPDATE provider_events SET state = $3 WHERE provider = $1 AND dedupe_key = $2";
     tx.execute(sql, params![provider.as_str(), dedupe_key, state]).await?;
     Ok(())
+}
+
+/// Keeps whose an address is; it is theirs for ever.
+pub(super) async fn keep_address(tx: &Tx, payment: &Payment, address: &str) -> Result<()> {
+    let sql = "INSERT INTO deposit_addresses (provider, asset, address, owner, created_at)
+               VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let (provider, asset, now) = (payment.provider.as_str(), payment.amount.asset, tx.now());
+    tx.execute(sql, params![provider, asset, address, payment.owner, now]).await?;
+    Ok(())
+}
+
+/// Whose an address is.
+pub(super) async fn owner_of(
+    db: &impl Read,
+    provider: ProviderName,
+    asset: Asset,
+    address: &str,
+) -> Result<Option<Id<User>>> {
+    let sql = "SELECT owner FROM deposit_addresses
+               WHERE provider = $1 AND asset = $2 AND address = $3";
+    Ok(db.maybe(sql, params![provider.as_str(), asset, address], |row| row.take()).await?)
+}
+
+/// The oldest payment of an owner that waits for money to arrive, and for which none has.
+pub(super) async fn waiting(
+    db: &impl Read,
+    owner: Id<User>,
+    provider: ProviderName,
+    asset: Asset,
+) -> Result<Option<Id<PaymentKind>>> {
+    let sql = "SELECT id FROM payments
+               WHERE owner = $1 AND provider = $2 AND asset = $3
+                   AND state IN ('created', 'pending') AND checkout_url IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM arrivals WHERE arrivals.payment = payments.id)
+               ORDER BY id LIMIT 1";
+    Ok(db.maybe(sql, params![owner, provider.as_str(), asset], |row| row.take()).await?)
+}
+
+/// Keeps an arrival; false when it is here already.
+pub(super) async fn insert_arrival(
+    tx: &Tx,
+    provider: ProviderName,
+    arrival: &Arrival,
+    payment: Option<Id<PaymentKind>>,
+) -> Result<bool> {
+    let sql = "INSERT INTO arrivals (provider, provider_ref, payment, asset, raw_amount, raw_rest,
+                                     seen_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+    let Arrival { provider_ref, asset, raw, rest, .. } = arrival;
+    let (provider, now) = (provider.as_str(), tx.now());
+    Ok(tx.touch(sql, params![provider, provider_ref, payment, asset, raw, rest, now]).await?)
+}
+
+/// The payment that an arrival became.
+pub(super) async fn of_arrival(
+    db: &impl Read,
+    provider: ProviderName,
+    provider_ref: &str,
+) -> Result<Option<Id<PaymentKind>>> {
+    let sql = "SELECT payment FROM arrivals
+               WHERE provider = $1 AND provider_ref = $2 AND payment IS NOT NULL";
+    Ok(db.maybe(sql, params![provider.as_str(), provider_ref], |row| row.take()).await?)
+}
+
+/// Money is on its way to a payment: what was sent is what it is about from here on.
+pub(super) async fn seen(tx: &Tx, payment: &Payment) -> Result<()> {
+    let sql = "UPDATE payments SET amount = $2, provider_ref = $3, expires_at = $4,
+                      state = 'pending', next_check_at = $5, checks = 0, version = version + 1,
+                      updated_at = $5
+               WHERE id = $1 AND state IN ('created', 'pending')";
+    let Payment { id, amount, provider_ref, expires_at, .. } = payment;
+    tx.execute(sql, params![id, amount.minor, provider_ref, expires_at, tx.now()]).await?;
+    Ok(())
+}
+
+/// How far a provider's arrivals were read; none when they never were.
+pub(super) async fn place(db: &impl Read, provider: ProviderName) -> Result<Option<String>> {
+    let sql = "SELECT place FROM arrival_cursors WHERE provider = $1";
+    Ok(db.maybe(sql, params![provider.as_str()], |row| row.take()).await?)
+}
+
+/// Moves that on; false when somebody else has.
+pub(super) async fn move_place(
+    tx: &Tx,
+    provider: ProviderName,
+    from: Option<&str>,
+    to: &str,
+) -> Result<bool> {
+    let provider = provider.as_str();
+    let Some(from) = from else {
+        let sql = "INSERT INTO arrival_cursors (provider, place) VALUES ($1, $2)
+                   ON CONFLICT DO NOTHING";
+        return Ok(tx.touch(sql, params![provider, to]).await?);
+    };
+    let sql = "UPDATE arrival_cursors SET place = $3 WHERE provider = $1 AND place = $2";
+    Ok(tx.touch(sql, params![provider, from, to]).await?)
 }

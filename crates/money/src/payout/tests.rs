@@ -57,6 +57,15 @@ const PAYPAL: Rail = Rail {
     calls: &["POST /v1/oauth2/token", "POST /v1/payments/payouts"],
 };
 
+const CRYPTO: Rail = Rail {
+    provider: ProviderName::Crypto,
+    asset: Asset::USDC,
+    kind: "crypto",
+    account: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+    bank: None,
+    calls: &["GET /v1/withdrawals/*", "POST /v1/withdrawals"],
+};
+
 /// A site whose first user has money, and a destination at a simulated provider that is cool.
 struct Stage {
     site: Site,
@@ -284,6 +293,14 @@ async fn p5_a_payout_through_paypal_is_made_once_whatever_is_lost_on_the_way(t: 
 
 async fn p6_what_paypal_declines_fails_or_returns_is_back_in_the_wallet(t: &TestDb) {
     assert_nothing_is_lost_on_the_way_back(t, PAYPAL).await;
+}
+
+async fn p5_a_payout_on_a_chain_is_made_once_whatever_is_lost_on_the_way(t: &TestDb) {
+    assert_paid_once_whatever_is_lost(t, CRYPTO).await;
+}
+
+async fn p6_what_a_chain_declines_fails_or_drops_is_back_in_the_wallet(t: &TestDb) {
+    assert_nothing_is_lost_on_the_way_back(t, CRYPTO).await;
 }
 
 async fn a_payout_too_old_for_paypal_to_know_is_not_asked_for_again(t: &TestDb) {

@@ -22,6 +22,7 @@ const TEXT_MAX: usize = 4_000;
 const PLAIN: &[&str] = &[
     "amount",
     "amount_total",
+    "asset",
     "balance",
     "batch_status",
     "code",
@@ -57,6 +58,7 @@ const PLAIN: &[&str] = &[
     "resolution",
     "sender_batch_id",
     "sender_item_id",
+    "state",
     "status",
     "transaction_status",
     "transfer_code",
@@ -142,6 +144,7 @@ fn known(text: &str) -> &'static str {
         "complete_collection",
         "fetch_collection",
         "reference_of",
+        "arrivals",
         "create_payout",
         "fetch_payout",
         "create_refund",

@@ -15,6 +15,7 @@
 //!   that fails again and again is left alone for a while.
 
 pub mod calls;
+pub mod crypto;
 pub mod paypal;
 pub mod paystack;
 mod port;
@@ -25,9 +26,9 @@ mod tests;
 mod transport;
 
 pub use port::{
-    Answer, Capabilities, Checkout, Destination, DestinationKind, DisputeStage, Event, Failure,
-    Known, Order, Payout, PayoutState, Provider, ProviderName, RefundState, Seen, SeenDispute,
-    SeenPayout, SeenRefund, SeenState, Webhook,
+    Answer, Arrival, Arrivals, Capabilities, Checkout, Destination, DestinationKind, DisputeStage,
+    Event, Failure, Known, Order, Payout, PayoutState, Provider, ProviderName, RefundState, Seen,
+    SeenDispute, SeenPayout, SeenRefund, SeenState, Webhook,
 };
 pub(crate) use signature::{hmac_sha256_hex, hmac_sha512_hex, is_same};
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
-use kernel::{Asset, Error, Money, Result, Timestamp};
+use kernel::id::kinds::User;
+use kernel::{Asset, Error, Id, Money, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -69,6 +70,8 @@ pub struct Capabilities {
     pub steps: &'static [(Asset, i64)],
     /// Whom it pays out to, and in which currencies.
     pub payouts: Vec<(DestinationKind, Asset)>,
+    /// Whether money comes by itself to addresses that wallets have there.
+    pub has_arrivals: bool,
 }
 
 impl Capabilities {
@@ -96,6 +99,8 @@ impl Capabilities {
 /// What the provider is asked to collect.
 #[derive(Debug, Clone)]
 pub struct Order {
+    /// Into whose wallet it goes.
+    pub payer: Id<User>,
     /// Ours, and the provider's idempotency key: the same reference is the same payment.
     pub reference: String,
     pub amount: Money,
@@ -152,6 +157,29 @@ pub enum SeenState {
     Paid { received: Money, fee: Money },
     /// It will not come, for this reason.
     Failed { reason: String },
+}
+
+/// Money that has come, or is coming, to an address that a wallet has at a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// What it is for ever, also where it moves to another block.
+    pub provider_ref: String,
+    /// The address.
+    pub to: String,
+    pub asset: Asset,
+    /// None when it is too little or too much to be counted.
+    pub amount: Option<Money>,
+    /// As the chain counts it, and what of that is below our last digit.
+    pub raw: String,
+    pub rest: String,
+}
+
+/// What has arrived since, in the order in which it did.
+#[derive(Debug, Clone, Default)]
+pub struct Arrivals {
+    pub arrivals: Vec<Arrival>,
+    /// From where to go on.
+    pub next: String,
 }
 
 /// A payment that the payer's bank wants back.
@@ -359,6 +387,11 @@ pub trait Provider: Send + Sync {
     /// no payment of ours.
     fn reference_of<'a>(&'a self, _id: &'a str) -> Answer<'a, Option<String>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// What has arrived at wallets' addresses since `after`; everything without it.
+    fn arrivals<'a>(&'a self, _after: Option<&'a str>) -> Answer<'a, Arrivals> {
+        Box::pin(async { Err(Failure::not_offered("arrivals")) })
     }
 
     fn create_payout<'a>(&'a self, _payout: &'a Payout) -> Answer<'a, SeenPayout> {

@@ -13,11 +13,16 @@ use crate::ledger::{self, Account, Code};
 use crate::sim::{self, Fault, FaultKind, Mishaps};
 use crate::testing::{MIGRATIONS, Site, assert_sound, facts, ngn, user};
 
-const ALL: [ProviderName; 3] = [ProviderName::Paystack, ProviderName::Stripe, ProviderName::Paypal];
+const ALL: [ProviderName; 4] =
+    [ProviderName::Paystack, ProviderName::Stripe, ProviderName::Paypal, ProviderName::Crypto];
 
-/// What each of them collects in these tests: nobody pays naira through PayPal.
+/// What each of them collects in these tests: nobody pays naira through PayPal, or on a chain.
 fn asset(provider: ProviderName) -> Asset {
-    if provider == ProviderName::Paypal { Asset::USD } else { Asset::NGN }
+    match provider {
+        ProviderName::Paypal => Asset::USD,
+        ProviderName::Crypto => Asset::ETH,
+        _ => Asset::NGN,
+    }
 }
 
 fn body(provider: ProviderName) -> Json {
@@ -95,7 +100,7 @@ async fn p1_shuffled_doubled_and_forged_webhooks_credit_each_payment_once(t: &Te
     site.sim.mishaps(Mishaps { duplicate: 30, forge: 5, reorder: true, ..Mishaps::default() });
     let mut references = Vec::new();
     for turn in 0..60 {
-        let (_, answer) = deposit(&site, ALL[turn % 3], &turn.to_string()).await;
+        let (_, answer) = deposit(&site, ALL[turn % 4], &turn.to_string()).await;
         references.push(answer["reference"].as_str().unwrap().to_owned());
     }
     for reference in &references {
@@ -109,8 +114,10 @@ async fn p1_shuffled_doubled_and_forged_webhooks_credit_each_payment_once(t: &Te
     let later = site.sim.deliver().await;
     assert_eq!((later.forged_taken, later.failed), (0, 0));
     site.worker.drain().await.unwrap();
-    assert_eq!(wallet(&site, ProviderName::Stripe).await, 40 * 5_000);
-    assert_eq!(wallet(&site, ProviderName::Paypal).await, 20 * 5_000);
+    assert_eq!(wallet(&site, ProviderName::Stripe).await, 30 * 5_000);
+    for provider in [ProviderName::Paypal, ProviderName::Crypto] {
+        assert_eq!(wallet(&site, provider).await, 15 * 5_000, "{provider}");
+    }
     assert_eq!(facts(&t.db, "deposit.settled").await, 60);
     assert_reconciled(&site).await;
 }
@@ -127,6 +134,7 @@ async fn p1_lost_webhooks_only_cost_time(t: &TestDb) {
     site.context.payments.sweep().await.unwrap();
     assert_eq!(wallet(&site, ProviderName::Stripe).await, 10_000);
     assert_eq!(wallet(&site, ProviderName::Paypal).await, 5_000);
+    assert_eq!(wallet(&site, ProviderName::Crypto).await, 5_000);
     assert_reconciled(&site).await;
 }
 
@@ -134,6 +142,7 @@ async fn p2_another_amount_or_currency_never_credits_a_wallet(t: &TestDb) {
     let site = Site::open(&t.db).await;
     let paid =
         [ngn(4_999), Money::new(5_000, Asset::USD), Money::new(5_000, Asset::EUR)];
+    // On a chain, what comes is what is credited.
     for (provider, paid) in ALL.into_iter().zip(paid) {
         let reference = started(&site, provider).await;
         site.sim.pay(&reference, Some(paid)).unwrap();
@@ -281,6 +290,7 @@ async fn p4_a_reply_lost_after_the_effect_makes_no_second_payment(t: &TestDb) {
     for (provider, call) in [
         (ProviderName::Stripe, "POST /v1/checkout/sessions"),
         (ProviderName::Paypal, "POST /v2/checkout/orders"),
+        (ProviderName::Crypto, "POST /v1/addresses"),
     ] {
         for kind in [FaultKind::LoseReply, FaultKind::ErrorAfter] {
             let key = format!("{provider}{kind:?}");
@@ -303,7 +313,7 @@ async fn p4_a_reply_lost_after_the_effect_makes_no_second_payment(t: &TestDb) {
 
 async fn p7_late_success_credits_after_the_provider_said_no(t: &TestDb) {
     let site = Site::open(&t.db).await;
-    for provider in [ProviderName::Paystack, ProviderName::Paypal] {
+    for provider in [ProviderName::Paystack, ProviderName::Paypal, ProviderName::Crypto] {
         let reference = started(&site, provider).await;
         t.clock.advance(Duration::from_secs(24 * 3600 + 1));
         site.context.payments.sweep().await.unwrap();

@@ -5,8 +5,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
-use kernel::{Error, Result};
+use kernel::{Asset, Error, Result};
 use platform::http::problem_status;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::Sim;
@@ -20,6 +21,9 @@ pub(super) fn routes() -> Router<Sim> {
         .route("/_sim/mishaps", post(mishaps))
         .route("/_sim/collections/{reference}/{step}", post(collection))
         .route("/_sim/payouts/{reference}/{step}", post(payout))
+        .route("/_sim/chain/{step}/{blocks}", post(chain))
+        .route("/_sim/chain/transfers", post(arrive))
+        .route("/_sim/chain/transfers/{id}/drop", post(drop_transfer))
 }
 
 async fn state(State(sim): State<Sim>) -> Response {
@@ -68,6 +72,37 @@ async fn payout(
         "return" => sim.return_payout(&reference),
         _ => Err(Error::not_found("step")),
     })
+}
+
+async fn chain(State(sim): State<Sim>, Path((step, blocks)): Path<(String, u64)>) -> Response {
+    answer(match step.as_str() {
+        "mine" => {
+            sim.mine(blocks);
+            Ok(())
+        }
+        "reorganise" => {
+            sim.reorganise(blocks);
+            Ok(())
+        }
+        _ => Err(Error::not_found("step")),
+    })
+}
+
+/// A transfer, in the chain's units.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewTransfer {
+    to: String,
+    asset: Asset,
+    amount: String,
+}
+
+async fn arrive(State(sim): State<Sim>, Json(new): Json<NewTransfer>) -> Response {
+    Json(json!({ "id": sim.arrive(&new.to, new.asset, &new.amount) })).into_response()
+}
+
+async fn drop_transfer(State(sim): State<Sim>, Path(id): Path<String>) -> Response {
+    answer(sim.drop_transfer(&id))
 }
 
 pub(super) fn answer(done: Result<()>) -> Response {

@@ -2,7 +2,7 @@
 //! can go wrong with all of them.
 //!
 //! It stands in for the real ones behind the adapters' base URLs: `{base}/paystack`,
-//! `{base}/stripe`, `{base}/paypal`. Tests drive it by hand ([`Sim::pay`], [`Sim::deliver`] ...); as
+//! `{base}/stripe`, `{base}/paypal`, `{base}/crypto`. Tests drive it by hand ([`Sim::pay`], [`Sim::deliver`] ...); as
 //! `verza sim` it is a server with checkout pages that a person can click, and a control API
 //! below `/_sim`:
 //!
@@ -12,11 +12,15 @@
 //! POST /_sim/mishaps    {"duplicate","lose","forge","reorder","delaySeconds"}
 //! POST /_sim/collections/{reference}/{approve|decline|expire|dispute|win|lose}
 //! POST /_sim/payouts/{reference}/{settle|fail|return}
+//! POST /_sim/chain/{mine|reorganise}/{blocks}
+//! POST /_sim/chain/transfers  {"to","asset","amount"}     in the chain's units
+//! POST /_sim/chain/transfers/{id}/drop
 //! ```
 //!
 //! No money moves here, and nothing is kept: when it ends, it has forgotten everything.
 
 mod control;
+mod crypto;
 mod page;
 pub(crate) mod paypal;
 mod paystack;
@@ -58,6 +62,8 @@ pub struct Options {
     pub paypal_client_id: String,
     pub paypal_client_secret: String,
     pub paypal_webhook_id: String,
+    pub crypto_key: String,
+    pub crypto_webhook_secret: String,
 }
 
 impl Options {
@@ -72,6 +78,8 @@ impl Options {
             paypal_client_id: "simulated".to_owned(),
             paypal_client_secret: "secret-of-the-simulated-client".to_owned(),
             paypal_webhook_id: "WH-SIMULATED".to_owned(),
+            crypto_key: "key-of-the-simulated-signer".to_owned(),
+            crypto_webhook_secret: "secret-of-the-simulated-signer".to_owned(),
         }
     }
 }
@@ -93,6 +101,17 @@ impl Options {
             secret_key: Secret::new(self.stripe_key.clone()),
             webhook_secret: Secret::new(self.stripe_webhook_secret.clone()),
             return_url: self.public_url.clone(),
+        }
+    }
+
+    /// How the platform finds the simulated signer.
+    pub fn crypto(&self) -> crate::provider::crypto::Settings {
+        crate::provider::crypto::Settings {
+            base_url: format!("{}/crypto", self.public_url),
+            key: Secret::new(self.crypto_key.clone()),
+            webhook_secret: Secret::new(self.crypto_webhook_secret.clone()),
+            chain: crypto::CHAIN,
+            confirmations: crypto::CONFIRMATIONS,
         }
     }
 
@@ -204,6 +223,49 @@ impl Sim {
         self.world.lock().payouts.iter().filter(|it| it.reference == reference).count()
     }
 
+    /// Somebody sends so many of a chain's units to an address; no block holds them yet. Answers
+    /// the transfer's id.
+    pub fn arrive(&self, to: &str, asset: kernel::Asset, raw: &str) -> String {
+        let mut world = self.world.lock();
+        let id = world.arrive(to, asset, raw);
+        self.call_back(&mut world, "transfer.seen", std::slice::from_ref(&id));
+        id
+    }
+
+    /// So many blocks more.
+    pub fn mine(&self, blocks: u64) {
+        let mut world = self.world.lock();
+        let confirmed = world.mine(blocks);
+        self.call_back(&mut world, "transfer.confirmed", &confirmed);
+    }
+
+    /// The last blocks are replaced by others that hold nothing of ours.
+    pub fn reorganise(&self, depth: u64) {
+        let mut world = self.world.lock();
+        let left = world.reorganise(depth);
+        self.call_back(&mut world, "transfer.orphaned", &left);
+    }
+
+    /// A transfer that no block holds is replaced by another transaction for good.
+    ///
+    /// # Errors
+    /// Not found.
+    pub fn drop_transfer(&self, id: &str) -> Result<()> {
+        let mut world = self.world.lock();
+        if !world.drop_transfer(id) {
+            return Err(Error::not_found("transfer"));
+        }
+        self.call_back(&mut world, "transfer.dropped", &[id.to_owned()]);
+        Ok(())
+    }
+
+    fn call_back(&self, world: &mut World, kind: &str, about: &[String]) {
+        for id in about {
+            let event = crypto::event(world, kind, id);
+            self.post(world, ProviderName::Crypto, Some(event));
+        }
+    }
+
     /// The token that PayPal has given out is good no longer.
     pub fn revoke_token(&self) {
         self.world.lock().paypal_token = None;
@@ -283,6 +345,7 @@ impl Sim {
         let event = match collection.provider {
             ProviderName::Stripe => stripe::collection_event(&mut world, &collection, happened),
             ProviderName::Paypal => paypal::collection_event(&mut world, &collection, happened),
+            ProviderName::Crypto => crypto::collection_event(&mut world, &collection, happened),
             _ => paystack::collection_event(&collection, happened),
         };
         self.post(&mut world, collection.provider, event);
@@ -302,6 +365,9 @@ impl Sim {
         let Some(payout) = found else { return };
         let event = match payout.provider {
             ProviderName::Paypal => paypal::payout_event(world, &payout),
+            ProviderName::Crypto => {
+                Some(crypto::event(world, "withdrawal.changed", &payout.reference))
+            }
             _ => paystack::payout_event(&payout),
         };
         self.post(world, payout.provider, event);
@@ -328,6 +394,7 @@ impl Sim {
             ProviderName::Paystack => paystack::answer(&mut world, asked, &self.options),
             ProviderName::Stripe => stripe::answer(&mut world, asked, &self.options),
             ProviderName::Paypal => paypal::answer(&mut world, asked, &self.options),
+            ProviderName::Crypto => crypto::answer(&mut world, asked, &self.options),
             _ => (StatusCode::NOT_FOUND, Json::Null),
         };
         if let Some(made) = world.payouts.get(before).map(|it| it.reference.clone())
@@ -350,6 +417,9 @@ impl Sim {
 fn declined(provider: ProviderName, path: &str) -> Replied {
     match provider {
         ProviderName::Paypal => paypal::declined(path),
+        ProviderName::Crypto => {
+            crypto::refusal(StatusCode::UNPROCESSABLE_ENTITY, "insufficient_balance")
+        }
         ProviderName::Stripe => stripe::refusal(StatusCode::PAYMENT_REQUIRED, "card_declined"),
         _ => paystack::refusal(StatusCode::BAD_REQUEST, "insufficient_balance"),
     }

@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 
 use super::world::World;
 use super::{Sim, paypal, paystack, stripe};
-use crate::provider::{ProviderName, paystack as real_paystack, stripe as real_stripe};
+use crate::provider::{
+    ProviderName, crypto as real_crypto, paystack as real_paystack, stripe as real_stripe,
+};
 
 /// Tries before a webhook is given up.
 const TRIES_MAX: u32 = 8;
@@ -141,6 +143,10 @@ impl Sim {
                 let signed = if parcel.is_forged { forged.as_bytes() } else { body };
                 let id = hex::encode(self.chance.random::<16>());
                 paypal::headers(options, &id, now, signed)
+            }
+            ProviderName::Crypto => {
+                let key = key(&options.crypto_webhook_secret);
+                vec![(real_crypto::SIGNATURE_HEADER, stripe::sign(&key, now, body))]
             }
             _ => {
                 let key = key(&options.paystack_key);

@@ -6,6 +6,7 @@ use kernel::{Asset, Error, Money, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::crypto::Chain;
 use super::post::{Mishaps, Parcel};
 use crate::provider::ProviderName;
 
@@ -124,6 +125,7 @@ pub(super) struct World {
     /// The token that PayPal takes, and how many it has given out.
     pub paypal_token: Option<String>,
     pub paypal_tokens: u32,
+    pub chain: Chain,
     last: u64,
 }
 
@@ -144,6 +146,7 @@ impl World {
             told: Vec::new(),
             paypal_token: None,
             paypal_tokens: 0,
+            chain: Chain::default(),
             last: 1_000,
         }
     }
@@ -236,6 +239,10 @@ impl World {
             collection.outcome = Outcome::Approved;
             return Ok("approved");
         }
+        if collection.provider == ProviderName::Crypto {
+            self.pay_on_chain(at);
+            return Ok("paid");
+        }
         self.receive(at);
         Ok("paid")
     }
@@ -273,6 +280,10 @@ impl World {
             return Err(Error::conflict("decided", "There is nothing to dispute."));
         }
         collection.dispute = Some(DisputeOf::Open);
+        if collection.provider == ProviderName::Crypto {
+            let reference = collection.reference.clone();
+            self.unpay_on_chain(&reference, None);
+        }
         Ok("disputed")
     }
 
@@ -283,7 +294,10 @@ impl World {
         }
         collection.dispute = Some(if is_won { DisputeOf::Won } else { DisputeOf::Lost });
         let (provider, paid) = (collection.provider, Money::new(collection.paid, collection.asset));
-        if !is_won {
+        if provider == ProviderName::Crypto {
+            let reference = collection.reference.clone();
+            self.unpay_on_chain(&reference, Some(!is_won));
+        } else if !is_won {
             self.debit(provider, paid);
         }
         Ok("dispute decided")

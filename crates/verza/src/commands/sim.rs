@@ -44,7 +44,7 @@ pub async fn sim(args: &SimArgs) -> Result<ExitCode> {
 /// How the platform is told to use the simulator.
 fn settings(options: &Options) -> Vec<String> {
     let (paystack, stripe) = (options.paystack(), options.stripe());
-    let paypal = options.paypal();
+    let (paypal, crypto) = (options.paypal(), options.crypto());
     vec![
         format!("paystack_url={}", paystack.base_url),
         format!("paystack_secret_key={}", options.paystack_key),
@@ -56,5 +56,9 @@ fn settings(options: &Options) -> Vec<String> {
         format!("paypal_client_secret={}", options.paypal_client_secret),
         format!("paypal_webhook_id={}", paypal.webhook_id),
         format!("paypal_certificate_root={}", paypal.certificate_root.unwrap_or_default()),
+        format!("crypto_url={}", crypto.base_url),
+        format!("crypto_key={}", options.crypto_key),
+        format!("crypto_webhook_secret={}", options.crypto_webhook_secret),
+        format!("crypto_chain={}", crypto.chain),
     ]
 }

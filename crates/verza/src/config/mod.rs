@@ -816,6 +816,20 @@ pub struct Payments {
     /// The SHA-256 of the root certificate that PayPal's webhooks must lead to, in hexadecimal
     /// digits; without it, any that the system trusts.
     pub paypal_certificate_root: Option<String>,
+    /// The address of the signer behind which coins are kept; without it there are none.
+    pub crypto_url: Option<String>,
+    /// What the signer knows the platform by.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub crypto_key: Option<Secret<String>>,
+    /// What the signer signs its callbacks with.
+    #[serde(serialize_with = "hide")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub crypto_webhook_secret: Option<Secret<String>>,
+    /// The chain, by its id of EIP-155; 1 is the main one.
+    pub crypto_chain: u64,
+    /// Blocks that have to vouch for a transfer before it counts, its own included.
+    pub crypto_confirmations: u64,
     /// Where a payer's browser goes after paying; without it, the platform's own address.
     pub return_url: Option<String>,
     /// Hours from when a payout destination was saved until it can be used.
@@ -848,6 +862,11 @@ impl Default for Payments {
             paypal_webhook_id: None,
             paypal_url: money::provider::paypal::BASE_URL.into(),
             paypal_certificate_root: None,
+            crypto_url: None,
+            crypto_key: None,
+            crypto_webhook_secret: None,
+            crypto_chain: 1,
+            crypto_confirmations: 12,
             return_url: None,
             destination_cooling_hours: 24,
             withdrawals_per_day: 5,
