@@ -12,6 +12,7 @@ pub mod chargeback;
 pub mod ledger;
 pub mod payment;
 pub mod payout;
+mod pdf;
 mod personal;
 #[cfg(test)]
 mod played;
@@ -20,6 +21,7 @@ pub mod reconciliation;
 pub mod sandbox;
 pub mod sim;
 pub mod staking;
+pub mod statement;
 pub mod wallet;
 
 #[cfg(test)]
@@ -124,6 +126,7 @@ pub struct Context {
     pub staking: staking::Service,
     pub billing: billing::Service,
     pub reconciliation: reconciliation::Service,
+    pub statements: statement::Service,
     db: Db,
     pub sandbox: Option<sandbox::Server>,
 }
@@ -164,6 +167,7 @@ impl Context {
         let payments = payment::Service::new(&options, providers, wallet.clone(), payouts.clone());
         let staking = staking::Service::new(&options);
         let billing = billing::Service::new(&options);
+        let statements = statement::Service::new(&options);
         Ok(Self {
             wallet,
             payments,
@@ -171,6 +175,7 @@ impl Context {
             staking,
             billing,
             reconciliation,
+            statements,
             db: options.db,
             sandbox,
         })
@@ -185,6 +190,7 @@ impl Context {
         routes.extend(staking::routes(&self.staking));
         routes.extend(billing::routes(&self.billing));
         routes.extend(reconciliation::routes(&self.reconciliation));
+        routes.extend(statement::routes(&self.statements));
         routes
     }
 

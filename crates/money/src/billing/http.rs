@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::model::{Invoice, InvoiceState, Line, Subscription, SubscriptionState};
-use super::pdf;
 use super::service::Service;
+use crate::pdf;
 
 // Names without parameters: the schema's derive looks no further than that.
 type SubscriptionId = Id<kinds::Subscription>;

@@ -20,7 +20,6 @@
 mod http;
 mod jobs;
 mod model;
-mod pdf;
 mod rules;
 mod service;
 mod store;

@@ -223,6 +223,32 @@ pub async fn entries(
     store::entries_of(db, id, owner, code).await
 }
 
+/// How far an account with one row had come after all that was recorded at `at` or before: its
+/// last version, zero before the first one, and its balance.
+pub async fn place_at(
+    db: &impl Read,
+    account: Account,
+    asset: Asset,
+    at: Timestamp,
+) -> Result<(i64, Money)> {
+    let id = account.id(asset);
+    let version = store::version_at(db, id, 0, at).await?;
+    let entry = store::entry_at(db, id, 0, version).await?;
+    Ok((version, Money::new(entry.map_or(0, |(after, _)| after), asset)))
+}
+
+/// Entries of an account with one row, oldest first, after one version and up to another.
+pub async fn entries_after(
+    db: &impl Read,
+    account: Account,
+    asset: Asset,
+    after: i64,
+    last: i64,
+    limit: i64,
+) -> Result<Vec<Entry>> {
+    store::entries_after(db, account.id(asset), after, last, limit).await
+}
+
 /// Who has an account of a code and asset.
 pub async fn owners(db: &impl Read, code: Code, asset: Asset) -> Result<Vec<Id<User>>> {
     store::owners(db, code, asset).await

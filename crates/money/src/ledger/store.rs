@@ -314,6 +314,21 @@ pub(super) async fn entries_below(
     Ok(db.all(&sql, params![account, below, limit], entry).await?)
 }
 
+/// Entries of an account with one row, oldest first, after one version and up to another.
+pub(super) async fn entries_after(
+    db: &impl Read,
+    account: Id<kinds::Account>,
+    after: i64,
+    last: i64,
+    limit: i64,
+) -> Result<Vec<Entry>> {
+    let sql = format!(
+        "{ENTRY} WHERE e.account_id = $1 AND e.shard = 0 AND e.version > $2 AND e.version <= $3
+         ORDER BY e.version LIMIT $4"
+    );
+    Ok(db.all(&sql, params![account, after, last, limit], entry).await?)
+}
+
 /// The entries of a transaction on one owner's accounts of a code.
 pub(super) async fn entries_of(
     db: &impl Read,
