@@ -102,6 +102,8 @@ kinds! {
     Destination = "dest", "payout destination";
     /// A claim of a payer's bank to have a payment back.
     Chargeback = "cb", "charge-back";
+    /// Money on its way back to where a payment came from.
+    Refund = "rf", "refund";
     /// Staked money that is cooling down.
     Unstaking = "ustk", "unstaking";
     /// An enterprise's plan and the period it is paid for.

@@ -18,6 +18,7 @@ mod personal;
 mod played;
 pub mod provider;
 pub mod reconciliation;
+pub mod refund;
 pub mod sandbox;
 pub mod sim;
 pub mod staking;
@@ -53,6 +54,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0013_staking", sql: include_str!("../migrations/0013_staking.sql") },
         Migration { name: "0014_billing", sql: include_str!("../migrations/0014_billing.sql") },
         Migration { name: "0015_addresses", sql: include_str!("../migrations/0015_addresses.sql") },
+        Migration { name: "0016_refunds", sql: include_str!("../migrations/0016_refunds.sql") },
     ],
 };
 
@@ -123,6 +125,7 @@ pub struct Context {
     pub wallet: wallet::Service,
     pub payments: payment::Service,
     pub payouts: payout::Service,
+    pub refunds: refund::Service,
     pub staking: staking::Service,
     pub billing: billing::Service,
     pub reconciliation: reconciliation::Service,
@@ -164,7 +167,14 @@ impl Context {
         let wallet = wallet::Service::new(&options);
         let reconciliation = reconciliation::Service::new(options.db.clone(), providers.clone());
         let payouts = payout::Service::new(&options, providers.clone());
-        let payments = payment::Service::new(&options, providers, wallet.clone(), payouts.clone());
+        let refunds = refund::Service::new(options.db.clone(), providers.clone());
+        let payments = payment::Service::new(
+            &options,
+            providers,
+            wallet.clone(),
+            payouts.clone(),
+            refunds.clone(),
+        );
         let staking = staking::Service::new(&options);
         let billing = billing::Service::new(&options);
         let statements = statement::Service::new(&options);
@@ -172,6 +182,7 @@ impl Context {
             wallet,
             payments,
             payouts,
+            refunds,
             staking,
             billing,
             reconciliation,
@@ -187,6 +198,7 @@ impl Context {
         let mut routes = wallet::routes(&self.wallet);
         routes.extend(payment::routes(&self.payments));
         routes.extend(payout::routes(&self.payouts));
+        routes.extend(refund::routes(&self.refunds));
         routes.extend(staking::routes(&self.staking));
         routes.extend(billing::routes(&self.billing));
         routes.extend(reconciliation::routes(&self.reconciliation));
@@ -199,6 +211,7 @@ impl Context {
         wallet::jobs(&self.wallet, registry);
         payment::jobs(&self.payments, registry);
         payout::jobs(&self.payouts, registry);
+        refund::jobs(&self.refunds, registry);
         staking::jobs(&self.staking, registry);
         billing::jobs(&self.billing, registry);
         reconciliation::jobs(&self.reconciliation, registry);

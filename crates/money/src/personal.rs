@@ -3,8 +3,8 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{
-    Account, Chargeback, Destination, Hold, Invoice, Payment, Subscription, Transaction, Unstaking,
-    User, Withdrawal,
+    Account, Chargeback, Destination, Hold, Invoice, Payment, Refund, Subscription, Transaction,
+    Unstaking, User, Withdrawal,
 };
 use kernel::{Asset, Id, Money, Result};
 use platform::db::{Read, Tx};
@@ -230,6 +230,30 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "refunds",
+        "owner = $1 OR requested_by = $1",
+        "id",
+        &[
+            Column("id", id::<Refund>()),
+            Column("payment", id::<Payment>()),
+            Column("owner", id::<User>()),
+            Column("provider", Shown::Text),
+            Column("source", Shown::Text),
+            Column("asset", Shown::Text),
+            Column("amount", Shown::Number),
+            Column("state", Shown::Text),
+            Column("reason", Shown::Text),
+            Column("failure", Shown::Text),
+            Column("requested_by", id::<User>()),
+            Column("provider_ref", Shown::Text),
+            Column("version", Shown::Number),
+            Column("checks", Shown::Number),
+            Column("next_check_at", Shown::Time),
+            Column("created_at", Shown::Time),
+            Column("updated_at", Shown::Time),
+        ],
+    ),
+    of(
         "wallet_freezes",
         "owner = $1",
         "owner",
@@ -402,6 +426,7 @@ async fn erase_payouts(tx: &Tx, person: Id<User>) -> Result<()> {
     tx.execute(sql, params![person, tx.now()]).await?;
     let sql = "UPDATE withdrawals SET mask = '', reason = NULL WHERE owner = $1";
     tx.execute(sql, params![person]).await?;
+    tx.execute("UPDATE refunds SET reason = '' WHERE owner = $1", params![person]).await?;
     Ok(())
 }
 

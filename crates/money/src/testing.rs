@@ -90,6 +90,7 @@ pub(crate) async fn footprint(db: &Db) -> BTreeMap<&'static str, i64> {
         "payments",
         "payout_destinations",
         "withdrawals",
+        "refunds",
         "provider_events",
     ] {
         let sql = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");

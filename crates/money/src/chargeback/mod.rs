@@ -15,4 +15,4 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use service::{observe, pay_debt};
+pub(crate) use service::{is_disputed, observe, pay_debt};

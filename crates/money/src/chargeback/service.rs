@@ -1,7 +1,8 @@
 //! The verbs. They join the transaction in which the payment was looked at.
 
-use kernel::{Caller, Error, Money, Result};
-use platform::db::Tx;
+use kernel::id::kinds::Payment as PaymentKind;
+use kernel::{Caller, Error, Id, Money, Result};
+use platform::db::{Read, Tx};
 use platform::journal::Fact;
 
 use super::store::{self, Chargeback};
@@ -64,6 +65,11 @@ async fn open(
     }
     let found = store::get(tx, payment.provider, &seen.id).await?;
     found.ok_or_else(|| Error::internal("a charge-back is not where it was put"))
+}
+
+/// Whether a payer's bank wants a payment back, or has it.
+pub(crate) async fn is_disputed(db: &impl Read, payment: Id<PaymentKind>) -> Result<bool> {
+    store::is_disputed(db, payment).await
 }
 
 fn fact(verb: &'static str, of: &Chargeback) -> Fact {

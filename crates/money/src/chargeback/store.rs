@@ -1,6 +1,6 @@
 //! All SQL of the charge-backs.
 
-use kernel::id::kinds::{Chargeback as ChargebackKind, Hold, User};
+use kernel::id::kinds::{Chargeback as ChargebackKind, Hold, Payment as PaymentKind, User};
 use kernel::{Id, Money, Result};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
@@ -45,6 +45,12 @@ pub(super) async fn get(
     let sql = "SELECT id, owner, provider, amount, asset, hold, shortfall, state, version
                FROM chargebacks WHERE provider = $1 AND provider_ref = $2";
     Ok(db.maybe(sql, params![provider.as_str(), provider_ref], read).await?)
+}
+
+/// Whether a payment's bank wants it back, or has it.
+pub(super) async fn is_disputed(db: &impl Read, payment: Id<PaymentKind>) -> Result<bool> {
+    let sql = "SELECT 1 FROM chargebacks WHERE payment = $1 AND state <> 'won' LIMIT 1";
+    Ok(db.maybe(sql, params![payment], |_| Ok(())).await?.is_some())
 }
 
 /// Keeps a charge-back; false when it is there already.

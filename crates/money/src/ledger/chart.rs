@@ -62,6 +62,7 @@ chart! {
     EARN_PENDING "li.earn.pending" Credit true "Earned, and still open to dispute";
     EARN "li.earn" Credit true "Earned, and free to be paid out";
     WITHDRAW "li.withdraw" Credit true "On its way out to a user";
+    REFUND "li.refund" Credit true "On its way back to a payer";
     SUSPENSE_SANDBOX "li.suspense.sandbox" Credit false "Unmatched money at the sandbox";
     SUSPENSE_PAYSTACK "li.suspense.paystack" Credit false "Unmatched money at Paystack";
     SUSPENSE_STRIPE "li.suspense.stripe" Credit false "Unmatched money at Stripe";

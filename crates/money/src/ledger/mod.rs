@@ -30,6 +30,6 @@ pub use chart::{Account, Code, Side};
 pub use check::{Check, Report, check};
 pub use model::{Entry, NewTransaction, Posted, Posting, Transaction, TrialLine};
 pub use service::{
-    balance, balance_at, balances, entries, entries_after, has_account, history, owners, place_at,
-    post, reverse, statement, trial_balance,
+    balance, balance_at, balances, by_key, entries, entries_after, has_account, history, owners,
+    place_at, post, reverse, statement, trial_balance,
 };

@@ -7,7 +7,7 @@ use platform::db::{Read, Tx};
 use platform::journal::Fact;
 
 use super::chart::{Account, Code};
-use super::model::{Entry, NewTransaction, Posted, Posting, TrialLine};
+use super::model::{Entry, NewTransaction, Posted, Posting, Transaction, TrialLine};
 use super::{rules, store};
 
 /// Statements that travel to the database together, at most. Futures in such a small set are
@@ -84,6 +84,14 @@ async fn posted_before(tx: &Tx, new: &NewTransaction, content_hash: &[u8; 32]) -
         )),
         // Only one other index can have refused.
         None => Err(Error::conflict("already_reversed", "This transaction is reversed already.")),
+    }
+}
+
+/// The transaction of a key, with its postings.
+pub async fn by_key(db: &impl Read, key: &str) -> Result<Option<Transaction>> {
+    match store::by_key(db, key).await? {
+        Some((id, ..)) => store::get(db, id).await,
+        None => Ok(None),
     }
 }
 

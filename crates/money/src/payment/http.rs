@@ -5,7 +5,8 @@ use http::HeaderMap;
 use kernel::id::kinds;
 use kernel::{Asset, Id, Money, Timestamp};
 use platform::http::{
-    At, Audience, By, Created, Done, Json, Limit, Once, Query, Raw, Reply, Route, get, post, table,
+    At, Audience, By, Created, Done, Json, Limit, List, Once, Paging, Query, Raw, Reply, Route,
+    get, post, table,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -16,9 +17,16 @@ use crate::provider::ProviderName;
 
 // A name without parameters: the schema's derive looks no further than that.
 type PaymentId = Id<kinds::Payment>;
+type UserId = Id<kinds::User>;
 
 /// The routes of payments.
 pub fn routes(service: &Service) -> Vec<Route> {
+    let mut routes = own(service);
+    routes.extend(admin(service));
+    routes
+}
+
+fn own(service: &Service) -> Vec<Route> {
     table(
         service,
         [
@@ -57,6 +65,31 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .takes_media("application/json", "The provider's own event, signed.")
                 .returns::<Done>(200)
                 .to(any_webhook),
+        ],
+    )
+}
+
+fn admin(service: &Service) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Admin, "/v1/admin/payments")
+                .summary("Payments, the latest first; those that wait have the status suspended")
+                .query::<ListQuery>()
+                .paged()
+                .returns::<Vec<AdminPaymentBody>>(200)
+                .to(list),
+            get(Audience::Admin, "/v1/admin/payments/{id}")
+                .summary("One payment, and what came for it")
+                .returns::<AdminPaymentBody>(200)
+                .to(inspect),
+            post(Audience::Admin, "/v1/admin/payments/{id}/credit")
+                .summary("Credit the payer with what came for a suspended payment")
+                .in_person()
+                .once(Once::Accepted)
+                .takes::<CreditRequest>()
+                .returns::<AdminPaymentBody>(200)
+                .to(credit),
         ],
     )
 }
@@ -260,4 +293,87 @@ async fn any_webhook(
     let provider = service.sender(&headers)?;
     service.receive(provider, &headers, &body).await?;
     Ok(Done::reply())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct ListQuery {
+    /// One state; all when left out. Of suspended ones, those that wait.
+    status: Option<model::State>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreditRequest {
+    /// For those who look into it later.
+    reason: String,
+}
+
+/// A payment, as admins see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AdminPayment)]
+struct AdminPaymentBody {
+    user_id: UserId,
+    /// The provider's own name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_reference: Option<String>,
+    /// What came, where that is something else than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received: Option<ReceivedBody>,
+    #[serde(flatten)]
+    payment: PaymentBody,
+}
+
+/// Whole minor units.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PaymentReceived)]
+struct ReceivedBody {
+    amount: i64,
+    currency: Asset,
+    display: String,
+}
+
+impl From<(Payment, Option<Money>)> for AdminPaymentBody {
+    fn from((payment, came): (Payment, Option<Money>)) -> Self {
+        Self {
+            user_id: payment.owner,
+            provider_reference: payment.provider_ref.clone(),
+            received: came.map(|came| ReceivedBody {
+                amount: came.minor,
+                currency: came.asset,
+                display: came.to_string(),
+            }),
+            payment: payment.into(),
+        }
+    }
+}
+
+async fn list(
+    State(service): State<Service>,
+    Query(query): Query<ListQuery>,
+    paging: Paging,
+) -> Reply<List<AdminPaymentBody>> {
+    let page = service.list(query.status, &paging.page).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for payment in page.items {
+        items.push(AdminPaymentBody::from(service.inspect(payment.id).await?));
+    }
+    Ok(paging.reply(kernel::Page { items, next: page.next }))
+}
+
+async fn inspect(
+    State(service): State<Service>,
+    At(id): At<PaymentId>,
+) -> Reply<Json<AdminPaymentBody>> {
+    Ok(Json(service.inspect(id).await?.into()))
+}
+
+async fn credit(
+    State(service): State<Service>,
+    By(caller): By,
+    At(id): At<PaymentId>,
+    Json(request): Json<CreditRequest>,
+) -> Reply<Json<AdminPaymentBody>> {
+    let payment = service.credit(&caller, id, &request.reason).await?;
+    Ok(Json((payment, None).into()))
 }

@@ -16,6 +16,7 @@
 //! ledger's key `dep:{id}:settle` makes the credit happen once, whoever comes first.
 
 mod arrivals;
+mod decisions;
 mod http;
 mod jobs;
 mod model;
@@ -25,8 +26,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use decisions::{load, received, take};
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
 pub use model::{NewDeposit, Payment, State};
-pub(crate) use model::{parse_email, reference};
+pub(crate) use model::{WRONG_AMOUNT, parse_email, reference};
 pub use service::Service;

@@ -5,13 +5,13 @@ use std::fmt;
 use kernel::id::kinds::{Payment as PaymentKind, User};
 use kernel::{Asset, Error, Id, Money, Result, Timestamp};
 use platform::db::{Column, FromColumn};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::provider::ProviderName;
 
 /// What has become of a payment. The states and their order: see the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = PaymentState)]
 pub enum State {
@@ -70,6 +70,9 @@ impl FromColumn for ProviderName {
     }
 }
 
+/// Why a payment is suspended while nobody has decided about it.
+pub(crate) const WRONG_AMOUNT: &str = "wrong_amount";
+
 /// A payment, as it is stored.
 #[derive(Debug, Clone)]
 pub struct Payment {
@@ -95,6 +98,12 @@ impl Payment {
     /// The reference under which the provider knows it.
     pub fn reference(&self) -> String {
         reference(self.id)
+    }
+
+    /// Whether its money waits for an admin: something else came than was asked for, and nobody
+    /// has decided what becomes of it.
+    pub fn is_undecided(&self) -> bool {
+        self.state == State::Suspended && self.reason.as_deref() == Some(WRONG_AMOUNT)
     }
 
     /// Whether money was credited for it, so that the payer's bank may want it back.

@@ -11,12 +11,12 @@ use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 
 use super::jobs::ActOnEvent;
-use super::model::{NewDeposit, Payment, State, parse_reference, reference};
+use super::model::{NewDeposit, Payment, State, WRONG_AMOUNT, parse_reference, reference};
 use super::rules::{self, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::provider::{Failure, Known, Order, Provider, ProviderName, Seen, Webhook};
-use crate::{chargeback, payout, wallet};
+use crate::{chargeback, payout, refund, wallet};
 
 /// Tries that span a day of growing pauses: a webhook may outrun our own commit, and a payment
 /// that is nowhere after that is a person's to look into.
@@ -38,6 +38,8 @@ struct Inner {
     wallet: wallet::Service,
     /// What events about payouts go to.
     payouts: payout::Service,
+    /// What events about refunds go to.
+    refunds: refund::Service,
 }
 
 impl Service {
@@ -46,6 +48,7 @@ impl Service {
         providers: Vec<Arc<dyn Provider>>,
         wallet: wallet::Service,
         payouts: payout::Service,
+        refunds: refund::Service,
     ) -> Self {
         Self(Arc::new(Inner {
             db: options.db.clone(),
@@ -55,6 +58,7 @@ impl Service {
             providers,
             wallet,
             payouts,
+            refunds,
         }))
     }
 
@@ -341,6 +345,9 @@ impl Service {
         if payment.can_be_disputed() && is_about_a_dispute(&kind) {
             self.look_for_dispute(&payment).await?;
         }
+        if kind.to_ascii_lowercase().contains("refund") {
+            self.0.refunds.refresh_of(payment.id).await?;
+        }
         self.acted_on(event, run).await
     }
 
@@ -413,7 +420,7 @@ async fn apply(tx: &Tx, payment: &Payment, step: &Step) -> Result<()> {
         Step::Wait | Step::Complete => return Ok(()),
         Step::Open => (State::Pending, None, None),
         Step::Settle { .. } => (State::Settled, None, Some("deposit.settled")),
-        Step::Suspend { .. } => (State::Suspended, Some("wrong_amount"), Some("deposit.suspended")),
+        Step::Suspend { .. } => (State::Suspended, Some(WRONG_AMOUNT), Some("deposit.suspended")),
         Step::Fail { reason } => (State::Failed, Some(reason.as_str()), Some("deposit.failed")),
         Step::Expire => (State::Expired, None, Some("deposit.expired")),
     };

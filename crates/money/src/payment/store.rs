@@ -1,11 +1,11 @@
 //! All SQL of the payments and of what providers told us.
 
 use kernel::id::kinds::{Payment as PaymentKind, User};
-use kernel::{Asset, Id, Money, Result, Timestamp};
+use kernel::{Asset, Id, Money, PageRequest, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
-use super::model::{Payment, State};
+use super::model::{Payment, State, WRONG_AMOUNT};
 use crate::provider::{Arrival, Checkout, Event, ProviderName};
 
 const COLUMNS: &str = "id, owner, provider, amount, asset, method, state, reason, provider_ref,
@@ -84,6 +84,38 @@ pub(super) async fn move_to(
     let is_open = matches!(state, State::Created | State::Pending);
     let (id, version, state) = (payment.id, payment.version, state.as_str());
     Ok(tx.touch(sql, params![id, version, state, reason, tx.now(), is_open]).await?)
+}
+
+/// Payments of a state, or all, the latest first. Suspended ones are those that wait.
+pub(super) async fn list(
+    db: &impl Read,
+    state: Option<State>,
+    page: &PageRequest,
+) -> Result<Vec<Payment>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM payments
+         WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND id < $2
+             AND (CAST($1 AS TEXT) IS NULL OR state <> 'suspended' OR reason = $5)
+         ORDER BY id DESC LIMIT $3 OFFSET $4"
+    );
+    let (state, after, fetch) = (state.map(State::as_str), page.after_id(), page.fetch());
+    let row = params![state, after, fetch, page.offset, WRONG_AMOUNT];
+    Ok(db.all(&sql, row, read).await?)
+}
+
+/// Takes a payment from the version that was decided about, with another reason where there is one.
+pub(super) async fn take(tx: &Tx, payment: &Payment, reason: Option<&str>) -> Result<bool> {
+    let sql = "UPDATE payments SET reason = COALESCE($3, reason), version = version + 1,
+                      updated_at = $4 WHERE id = $1 AND version = $2";
+    Ok(tx.touch(sql, params![payment.id, payment.version, reason, tx.now()]).await?)
+}
+
+/// Settles a suspended payment with what came.
+pub(super) async fn credited(tx: &Tx, payment: &Payment, came: Money) -> Result<bool> {
+    let sql = "UPDATE payments SET state = 'settled', amount = $3, asset = $4,
+                      version = version + 1, updated_at = $5 WHERE id = $1 AND version = $2";
+    let (Payment { id, version, .. }, Money { minor, asset }) = (payment, came);
+    Ok(tx.touch(sql, params![id, version, minor, asset, tx.now()]).await?)
 }
 
 /// Payments that it is time to ask the provider about.

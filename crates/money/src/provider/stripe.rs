@@ -204,6 +204,7 @@ impl Adapter {
             needs_email: false,
             steps: STEPS,
             payouts: Vec::new(),
+            refunds: true,
             has_arrivals: false,
         };
         Ok(Self { transport, settings, capabilities })

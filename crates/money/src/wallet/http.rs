@@ -9,7 +9,7 @@ use platform::http::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::model::{Balances, NewTransfer, Transfer};
+use super::model::{Balances, Freeze, NewTransfer, Transfer};
 use super::service::Service;
 use crate::ledger::Entry;
 
@@ -19,6 +19,12 @@ type UserId = Id<kinds::User>;
 
 /// The routes of wallets.
 pub fn routes(service: &Service) -> Vec<Route> {
+    let mut routes = own(service);
+    routes.extend(admin(service));
+    routes
+}
+
+fn own(service: &Service) -> Vec<Route> {
     table(
         service,
         [
@@ -49,6 +55,33 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .takes::<TransferRequest>()
                 .returns::<TransferBody>(201)
                 .to(transfer),
+        ],
+    )
+}
+
+/// The routes of admins.
+fn admin(service: &Service) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Admin, "/v1/admin/wallets/{id}")
+                .summary("What a user has, and whether their wallet is frozen")
+                .returns::<AdminWalletBody>(200)
+                .to(inspect),
+            post(Audience::Admin, "/v1/admin/wallets/{id}/freeze")
+                .summary("Freeze a wallet: nothing is sent or withdrawn from it")
+                .in_person()
+                .once(Once::Accepted)
+                .takes::<ReasonRequest>()
+                .returns::<AdminWalletBody>(200)
+                .to(freeze),
+            post(Audience::Admin, "/v1/admin/wallets/{id}/thaw")
+                .summary("End the freeze of a wallet")
+                .in_person()
+                .once(Once::Accepted)
+                .takes::<ReasonRequest>()
+                .returns::<AdminWalletBody>(200)
+                .to(thaw),
         ],
     )
 }
@@ -234,4 +267,91 @@ async fn transfer(
     let amount = Money::requested(request.amount, asset)?;
     let transfer = NewTransfer { to: request.to, amount };
     Ok(Created(service.transfer(&caller, transfer).await?.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ReasonRequest {
+    /// For those who look into it later.
+    reason: String,
+}
+
+/// A user's wallet, as admins see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AdminWallet)]
+struct AdminWalletBody {
+    user_id: UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frozen: Option<FreezeBody>,
+    currencies: Vec<AdminCurrencyBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WalletFreeze)]
+struct FreezeBody {
+    reason: String,
+    since: Timestamp,
+}
+
+/// Whole minor units.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AdminWalletCurrency)]
+struct AdminCurrencyBody {
+    currency: Asset,
+    available: i64,
+    held: i64,
+    pending_withdrawal: i64,
+    display: String,
+}
+
+impl From<Balances> for AdminCurrencyBody {
+    fn from(it: Balances) -> Self {
+        Self {
+            currency: it.available.asset,
+            available: it.available.minor,
+            held: it.held.minor,
+            pending_withdrawal: it.pending_withdrawal.minor,
+            display: it.total.to_string(),
+        }
+    }
+}
+
+async fn shown(service: &Service, owner: UserId) -> kernel::Result<AdminWalletBody> {
+    let frozen = service.freeze_of(service.db(), owner).await?;
+    let balances = service.balances(owner).await?;
+    Ok(AdminWalletBody {
+        user_id: owner,
+        frozen: frozen.map(|Freeze { reason, since }| FreezeBody { reason, since }),
+        currencies: balances.into_iter().map(AdminCurrencyBody::from).collect(),
+    })
+}
+
+async fn inspect(
+    State(service): State<Service>,
+    At(owner): At<UserId>,
+) -> Reply<Json<AdminWalletBody>> {
+    Ok(Json(shown(&service, owner).await?))
+}
+
+async fn freeze(
+    State(service): State<Service>,
+    By(caller): By,
+    At(owner): At<UserId>,
+    Json(request): Json<ReasonRequest>,
+) -> Reply<Json<AdminWalletBody>> {
+    service.freeze_by(&caller, owner, &request.reason).await?;
+    Ok(Json(shown(&service, owner).await?))
+}
+
+async fn thaw(
+    State(service): State<Service>,
+    By(caller): By,
+    At(owner): At<UserId>,
+    Json(request): Json<ReasonRequest>,
+) -> Reply<Json<AdminWalletBody>> {
+    service.thaw_by(&caller, owner, &request.reason).await?;
+    Ok(Json(shown(&service, owner).await?))
 }

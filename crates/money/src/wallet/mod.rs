@@ -19,6 +19,7 @@
 mod contest;
 #[cfg(test)]
 mod disputes;
+mod freezes;
 mod http;
 mod jobs;
 mod model;
@@ -31,6 +32,6 @@ mod tests;
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
 pub use model::{Balances, Captured, NewTransfer, Resolution, Settled, Transfer};
-pub(crate) use rules::at_least;
+pub(crate) use rules::{at_least, reason};
 pub use service::{Payees, Service};
 pub(crate) use service::{refuse_frozen, thaw_if_even};

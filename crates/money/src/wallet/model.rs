@@ -78,6 +78,13 @@ pub struct Balances {
     pub total: Money,
 }
 
+/// Why a wallet is frozen, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Freeze {
+    pub reason: String,
+    pub since: Timestamp,
+}
+
 /// A transfer about to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct NewTransfer {

@@ -14,6 +14,21 @@ pub(super) fn may_send(from: Id<User>, transfer: &NewTransfer, minimum: i64) -> 
     at_least(transfer.amount, minimum)
 }
 
+/// The longest reason that anybody has to read.
+const REASON_MAX: usize = 500;
+
+/// Why an admin does something, in words.
+///
+/// # Errors
+/// Invalid, at `/reason`.
+pub(crate) fn reason(text: &str) -> Result<&str> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > REASON_MAX {
+        return Err(Error::field("/reason", "invalid", "1 to 500 letters"));
+    }
+    Ok(text)
+}
+
 /// Refuses an amount below the least that an operation takes.
 pub(crate) fn at_least(amount: Money, minimum: i64) -> Result<()> {
     if amount.minor < minimum {

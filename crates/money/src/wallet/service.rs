@@ -49,6 +49,10 @@ impl Service {
         }))
     }
 
+    pub(super) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
     /// What an amount is counted in where a request does not say.
     pub fn default_currency(&self) -> Asset {
         self.0.default_currency
@@ -319,9 +323,9 @@ impl Service {
     }
 
     /// Ends a freeze.
-    pub async fn thaw(&self, tx: &Tx, by: &Caller, owner: Id<User>) -> Result<()> {
+    pub async fn thaw(&self, tx: &Tx, by: &Caller, owner: Id<User>, reason: &str) -> Result<()> {
         if store::thaw(tx, owner).await? {
-            tx.record(Fact::by(by, "wallet.thawed").on(owner).about(owner));
+            tx.record(Fact::by(by, "wallet.thawed").on(owner).about(owner).with("reason", reason));
         }
         Ok(())
     }

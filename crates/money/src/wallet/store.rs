@@ -5,7 +5,7 @@ use kernel::{Id, Money, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
-use super::model::{Captured, Earning, Hold, Whole};
+use super::model::{Captured, Earning, Freeze, Hold, Whole};
 
 pub(super) async fn insert(tx: &Tx, hold: &Hold) -> Result<()> {
     let Hold { id, owner, amount, purpose, subject } = hold;
@@ -31,6 +31,13 @@ pub(super) async fn of_subject(
 pub(super) async fn frozen(db: &impl Read, owner: Id<User>) -> Result<Option<String>> {
     let sql = "SELECT reason FROM wallet_freezes WHERE owner = $1";
     Ok(db.maybe(sql, params![owner], |row| row.take()).await?)
+}
+
+/// The freeze of an owner's wallet.
+pub(super) async fn freeze_of(db: &impl Read, owner: Id<User>) -> Result<Option<Freeze>> {
+    let sql = "SELECT reason, frozen_at FROM wallet_freezes WHERE owner = $1";
+    let read = |row: &Row<'_>| Ok(Freeze { reason: row.take()?, since: row.take()? });
+    Ok(db.maybe(sql, params![owner], read).await?)
 }
 
 /// Freezes a wallet; the first reason stands.

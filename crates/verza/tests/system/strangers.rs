@@ -20,6 +20,8 @@ fn body_of(name: &str) -> Json {
         "verification::set_status" => json!({ "status": "in_review" }),
         "verification::force_cancel" => json!({ "reason": "x" }),
         "impersonation::start" | "payout::reject" => json!({ "reason": "x" }),
+        "payment::credit" | "refund::request" => json!({ "reason": "x" }),
+        "wallet::freeze" | "wallet::thaw" => json!({ "reason": "x" }),
         "share::open_with_code" => json!({ "code": "123456" }),
         "dispute::open" => json!({ "reason": "other", "description": "x" }),
         "dispute::add_evidence" | "dispute::appeal" => json!({ "message": "x" }),

@@ -92,6 +92,7 @@ impl Adapter {
             needs_email: false,
             steps: &[],
             payouts: assets.map(|asset| (DestinationKind::Crypto, asset)).to_vec(),
+            refunds: false,
             has_arrivals: true,
         };
         Ok(Self { transport, settings, capabilities })

@@ -167,6 +167,7 @@ impl Adapter {
             needs_email: false,
             steps: STEPS,
             payouts: CURRENCIES.map(|asset| (DestinationKind::Paypal, asset)).to_vec(),
+            refunds: true,
             has_arrivals: false,
         };
         Ok(Self { transport, verifier, settings, capabilities, token: Mutex::default(), db })
