@@ -28,6 +28,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt;
 use kernel::{Error, Result, Timestamp, World};
 use tokio::sync::Semaphore;
 
@@ -132,7 +133,26 @@ impl Blobs {
 
     /// Begins a blob of at most `limit` bytes.
     pub async fn writer(&self, limit: u64) -> Result<Writer> {
-        Writer::begin(self.clone(), limit).await
+        Writer::begin(self.clone(), Key::new(&self.0.world), limit).await
+    }
+
+    /// Copies a blob of this size into another store, under its own key. Nobody else may write
+    /// that key there meanwhile.
+    pub async fn copy_to(&self, other: &Self, key: &Key, size: u64) -> Result<Stored> {
+        let mut content = self.open(key, 0..size).await?;
+        let mut writer = Writer::begin(other.clone(), key.clone(), size).await?;
+        while let Some(piece) = content.next().await {
+            writer.write(piece?).await?;
+        }
+        writer.finish().await
+    }
+
+    /// Whether a blob is there and has at least this size, which is not zero.
+    pub async fn has(&self, key: &Key, size: u64) -> bool {
+        let Ok(mut last) = self.open(key, size.saturating_sub(1)..size).await else {
+            return false;
+        };
+        matches!(last.next().await, Some(Ok(_)))
     }
 
     /// Opens a range of a blob, which must lie within it.

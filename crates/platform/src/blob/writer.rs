@@ -57,8 +57,7 @@ pub(super) struct Bucket {
 }
 
 impl Writer {
-    pub(super) async fn begin(blobs: Blobs, limit: u64) -> Result<Self> {
-        let key = Key::new(&blobs.0.world);
+    pub(super) async fn begin(blobs: Blobs, key: Key, limit: u64) -> Result<Self> {
         let hash = Sha256::new();
         let sink = match &blobs.0.store {
             Store::Disk(store) => {

@@ -122,6 +122,18 @@ pub(crate) fn in_postgres_words(contexts: &[Migrations]) -> Result<String> {
     steps(contexts).map(|(_, file)| dialect(file.sql, true)).collect()
 }
 
+/// The tables that these migrations put rows into.
+pub(super) fn filled_by(contexts: &[Migrations]) -> Vec<String> {
+    let mut filled = Vec::new();
+    for (_, file) in steps(contexts) {
+        let sql = without_comments(file.sql);
+        let tables =
+            statements(&sql).filter_map(|statement| statement.strip_prefix("INSERT INTO "));
+        filled.extend(tables.filter_map(|rest| rest.split_whitespace().next().map(str::to_owned)));
+    }
+    filled
+}
+
 /// Writes the portable text in one engine's words.
 fn dialect(sql: &str, postgres: bool) -> Result<String> {
     let sql = without_comments(sql);

@@ -11,6 +11,7 @@
 mod error;
 mod migrate;
 mod once;
+mod portable;
 mod postgres;
 mod sqlite;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use error::DbError;
 pub(crate) use migrate::in_postgres_words;
 pub use migrate::{Migration, MigrationStatus, Migrations};
 pub use once::{REPLY_LIFETIME, sweep as sweep_replies};
+pub use portable::{Item, Items, PIECE, Snapshot, Sum, Table, copy_sqlite};
 pub use postgres::PostgresOptions;
 pub use sqlite::SqliteOptions;
 pub use tx::{Hook, Tx};

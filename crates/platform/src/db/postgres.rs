@@ -26,6 +26,8 @@ pub struct PostgresOptions {
     /// Behind a pooler in transaction mode: statements are not prepared by name, and settings
     /// that would outlive a transaction are left to the server's configuration.
     pub transaction_pooler: bool,
+    /// By which the server's statistics name our connections. Who serves is `verza`.
+    pub name: &'static str,
 }
 
 impl PostgresOptions {
@@ -36,6 +38,7 @@ impl PostgresOptions {
             statement_timeout: Duration::from_secs(10),
             wait_timeout: Duration::from_secs(5),
             transaction_pooler: false,
+            name: "verza",
         }
     }
 }
@@ -56,7 +59,7 @@ impl Store {
             .expose()
             .parse()
             .map_err(|error: tokio_postgres::Error| wrong(error.to_string()))?;
-        config.application_name("verza").connect_timeout(CONNECT_TIMEOUT);
+        config.application_name(options.name).connect_timeout(CONNECT_TIMEOUT);
         if !options.transaction_pooler {
             let millis = options.statement_timeout.as_millis();
             config.options(format!(

@@ -476,6 +476,28 @@ fn connect(options: &SqliteOptions) -> Result<Timed, DbError> {
     Timed::new(connection, options.statement_timeout)
 }
 
+/// Copies the store as the last commit has left it into a new file. Writers go on meanwhile; what
+/// they write is not in the copy, and the log grows until the copy is done.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let run = || -> Result<(), DbError> {
+        let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let source = Connection::open_with_flags(from, flags).map_err(DbError::from_sqlite)?;
+        source.busy_timeout(Duration::from_secs(5)).map_err(DbError::from_sqlite)?;
+        let target = to.to_string_lossy();
+        source.execute("VACUUM INTO ?1", [&*target]).map_err(DbError::from_sqlite)?;
+        let sync = std::fs::File::open(to).and_then(|file| file.sync_all());
+        sync.map_err(|error| DbError::Unavailable(error.to_string()))
+    };
+    run().map_err(|error| {
+        let message = format!(
+            "The database {} cannot be copied to {}: {error}.",
+            from.display(),
+            to.display()
+        );
+        Error::unavailable("copy_failed", message).because(error)
+    })
+}
+
 fn cannot_open(path: &Path, error: DbError) -> Error {
     let message = format!(
         "Cannot open the database {}: {error}. Is the folder there, writable, and the disk not \

@@ -4,6 +4,7 @@ mod engines;
 mod groups;
 mod migrations;
 mod once;
+mod portable;
 mod programs;
 
 use std::future::{Future, poll_fn};
