@@ -3,6 +3,7 @@
 
 pub mod credential;
 pub mod file;
+mod inventory;
 mod links;
 mod personal;
 pub mod share;
@@ -17,6 +18,7 @@ use platform::http::Route;
 use platform::jobs::Registry;
 use platform::mail::Mailer;
 
+pub use inventory::Inventory;
 use links::Links;
 pub use personal::Held;
 

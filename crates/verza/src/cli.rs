@@ -52,6 +52,13 @@ pub enum Command {
     /// Looks after the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Makes backups and checks them
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Brings a backup back as a new data folder
+    Restore(RestoreArgs),
+    /// Moves all rows from SQLite to PostgreSQL or back; started again, it goes on
+    MigrateData(MigrateDataArgs),
     /// Makes admins; there is never a default password
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -194,6 +201,75 @@ pub enum LedgerCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Makes a backup, also beside a running server
+    Create {
+        /// The folder to be made
+        backup: PathBuf,
+        /// Puts the master key inside; without it, keep the key apart
+        #[arg(long)]
+        with_keys: bool,
+        /// Prints the manifest as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Reads a whole backup and says what it proves; changes nothing
+    Verify(BackupVerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BackupVerifyArgs {
+    /// The backup's folder
+    pub backup: PathBuf,
+    #[command(flatten)]
+    pub brought: BroughtArgs,
+    /// Prints the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What somebody who checks a backup has from elsewhere.
+#[derive(Debug, Args)]
+pub struct BroughtArgs {
+    /// The master key as it was kept apart; without it, the configured one if there is one
+    #[arg(long, value_name = "FILE")]
+    pub master_key: Option<PathBuf>,
+    /// A checkpoint of the transparency log that was saved some time
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup's folder
+    pub backup: PathBuf,
+    /// The data folder to be made
+    #[arg(long, value_name = "FOLDER")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub brought: BroughtArgs,
+    /// Prints the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct MigrateDataArgs {
+    /// Where the rows are: sqlite:FOLDER, postgres://..., or config for the configured database
+    #[arg(long, value_name = "STORE")]
+    pub from: String,
+    /// An empty store for them, named in the same ways
+    #[arg(long, value_name = "STORE")]
+    pub to: String,
+    /// Copies the uploaded files as well: into a folder, or into the bucket that is configured
+    #[arg(long, value_name = "FOLDER|s3")]
+    pub files_to: Option<String>,
+    /// Prints the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

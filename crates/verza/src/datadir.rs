@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use kernel::{Error, Result, World};
+use kernel::{Error, Result, Secret, World};
 use platform::crypto::MasterKey;
 
 use crate::config::Config;
@@ -75,15 +75,26 @@ impl DataDir {
 
 /// The master key for commands that only look: it must be there already.
 pub(crate) fn existing_master_key(config: &Config) -> Result<MasterKey> {
+    let (text, place) = existing_master_key_text(config)?;
+    parse_key(text.expose(), &place)
+}
+
+/// The same as it is written, and where.
+pub(crate) fn existing_master_key_text(config: &Config) -> Result<(Secret<String>, String)> {
     if let Some(text) = &config.secrets.master_key {
-        return parse_key(text.expose(), "secrets.master_key");
+        return Ok((text.clone(), "secrets.master_key".into()));
     }
     let path = config.storage.data_dir.join("master.key");
+    Ok((read_key(&path)?, path.display().to_string()))
+}
+
+/// The text of a key that is in a file.
+pub(crate) fn read_key(path: &Path) -> Result<Secret<String>> {
     let mut text = String::new();
-    File::open(&path)
+    File::open(path)
         .and_then(|mut file| file.read_to_string(&mut text))
-        .map_err(|error| unusable(&path, &error))?;
-    parse_key(text.trim(), &path.display().to_string())
+        .map_err(|error| unusable(path, &error))?;
+    Ok(Secret::new(text.trim().to_owned()))
 }
 
 /// Why a shared database is not served without a configured key.
@@ -138,7 +149,6 @@ fn unusable(path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernel::Secret;
 
     #[test]
     fn one_process_claims_a_folder() {

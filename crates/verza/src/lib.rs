@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod custody;
 mod datadir;
 pub mod demo;
 mod files;
@@ -70,6 +71,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Ledger(command) => {
             in_runtime(read()?, async move |config| commands::ledger(&config, &command).await)
+        }
+        Command::Backup(command) => {
+            in_runtime(read()?, async move |config| commands::backup(&config, &command).await)
+        }
+        Command::Restore(args) => {
+            in_runtime(read()?, async move |config| commands::restore(&config, &args).await)
+        }
+        Command::MigrateData(args) => {
+            in_runtime(read()?, async move |config| commands::migrate_data(&config, &args).await)
         }
         Command::Admin(command) => {
             in_runtime(read()?, async move |config| commands::admin(&config, &command).await)

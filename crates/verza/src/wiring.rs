@@ -328,6 +328,7 @@ impl Platform {
     /// Opens the database, brings it up to date, and puts the contexts together.
     async fn build(config: Config, folder: Option<DataDir>, local_url: &str) -> Result<Self> {
         let db = open(&config)?;
+        refuse_half_filled(&db).await?;
         if config.database.migrate_at_start {
             db.migrate(MIGRATIONS).await?;
         } else {
@@ -584,6 +585,16 @@ fn build_limiter(config: &Config, master_key: &MasterKey, redis: Option<&Arc<Red
         WhenRedisIsAway::Refuse => WhenAway::Refuse,
     };
     limiter.shared(Arc::clone(redis), master_key.derive("limits/subjects"), when_away)
+}
+
+/// A store that rows are still being moved into is not the platform yet.
+async fn refuse_half_filled(db: &Db) -> Result<()> {
+    if db.is_being_filled().await?.is_none() {
+        return Ok(());
+    }
+    let message = "The database is being filled by `verza migrate-data` and is not whole: run that \
+                   command again until it says that both sides are the same.";
+    Err(Error::unavailable("store_half_filled", message))
 }
 
 async fn refuse_stale_schema(db: &Db) -> Result<()> {

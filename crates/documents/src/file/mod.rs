@@ -38,6 +38,7 @@ pub(crate) use receive::{Gate, OVERHEAD_BYTES, Part, broken, form};
 pub use scan::Scanner;
 pub(crate) use service::Origin;
 pub use service::{Limits, Service};
+pub(crate) use store::{blobs, drop_from_copy, is_stored, stored};
 
 /// Counts one more credential that refers to a file of its owner's; answers the file's SHA-256.
 pub(crate) async fn refer(tx: &Tx, owner: Id<User>, id: Id<FileKind>) -> Result<[u8; 32]> {

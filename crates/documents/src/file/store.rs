@@ -2,7 +2,7 @@
 
 use kernel::id::kinds::{File as FileKind, User};
 use kernel::{Cursor, Id, Page, PageRequest, Result};
-use platform::blob::Key;
+use platform::blob::{Key, Stored};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
@@ -144,4 +144,41 @@ pub(super) async fn forget(tx: &Tx, id: Id<FileKind>) -> Result<()> {
 pub(super) async fn is_known(db: &impl Read, blob: &Key) -> Result<bool> {
     let sql = "SELECT id FROM files WHERE blob = $1";
     Ok(db.maybe(sql, params![blob.as_str()], |_| Ok(())).await?.is_some())
+}
+
+/// What is to be there in the store of blobs, behind a key: of files that are not on their way out.
+pub(crate) async fn blobs(db: &impl Read, after: &str, limit: i64) -> Result<Vec<Stored>> {
+    let sql = "SELECT blob, size, sha256 FROM files WHERE state = 'stored' AND blob > $1
+               ORDER BY blob LIMIT $2";
+    Ok(db.all(sql, params![after, limit], stored).await?)
+}
+
+/// The blob of a row: its key, size and hash.
+pub(crate) fn stored(row: &Row<'_>) -> Result<Stored, DbError> {
+    let odd = |what: &str| DbError::Other(format!("a blob's {what} is none"));
+    Ok(Stored {
+        key: row.take::<String>()?.parse().map_err(|_| odd("key"))?,
+        size: u64::try_from(row.take::<i64>()?).map_err(|_| odd("size"))?,
+        sha256: row.take()?,
+    })
+}
+
+/// Whether a file that is not on its way out is made of this blob.
+pub(crate) async fn is_stored(db: &impl Read, blob: &Key) -> Result<bool> {
+    let sql = "SELECT id FROM files WHERE blob = $1 AND state = 'stored'";
+    Ok(db.maybe(sql, params![blob.as_str()], |_| Ok(())).await?.is_some())
+}
+
+/// Drops a file from a copy of the database, since its bytes are not in the copy; `false` where
+/// there is none that nothing refers to.
+pub(crate) async fn drop_from_copy(tx: &Tx, blob: &Key) -> Result<bool> {
+    let sql = "DELETE FROM files WHERE blob = $1 AND state = 'stored' AND used_by = 0
+               RETURNING owner, size";
+    let read = |row: &Row<'_>| Ok((row.take::<Id<User>>()?, row.take::<i64>()?));
+    let Some((owner, size)) = tx.maybe(sql, params![blob.as_str()], read).await? else {
+        return Ok(false);
+    };
+    let sql = "UPDATE file_usage SET bytes = bytes - $2 WHERE owner = $1";
+    tx.execute(sql, params![owner, size]).await?;
+    Ok(true)
 }

@@ -144,3 +144,16 @@ pub(crate) async fn erase(tx: &Tx, owner: Id<User>) -> Result<()> {
     tx.execute("DELETE FROM uploads WHERE owner = $1", params![owner]).await?;
     Ok(())
 }
+
+/// What has come in so far, behind a key of the store of blobs.
+pub(crate) async fn blobs(db: &impl Read, after: &str, limit: i64) -> Result<Vec<Stored>> {
+    let sql = "SELECT blob, size, sha256 FROM upload_parts WHERE blob > $1
+               ORDER BY blob LIMIT $2";
+    Ok(db.all(sql, params![after, limit], crate::file::stored).await?)
+}
+
+/// Drops a part from a copy of the database, since its bytes are not in the copy.
+pub(crate) async fn drop_from_copy(tx: &Tx, blob: &Key) -> Result<bool> {
+    let sql = "DELETE FROM upload_parts WHERE blob = $1";
+    Ok(tx.touch(sql, params![blob.as_str()]).await?)
+}

@@ -6,4 +6,4 @@
 
 pub mod http;
 pub mod service;
-mod store;
+pub(crate) mod store;

@@ -9,13 +9,13 @@ use super::service::Purpose;
 
 /// A key as it is stored: its private half sealed under the master key.
 #[derive(Debug, Clone)]
-pub(super) struct StoredKey {
-    pub(super) id: Id<Key>,
-    pub(super) purpose: Purpose,
-    pub(super) public_key: [u8; 32],
-    pub(super) sealed_key: Vec<u8>,
-    pub(super) created_at: Timestamp,
-    pub(super) signs_from: Timestamp,
+pub(crate) struct StoredKey {
+    pub(crate) id: Id<Key>,
+    pub(crate) purpose: Purpose,
+    pub(crate) public_key: [u8; 32],
+    pub(crate) sealed_key: Vec<u8>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) signs_from: Timestamp,
 }
 
 fn read(row: &Row<'_>) -> Result<StoredKey, DbError> {
@@ -29,7 +29,7 @@ fn read(row: &Row<'_>) -> Result<StoredKey, DbError> {
     })
 }
 
-pub(super) async fn all(db: &impl Read) -> Result<Vec<StoredKey>> {
+pub(crate) async fn all(db: &impl Read) -> Result<Vec<StoredKey>> {
     let sql = "SELECT id, purpose, public_key, sealed_key, created_at, signs_from
                FROM issuer_keys ORDER BY signs_from, id";
     Ok(db.all(sql, &[], read).await?)

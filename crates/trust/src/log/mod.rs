@@ -10,6 +10,9 @@
 //! Invariants: an index is given once and never reused; a checkpoint is signed only over a tree of
 //! which every earlier checkpoint's tree is a prefix.
 
+mod check;
 pub mod http;
 pub mod service;
 mod store;
+
+pub use check::{Continuity, LogReport, check, head};

@@ -11,6 +11,7 @@ use platform::db::{Db, Read, Tx, together};
 use platform::journal::{self, Reader, Recorded};
 use serde_json::{Value as Json, json};
 
+use super::check::LogReport;
 use super::store;
 use crate::key::service::{Purpose, Service as Keys};
 use verify::credential::jcs;
@@ -47,15 +48,7 @@ pub struct Inclusion {
     pub key: String,
 }
 
-/// What the self-check found.
-#[derive(Debug, Clone)]
-pub struct LogReport {
-    pub size: u64,
-    /// What is wrong; nothing when all is well.
-    pub failures: Vec<String>,
-}
-
-fn broken(what: &str, error: impl std::fmt::Display) -> Error {
+pub(super) fn broken(what: &str, error: impl std::fmt::Display) -> Error {
     Error::internal(format!("{what}: {error}"))
 }
 
@@ -228,54 +221,9 @@ impl Service {
         }))
     }
 
-    /// Recomputes every leaf from its fact and the root from the leaves, and opens the signed
-    /// checkpoint. Changes nothing.
+    /// [`super::check`], with the keys that are open here.
     pub async fn check(&self) -> Result<LogReport> {
-        let db = &self.0.db;
-        let state = self.state(db).await?;
-        let size = state.edge.size();
-        let mut failures = Vec::new();
-        let mut edge = merkle::Edge::empty();
-        let mut seq = 0;
-        while edge.size() < size {
-            let facts = journal::since(db, seq, i64::from(WIDTH)).await?;
-            let entries = store::entries(db, edge.size(), WIDTH).await?;
-            if facts.is_empty() || entries.is_empty() {
-                failures.push(format!("only {} of {size} leaves are there", edge.size()));
-                break;
-            }
-            for (fact, (id, entry)) in facts.iter().zip(&entries) {
-                if edge.size() == size {
-                    break;
-                }
-                let place = edge.size();
-                if fact.id.uuid() != *id || entry_of(fact)? != *entry {
-                    failures.push(format!("leaf {place} is not the fact {}", fact.id));
-                }
-                edge.append(merkle::leaf_hash(entry.as_bytes()));
-                seq = fact.seq.unwrap_or(seq);
-            }
-        }
-        if edge != state.edge {
-            failures.push("the root over the leaves is not the root that was kept".into());
-        }
-        if size > 0 {
-            self.check_checkpoint(&state, &mut failures)?;
-        }
-        Ok(LogReport { size, failures })
-    }
-
-    fn check_checkpoint(&self, state: &store::State, failures: &mut Vec<String>) -> Result<()> {
-        let known = self.keys_of(&state.origin)?;
-        let opened = Note::parse(&state.checkpoint)
-            .map_err(|error| error.to_string())
-            .and_then(|note| Checkpoint::open(&note, &known).map_err(|error| error.to_string()));
-        match opened {
-            Ok(checkpoint) if checkpoint.root == state.edge.root() => {}
-            Ok(_) => failures.push("the signed checkpoint is of another tree".into()),
-            Err(error) => failures.push(format!("the signed checkpoint: {error}")),
-        }
-        Ok(())
+        super::check(&self.0.db, None).await
     }
 
     /// The fact of an id, if it is there.
@@ -294,7 +242,7 @@ impl Reader for Service {
     }
 }
 
-fn entry_of(fact: &Recorded) -> Result<String> {
+pub(super) fn entry_of(fact: &Recorded) -> Result<String> {
     Entry::new(&fact.salt, &row_of(fact), &fact.verb, fact.at.seconds())
         .and_then(|entry| entry.encode())
         .map_err(|error| broken("a fact cannot be logged", error))

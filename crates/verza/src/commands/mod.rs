@@ -11,6 +11,7 @@ macro_rules! say_all {
 
 mod admin;
 mod api;
+mod backup;
 mod config;
 mod doctor;
 mod healthcheck;
@@ -18,6 +19,7 @@ mod import;
 mod keys;
 mod ledger;
 mod migrate;
+mod migrate_data;
 mod serve;
 mod sim;
 mod verify;
@@ -30,6 +32,7 @@ use serde::Serialize;
 
 pub use admin::admin;
 pub use api::{api, openapi_document, routes_page};
+pub use backup::{backup, restore};
 pub use config::config;
 pub use doctor::doctor;
 pub use healthcheck::healthcheck;
@@ -37,6 +40,7 @@ pub use import::import;
 pub use keys::keys;
 pub use ledger::ledger;
 pub use migrate::migrate;
+pub use migrate_data::migrate_data;
 pub use serve::{Word, serve};
 pub use sim::sim;
 pub use verify::{judge_file, verify};

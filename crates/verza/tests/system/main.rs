@@ -10,6 +10,7 @@
 mod acme;
 mod bad_input;
 mod cli;
+mod custody;
 mod describe;
 mod dice;
 mod faces;
@@ -24,6 +25,7 @@ mod matrix;
 mod orders;
 mod privacy;
 mod processes;
+mod relocate;
 mod replicas;
 mod routes;
 mod secrets;

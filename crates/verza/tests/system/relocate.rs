@@ -1,0 +1,236 @@
+//! A lived-in store moved from SQLite to PostgreSQL and back, interrupted wherever it can be.
+
+use std::path::{Path, PathBuf};
+
+use kernel::{Error, Result};
+use platform::db::{Db, SqliteOptions};
+use platform::params;
+use platform::testing::TestDb;
+use verza::custody::relocate::{Moved, Stage, Step, Store, relocate};
+use verza::demo::client::Client;
+use verza::demo::story::{self, Stage as Scene};
+use verza::wiring::{self, MIGRATIONS};
+
+use crate::house::House;
+use crate::town::pdf;
+use crate::world::Stage as Platform;
+
+/// More rows than one piece, so that a piece's border is not a table's.
+const MAILS: i64 = 1_200;
+
+/// A folder in which the demo's story has been played, and then some.
+async fn lived_in() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let place = data.clone();
+    let stage = Platform::with(move |config| config.storage.data_dir = place).await;
+    let running = &stage.running;
+    let scene = Scene {
+        client: Client::new(running.local_url()).unwrap(),
+        ops_url: format!("http://{}", running.ops_address),
+        setup_link: running.platform.first_setup_link().await.unwrap().unwrap(),
+        export_to: folder.path().join("diploma.verza.json"),
+        password: "seven quiet herons at dusk".into(),
+    };
+    story::play(&scene, &mut |_| ()).await.unwrap();
+    fill_up(&running.platform.db).await;
+    stage.finish().await;
+    folder
+}
+
+async fn fill_up(db: &Db) {
+    db.run("fill", |tx| async move {
+        for number in 0..MAILS {
+            let id = uuid::Uuid::from_u64_pair(9, number.unsigned_abs());
+            let sql = "INSERT INTO mail_sink
+                           (id, recipient, template, subject, text, html, created_at)
+                       VALUES ($1, 'x@example.com', 't', 's', $2, '\u{fc}', $3)";
+            tx.execute(sql, params![id, format!("mail {number}"), number]).await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn postgres() -> (TestDb, Store) {
+    let test = TestDb::postgres(MIGRATIONS).await;
+    let store = Store::parse(&test.postgres_url().unwrap()).unwrap();
+    (test, store)
+}
+
+fn sqlite(folder: &Path) -> Store {
+    Store::parse(&format!("sqlite:{}", folder.display())).unwrap()
+}
+
+async fn once(from: &Store, to: &Store) -> Result<Moved> {
+    run(from, to, |_| Ok(())).await
+}
+
+/// One run. A server takes a moment to notice that a connection has gone.
+async fn run(
+    from: &Store,
+    to: &Store,
+    tell: impl Fn(Step<'_>) -> Result<()> + Copy,
+) -> Result<Moved> {
+    loop {
+        let moved = relocate(from, to, &platform::world::system(), tell).await;
+        match moved {
+            Err(error) if error.code() == "store_in_use" => tokio::task::yield_now().await,
+            moved => return moved,
+        }
+    }
+}
+
+/// Cut off as soon as something has arrived.
+fn cut(step: Step<'_>) -> Result<()> {
+    match step.stage {
+        Stage::Copy => Err(Error::unavailable("cut", "the cable")),
+        Stage::Begin | Stage::Compare => Ok(()),
+    }
+}
+
+/// Moves everything; each run is cut off behind the first piece that it brings over.
+async fn in_pieces(from: &Store, to: &Store) -> (u32, Moved) {
+    for number in 0.. {
+        match run(from, to, cut).await {
+            Ok(moved) => return (number, moved),
+            Err(error) => assert_eq!(error.code(), "cut", "{error}"),
+        }
+        if number == 3 {
+            is_served_by_nobody(to).await;
+        }
+    }
+    unreachable!("every run brings something over")
+}
+
+/// A half-filled store is no platform.
+async fn is_served_by_nobody(store: &Store) {
+    let mut config = verza::config::Config::default();
+    let folder = tempfile::tempdir().unwrap();
+    config.storage.data_dir = folder.path().join("data");
+    match store {
+        Store::Sqlite(folder) => config.storage.data_dir.clone_from(folder),
+        Store::Postgres(url) => config.database.url = Some(url.clone()),
+    }
+    config.secrets.master_key = Some("0123456789abcdef".repeat(4).into());
+    let refused = wiring::open_platform(&config).await.err().expect("it is not whole");
+    assert_eq!(refused.code(), "store_half_filled");
+}
+
+fn sums(moved: &Moved) -> Vec<(&str, u64, &str)> {
+    let tables = moved.tables.iter();
+    tables.map(|table| (table.table.as_str(), table.rows, table.sha256.as_str())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lived_in_store_moves_to_postgres_and_back_in_pieces() {
+    let folder = lived_in().await;
+    let old = sqlite(&folder.path().join("data"));
+    let (test, new) = postgres().await;
+    let (runs, moved) = in_pieces(&old, &new).await;
+    assert!(moved.is_whole() && moved.resumed, "{moved:#?}");
+    assert_eq!(moved.copied, 0, "the last run only compares");
+    let of = |name: &str| moved.tables.iter().find(|table| table.table == name).unwrap().rows;
+    assert!(of("mail_sink") >= 1_200 && of("facts") > 20 && of("ledger_entry") > 5, "{moved:#?}");
+    assert!(runs > 30, "every table and every piece was a border: {runs}");
+
+    let again = once(&old, &new).await.unwrap_err();
+    assert_eq!(again.code(), "target_not_empty");
+    let home: PathBuf = folder.path().join("home");
+    let (_, back) = in_pieces(&new, &sqlite(&home)).await;
+    assert!(back.is_whole(), "{back:#?}");
+    assert_eq!(sums(&back).len(), sums(&moved).len());
+    let mut there = sums(&moved);
+    let mut here = sums(&back);
+    there.sort_unstable();
+    here.sort_unstable();
+    assert_eq!(there, here);
+    test.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_moved_is_said_and_left_alone() {
+    let folder = lived_in().await;
+    let data = folder.path().join("data");
+    let old = sqlite(&data);
+    let (test, new) = postgres().await;
+
+    let nothing = sqlite(&folder.path().join("nothing"));
+    assert_eq!(once(&nothing, &new).await.unwrap_err().code(), "no_database");
+    assert!(!folder.path().join("nothing").exists());
+    // Another Verza has the folder.
+    let lock = std::fs::File::open(data.join("verza.lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(once(&old, &new).await.unwrap_err().code(), "data_dir_in_use");
+    lock.unlock().unwrap();
+
+    // The source changes between two runs.
+    assert_eq!(run(&old, &new, cut).await.unwrap_err().code(), "cut");
+    let options = SqliteOptions::at(data.join("verza.db"));
+    let db = Db::open_sqlite(&options, platform::world::system()).unwrap();
+    let drop_one = "DELETE FROM mail_sink WHERE created_at = 7";
+    db.run("drop", |tx| async move { Ok(tx.execute(drop_one, &[]).await?) }).await.unwrap();
+    db.close().await;
+    drop(db);
+    assert_eq!(once(&old, &new).await.unwrap_err().code(), "another_move");
+    test.finish().await;
+
+    // A row of the target is altered on the way: both sides are compared.
+    let (test, new) = postgres().await;
+    let altered =
+        run(&old, &new, |step| if step.table == "mail_sink" { cut(step) } else { Ok(()) });
+    assert_eq!(altered.await.unwrap_err().code(), "cut");
+    let sql = "UPDATE mail_sink SET text = 'other' WHERE created_at = 3";
+    test.db.run("alter", |tx| async move { Ok(tx.execute(sql, &[]).await?) }).await.unwrap();
+    test.db.close().await;
+    let moved = once(&old, &new).await.unwrap();
+    let differing: Vec<_> = moved.tables.iter().filter(|table| table.differs.is_some()).collect();
+    assert!(!moved.is_whole());
+    assert_eq!(differing.len(), 1, "{differing:#?}");
+    assert_eq!(differing[0].table, "mail_sink");
+    is_served_by_nobody(&new).await;
+    test.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_platform_goes_on_in_postgres_where_it_was() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    let town = house.town();
+    let anne = town.join("Anne", "user").await;
+    let file = town.upload(&anne, "diploma.pdf", &pdf("the document")).await;
+    let test = TestDb::postgres(MIGRATIONS).await;
+    let (from, to) = (format!("sqlite:{}", house.data().display()), test.postgres_url().unwrap());
+    let files = house.folder().join("files");
+    let arguments = ["migrate-data", "--from", &from, "--to", &to, "--files-to"];
+    let arguments: Vec<&str> = arguments.into_iter().chain(files.to_str()).collect();
+    let refused = house.run(&arguments).await;
+    assert_eq!(refused.status.code(), Some(4), "a server runs: {refused:?}");
+    house.stop().await;
+
+    let moved = house.run(&arguments).await;
+    let told = String::from_utf8_lossy(&moved.stdout).into_owned();
+    assert_eq!(moved.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&moved.stderr));
+    assert!(told.contains("same on both sides") && told.contains("1 files copied"), "{told}");
+    assert!(!told.contains("DIFFERS"), "{told}");
+    let key = std::fs::read_to_string(house.data().join("master.key")).unwrap();
+    std::fs::rename(house.data(), house.folder().join("old")).unwrap();
+    house.set("VERZA_DATABASE_URL", &to);
+    house.set("VERZA_SECRETS_MASTER_KEY", &key);
+    house.set("VERZA_STORAGE_FILES_DIR", files.to_str().unwrap());
+    house.start().await;
+    let town = house.town();
+    let anne = town.login(&anne.email).await;
+    let content = town.get(&format!("/v1/files/{file}/content"), &anne).answer().await;
+    assert_eq!(content.bytes, pdf("the document"));
+    // Nobody takes a database away from under a server.
+    let back = format!("sqlite:{}", house.folder().join("back").display());
+    let refused = house.run(&["migrate-data", "--from", &to, "--to", &back]).await;
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    house.stop().await;
+    let check = house.run(&["ledger", "check"]).await;
+    assert_eq!(check.status.code(), Some(0));
+    house.finish().await;
+    test.finish().await;
+}
