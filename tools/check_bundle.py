@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks a Verza bundle without Verza: a second reader, written apart from the first.
+"""Checks a Verza bundle or case file without Verza: a second reader, written apart from the first.
 
-    python3 check_bundle.py bundle.json --did did.json --log-key 'name+id+key' [--document file]
+    python3 check_bundle.py file.json --did did.json --log-key 'name+id+key' [--document file]
 
 Needs Python 3.9 and the package `cryptography`. It prints `valid`, `unproven` (nothing speaks
 against it, but something needed could not be shown) or `invalid` with the reason, and ends with 0,
@@ -31,10 +31,6 @@ BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 class Invalid(Exception):
     """Something speaks against the file."""
-
-
-class Unproven(Exception):
-    """Something needed could not be shown."""
 
 
 def need(condition, why):
@@ -391,24 +387,35 @@ def vkey(text):
     return parts[0], key_id, data[1:]
 
 
-def check_log(bundle, pinned):
-    row, commitment = bundle["logCommitment"]["row"], salt(bundle["logCommitment"]["salt"])
-    text = bundle["logEntry"]
+def open_entry(text, salted, row):
+    """The kind of event that a leaf is about, which commits to the row."""
     entry = strict(text)
     need(isinstance(entry, dict) and set(entry) == {"commitment", "hour", "type", "v"}
-         and canonical(entry) == text and entry["v"] == 1
-         and entry["type"] == "credential.issued" and isinstance(entry["hour"], str),
+         and canonical(entry) == text and entry["v"] == 1 and type(entry["v"]) is int
+         and isinstance(entry["type"], str) and isinstance(entry["hour"], str),
          "the log entry is of another form")
-    opened = sha256(commitment + canonical(row).encode()).hex()
+    opened = sha256(salt(salted) + canonical(row).encode()).hex()
     need(entry["commitment"] == opened, "salt and row do not open the log's commitment")
+    return entry["type"]
+
+
+def check_place(text, proof, key, pinned):
+    """The index of an entry in the log whose key comes with it."""
+    name, key_id, key = vkey(key)
+    if pinned is not None and pinned[0] == name:
+        need(pinned == (name, key_id, key), "the file gives another key for the pinned log")
+    return check_inclusion(proof, text.encode(), name, key_id, key)
+
+
+def check_log(bundle, pinned):
+    row = bundle["logCommitment"]["row"]
+    kind = open_entry(bundle["logEntry"], bundle["logCommitment"]["salt"], row)
+    need(kind == "credential.issued", "the log entry is of another kind")
     data = row.get("data")
     digest = sha256(canonical(bundle["credential"])).hex()
     need(isinstance(data, dict) and data.get("credentialSha256") == digest,
          "the log speaks of another credential")
-    name, key_id, key = vkey(bundle["logKey"])
-    if pinned is not None and pinned[0] == name:
-        need(pinned == (name, key_id, key), "the file gives another key for the pinned log")
-    check_inclusion(bundle["logProof"], text.encode(), name, key_id, key)
+    check_place(bundle["logEntry"], bundle["logProof"], bundle["logKey"], pinned)
 
 
 def check_inclusion(proof, entry, name, key_id, key):
@@ -451,6 +458,139 @@ def check_inclusion(proof, entry, name, key_id, key):
             found = sha256(b"\1" + found + sibling)
         node, last = node >> 1, last >> 1
     need(last == 0 and found == root, "the path does not lead to the root")
+    return index
+
+
+def check_bundle(bundle, did, log_key, now, age_max, document):
+    """Answers since when revocation is known, and what is lacking."""
+    members_of(bundle)
+    signatures = Signatures(bundle["didDocument"], did)
+    credential, proofs, complete = signatures.both(bundle["credential"], VERDICT, None)
+    check_period(credential, proofs, now)
+    need(seconds(bundle["exportedAt"]) <= now + SKEW, "exported in the future")
+    issuer = credential["issuer"]["id"]
+    check_seal(bundle, signatures, issuer)
+    listed, _, both = signatures.both(bundle["statusList"], LIST, issuer)
+    need(both, "the list does not have both proofs")
+    stale = check_status(listed, credential, now, age_max)
+    if "logProof" in bundle:
+        check_log(bundle, log_key)
+    if document is not None and "documentSalt" in bundle:
+        named = sha256(salt(bundle["documentSalt"]) + document)
+        name = "ni:///sha-256;" + base64.urlsafe_b64encode(named).decode().rstrip("=")
+        need(any(one["id"] == name for one in credential["evidence"]), "another document")
+    lacking = []
+    if stale:
+        lacking.append(f"revocation is known as of {listed['validFrom']} only")
+    if not complete:
+        lacking.append("a proof is missing")
+    if signatures.stranger:
+        lacking.append("the issuer's key was not pinned")
+    return listed["validFrom"], lacking
+
+
+def check_seal(sealed, signatures, issuer):
+    unsealed = {name: value for name, value in sealed.items() if name != "proof"}
+    signatures.check(unsealed, sealed["proof"], issuer, canonical(unsealed), "eddsa-jcs-2022")
+
+
+# --- The parts of a case file ---
+
+DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def object_of(value, texts, numbers=(), maybe=()):
+    need(isinstance(value, dict), "not an object")
+    names = set(value)
+    need(set(texts) | set(numbers) <= names <= set(texts) | set(numbers) | set(maybe),
+         "other members")
+    need(all(isinstance(value[name], str) for name in names - set(numbers)), "not text")
+    need(all(type(value[name]) is int and value[name] >= 0 for name in numbers), "not a number")
+
+
+def members_of_case(case):
+    required = {"format", "exportedAt", "verification", "timeline", "didDocument", "proof"}
+    need(required <= set(case) <= required | {"receipt", "report", "bundle"}, "other members")
+    need(all(isinstance(case[name], dict) for name in ("didDocument", "proof")), "not an object")
+    object_of(case["verification"], ("id", "credential", "verifier", "status"), (), ("verdict",))
+    need(case["verification"].get("verdict", "verified") in ("verified", "rejected"),
+         "no such verdict")
+    if "receipt" in case:
+        object_of(case["receipt"], ("currency", "hold"), ("price", "fee", "refunded"))
+    if "report" in case:
+        digests = ("commentsSha256", "fileSha256")
+        object_of(case["report"], (), (), (*digests, "url"))
+        need(all(DIGEST.fullmatch(case["report"].get(name, "0" * 64)) for name in digests),
+             "not a digest")
+    need("bundle" not in case or isinstance(case["bundle"], dict), "not an object")
+    need(isinstance(case["timeline"], list), "not a list")
+    for event in case["timeline"]:
+        need(isinstance(event, dict) and isinstance(event.get("row"), dict), "not an event")
+        texts = {name: value for name, value in event.items() if name != "row"}
+        object_of(texts, ("entry", "key", "proof", "salt"))
+        salt(event["salt"])
+
+
+def part(value, *names):
+    """What stands at a path, or nothing."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def check_timeline(case, log_key):
+    """The row of the logged verdict, or nothing."""
+    before, ended = -1, None
+    for event in case["timeline"]:
+        row = event["row"]
+        kind = open_entry(event["entry"], event["salt"], row)
+        need(row.get("verb") == kind and row.get("subject") == case["verification"]["id"],
+             "an event is of another verification")
+        index = check_place(event["entry"], event["proof"], event["key"], log_key)
+        need(index > before, "the events are not in the log's order")
+        before = index
+        if ended is None and kind in ("verification.verified", "verification.rejected"):
+            ended = row
+    need(case["timeline"] and case["timeline"][0]["row"].get("verb") == "verification.requested",
+         "the timeline does not begin with the request")
+    return ended
+
+
+def same(one, other):
+    """Equal, and of one type: JSON's true is no 1."""
+    return type(one) is type(other) and one == other
+
+
+def check_case(case, did, log_key, now, age_max, document):
+    members_of_case(case)
+    signatures = Signatures(case["didDocument"], did)
+    issuer = case["didDocument"].get("id")
+    need(isinstance(issuer, str), "the DID document names nobody")
+    need(seconds(case["exportedAt"]) <= now + SKEW, "exported in the future")
+    check_seal(case, signatures, issuer)
+    row = check_timeline(case, log_key)
+    about, bundle = case["verification"], case.get("bundle")
+    logged = None if row is None else row["verb"].removeprefix("verification.")
+    need(about.get("verdict") == logged, "the verdict is not the one that was logged")
+    need((bundle is None) == (logged != "verified"), "verdict and credential do not fit")
+    need(("receipt" in case) == (row is not None), "verdict and receipt do not fit")
+    if row is not None:
+        receipt = case["receipt"]
+        need(all(same(part(row, "data", name), receipt[name])
+                 for name in ("price", "fee", "currency")), "other amounts than were logged")
+    lacking = ["the issuer's key was not pinned"] if signatures.stranger else []
+    if bundle is None:
+        return "no credential was issued", lacking
+    since, more = check_bundle(bundle, did, log_key, now, age_max, document)
+    need(part(bundle, "credential", "issuer", "id") == issuer, "another issuer's credential")
+    issuance = part(bundle, "logCommitment", "row")
+    if issuance is None:
+        return since, lacking + more + ["the credential is not tied to the verdict"]
+    need(same(part(issuance, "data", "verification"), about["id"])
+         and same(part(issuance, "data", "credential"), about["credential"])
+         and same(part(issuance, "subject"), part(row, "data", "issued")),
+         "the credential is of another verification")
+    return since, lacking + more
 
 
 def check(data, did=None, log_key=None, now=None, age_max=7 * 86400, document=None):
@@ -459,39 +599,17 @@ def check(data, did=None, log_key=None, now=None, age_max=7 * 86400, document=No
     try:
         need(len(data) <= LEN_MAX, "too large")
         try:
-            bundle = strict(data.decode())
+            file = strict(data.decode())
         except UnicodeDecodeError:
             raise Invalid("not UTF-8") from None
-        need(isinstance(bundle, dict), "not an object")
-        members_of(bundle)
-        signatures = Signatures(bundle["didDocument"], did)
-        credential, proofs, complete = signatures.both(bundle["credential"], VERDICT, None)
-        check_period(credential, proofs, now)
-        need(seconds(bundle["exportedAt"]) <= now + SKEW, "exported in the future")
-        unsealed = {name: value for name, value in bundle.items() if name != "proof"}
-        issuer = credential["issuer"]["id"]
-        seal = bundle["proof"]
-        signatures.check(unsealed, seal, issuer, canonical(unsealed), "eddsa-jcs-2022")
-        listed, _, both = signatures.both(bundle["statusList"], LIST, issuer)
-        need(both, "the list does not have both proofs")
-        stale = check_status(listed, credential, now, age_max)
-        if "logProof" in bundle:
-            check_log(bundle, log_key)
-        if document is not None and "documentSalt" in bundle:
-            named = sha256(salt(bundle["documentSalt"]) + document)
-            name = "ni:///sha-256;" + base64.urlsafe_b64encode(named).decode().rstrip("=")
-            need(any(one["id"] == name for one in credential["evidence"]), "another document")
-        if stale:
-            raise Unproven(f"revocation is known as of {listed['validFrom']} only")
-        if not complete:
-            raise Unproven("a proof is missing")
-        if signatures.stranger:
-            raise Unproven("the issuer's key was not pinned")
-        return "valid", f"not revoked as of {listed['validFrom']}"
+        need(isinstance(file, dict), "not an object")
+        checked = check_case if file.get("format") == "verza-case/1" else check_bundle
+        since, lacking = checked(file, did, log_key, now, age_max, document)
+        if lacking:
+            return "unproven", lacking[0]
+        return "valid", f"not revoked as of {since}" if since[0].isdigit() else since
     except Invalid as error:
         return "invalid", str(error)
-    except Unproven as error:
-        return "unproven", str(error)
 
 
 def main():

@@ -6,6 +6,7 @@
 //! `verify` crate's.
 
 pub mod authority;
+pub mod casefile;
 pub mod issuance;
 pub mod judging;
 pub mod key;

@@ -73,6 +73,15 @@ fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Follow what has happened, oldest first")
                 .returns::<Vec<EventBody>>(200)
                 .to(events),
+            get(Audience::User, "/v1/user/verifications/{id}/case-file")
+                .summary("Export the whole case, to be checked by anybody without asking")
+                .describe(
+                    "One JSON file under the issuer's seal: what has happened, each event with its \
+                     proof that the log holds it; the receipt, the report's hashes, and the signed \
+                     credential with its status list and keys. `verza verify` checks it offline.",
+                )
+                .returns_media(200, "application/json", "A case file, verza-case/1.")
+                .to(case_file),
         ],
     )
 }
@@ -691,6 +700,14 @@ async fn events(
 ) -> Reply<Json<Vec<EventBody>>> {
     let events = service.events(&caller, id).await?;
     Ok(Json(events.into_iter().map(EventBody::from).collect()))
+}
+
+async fn case_file(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<serde_json::Value>> {
+    Ok(Json(service.case_file(&caller, id).await?))
 }
 
 async fn dashboard(On(service): On<Arc<Service>>, By(caller): By) -> Reply<Json<DashboardBody>> {

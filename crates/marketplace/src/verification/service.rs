@@ -9,6 +9,8 @@ use kernel::{Caller, Error, Id, Kind, Money, Page, PageRequest, Result, Timestam
 use platform::db::{Db, Tx};
 use platform::journal::{self, Fact, Recorded};
 use rpc::users::Users;
+use serde_json::Value as Json;
+use trust::casefile;
 use trust::issuance::service::VerdictClaim;
 
 use super::model::{Command, NewVerification, Note, Report, State, Text, Verdict, Verification};
@@ -180,6 +182,69 @@ impl Service {
         let mut facts = journal::of_subject(&self.db, &id.to_string(), TIMELINE_MAX).await?;
         facts.retain(|fact| fact.verb != Command::Note.fact());
         Ok(facts)
+    }
+
+    /// One of the caller's verifications whole, as a file that anybody can judge without asking.
+    ///
+    /// # Errors
+    /// `Unavailable` `log_behind` while the log has not come to what happened last.
+    pub async fn case_file(&self, caller: &Caller, id: Id<kinds::Verification>) -> Result<Json> {
+        let verification = self.owned(caller, id).await?;
+        let facts = self.events(caller, id).await?;
+        if self.owned(caller, id).await?.version != verification.version {
+            let message = "The verification is changing right now. Try again.";
+            return Err(Error::unavailable("busy", message).retry_after(1));
+        }
+        let report = self.report_hashes(&verification).await?;
+        let parts = casefile::Parts {
+            about: casefile::About {
+                id: id.to_string(),
+                credential: verification.credential.to_string(),
+                verifier: verification.verifier.to_string(),
+                status: verification.state.as_str().to_owned(),
+                verdict: verification.verdict.map(|verdict| match verdict {
+                    Verdict::Verified => casefile::Verdict::Verified,
+                    Verdict::Rejected => casefile::Verdict::Rejected,
+                }),
+            },
+            receipt: verification.fee.map(|fee| casefile::Receipt {
+                currency: verification.currency.code().to_owned(),
+                price: verification.price,
+                fee,
+                refunded: verification.refunded,
+                hold: verification.hold.to_string(),
+            }),
+            report,
+            facts,
+            // What a dispute has issued later is no part of this verdict.
+            issued: verification.issued.filter(|_| verification.verdict == Some(Verdict::Verified)),
+        };
+        casefile::seal(&self.issuance, &self.db, parts).await
+    }
+
+    /// The report by its hashes; nothing where there is none.
+    async fn report_hashes(
+        &self,
+        verification: &Verification,
+    ) -> Result<Option<casefile::ReportHashes>> {
+        if verification.verdict.is_none() {
+            return Ok(None);
+        }
+        let digest = |bytes: &[u8]| hex::encode(platform::crypto::sha256(bytes));
+        let mut report = casefile::ReportHashes {
+            comments_sha256: verification.comments.as_ref().map(|text| digest(text.as_bytes())),
+            file_sha256: None,
+            url: verification.report_url.clone(),
+        };
+        if let Some(file) = verification.report_file {
+            match self.files.get(&self.db, verification.verifier_user(), file).await {
+                Ok(file) => report.file_sha256 = Some(hex::encode(file.sha256)),
+                // Its owner may delete it.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(report))
     }
 
     /// The owner takes the request back before it was accepted; the price is free again.

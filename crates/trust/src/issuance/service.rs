@@ -114,6 +114,14 @@ impl Service {
         }))
     }
 
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.0.log
+    }
+
     /// Signs a verdict and gives it its place in a revocation list, within the transaction that
     /// decides the verdict.
     pub async fn issue(&self, tx: &Tx, claim: &VerdictClaim) -> Result<Issued> {

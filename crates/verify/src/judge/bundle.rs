@@ -112,7 +112,7 @@ impl Bundle {
 
     /// Reads the parts; the seal is checked apart.
     pub fn parse(bundle: &Value) -> Result<Self, BundleError> {
-        let mut members = Members(bundle.as_object().cloned().unwrap_or_default());
+        let mut members = Members::of(bundle);
         if members.text("format")? != FORMAT {
             return Err(refuse("format"));
         }
@@ -137,26 +137,68 @@ impl Bundle {
     }
 }
 
-fn refuse(name: &str) -> BundleError {
+pub(super) fn refuse(name: &str) -> BundleError {
     BundleError::Member(name.to_owned())
 }
 
 /// The members of an object that have not been read yet.
-struct Members(Map<String, Value>);
+pub(super) struct Members(Map<String, Value>);
 
 impl Members {
-    fn text(&mut self, name: &str) -> Result<String, BundleError> {
+    /// Of what is no object there are none.
+    pub(super) fn of(value: &Value) -> Self {
+        Self(value.as_object().cloned().unwrap_or_default())
+    }
+
+    pub(super) fn maybe_text(&mut self, name: &str) -> Result<Option<String>, BundleError> {
+        if self.0.contains_key(name) { self.text(name).map(Some) } else { Ok(None) }
+    }
+
+    /// A SHA-256 in lower case hexadecimal.
+    pub(super) fn maybe_digest(&mut self, name: &str) -> Result<Option<String>, BundleError> {
+        if !self.0.contains_key(name) {
+            return Ok(None);
+        }
+        self.salt(name).map(|digest| Some(hex::encode(digest)))
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn number(&mut self, name: &str) -> Result<i64, BundleError> {
+        let number = self.0.remove(name).and_then(|value| value.as_i64());
+        number.filter(|number| *number >= 0).ok_or_else(|| refuse(name))
+    }
+
+    pub(super) fn list(&mut self, name: &str) -> Result<Vec<Value>, BundleError> {
+        match self.0.remove(name) {
+            Some(Value::Array(items)) => Ok(items),
+            _ => Err(refuse(name)),
+        }
+    }
+
+    /// An object that need not be there.
+    pub(super) fn maybe<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(Value) -> Result<T, BundleError>,
+    ) -> Result<Option<T>, BundleError> {
+        if !self.0.contains_key(name) {
+            return Ok(None);
+        }
+        read(self.object(name)?).map(Some)
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> Result<String, BundleError> {
         match self.0.remove(name) {
             Some(Value::String(text)) => Ok(text),
             _ => Err(refuse(name)),
         }
     }
 
-    fn object(&mut self, name: &str) -> Result<Value, BundleError> {
+    pub(super) fn object(&mut self, name: &str) -> Result<Value, BundleError> {
         self.0.remove(name).filter(Value::is_object).ok_or_else(|| refuse(name))
     }
 
-    fn salt(&mut self, name: &str) -> Result<[u8; 32], BundleError> {
+    pub(super) fn salt(&mut self, name: &str) -> Result<[u8; 32], BundleError> {
         let text = self.text(name)?;
         let mut salt = [0; 32];
         hex::decode_to_slice(&text, &mut salt).map_err(|_| refuse(name))?;
@@ -180,7 +222,7 @@ impl Members {
         Ok(log)
     }
 
-    fn finish(&self) -> Result<(), BundleError> {
+    pub(super) fn finish(&self) -> Result<(), BundleError> {
         self.0.keys().next().map_or(Ok(()), |name| Err(refuse(name)))
     }
 }

@@ -165,18 +165,19 @@ impl<'a> Signatures<'a> {
         }
     }
 
-    /// Whether the issuer sealed this whole object with one `eddsa-jcs-2022` proof.
-    pub(super) fn judge_seal(&mut self, sealed: &Value, issuer: &str) -> bool {
+    /// Whether the issuer sealed this whole object with one `eddsa-jcs-2022` proof. If not, says so
+    /// under `name`.
+    pub(super) fn judge_seal(&mut self, name: Name, sealed: &Value, issuer: &str) -> bool {
         match proof::split(sealed) {
             Ok((document, proofs)) if proofs.len() == 1 => {
-                self.judge(Name::BundleSeal, Suite::Jcs, &document, &proofs[0], issuer)
+                self.judge(name, Suite::Jcs, &document, &proofs[0], issuer)
             }
             Ok(_) => {
-                self.findings.fail(Name::BundleSeal, "the bundle is not sealed by one proof");
+                self.findings.fail(name, "the file is not sealed by one proof");
                 false
             }
             Err(error) => {
-                self.findings.fail(Name::BundleSeal, error.to_string());
+                self.findings.fail(name, error.to_string());
                 false
             }
         }

@@ -1,6 +1,6 @@
 //! Judging a verdict from a file alone, without asking or trusting the server that made it.
 //!
-//! The file is a bundle (see [`bundle`]) or a bare credential. The judgement is a [`Report`]: every
+//! The file is a bundle (see [`bundle`]), a case file (see [`casefile`]) or a bare credential. The judgement is a [`Report`]: every
 //! check by name, and whether it was proved, failed, or could not be made. Offline two things stay
 //! out of reach and are said in as many words: a revocation after the enclosed status list, and who
 //! the issuer is, unless the reader brings the issuer's key from elsewhere.
@@ -9,6 +9,7 @@
 //! failed check cannot be outvoted; nothing here reads a clock, a disk or a network.
 
 pub mod bundle;
+pub mod casefile;
 pub mod report;
 pub mod trust;
 
@@ -61,15 +62,18 @@ pub struct Presented {
     pub nonce: String,
 }
 
-/// Judges the bytes of a file: a bundle if it has a `format`, a token if it is no JSON, else a
-/// credential.
+/// Judges the bytes of a file: a bundle or a case file if it has a `format`, a token if it is no
+/// JSON, else a credential.
 pub fn verify(file: &[u8], options: &Options) -> Report {
     if let Some(text) = token::text(file) {
         return token::judge(text, options);
     }
-    let mut findings = Findings::new(Form::Document);
-    match read(file) {
+    let read = read(file);
+    let is_case = read.as_ref().is_ok_and(|value| value["format"] == casefile::FORMAT);
+    let mut findings = Findings::new(if is_case { Form::Case } else { Form::Document });
+    match read {
         Err(reason) => findings.fail(Name::Shape, reason),
+        Ok(value) if is_case => casefile::judge(&value, options, &mut findings),
         Ok(value) if value.get("format").is_some() => judge_bundle(&value, options, &mut findings),
         Ok(value) => judge_credential(&value, options, &mut findings),
     }
@@ -128,7 +132,7 @@ fn judge_seal(
     if bundle.exported_at > now.saturating_add(CLOCK_SKEW_SECONDS) {
         signatures.findings.fail(Name::BundleSeal, "the bundle was exported in the future");
     }
-    if signatures.judge_seal(value, &credential.issuer) {
+    if signatures.judge_seal(Name::BundleSeal, value, &credential.issuer) {
         let detail = match timestamp::format(bundle.exported_at) {
             Ok(time) => format!("the issuer sealed the whole file on {time}"),
             Err(error) => return signatures.findings.fail(Name::BundleSeal, error.to_string()),
@@ -163,6 +167,8 @@ fn judge_document(
 mod agreement_tests;
 #[cfg(test)]
 mod artifact_tests;
+#[cfg(test)]
+mod casefile_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -49,6 +49,20 @@ fn judge_trust(key: &VerifierKey, trust: &Trust, findings: &mut Findings) {
     }
 }
 
+/// The place of an event in a log whose checkpoint is signed by the key that comes with it; what is
+/// known of that key is noted under [`Name::LogTrust`].
+pub(super) fn included(
+    evidence: &LogEvidence,
+    trust: &Trust,
+    findings: &mut Findings,
+) -> Result<u64, String> {
+    let key = VerifierKey::parse(&evidence.key).map_err(|error| error.to_string())?;
+    judge_trust(&key, trust, findings);
+    let proof = InclusionProof::parse(&evidence.proof).map_err(|error| error.to_string())?;
+    proof.verify(evidence.entry.as_bytes(), &[key]).map_err(|error| error.to_string())?;
+    Ok(proof.index)
+}
+
 fn judge_inclusion(evidence: &LogEvidence, key: VerifierKey, findings: &mut Findings) {
     let proof = match InclusionProof::parse(&evidence.proof) {
         Ok(proof) => proof,

@@ -37,6 +37,8 @@ pub(super) enum Form {
     Document,
     /// A token: SD-JWT or JWT.
     Token,
+    /// A case file, with or without a document.
+    Case,
 }
 
 /// The checks, in the order in which a report lists them.
@@ -89,11 +91,21 @@ pub enum Name {
     LogCommitment,
     /// The document at hand is the one that was checked.
     Document,
+    /// The case file's own signature fits.
+    CaseSeal,
+    /// Every event of the case is what its leaf commits to, in order, from the request on.
+    CaseTimeline,
+    /// The log holds every event of the case.
+    CaseInclusion,
+    /// The verdict is the logged one, and the credential the one that it issued.
+    CaseVerdict,
+    /// The amounts are the logged ones.
+    CaseReceipt,
 }
 
 impl Name {
     /// Every check there is.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::Shape,
         Self::Contexts,
         Self::JcsSignature,
@@ -117,6 +129,11 @@ impl Name {
         Self::LogInclusion,
         Self::LogCommitment,
         Self::Document,
+        Self::CaseSeal,
+        Self::CaseTimeline,
+        Self::CaseInclusion,
+        Self::CaseVerdict,
+        Self::CaseReceipt,
     ];
 
     /// Whether a report on such a file speaks of it.
@@ -134,7 +151,12 @@ impl Name {
             | Self::CertificateChain
             | Self::Disclosures
             | Self::KeyBinding => form == Form::Token,
-            _ => form == Form::Document,
+            Self::CaseSeal
+            | Self::CaseTimeline
+            | Self::CaseInclusion
+            | Self::CaseVerdict
+            | Self::CaseReceipt => form == Form::Case,
+            _ => form != Form::Token,
         }
     }
 
@@ -179,6 +201,11 @@ impl Name {
             Self::LogInclusion => "log-inclusion",
             Self::LogCommitment => "log-commitment",
             Self::Document => "document",
+            Self::CaseSeal => "case-seal",
+            Self::CaseTimeline => "case-timeline",
+            Self::CaseInclusion => "case-inclusion",
+            Self::CaseVerdict => "case-verdict",
+            Self::CaseReceipt => "case-receipt",
         }
     }
 }

@@ -45,21 +45,35 @@ fn logged(credential: &Value) -> LogEvidence {
         "subject": credential["id"],
         "data": { "credentialSha256": digest },
     });
+    logged_rows(&[row]).remove(0)
+}
+
+/// That rows were logged one after the other, from number 4 of ten on.
+pub(super) fn logged_rows(rows: &[Value]) -> Vec<LogEvidence> {
     let salt = [9; 32];
-    let entry = Entry::new(&salt, &row, CREDENTIAL_ISSUED, ISSUED_AT).unwrap().encode().unwrap();
+    let entry = |row: &Value| {
+        let kind = row["verb"].as_str().unwrap();
+        Entry::new(&salt, row, kind, ISSUED_AT).unwrap().encode().unwrap()
+    };
+    let entries: Vec<String> = rows.iter().map(entry).collect();
     let (mut edge, mut tree) = (Edge::empty(), Tree(Vec::new()));
     for index in 0..10u8 {
-        let leaf = if index == 4 { entry.as_bytes() } else { &[index] };
+        let leaf = index.checked_sub(4).and_then(|place| entries.get(usize::from(place)));
+        let other = [index];
+        let leaf = leaf.map_or(&other[..], |entry| entry.as_bytes());
         tree.0.extend(edge.append(merkle::leaf_hash(leaf)));
     }
     let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: edge.size(), root: edge.root() };
-    let proof = InclusionProof {
-        extra: None,
-        index: 4,
-        hashes: merkle::inclusion_proof(&tree, 4, 10).unwrap(),
-        checkpoint: checkpoint.sign(&log_key()).unwrap(),
+    let evidence = |(index, (row, entry)): (u64, (&Value, String))| {
+        let proof = InclusionProof {
+            extra: None,
+            index,
+            hashes: merkle::inclusion_proof(&tree, index, 10).unwrap(),
+            checkpoint: checkpoint.sign(&log_key()).unwrap(),
+        };
+        LogEvidence { proof: proof.to_string(), entry, salt, row: row.clone(), key: log_vkey() }
     };
-    LogEvidence { proof: proof.to_string(), entry, salt, row, key: log_vkey() }
+    (4..).zip(rows.iter().zip(entries)).map(evidence).collect()
 }
 
 pub(super) fn parts() -> Bundle {

@@ -9,6 +9,7 @@
 
 mod acme;
 mod bad_input;
+mod casefile;
 mod cli;
 mod custody;
 mod describe;
