@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
-use kernel::caller::RequestId;
-use kernel::{Error, Kind, Level, Principal, Result, Role, Timestamp, World};
+use kernel::caller::{Acting, Actor, RequestId};
+use kernel::{Error, Kind, Level, Permission, Principal, Result, Role, Timestamp, World};
+use organizations::Standings;
 use platform::http::{Audience, Freshness, Limit};
 use platform::limits::{Decision, Limiter, Quota, Subject};
 use platform::load::Load;
@@ -22,6 +23,8 @@ use crate::guard::Row;
 pub struct EdgeOptions {
     pub world: World,
     pub users: Arc<dyn Users>,
+    /// Who acts for which organization.
+    pub standings: Arc<dyn Standings>,
     pub limiter: Arc<Limiter>,
     /// What is let in of what comes; somebody must [`Load::watch`] it.
     pub load: Arc<Load>,
@@ -54,6 +57,10 @@ static SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 const FOREIGN_REFUSED: (&str, Quota) =
     ("edge.foreign_session", Quota { burst: 60, every: Duration::from_secs(1) });
 
+/// API keys from one address that were worth nothing: nobody tries keys out.
+const KEYS_REFUSED: (&str, Quota) =
+    ("edge.refused_key", Quota { burst: 60, every: Duration::from_secs(1) });
+
 /// How a request showed who it is.
 #[derive(Clone, Copy)]
 pub(crate) struct Presented<'a> {
@@ -61,6 +68,13 @@ pub(crate) struct Presented<'a> {
     pub(crate) by_cookie: bool,
     /// The cookie of Kratos beside our own: browsers keep a dead cookie as long as a live one.
     or: Option<&'a str>,
+}
+
+impl Presented<'_> {
+    /// Whether it is an API key. A cookie never is: no page is to act as a program.
+    pub(crate) fn is_key(&self) -> bool {
+        !self.by_cookie && organizations::is_key(self.token)
+    }
 }
 
 impl Edge {
@@ -108,6 +122,9 @@ impl Edge {
             return Ok(None);
         }
         let strict = self.must_confirm(row);
+        if presented.is_key() {
+            return Box::pin(self.by_key(presented.token, row, strict, client)).await;
+        }
         let mut shown = presented.token;
         let mut outcome = self.ask(shown, strict, client).await;
         if let (Err(error), Some(other)) = (&outcome, presented.or)
@@ -126,6 +143,53 @@ impl Edge {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The organization whose key this is, on the routes that take keys. On public ones a key
+    /// counts for nobody, as a session that is over does.
+    async fn by_key(
+        &self,
+        key: &str,
+        row: &Row,
+        strict: bool,
+        client: IpAddr,
+    ) -> Result<Option<Arc<Principal>>> {
+        match row.audience {
+            Audience::Key => {}
+            Audience::Public => return Ok(None),
+            _ => {
+                let message = "API keys are not taken here. Sign in, and use the session.";
+                return Err(Error::forbidden("key_not_accepted", message));
+            }
+        }
+        let (class, quota) = KEYS_REFUSED;
+        let subject = Subject::address(client);
+        // Counted before it is asked about, so that many at once are counted as many.
+        self.options.limiter.take(class, subject, quota, self.now()).check()?;
+        let outcome = self.options.standings.by_key(key, strict).await;
+        if !matches!(&outcome, Err(error) if error.kind() == Kind::Unauthenticated) {
+            self.options.limiter.give_back(class, subject, quota);
+        }
+        outcome.map(Some)
+    }
+
+    /// Whom a signed-in user acts for on this route: a member of a team for its organization,
+    /// everybody else for themselves.
+    pub(crate) async fn standing(
+        &self,
+        principal: Arc<Principal>,
+        row: &Row,
+    ) -> Result<Arc<Principal>> {
+        if principal.acting.is_some() || !is_for_organizations(row.audience) {
+            return Ok(principal);
+        }
+        Box::pin(self.options.standings.of_member(principal)).await
+    }
+
+    /// Counts a request of an API key, whichever address it comes from.
+    pub(crate) fn limit_key(&self, principal: Option<&Principal>) -> Option<Decision> {
+        let Some(Acting { by: Actor::Key(key), .. }) = principal?.acting else { return None };
+        self.options.limiter.check(Limit::Key, Subject::Id(key.uuid()), self.now())
     }
 
     /// Whether the store must be asked who somebody is, whatever is remembered.
@@ -221,6 +285,30 @@ fn sessions(headers: &HeaderMap) -> (Option<&str>, Option<&str>) {
     (ours.or(older), theirs)
 }
 
+/// The routes on which members and keys act for their organization.
+pub(crate) const fn is_for_organizations(audience: Audience) -> bool {
+    matches!(audience, Audience::Enterprise | Audience::Key)
+}
+
+/// Whether whoever acts for an organization may do what the route is for.
+pub(crate) fn permitted(
+    permission: Option<Permission>,
+    principal: Option<&Principal>,
+) -> Result<()> {
+    let (Some(permission), Some(principal)) = (permission, principal) else { return Ok(()) };
+    if principal.may(permission) {
+        return Ok(());
+    }
+    let by_key = matches!(principal.acting, Some(Acting { by: Actor::Key(_), .. }));
+    let message = if by_key {
+        format!("This API key lacks the scope {permission}.")
+    } else {
+        format!("Your role in the organization lacks the permission {permission}.")
+    };
+    let error = Error::forbidden("missing_permission", message);
+    Err(error.with_member("permission", permission.as_str()))
+}
+
 /// Whether a route's audience includes the caller. The one place that asks admins for a second
 /// factor, and that keeps impersonated sessions from being admins.
 pub(crate) fn admit(
@@ -309,7 +397,8 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
-    use kernel::Id;
+    use kernel::id::kinds::ApiKey;
+    use kernel::{Id, Permissions};
     use rpc::users::Profile;
 
     fn principal(role: Role, approved: bool) -> Principal {
@@ -470,10 +559,95 @@ mod tests {
         }
     }
 
+    const KEY: Id<ApiKey> = Id::from_uuid(uuid::Uuid::max());
+
+    /// One key that is worth something, and no members.
+    struct OneKey;
+
+    impl Standings for OneKey {
+        fn by_key<'a>(&'a self, key: &'a str, _: bool) -> BoxFuture<'a, Result<Arc<Principal>>> {
+            let may = Permissions::of(&[Permission::VerificationsRead]);
+            let acting = Some(Acting { by: Actor::Key(KEY), may });
+            let outcome = if key == "vz_good" {
+                Ok(Arc::new(Principal { acting, ..principal(Role::Enterprise, true) }))
+            } else {
+                Err(Error::unauthenticated("invalid_api_key", "No."))
+            };
+            std::future::ready(outcome).boxed()
+        }
+
+        fn of_member(&self, principal: Arc<Principal>) -> BoxFuture<'_, Result<Arc<Principal>>> {
+            std::future::ready(Ok(principal)).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_taken_on_routes_of_keys_and_nowhere_else() {
+        use Audience::{Admin, Any, Enterprise, Key, Public, User, Verifier};
+        let edge = edge(&Arc::default());
+        let ask = async |token, by_cookie, audience| {
+            let shown = Presented { token, by_cookie, or: None };
+            let route = platform::http::get(audience, "/v1/x").to::<_, _, ()>(async || ());
+            let row = Row::new(&route, &edge.options.load);
+            match edge.authenticate(Some(&shown), &row, CLIENT).await {
+                Ok(Some(principal)) => format!("{:?}", principal.acting.map(|acting| acting.by)),
+                Ok(None) => "nobody".to_owned(),
+                Err(error) => error.code().to_owned(),
+            }
+        };
+        assert_eq!(ask("vz_good", false, Key).await, format!("Some(Key({KEY:?}))"));
+        assert_eq!(ask("vz_bad", false, Key).await, "invalid_api_key");
+        assert_eq!(ask("vz_good", false, Public).await, "nobody");
+        for audience in [Any, User, Verifier, Enterprise, Admin] {
+            assert_eq!(ask("vz_good", false, audience).await, "key_not_accepted", "{audience:?}");
+        }
+        // The users of this test know it as a session: a cookie is never a key.
+        assert_eq!(ask("vz_good", true, Key).await, "None");
+    }
+
+    #[tokio::test]
+    async fn keys_cannot_be_tried_out_and_good_ones_are_not_slowed_down() {
+        let edge = edge(&Arc::default());
+        let route = platform::http::get(Audience::Key, "/v1/x").to::<_, _, ()>(async || ());
+        let row = Row::new(&route, &edge.options.load);
+        let ask = async |token| {
+            let shown = Presented { token, by_cookie: false, or: None };
+            edge.authenticate(Some(&shown), &row, CLIENT).await
+        };
+        for _ in 0..1000 {
+            assert!(ask("vz_good").await.is_ok());
+        }
+        for _ in 0..200 {
+            let _ = ask("vz_made_up").await;
+        }
+        assert_eq!(ask("vz_made_up").await.unwrap_err().code(), "rate_limited");
+    }
+
+    #[test]
+    fn who_acts_for_an_organization_may_do_what_they_are_permitted_to() {
+        let account = principal(Role::Enterprise, true);
+        for one in Permission::ALL {
+            assert!(permitted(Some(one), Some(&account)).is_ok(), "the account itself");
+            for by in [Actor::Key(KEY), Actor::Member(account.user)] {
+                for other in Permission::ALL {
+                    let acting = Some(Acting { by, may: Permissions::of(&[other]) });
+                    let somebody = Principal { acting, ..account.clone() };
+                    assert_eq!(permitted(Some(one), Some(&somebody)).is_ok(), one == other);
+                }
+                let acting = Some(Acting { by, may: Permissions::NONE });
+                let nobody = Principal { acting, ..account.clone() };
+                let refused = permitted(Some(one), Some(&nobody)).unwrap_err();
+                assert_eq!(refused.code(), "missing_permission");
+                assert!(permitted(None, Some(&nobody)).is_ok());
+            }
+        }
+    }
+
     fn edge(users: &Arc<Few>) -> Arc<Edge> {
         Edge::new(EdgeOptions {
             world: platform::world::system(),
             users: users.clone(),
+            standings: Arc::new(OneKey),
             limiter: Arc::new(Limiter::new(platform::limits::Quotas::NONE)),
             load: Load::new(platform::load::Policy::default()),
             origins: Origins::new("https://verza.example", &[]),

@@ -17,7 +17,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kernel::caller::{Origin, RequestId};
-use kernel::{Caller, Error, Kind, Principal, Result, Secret};
+use kernel::{Caller, Error, Kind, Permission, Principal, Result, Secret};
 use metrics::{Counter, Histogram};
 use platform::http::{Audience, ErrorShape, Failure, Freshness, Limit, NewToken, Once, render};
 use platform::limits::{Decision, Limiter};
@@ -27,7 +27,7 @@ use tower::{Layer, Service};
 use tracing::field::Empty;
 
 use crate::edge::{
-    Edge, Presented, admit, cookie, device, fresh, presented, proved, refuse_another,
+    Edge, Presented, admit, cookie, device, fresh, permitted, presented, proved, refuse_another,
 };
 use crate::idempotency;
 
@@ -49,6 +49,7 @@ pub(crate) struct Row {
     pub(crate) step_up: bool,
     pub(crate) errors: ErrorShape,
     pub(crate) in_person: bool,
+    permission: Option<Permission>,
     essential: bool,
     bears_secrets: bool,
     within: Option<Duration>,
@@ -82,6 +83,7 @@ impl Row {
             step_up: route.step_up,
             errors: route.errors,
             in_person: route.in_person,
+            permission: route.permission,
             essential: route.essential,
             bears_secrets: route.bears_secrets,
             within: route.within,
@@ -171,9 +173,19 @@ struct Passage {
     request_id: RequestId,
     origin: Option<HeaderValue>,
     caller: Option<Caller>,
-    decision: Option<Decision>,
+    /// Of the limit that it counts against.
+    decision: Option<(Limit, Decision)>,
     /// The access token that was issued in the place of one that is over.
     new_token: Option<Secret<String>>,
+}
+
+impl Passage {
+    /// Notes what a limit says, and refuses where that is no.
+    fn count(&mut self, class: Limit, decision: Option<Decision>) -> Result<()> {
+        let Some(decision) = decision else { return Ok(()) };
+        self.decision = Some((class, decision));
+        decision.check().map(drop)
+    }
 }
 
 impl Guard {
@@ -233,19 +245,19 @@ impl Guard {
         }
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
         let ip = edge.client(peer, &parts.headers);
-        if row.limit != Limit::Free {
-            passage.decision = if Limiter::is_exact(row.limit) {
+        let shown = presented(&parts.headers);
+        // A program asks as often as its key may, and many programs may share an address.
+        let by_key = row.audience == Audience::Key && shown.is_some_and(|shown| shown.is_key());
+        if row.limit != Limit::Free && !by_key {
+            let decision = if Limiter::is_exact(row.limit) {
                 // May ask Redis. Boxed: the future of a plain read stays small.
                 Box::pin(edge.limit_exactly(row.limit, ip)).await?
             } else {
                 edge.limit(row.limit, ip)
             };
-            if let Some(decision) = passage.decision {
-                decision.check()?;
-            }
+            passage.count(row.limit, decision)?;
         }
 
-        let shown = presented(&parts.headers);
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let principal = match edge.authenticate(shown.as_ref(), row, ip).await {
             Ok(principal) => principal,
@@ -257,6 +269,13 @@ impl Guard {
                 Some(principal)
             }
             Err(refusal) => return Err(refusal),
+        };
+        if by_key {
+            passage.count(Limit::Key, edge.limit_key(principal.as_deref()))?;
+        }
+        let principal = match principal {
+            Some(principal) => Some(edge.standing(principal, row).await?),
+            None => None,
         };
         let by_cookie = principal.is_some() && shown.is_some_and(|shown| shown.by_cookie);
         if by_cookie && changes && !edge.options.origins.may_use_cookie(&parts.headers) {
@@ -346,6 +365,7 @@ impl Guard {
     async fn may_pass(&self, principal: Option<&Principal>) -> Result<()> {
         let (edge, row) = (&self.edge, &self.row);
         let passed = admit(row.audience, principal, edge.options.admin_second_factor)
+            .and_then(|()| permitted(row.permission, principal))
             .and_then(|()| if row.in_person { refuse_another(principal) } else { Ok(()) })
             .and_then(|()| proved(row.audience, row.unproved, principal))
             .and_then(|()| {
@@ -356,7 +376,7 @@ impl Guard {
             (Err(error), Some(principal))
                 if matches!(error.code(), "second_factor_required" | "step_up_required") =>
             {
-                let mut methods = edge.options.users.ways_to_prove(principal.user).await?;
+                let mut methods = edge.options.users.ways_to_prove(principal.person()).await?;
                 // One factor more is asked for, and a password is never a second one.
                 methods.retain(|way| error.code() == "step_up_required" || way != "password");
                 Err(error.with_member("methods", methods))
@@ -436,8 +456,8 @@ impl Guard {
         if let Some(value) = request_id_header(&passage.request_id) {
             headers.insert("x-request-id", value);
         }
-        if let Some(decision) = &passage.decision {
-            limit_headers(headers, self.row.limit, decision);
+        if let Some((class, decision)) = &passage.decision {
+            limit_headers(headers, *class, decision);
         }
         let caller = passage.caller.as_ref();
         if caller.and_then(|caller| caller.idempotency.as_ref()).is_some_and(|i| i.is_replayed()) {
@@ -485,7 +505,7 @@ impl Guard {
         let (method, route, status) = (&passage.method, self.row.path, status.as_u16());
         let user = || {
             let caller = passage.caller.as_ref()?;
-            caller.principal.as_ref().map(|principal| principal.user.to_string())
+            caller.principal.as_ref().map(|principal| principal.person().to_string())
         };
         match failure {
             Some(error) if error.kind() == Kind::Internal => {

@@ -13,6 +13,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use kernel::id::kinds::User;
 use kernel::{Error, Id, Principal, Result, Timestamp};
+use organizations::Standings;
 use platform::http::{Audience, Limit, Route, get, post};
 use platform::limits::{Limiter, Quotas};
 use platform::load::{Load, Policy};
@@ -45,6 +46,16 @@ impl Users for Nobody {
     }
 }
 
+impl Standings for Nobody {
+    fn by_key<'a>(&'a self, _: &'a str, _: bool) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        std::future::ready(Err(Error::unauthenticated("invalid_api_key", "No."))).boxed()
+    }
+
+    fn of_member(&self, principal: Arc<Principal>) -> BoxFuture<'_, Result<Arc<Principal>>> {
+        std::future::ready(Ok(principal)).boxed()
+    }
+}
+
 /// Routes of which `/waits` answers when it is told to.
 struct House {
     router: Router,
@@ -62,6 +73,7 @@ fn house_with(policy: Policy, request_timeout: Duration) -> House {
     let edge = Edge::new(EdgeOptions {
         world: platform::world::system(),
         users: Arc::new(Nobody),
+        standings: Arc::new(Nobody),
         limiter: Arc::new(Limiter::new(Quotas::NONE)),
         load: load.clone(),
         origins: Origins::new("https://verza.example", &[]),

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::id::kinds::{Session, User};
-use crate::{Error, Id, Result, Timestamp};
+use crate::id::kinds::{ApiKey, Session, User};
+use crate::{Error, Id, Permission, Permissions, Result, Timestamp};
 
 /// What a user is on this platform. One user has one role.
 #[derive(
@@ -103,9 +103,25 @@ impl fmt::Display for Level {
     }
 }
 
-/// A signed-in user, as the session says.
+/// Who acts where the user of a [`Principal`] is an organization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// A person of its team.
+    Member(Id<User>),
+    Key(Id<ApiKey>),
+}
+
+/// Somebody or something that acts for an organization, and what they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acting {
+    pub by: Actor,
+    pub may: Permissions,
+}
+
+/// A signed-in user, as the session says; or an organization, for which a member or a key acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
+    /// Whose things are meant: an organization's where somebody acts for it.
     pub user: Id<User>,
     pub role: Role,
     pub session: Id<Session>,
@@ -117,6 +133,8 @@ pub struct Principal {
     pub proven_at: Timestamp,
     /// The admin who looks at the platform as this user.
     pub impersonator: Option<Id<User>>,
+    /// Set on routes of enterprises only, and there for everybody but the account itself.
+    pub acting: Option<Acting>,
 }
 
 impl Principal {
@@ -131,7 +149,21 @@ impl Principal {
             level: Level::One,
             proven_at: Timestamp::from_micros(0),
             impersonator: None,
+            acting: None,
         }
+    }
+
+    /// The person who is there. Where a key acts there is none, and it is the organization.
+    pub const fn person(&self) -> Id<User> {
+        match self.acting {
+            Some(Acting { by: Actor::Member(person), .. }) => person,
+            Some(Acting { by: Actor::Key(_), .. }) | None => self.user,
+        }
+    }
+
+    /// Whether this may be done. The account itself may do all that its role does.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.acting.is_none_or(|acting| acting.may.contains(permission))
     }
 }
 

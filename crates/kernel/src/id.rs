@@ -94,6 +94,10 @@ kinds! {
     Review = "rv", "review";
     /// An organisation.
     Organization = "org", "organization";
+    /// An invitation into an organisation's team.
+    Invitation = "invt", "invitation";
+    /// Many verifications that an organisation asks for at once.
+    Batch = "bat", "batch";
     /// An API key of an organisation.
     ApiKey = "ak", "API key";
     /// Money on its way out to a user.

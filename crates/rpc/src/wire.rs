@@ -119,6 +119,8 @@ impl v1::Principal {
             level: level?,
             proven_at: kernel::Timestamp::from_micros(self.proven_at),
             impersonator,
+            // Established by the edge of routes that no other process answers.
+            acting: None,
         })
     }
 }

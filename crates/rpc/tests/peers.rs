@@ -54,6 +54,7 @@ fn somebody() -> Principal {
         level: Level::Two,
         proven_at: Timestamp::from_micros(1_767_225_600_123_456),
         impersonator: Some(Id::from_uuid(Uuid::from_u128(9))),
+        acting: None,
     }
 }
 

@@ -14,6 +14,7 @@ use gateway::{
 };
 use kernel::id::kinds::User;
 use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret, World};
+use organizations::Organizations;
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, PostgresOptions, SqliteOptions};
 use platform::fleet::{Fleet, Redis, RedisOptions};
@@ -53,6 +54,7 @@ pub const MIGRATIONS: &[Migrations] = &[
     marketplace::MIGRATIONS,
     messaging::MIGRATIONS,
     orders::MIGRATIONS,
+    organizations::MIGRATIONS,
 ];
 
 /// What the API says of itself.
@@ -80,6 +82,7 @@ pub struct Platform {
     pub messaging: messaging::Context,
     /// The order service, wherever it runs.
     pub orders: Arc<dyn Orders>,
+    pub organizations: Organizations,
     pub backoffice: backoffice::Context,
     pub mailer: Mailer,
     fleet: Arc<Fleet>,
@@ -369,6 +372,13 @@ impl Platform {
             users.clone(),
         )?)?;
         let upload_key = master_key.derive("documents/uploads");
+        let organizations = Organizations::new(organizations::Options {
+            db: db.clone(),
+            users: users.clone(),
+            mailer: mailer.clone(),
+            master_key: master_key.clone(),
+            public_url: public_url.clone(),
+        });
         let trust = Trust::new(TrustOptions {
             db: db.clone(),
             master_key,
@@ -423,6 +433,7 @@ impl Platform {
             marketplace,
             messaging,
             orders,
+            organizations,
             backoffice,
             mailer,
             fleet: Arc::new(fleet),
@@ -444,6 +455,7 @@ impl Platform {
         routes.extend(self.marketplace.routes());
         routes.extend(self.messaging.routes());
         routes.extend(orders::routes(&self.orders));
+        routes.extend(self.organizations.routes());
         routes.extend(self.backoffice.routes());
         let docs = gateway::docs_routes(&API_INFO, &routes);
         routes.extend(docs);
@@ -478,6 +490,7 @@ impl Platform {
         self.money.jobs(&mut registry);
         self.documents.jobs(&mut registry);
         self.marketplace.jobs(&mut registry);
+        self.organizations.jobs(&mut registry);
         let db = self.db.clone();
         registry.every("idempotency.sweep", Duration::from_secs(3600), move || {
             let db = db.clone();
@@ -505,6 +518,7 @@ impl Platform {
         Ok(Edge::new(EdgeOptions {
             world: self.db.world().clone(),
             users: self.users.clone(),
+            standings: Arc::new(self.organizations.clone()),
             limiter: self.limiter.clone(),
             load: self.load.clone(),
             origins: Origins::new(&self.public_url, &server.cors_origins),
@@ -541,6 +555,7 @@ pub fn holders() -> Vec<Arc<dyn Holder>> {
         Arc::new(money::Held),
         Arc::new(messaging::Held),
         Arc::new(orders::Held),
+        Arc::new(organizations::Held),
     ]
 }
 

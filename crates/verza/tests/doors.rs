@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use identity::token::Format;
 use identity::{Identity, IdentityOptions, PublicUrl};
 use kernel::Timestamp;
+use organizations::Organizations;
 use platform::crypto::MasterKey;
 use platform::http::{Audience, Route};
 use platform::limits::{Limiter, Quotas};
@@ -65,15 +66,24 @@ async fn house() -> House {
     let mailer = Mailer::new(test.db.clone(), master.clone(), MailOptions::default());
     let limiter = Arc::new(Limiter::new(Quotas::NONE));
     let url = PublicUrl::parse(URL).unwrap();
-    let mut options = IdentityOptions::new(test.db.clone(), master, mailer, limiter.clone(), url);
+    let (key, mails) = (master.clone(), mailer.clone());
+    let mut options = IdentityOptions::new(test.db.clone(), key, mails, limiter.clone(), url);
     options.hashing = identity::password::Hashing::for_tests();
     let identity = Identity::new(options).unwrap();
     identity.ensure_keys().await.unwrap();
+    let organizations = Organizations::new(organizations::Options {
+        db: test.db.clone(),
+        users: identity.clone(),
+        mailer,
+        master_key: master,
+        public_url: URL.to_owned(),
+    });
     let edge = Edge::new(EdgeOptions {
         world: test.db.world().clone(),
         admin_second_factor: true,
         step_up_within: Duration::from_secs(600),
         users: identity.clone(),
+        standings: Arc::new(organizations),
         limiter,
         origins: Origins::new(URL, &[FRONT.to_owned()]),
         load: platform::load::Load::new(platform::load::Policy::default()),

@@ -204,6 +204,7 @@ impl Account {
             level: session.proof.level,
             proven_at: session.proven_at,
             impersonator: session.proof.impersonator,
+            acting: None,
         }
     }
 }

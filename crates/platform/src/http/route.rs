@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, on};
 use http::Method;
+use kernel::Permission;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
@@ -22,7 +23,8 @@ pub enum Audience {
     User,
     Verifier,
     Enterprise,
-    /// An enterprise, by session or by API key.
+    /// An enterprise, by session or by API key. Which key is said by the row: see
+    /// [`RouteBuilder::needs`].
     Key,
     Admin,
     /// A payment or identity provider; the handler checks the signature over the raw body.
@@ -64,10 +66,12 @@ pub enum Limit {
     Refresh,
     /// Callbacks of providers.
     Webhook,
+    /// What an API key asks for, whatever the route: counted for the key and not for its address.
+    Key,
 }
 
 impl Limit {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Free,
         Self::Read,
         Self::Write,
@@ -77,6 +81,7 @@ impl Limit {
         Self::Mail,
         Self::Refresh,
         Self::Webhook,
+        Self::Key,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -90,6 +95,7 @@ impl Limit {
             Self::Mail => "mail",
             Self::Refresh => "refresh",
             Self::Webhook => "webhook",
+            Self::Key => "key",
         }
     }
 }
@@ -201,6 +207,8 @@ pub struct Route<S = ()> {
     /// Whether its answers carry secrets (tokens, keys, codes): they are never compressed, since the
     /// length of a compressed answer tells of what is in it (BREACH).
     pub bears_secrets: bool,
+    /// What whoever acts for an enterprise must be permitted to do. On routes of enterprises only.
+    pub permission: Option<Permission>,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
     pub operation: Operation,
@@ -231,6 +239,7 @@ pub struct RouteBuilder {
     essential: bool,
     within: Option<Duration>,
     bears_secrets: bool,
+    permission: Option<Permission>,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -268,6 +277,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         essential: row.essential,
         within: row.within,
         bears_secrets: row.bears_secrets,
+        permission: row.permission,
         name: row.name,
         operation: row.operation,
         schemas: row.schemas,
@@ -298,6 +308,7 @@ impl RouteBuilder {
             essential: false,
             within: None,
             bears_secrets: is_about_secrets(path),
+            permission: permission_of(&method, audience),
             method,
             path,
             audience,
@@ -395,6 +406,15 @@ impl RouteBuilder {
     #[must_use]
     pub fn bears_secrets(mut self) -> Self {
         self.bears_secrets = true;
+        self
+    }
+
+    /// What members and keys must be permitted to do. A row of enterprises that does not say so
+    /// wants `organization:read` of whoever looks and `organization:manage` of whoever changes,
+    /// which no key has: a key gets to the rows that name what it may do, and to no other.
+    #[must_use]
+    pub fn needs(mut self, permission: Permission) -> Self {
+        self.permission = Some(permission);
         self
     }
 
@@ -509,6 +529,11 @@ impl RouteBuilder {
             self.description.push_str(space);
             self.description.push_str(STEP_UP);
         }
+        if let (Audience::Key, Some(permission)) = (self.audience, self.permission) {
+            let space = if self.description.is_empty() { "" } else { " " };
+            let scope = format!("{space}An API key needs the scope `{permission}`.");
+            self.description.push_str(&scope);
+        }
         if !self.description.is_empty() {
             self.operation = self.operation.description(Some(self.description));
         }
@@ -528,6 +553,7 @@ impl RouteBuilder {
             essential: self.essential || self.limit == Limit::Free,
             within: self.within,
             bears_secrets: self.bears_secrets || gives_access(self.limit),
+            permission: self.permission,
             name,
             operation,
             schemas: self.schemas,
@@ -546,6 +572,17 @@ fn starts_in_person(method: &Method, path: &str) -> bool {
     let below = |room: &str| path.starts_with(room);
     let is_account = path == "/v1/me" || below("/v1/me/") || below("/v1/auth/");
     is_account && method != Method::GET
+}
+
+/// What a row of enterprises wants where it does not say so.
+fn permission_of(method: &Method, audience: Audience) -> Option<Permission> {
+    let is_for_enterprises = matches!(audience, Audience::Enterprise | Audience::Key);
+    let permission = if *method == Method::GET {
+        Permission::OrganizationRead
+    } else {
+        Permission::OrganizationManage
+    };
+    is_for_enterprises.then_some(permission)
 }
 
 /// Whether what a limit guards gives access to an account.
@@ -619,6 +656,22 @@ mod tests {
         assert!(bears(public("/api/users").limit(Limit::Register)));
         assert!(!bears(public("/v1/user/credentials")));
         assert!(!bears(public("/.well-known/jwks.json")));
+    }
+
+    #[test]
+    fn a_row_of_enterprises_that_names_no_permission_wants_one_that_no_key_has() {
+        let needs = |row: RouteBuilder| row.to::<_, _, ()>(async || ()).permission;
+        for audience in [Audience::Enterprise, Audience::Key] {
+            assert_eq!(needs(get(audience, "/v1/x")), Some(Permission::OrganizationRead));
+            for row in [post, put, patch, delete] {
+                let permission = needs(row(audience, "/v1/x"));
+                assert_eq!(permission, Some(Permission::OrganizationManage));
+                assert!(permission.is_some_and(|one| !one.is_for_keys()));
+            }
+        }
+        let row = get(Audience::Key, "/v1/x").needs(Permission::VerificationsRead);
+        assert_eq!(needs(row), Some(Permission::VerificationsRead));
+        assert_eq!(needs(get(Audience::User, "/v1/x")), None);
     }
 
     #[test]

@@ -11,8 +11,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use kernel::caller::Origin;
-use kernel::id::kinds::{Fact as FactKind, User};
+use kernel::caller::{Acting, Actor, Origin};
+use kernel::id::kinds::{Fact as FactKind, Organization, User};
 use kernel::{Caller, Id, Role, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -37,7 +37,9 @@ pub struct Fact {
 impl Fact {
     /// `verb` is dotted and in the past tense: `verification.accepted`. The actor is the caller;
     /// where that is an admin in somebody's name, it is the admin, the fact concerns the one whose
-    /// name it is, and its data say so (`impersonating`).
+    /// name it is, and its data say so (`impersonating`). Where somebody acts for an organization,
+    /// the fact concerns it and names it (`organization`), and the actor is the member; where a
+    /// key does, the actor is the organization, and the key is named (`apiKey`).
     pub fn by(caller: &Caller, verb: &'static str) -> Self {
         let principal = caller.principal.as_deref();
         let fact = Self {
@@ -49,10 +51,22 @@ impl Fact {
             data: Map::new(),
             origin: caller.origin.clone(),
         };
-        let Some((admin, user)) = principal.and_then(|it| Some((it.impersonator?, it.user))) else {
-            return fact;
+        let Some(principal) = principal else { return fact };
+        let person = principal.person();
+        let fact = match principal.acting {
+            None => fact,
+            Some(Acting { by: Actor::Key(key), .. }) => fact.with("apiKey", key),
+            Some(Acting { by: Actor::Member(_), .. }) => fact
+                .acted_by(person, principal.role)
+                .about(principal.user)
+                .with("organization", principal.user.same_as::<Organization>()),
         };
-        fact.acted_by(admin, Role::Admin).about(user).with("impersonating", user)
+        match principal.impersonator {
+            None => fact,
+            Some(admin) => {
+                fact.acted_by(admin, Role::Admin).about(person).with("impersonating", person)
+            }
+        }
     }
 
     /// The thing that it happened to: an id in its text form.

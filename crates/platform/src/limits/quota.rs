@@ -54,6 +54,8 @@ pub struct Quotas {
     pub mail: Option<Quota>,
     pub refresh: Option<Quota>,
     pub webhook: Option<Quota>,
+    /// Of one API key.
+    pub key: Option<Quota>,
     /// Registrations from everywhere together: many addresses are cheap to rent.
     pub register_everyone: Option<Quota>,
     /// Requests for mail from everywhere together.
@@ -72,6 +74,7 @@ impl Default for Quotas {
             mail: Some(Quota::per_hour(20).burst(5)),
             refresh: Some(Quota::per_minute(60)),
             webhook: Some(Quota::per_minute(1200)),
+            key: Some(Quota::per_minute(1200)),
             register_everyone: Some(Quota::per_hour(2000).burst(500)),
             mail_everyone: Some(Quota::per_hour(4000).burst(1000)),
         }
@@ -89,6 +92,7 @@ impl Quotas {
         mail: None,
         refresh: None,
         webhook: None,
+        key: None,
         register_everyone: None,
         mail_everyone: None,
     };
@@ -104,6 +108,7 @@ impl Quotas {
             Limit::Mail => self.mail,
             Limit::Refresh => self.refresh,
             Limit::Webhook => self.webhook,
+            Limit::Key => self.key,
         }
     }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use kernel::caller::{Idempotency, Origin};
-use kernel::id::kinds::{Session, User};
-use kernel::{Caller, Error, Id, Principal, Result, Role};
+use kernel::caller::{Acting, Actor, Idempotency, Origin};
+use kernel::id::kinds::{ApiKey, Organization, Session, User};
+use kernel::{Caller, Error, Id, Permissions, Principal, Result, Role};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -194,5 +194,27 @@ on_both_engines! { TABLES;
         let made = &facts(&t.db, user(1)).await[0];
         assert_eq!((made.actor, made.role), (Some(user(7)), Some(Role::Admin)));
         assert_eq!(made.data["impersonating"], user(1).to_string());
+    }
+
+    async fn who_acts_for_an_organization_is_named_and_the_organization_learns_of_it(t: &TestDb) {
+        let session: Id<Session> = Id::from_uuid(Uuid::from_u128(9));
+        let organization = Principal::new(user(1), Role::Enterprise, session);
+        let by = |by| {
+            let acting = Some(Acting { by, may: Permissions::NONE });
+            Caller::of(Principal { acting, ..organization.clone() })
+        };
+        let key: Id<ApiKey> = Id::from_uuid(Uuid::from_u128(3));
+        record(&t.db, Fact::by(&by(Actor::Member(user(2))), "thing.made").on("thing_1")).await;
+        record(&t.db, Fact::by(&by(Actor::Key(key)), "thing.made").on("thing_2")).await;
+        let mut made = facts(&t.db, user(1)).await;
+        made.sort_by(|one, other| one.subject.cmp(&other.subject));
+        assert_eq!(made.iter().map(|fact| fact.actor).collect::<Vec<_>>(), [
+            Some(user(2)),
+            Some(user(1))
+        ]);
+        let id: Id<Organization> = user(1).same_as();
+        assert_eq!(made[0].data["organization"], id.to_string());
+        assert_eq!(made[1].data["apiKey"], key.to_string());
+        assert_eq!(facts(&t.db, user(2)).await.len(), 1);
     }
 }

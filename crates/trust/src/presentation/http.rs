@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use kernel::id::kinds::Presentation;
-use kernel::{Error, Id, Timestamp};
+use kernel::{Error, Id, Permission, Timestamp};
 use platform::http::{
     At, Audience, By, Created, ErrorShape, Form, Json, Limit, Problem, Reply, Route, get, post,
     table,
@@ -28,11 +28,13 @@ pub fn routes(presentations: &Service) -> Vec<Route> {
         [
             post(Audience::Key, "/v1/oid4vp/requests")
                 .summary("Ask a wallet for a credential (OpenID4VP)")
+                .needs(Permission::PresentationsWrite)
                 .takes::<AskBody>()
                 .returns::<AskedBody>(201)
                 .to(create),
             get(Audience::Key, "/v1/oid4vp/requests/{id}")
                 .summary("What came of a request to a wallet")
+                .needs(Permission::PresentationsRead)
                 .returns::<RequestBody>(200)
                 .to(show),
             get(Audience::Public, "/v1/oid4vp/request/{id}")

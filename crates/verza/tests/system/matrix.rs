@@ -592,7 +592,11 @@ async fn what_is_hard_to_take_back_wants_a_fresh_proof() {
     let cast = Cast::on(&stage).await;
     let (town, db) = (&cast.town, &stage.running.platform.db);
     let age = "UPDATE sessions SET proven_at = proven_at - 600000000";
-    let people = [&cast.admin, &cast.anne].map(|person| person.id.parse::<Id<User>>().unwrap());
+    let eve = town.join("Eve", "enterprise").await;
+    town.approve(&cast.admin, &eve).await;
+    let eve = town.login(&eve.email).await;
+    let people =
+        [&cast.admin, &cast.anne, &eve].map(|person| person.id.parse::<Id<User>>().unwrap());
     db.run("test", |tx| async move {
         people.iter().for_each(|id| tx.tell(Notice::all_of(id.uuid())));
         tx.execute(age, &[]).await.map_err(Into::into)
@@ -601,7 +605,11 @@ async fn what_is_hard_to_take_back_wants_a_fresh_proof() {
     .unwrap();
     let mut asked = 0;
     for line in routes::all() {
-        let who = if line.audience == "admin" { &cast.admin } else { &cast.anne };
+        let who = match line.audience.as_str() {
+            "admin" => &cast.admin,
+            "enterprise" | "key" => &eve,
+            _ => &cast.anne,
+        };
         let call = || town.call(line.method.clone(), &path_to_nothing(&line), Some(who));
         if !line.step_up {
             continue;

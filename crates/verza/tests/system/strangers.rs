@@ -25,6 +25,7 @@ fn body_of(name: &str) -> Json {
         "share::open_with_code" => json!({ "code": "123456" }),
         "dispute::open" => json!({ "reason": "other", "description": "x" }),
         "dispute::add_evidence" | "dispute::appeal" => json!({ "message": "x" }),
+        "member::set_role" => json!({ "role": "viewer" }),
         "dispute::resolve" => json!({ "resolution": "reject", "reason": "x" }),
         "review::write" => json!({ "rating": 5 }),
         "review::answer" => json!({ "text": "x" }),

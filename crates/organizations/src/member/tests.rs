@@ -1,0 +1,174 @@
+//! Teams over HTTP.
+
+use std::time::Duration;
+
+use kernel::Role;
+use platform::db::Read;
+use serde_json::{Value as Json, json};
+
+use crate::testing::{House, TABLES, id_of};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const JOIN: &str = "POST /v1/enterprise/team/join";
+const INVITE: &str = "POST /v1/enterprise/team/invite";
+
+fn member(who: &kernel::Caller) -> String {
+    format!("/v1/enterprise/team/{}", id_of(who))
+}
+
+platform::on_both_engines! { TABLES;
+
+async fn an_account_is_the_owner_of_the_organization_that_it_is(t: &TestDb) {
+    let house = House::new(t);
+    let eve = house.add("Eve", Role::Enterprise);
+    let me = house.ok(&eve, "GET /v1/enterprise/me", Json::Null).await;
+    assert_eq!((&me["name"], &me["role"]), (&json!("Eve"), &json!("owner")));
+    assert_eq!(me["accountId"], id_of(&eve).to_string());
+    let change = json!({ "name": "Eve Inc.", "country": "DE", "website": "https://eve.example" });
+    let changed = house.ok(&eve, "PATCH /v1/enterprise/me", change).await;
+    assert_eq!((&changed["name"], &changed["country"]), (&json!("Eve Inc."), &json!("DE")));
+    let again = house.ok(&eve, "PATCH /v1/enterprise/me", json!({ "website": "" })).await;
+    assert_eq!((&again["name"], &again["website"]), (&json!("Eve Inc."), &json!("")));
+    let wrong = json!({ "name": "", "country": "de", "website": "http://eve.example" });
+    let (status, body) = house.send(&eve, "PATCH /v1/enterprise/me", wrong).await;
+    assert_eq!((status, &body["fields"]), (422, &json!(["/name", "/website", "/country"])));
+}
+
+async fn who_was_invited_joins_once_and_acts_in_the_organization_s_place(t: &TestDb) {
+    let house = House::new(t);
+    let (eve, anne) = (house.add("Eve", Role::Enterprise), house.add("Anne", Role::User));
+    assert_eq!(house.acting(&anne).await.role(), Some(Role::User), "before, she is herself");
+    let body = json!({ "email": " ANNE@example.org ", "role": "editor" });
+    let invited = house.ok(&eve, INVITE, body).await;
+    assert_eq!((&invited["email"], &invited["role"]), (&json!("anne@example.org"), &json!("member")));
+    let token = json!({ "token": house.mail_token("anne@example.org").await });
+    let joined = house.ok(&anne, JOIN, token.clone()).await;
+    assert_eq!(joined["permissions"], json!(["verifications:read", "verifications:write",
+        "presentations:read", "presentations:write", "organization:read"]));
+    assert_eq!(house.refused(&anne, JOIN, token).await, (410, "invitation_over".into()));
+
+    let acting = house.acting(&anne).await;
+    let principal = acting.principal().unwrap();
+    assert_eq!((principal.user, principal.person()), (id_of(&eve), id_of(&anne)));
+    assert_eq!(principal.role, Role::Enterprise);
+    let team = house.ok(&anne, "GET /v1/enterprise/team", Json::Null).await;
+    let names: Vec<_> = team.as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, [&json!("Anne"), &json!("Eve")]);
+    let none = house.ok(&eve, "GET /v1/enterprise/team/invitations", Json::Null).await;
+    assert_eq!(none, json!([]));
+}
+
+async fn an_invitation_is_for_its_address_and_its_week_and_the_newest_link(t: &TestDb) {
+    let house = House::new(t);
+    let eve = house.add("Eve", Role::Enterprise);
+    let (anne, ben) = (house.add("Anne", Role::User), house.add("Ben", Role::User));
+    let invite = json!({ "email": "anne@example.org", "role": "viewer" });
+    house.ok(&eve, INVITE, invite.clone()).await;
+    let first = json!({ "token": house.mail_token("anne@example.org").await });
+    assert_eq!(house.refused(&ben, JOIN, first.clone()).await, (403, "other_address".into()));
+    house.ok(&eve, INVITE, invite.clone()).await;
+    let second = json!({ "token": house.mail_token("anne@example.org").await });
+    assert_ne!(first, second);
+    assert_eq!(house.refused(&anne, JOIN, first).await, (410, "invitation_over".into()));
+    t.clock.advance(DAY * 7);
+    assert_eq!(house.refused(&anne, JOIN, second).await, (410, "invitation_over".into()));
+    assert_eq!(house.organizations.members.sweep().await.unwrap(), 1);
+
+    let third = house.ok(&eve, INVITE, invite).await;
+    let token = json!({ "token": house.mail_token("anne@example.org").await });
+    let path = format!("DELETE /v1/enterprise/team/invitations/{}", third["id"].as_str().unwrap());
+    let olga = house.add("Olga", Role::Enterprise);
+    assert_eq!(house.refused(&olga, &path, Json::Null).await, (404, "not_found".into()));
+    house.ok(&eve, &path, Json::Null).await;
+    assert_eq!(house.refused(&anne, JOIN, token).await, (410, "invitation_over".into()));
+    assert_eq!(house.refused(&eve, &path, Json::Null).await, (404, "not_found".into()));
+}
+
+async fn judges_admins_and_other_enterprises_join_nobody(t: &TestDb) {
+    let house = House::new(t);
+    let eve = house.add("Eve", Role::Enterprise);
+    for (name, role) in
+        [("Vera", Role::Verifier), ("Ada", Role::Admin), ("Olga", Role::Enterprise)]
+    {
+        let who = house.add(name, role);
+        let email = format!("{}@example.org", name.to_lowercase());
+        house.ok(&eve, INVITE, json!({ "email": email, "role": "member" })).await;
+        let token = json!({ "token": house.mail_token(&email).await });
+        let refused = house.refused(&who, JOIN, token.clone()).await;
+        assert_eq!(refused, (409, "cannot_join".into()), "{name}");
+        // One that waits for its approval was registered in order to join.
+        if role == Role::Enterprise {
+            house.people.change(&who, |profile| profile.approved = false);
+            house.ok(&who, JOIN, token).await;
+        }
+    }
+    let anne = house.add("Anne", Role::User);
+    house.bring(&eve, &anne, "member").await;
+    let otto = house.add("Otto", Role::Enterprise);
+    house.ok(&otto, INVITE, json!({ "email": "anne@example.org", "role": "member" })).await;
+    let token = json!({ "token": house.mail_token("anne@example.org").await });
+    assert_eq!(house.refused(&anne, JOIN, token).await, (409, "already_member".into()));
+}
+
+async fn each_role_decides_about_those_below_it_and_the_account_stays(t: &TestDb) {
+    let house = House::new(t);
+    let eve = house.add("Eve", Role::Enterprise);
+    let [owner, admin, other, worker, viewer] = ["Ona", "Ada", "Abe", "Mia", "Vic"]
+        .map(|name| house.add(name, Role::User));
+    for (who, role) in [
+        (&owner, "owner"), (&admin, "admin"), (&other, "admin"), (&worker, "member"),
+        (&viewer, "viewer"),
+    ] {
+        house.bring(&eve, who, role).await;
+    }
+    let set = |who: &kernel::Caller| format!("PATCH {}", member(who));
+    let role = |role: &str| json!({ "role": role });
+    let not_theirs = (403, "not_yours_to_do".to_owned());
+    let missing = (403, "missing_permission".to_owned());
+    assert_eq!(house.refused(&admin, &set(&other), role("viewer")).await, not_theirs);
+    assert_eq!(house.refused(&admin, &set(&worker), role("admin")).await, not_theirs);
+    assert_eq!(house.refused(&admin, INVITE, json!({ "email": "x@example.org", "role": "owner" }))
+        .await, not_theirs);
+    assert_eq!(house.refused(&worker, &set(&viewer), role("member")).await, missing);
+    assert_eq!(house.refused(&viewer, INVITE, json!({ "email": "x@example.org", "role": "viewer" }))
+        .await, missing);
+    house.ok(&admin, &set(&viewer), role("member")).await;
+    house.ok(&owner, &set(&other), role("viewer")).await;
+    let is_account = (409, "is_the_account".to_owned());
+    assert_eq!(house.refused(&owner, &set(&eve), role("viewer")).await, is_account);
+    let delete = |who: &kernel::Caller| format!("DELETE {}", member(who));
+    assert_eq!(house.refused(&owner, &delete(&eve), Json::Null).await, is_account);
+    assert_eq!(house.refused(&eve, &delete(&eve), Json::Null).await, is_account);
+    assert_eq!(house.refused(&worker, &delete(&viewer), Json::Null).await, not_theirs);
+    assert_eq!(house.refused(&admin, &delete(&owner), Json::Null).await, not_theirs);
+
+    // Everybody may leave, and is themselves again.
+    house.ok(&worker, &delete(&worker), Json::Null).await;
+    assert_eq!(house.acting(&worker).await.role(), Some(Role::User));
+    house.ok(&eve, &delete(&owner), Json::Null).await;
+    let olga = house.add("Olga", Role::Enterprise);
+    assert_eq!(house.refused(&olga, &delete(&admin), Json::Null).await, (404, "not_found".into()));
+    let mut verbs: Vec<String> = t
+        .db
+        .all("SELECT verb FROM facts WHERE verb LIKE 'member.%' ORDER BY id", &[], |row| row.take())
+        .await
+        .unwrap();
+    verbs.retain(|verb| !matches!(verb.as_str(), "member.invited" | "member.joined"));
+    assert_eq!(verbs, ["member.role_changed", "member.role_changed", "member.removed",
+        "member.removed"]);
+}
+
+async fn nobody_acts_for_an_account_that_may_not_act(t: &TestDb) {
+    let house = House::new(t);
+    let (eve, anne) = (house.add("Eve", Role::Enterprise), house.add("Anne", Role::User));
+    house.bring(&eve, &anne, "admin").await;
+    for status in [rpc::users::Status::Suspended, rpc::users::Status::Closed] {
+        house.people.change(&eve, |profile| profile.status = status);
+        assert_eq!(house.acting(&anne).await.role(), Some(Role::User), "{status:?}");
+    }
+    house.people.change(&eve, |profile| profile.status = rpc::users::Status::Active);
+    assert_eq!(house.acting(&anne).await.role(), Some(Role::Enterprise));
+    house.people.change(&eve, |profile| profile.approved = false);
+    assert_eq!(house.acting(&anne).await.role(), Some(Role::User));
+}
+}
