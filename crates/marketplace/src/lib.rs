@@ -14,6 +14,7 @@ use platform::jobs::Registry;
 use platform::journal::Reader;
 use rpc::users::Users;
 
+pub mod commission;
 pub mod dispute;
 pub mod overview;
 mod personal;
@@ -36,6 +37,10 @@ pub const MIGRATIONS: Migrations = Migrations {
         },
         Migration { name: "0011_disputes", sql: include_str!("../migrations/0011_disputes.sql") },
         Migration { name: "0012_reviews", sql: include_str!("../migrations/0012_reviews.sql") },
+        Migration {
+            name: "0020_commissions",
+            sql: include_str!("../migrations/0020_commissions.sql"),
+        },
     ],
 };
 
@@ -74,6 +79,7 @@ pub struct Marketplace {
     pub verifications: Arc<verification::Service>,
     pub disputes: Arc<dispute::Service>,
     pub reviews: Arc<review::Service>,
+    pub commissions: Arc<commission::Service>,
     pub overviews: Arc<overview::Service>,
 }
 
@@ -86,7 +92,7 @@ impl Marketplace {
             users,
             verifiers: Arc::clone(&verifiers),
             wallets: options.wallets,
-            credentials: options.credentials,
+            credentials: options.credentials.clone(),
             files: options.files.clone(),
             issuance: options.issuance,
             terms: verification::service::Terms {
@@ -107,13 +113,25 @@ impl Marketplace {
             verifiers: Arc::clone(&verifiers),
             verifications: Arc::clone(&verifications),
         };
+        let commissions = commission::Service {
+            db: db.clone(),
+            credentials: options.credentials,
+            verifications: Arc::clone(&verifications),
+        };
         let reviews = review::Service {
             db,
             verifiers: Arc::clone(&verifiers),
             verifications: Arc::clone(&verifications),
         };
         let (disputes, reviews) = (Arc::new(disputes), Arc::new(reviews));
-        Self { verifiers, verifications, disputes, reviews, overviews: Arc::new(overviews) }
+        Self {
+            verifiers,
+            verifications,
+            disputes,
+            reviews,
+            commissions: Arc::new(commissions),
+            overviews: Arc::new(overviews),
+        }
     }
 
     pub fn routes(&self) -> Vec<Route> {
@@ -122,6 +140,7 @@ impl Marketplace {
         routes.extend(dispute::http::routes(&self.disputes));
         routes.extend(review::http::routes(&self.reviews));
         routes.extend(overview::http::routes(&self.overviews));
+        routes.extend(commission::http::routes(&self.commissions));
         routes
     }
 

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{
-    Credential, Dispute, File, Hold, Issued, Review, Service, User, Verification, Verifier,
+    Batch, Credential, Dispute, File, Hold, Issued, Review, Service, User, Verification, Verifier,
 };
 use kernel::{Id, Result};
 use platform::db::{Read, Tx};
@@ -160,6 +160,20 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "commissions",
+        "organization = $1",
+        "verification",
+        &[
+            Column("verification", id::<Verification>()),
+            Column("organization", id::<User>()),
+            Column("reference", Shown::Text),
+            Column("subject", Shown::Text),
+            Column("batch", id::<Batch>()),
+            Column("place", Shown::Number),
+            Column("at", Shown::Time),
+        ],
+    ),
+    of(
         "reviews",
         "author = $1 OR verifier = $1",
         "id",
@@ -245,6 +259,8 @@ async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
                    version = version + 1
                WHERE owner = $1";
     tx.execute(sql, params![person]).await?;
+    let words = "UPDATE commissions SET reference = '', subject = '' WHERE organization = $1";
+    tx.execute(words, params![person]).await?;
     let said = "UPDATE dispute_evidence SET text = '', file = NULL WHERE author = $1";
     tx.execute(said, params![person]).await?;
     let decided = "UPDATE disputes SET reasoning = NULL WHERE owner = $1 AND state = 'closed'";

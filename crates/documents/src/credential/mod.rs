@@ -20,5 +20,5 @@ pub(crate) mod store;
 mod tests;
 
 pub use http::routes;
-pub use model::{Credential, Date, Edit, Filter, NewCredential, Outcome, Status};
+pub use model::{Credential, Date, Edit, Filter, NewCredential, Outcome, Status, Texts};
 pub use service::Service;

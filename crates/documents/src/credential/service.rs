@@ -42,20 +42,29 @@ impl Service {
 
     /// Makes a draft. A file that it names must be the caller's own.
     pub async fn create(&self, caller: &Caller, new: &NewCredential) -> Result<Credential> {
-        let owner = caller.user()?;
         self.db()
             .once(caller, "credential.create", |tx| async move {
-                let id = tx.world().id();
-                let file_sha256 = match new.file {
-                    Some(file) => Some(file::refer(&tx, owner, file).await?),
-                    None => None,
-                };
-                store::insert(&tx, id, owner, new, file_sha256).await?;
-                // The type is a word of the owner's, and facts are for good.
-                tx.record(Fact::by(caller, "credential.created").on(id));
-                store::get(&tx, id, tx.now()).await?.ok_or_else(unknown)
+                self.create_in(&tx, caller, new).await
             })
             .await
+    }
+
+    /// [`Self::create`] within a transaction that does more.
+    pub async fn create_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        new: &NewCredential,
+    ) -> Result<Credential> {
+        let (owner, id) = (caller.user()?, tx.world().id());
+        let file_sha256 = match new.file {
+            Some(file) => Some(file::refer(tx, owner, file).await?),
+            None => None,
+        };
+        store::insert(tx, id, owner, new, file_sha256).await?;
+        // The type is a word of the owner's, and facts are for good.
+        tx.record(Fact::by(caller, "credential.created").on(id));
+        store::get(tx, id, tx.now()).await?.ok_or_else(unknown)
     }
 
     /// The caller's own credential.

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use kernel::id::kinds::File as FileKind;
-use kernel::{Caller, Error, Id, Result, Timestamp};
+use kernel::{Caller, Error, Id, Permission, Result, Timestamp};
 use platform::http::{
     At, Audience, By, Created, Done, ErrorShape, Json, Limit, List, Paging, Problem, Reply, Route,
     delete, get, post, table,
@@ -49,6 +49,14 @@ pub fn routes(files: &Service, links: &Links) -> Vec<Route> {
                 .takes_media("multipart/form-data", form)
                 .returns::<FileBody>(201)
                 .to(create),
+            post(Audience::Key, "/v1/enterprise/files")
+                .summary("Upload a file of the organization's, to have it verified")
+                .needs(Permission::VerificationsWrite)
+                .limit(Limit::Heavy)
+                .streams(body_max)
+                .takes_media("multipart/form-data", form)
+                .returns::<FileBody>(201)
+                .to(create_for_organization),
             post(Audience::Any, "/v1/upload")
                 .summary("Upload a file and learn its address")
                 .limit(Limit::Heavy)
@@ -197,6 +205,15 @@ impl Api {
 }
 
 async fn create(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    request: Request,
+) -> Reply<Created<FileBody>> {
+    let file = api.receive(&caller, request).await?;
+    Ok(Created(api.body(file)))
+}
+
+async fn create_for_organization(
     State(api): State<Arc<Api>>,
     By(caller): By,
     request: Request,

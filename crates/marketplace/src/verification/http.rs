@@ -177,14 +177,14 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
-struct StatusQuery {
+pub(crate) struct StatusQuery {
     /// `pending`, `in_review`, `needs_info`, `verified`, `rejected`, `declined`, `cancelled`,
     /// `expired`, `force_cancelled`, `disputed`, `upheld`, `overturned` or `revoked`.
     status: Option<String>,
 }
 
 impl StatusQuery {
-    fn parse(&self) -> Result<Option<State>> {
+    pub(crate) fn parse(&self) -> Result<Option<State>> {
         self.status.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose()
     }
 }
@@ -225,9 +225,9 @@ impl VerificationRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = VerificationInfo)]
-struct InfoBody {
+pub(crate) struct InfoBody {
     /// Up to 2000 characters.
-    message: String,
+    pub(crate) message: String,
 }
 
 /// How a job stands, as its verifier says.
@@ -290,7 +290,7 @@ struct ForceCancelBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Verification)]
-struct VerificationBody {
+pub(crate) struct VerificationBody {
     id: VerificationId,
     status: State,
     credential_id: CredentialId,

@@ -78,27 +78,31 @@ impl Service {
     /// nothing fits; `Conflict` `wrong_state` while the credential is not free, and
     /// `insufficient_funds`.
     pub async fn request(&self, caller: &Caller, asked: &NewVerification) -> Result<Verification> {
+        self.db
+            .once(caller, "verification.request", |tx| {
+                Box::pin(async move { self.request_in(&tx, caller, asked).await })
+            })
+            .await
+    }
+
+    /// [`Self::request`] within a transaction that does more.
+    pub(crate) async fn request_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        asked: &NewVerification,
+    ) -> Result<Verification> {
         let owner = caller.user()?;
         if asked.verifier.same_as() == owner {
             return Err(Error::field("/verifierId", "yourself", "somebody else must judge"));
         }
-        self.db
-            .once(caller, "verification.request", |tx| {
-                Box::pin(async move {
-                    let credential =
-                        self.credentials.begin_verification(&tx, owner, asked.credential).await?;
-                    let offer = self
-                        .verifiers
-                        .choose(&tx, asked.verifier, &credential.kind, asked.service)
-                        .await?;
-                    let id: Id<kinds::Verification> = tx.world().id();
-                    let subject = id.to_string();
-                    let hold = self.wallets.hold(&tx, owner, offer.price, "job", &subject).await?;
-                    let requested = Requested { id, owner, credential, offer, hold };
-                    self.insert(&tx, caller, asked, requested).await
-                })
-            })
-            .await
+        let credential = self.credentials.begin_verification(tx, owner, asked.credential).await?;
+        let offer =
+            self.verifiers.choose(tx, asked.verifier, &credential.kind, asked.service).await?;
+        let id: Id<kinds::Verification> = tx.world().id();
+        let hold = self.wallets.hold(tx, owner, offer.price, "job", &id.to_string()).await?;
+        let requested = Requested { id, owner, credential, offer, hold };
+        self.insert(tx, caller, asked, requested).await
     }
 
     async fn insert(
@@ -158,7 +162,20 @@ impl Service {
         state: Option<State>,
         page: &PageRequest,
     ) -> Result<Page<Verification>> {
-        let narrowed = Narrowed { states: state.into_iter().collect(), ..Narrowed::default() };
+        self.list_named(caller, state, None, page).await
+    }
+
+    /// [`Self::list`], of an organization and narrowed to its own word for a case.
+    pub(crate) async fn list_named(
+        &self,
+        caller: &Caller,
+        state: Option<State>,
+        reference: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<Verification>> {
+        let reference = reference.map(str::to_owned);
+        let states = state.into_iter().collect();
+        let narrowed = Narrowed { states, reference, ..Narrowed::default() };
         store::list(&self.db, Whose::Owner(caller.user()?), &narrowed, page).await
     }
 
@@ -288,6 +305,7 @@ impl Service {
             kind: kind.map(store::kind_key),
             due_until: (urgency == Some(Urgency::High)).then_some(urgent_until),
             due_after: (urgency == Some(Urgency::Normal)).then_some(urgent_until),
+            ..Narrowed::default()
         };
         let whose = Whose::Verifier(caller.user()?.same_as());
         store::list(&self.db, whose, &narrowed, page).await

@@ -185,6 +185,8 @@ pub(super) struct Narrowed {
     pub(super) kind: Option<String>,
     pub(super) due_until: Option<Timestamp>,
     pub(super) due_after: Option<Timestamp>,
+    /// An organization's own word for the case.
+    pub(super) reference: Option<String>,
 }
 
 /// Newest first.
@@ -214,6 +216,15 @@ pub(super) async fn list(
     }
     if let Some(after) = &narrowed.due_after {
         and("verifications.due_at >", after.bind());
+    }
+    if let (Whose::Owner(owner), Some(reference)) = (&whose, &narrowed.reference) {
+        params.extend([owner.bind(), reference.bind()]);
+        sql.push_str(&format!(
+            " AND verifications.id IN (SELECT verification FROM commissions
+                  WHERE organization = ${} AND reference = ${})",
+            params.len() - 1,
+            params.len()
+        ));
     }
     if !narrowed.states.is_empty() {
         let states: Vec<_> = narrowed.states.iter().map(|s| format!("'{s}'")).collect();

@@ -121,14 +121,14 @@ impl Service {
     /// The service that a request to this verifier, for this type of credential, gets.
     pub async fn choose(
         &self,
-        tx: &Tx,
+        db: &impl Read,
         id: Id<kinds::Verifier>,
         kind: &str,
         wanted: Option<Id<kinds::Service>>,
     ) -> Result<Offer> {
-        let verifier = store::get(tx, id).await?.filter(Verifier::is_open);
+        let verifier = store::get(db, id).await?.filter(Verifier::is_open);
         verifier.ok_or(Refusal::NotOpen)?;
-        let offers = store::offers(tx, id).await?;
+        let offers = store::offers(db, id).await?;
         Ok(rules::choose(&offers, kind, wanted).cloned()?)
     }
 

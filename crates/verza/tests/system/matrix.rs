@@ -133,6 +133,61 @@ async fn knock(town: &Town, line: &Line, who: Who, person: Option<&Person>) {
     }
 }
 
+/// An API key with every scope there is opens the routes of keys, and no other; one that lacks the
+/// scope of a route does not open it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_key_opens_exactly_the_routes_of_keys() {
+    let stage = Stage::on_sqlite().await;
+    let cast = Cast::on(&stage).await;
+    let town = &cast.town;
+    let eve = town.join("Eve", "enterprise").await;
+    town.approve(&cast.admin, &eve).await;
+    let eve = town.login(&eve.email).await;
+    let key = async |scopes: &[&str]| {
+        let body = json!({ "name": "Key", "scopes": scopes });
+        let made = town.post("/v1/enterprise/api-keys", &eve).json(&body).done().await;
+        let token = made["key"].as_str().unwrap().to_owned();
+        (Person { token, ..eve.clone() }, made["id"].as_str().unwrap().to_owned())
+    };
+    let scopes =
+        ["verifications:read", "verifications:write", "presentations:read", "presentations:write"];
+    let (all, id) = key(&scopes).await;
+    let (reader, _) = key(&["presentations:read"]).await;
+    let (mut opened, mut narrowed) = (0, 0);
+    for line in routes::all() {
+        let ask = async |who| {
+            let call = town.call(line.method.clone(), &path_to_nothing(&line), Some(who));
+            call.answer().await
+        };
+        let answer = ask(&all).await;
+        let what = format!("{} {}: {} {}", line.method, line.path, answer.status, answer.text());
+        match line.audience.as_str() {
+            "key" => {
+                assert!(!matches!(answer.status, 401 | 403), "{what}");
+                let answer = ask(&reader).await;
+                narrowed += usize::from(answer.code() == "missing_permission");
+                opened += 1;
+            }
+            // As nobody is: see the matrix of audiences.
+            "public" | "provider" => assert_ne!(answer.code(), "key_not_accepted", "{what}"),
+            _ => {
+                assert_eq!(answer.status, 403, "{what}");
+                if line.answers_problems() {
+                    answer.problem(403, "key_not_accepted");
+                }
+            }
+        }
+    }
+    assert!(opened >= 8 && narrowed == opened - 1, "{narrowed} of {opened}");
+    town.delete(&format!("/v1/enterprise/api-keys/{id}"), &eve).done().await;
+    let refused = town.get("/v1/enterprise/verifications", &all).answer().await;
+    refused.problem(401, "revoked_api_key");
+    let nonsense = Person { token: "vz_nonsense".to_owned(), ..eve.clone() };
+    let refused = town.get("/v1/enterprise/verifications", &nonsense).answer().await;
+    refused.problem(401, "invalid_api_key");
+    stage.finish().await;
+}
+
 /// What must not happen twice is not even looked at without a key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_that_needs_a_key_asks_for_it() {
@@ -274,6 +329,7 @@ async fn every_change_leaves_a_fact(stage: &Stage) {
     verdicts_are_witnessed(&mut witness, anne, vera, admin).await;
     orders_are_witnessed(&mut witness, anne).await;
     disputes_are_witnessed(&mut witness, &cast).await;
+    organizations_are_witnessed(&mut witness, &cast).await;
 
     let noun = |name: &str| name.split("::").next().unwrap_or_default().to_owned();
     let nouns: BTreeSet<String> = witness.seen.iter().map(|name| noun(name)).collect();
@@ -522,6 +578,63 @@ async fn disputes_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
     let closed = witness.change(post, &resolve, Some(admin), ruling).await;
     assert_eq!(closed["status"], "closed");
     assert_eq!(town.wallet(anne).await.0, before + crate::town::PRICE);
+}
+
+async fn organizations_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
+    let Cast { town, admin, vera, anne, ben } = cast;
+    let (post, patch, delete) = (Method::POST, Method::PATCH, Method::DELETE);
+    let eve = town.join("Evita", "enterprise").await;
+    town.approve(admin, &eve).await;
+    let eve = &town.login(&eve.email).await;
+    town.deposit(eve, crate::town::FUNDS).await;
+    let change = json!({ "name": "Evita Inc." });
+    witness.change(patch.clone(), "/v1/enterprise/me", Some(eve), change).await;
+    let invite = "/v1/enterprise/team/invite";
+    let body = json!({ "email": anne.email, "role": "member" });
+    let made = witness.change(post.clone(), invite, Some(eve), body).await;
+    let path = format!("/v1/enterprise/team/invitations/{}", made["id"].as_str().unwrap());
+    witness.change(delete.clone(), &path, Some(eve), json!({})).await;
+    let body = json!({ "email": ben.email, "role": "member" });
+    let before = town.mailed_token(&ben.email).await;
+    witness.change(post.clone(), invite, Some(eve), body).await;
+    let token = until("the invitation", async || {
+        let token = town.mailed_token(&ben.email).await;
+        (token != before).then_some(token)
+    })
+    .await;
+    let body = json!({ "token": token });
+    witness.change(post.clone(), "/v1/enterprise/team/join", Some(ben), body).await;
+    let path = format!("/v1/enterprise/team/{}", ben.id);
+    let body = json!({ "role": "viewer" });
+    witness.change(patch, &path, Some(eve), body).await;
+    witness.change(delete.clone(), &path, Some(eve), json!({})).await;
+    let body = json!({ "name": "Import", "scopes": ["verifications:read"] });
+    let made = witness.change(post.clone(), "/v1/enterprise/api-keys", Some(eve), body).await;
+    let path = format!("/v1/enterprise/api-keys/{}", made["id"].as_str().unwrap());
+    witness.change(delete, &path, Some(eve), json!({})).await;
+
+    let part = reqwest::multipart::Part::bytes(pdf("Evita's")).file_name("a.pdf");
+    let form = reqwest::multipart::Form::new().part("file", part);
+    let path = "/v1/enterprise/files";
+    let file = witness.watch(post.clone(), path, town.post(path, eve).form(form)).await;
+    let document = json!({
+        "title": "A", "type": "Education", "issuer": "U", "fileId": file["id"],
+    });
+    let body = json!({ "document": document, "verifierId": verifier_id(vera) });
+    let path = "/v1/enterprise/verifications";
+    let made = witness.change(post.clone(), path, Some(eve), body.clone()).await;
+    let path = format!("{path}/{}/cancel", made["id"].as_str().unwrap());
+    witness.change(post.clone(), &path, Some(eve), json!({})).await;
+    let body = json!({ "document": { "title": "B", "type": "Education", "issuer": "U" },
+        "verifierId": verifier_id(vera) });
+    let path = "/v1/enterprise/verifications";
+    let made = witness.change(post.clone(), path, Some(eve), body).await;
+    let job = made["id"].as_str().unwrap();
+    town.accept(vera, job).await;
+    let ask = json!({ "status": "needs_info", "message": "Which year?" });
+    town.put(&format!("/v1/verifier/jobs/{job}/status"), vera).json(&ask).done().await;
+    let path = format!("{path}/{job}/info");
+    witness.change(post, &path, Some(eve), json!({ "message": "1999" })).await;
 }
 
 async fn orders_are_witnessed(witness: &mut Witness<'_>, anne: &Person) {

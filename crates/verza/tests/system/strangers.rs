@@ -16,7 +16,7 @@ fn body_of(name: &str) -> Json {
         "passkey::rename" => json!({ "name": "x" }),
         "verification::complete" => json!({ "verdict": "verified" }),
         "verification::note" => json!({ "note": "x" }),
-        "verification::provide_info" => json!({ "message": "x" }),
+        "verification::provide_info" | "commission::provide_info" => json!({ "message": "x" }),
         "verification::set_status" => json!({ "status": "in_review" }),
         "verification::force_cancel" => json!({ "reason": "x" }),
         "impersonation::start" | "payout::reject" => json!({ "reason": "x" }),

@@ -1,0 +1,217 @@
+//! Commissions over HTTP.
+
+use std::sync::Arc;
+
+use axum::extract::State as On;
+use documents::credential::{Date, Texts};
+use kernel::id::kinds;
+use kernel::{Id, Permission, Result};
+use platform::http::{
+    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, table,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::model::{self, Commission, Draft, NewCommission};
+use super::service::Service;
+use crate::verification::http::{InfoBody, StatusQuery, VerificationBody};
+use crate::verification::model::Text;
+
+// Named without their parameters, which have no schemas of their own.
+type VerificationId = Id<kinds::Verification>;
+type CredentialId = Id<kinds::Credential>;
+type VerifierId = Id<kinds::Verifier>;
+type ServiceId = Id<kinds::Service>;
+type FileId = Id<kinds::File>;
+type BatchId = Id<kinds::Batch>;
+
+pub fn routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            post(Audience::Key, "/v1/enterprise/verifications")
+                .summary("Ask a verifier to verify a document about somebody")
+                .describe(
+                    "Names a credential of the organization's, or describes a document, of which \
+                     one is made; its file is uploaded before with POST /v1/enterprise/files. The \
+                     price is held in the organization's wallet until the verdict.",
+                )
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Required)
+                .takes::<RequestBody>()
+                .returns::<CommissionBody>(201)
+                .to(request),
+            get(Audience::Key, "/v1/enterprise/verifications")
+                .summary("List the organization's verifications, newest first")
+                .needs(Permission::VerificationsRead)
+                .query::<StatusQuery>()
+                .query::<NamedQuery>()
+                .paged()
+                .returns::<Vec<CommissionBody>>(200)
+                .to(list),
+            get(Audience::Key, "/v1/enterprise/verifications/{id}")
+                .summary("Read one of the organization's verifications")
+                .needs(Permission::VerificationsRead)
+                .returns::<CommissionBody>(200)
+                .to(read),
+            post(Audience::Key, "/v1/enterprise/verifications/{id}/cancel")
+                .summary("Take a request back that has not been accepted")
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Accepted)
+                .returns::<CommissionBody>(200)
+                .to(cancel),
+            post(Audience::Key, "/v1/enterprise/verifications/{id}/info")
+                .summary("Give the verifier what they have asked for")
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Accepted)
+                .takes::<InfoBody>()
+                .returns::<CommissionBody>(200)
+                .to(provide_info),
+        ],
+    )
+}
+
+/// A request of an organization.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = EnterpriseVerificationRequest)]
+struct RequestBody {
+    /// A credential of the organization's. Either this or `document`.
+    credential_id: Option<CredentialId>,
+    document: Option<DocumentBody>,
+    verifier_id: VerifierId,
+    /// One of the verifier's services; the cheapest that fits the document's type where it is left
+    /// out.
+    service_id: Option<ServiceId>,
+    /// Whom the document is about.
+    #[serde(default)]
+    subject: String,
+    /// Your own word for the case, to find it by.
+    #[serde(default)]
+    reference: String,
+    /// For the verifier; up to 2000 characters.
+    #[serde(default)]
+    notes: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = EnterpriseDocument)]
+struct DocumentBody {
+    #[schema(example = "Bachelor of Science")]
+    title: String,
+    #[schema(example = "Education")]
+    r#type: String,
+    /// Who has given it out.
+    #[schema(example = "University X")]
+    issuer: String,
+    document_number: Option<String>,
+    issue_date: Option<Date>,
+    expiry_date: Option<Date>,
+    /// A file of the organization's.
+    file_id: Option<FileId>,
+}
+
+impl RequestBody {
+    fn parse(&self) -> Result<NewCommission> {
+        let document = self.document.as_ref().map(|it| Texts {
+            title: &it.title,
+            kind: &it.r#type,
+            issuer_name: &it.issuer,
+            document_number: it.document_number.as_deref(),
+            issue_date: it.issue_date,
+            expiry_date: it.expiry_date,
+            file: it.file_id,
+        });
+        let draft = Draft {
+            credential: self.credential_id,
+            document,
+            verifier: Some(self.verifier_id),
+            service: self.service_id,
+            reference: &self.reference,
+            subject: &self.subject,
+            notes: &self.notes,
+        };
+        NewCommission::parse(&draft, "/document")
+    }
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+struct NamedQuery {
+    /// Your own word for the case, as it was given.
+    reference: Option<String>,
+}
+
+/// A verification as its organization sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = EnterpriseVerification)]
+struct CommissionBody {
+    #[serde(flatten)]
+    verification: VerificationBody,
+    /// Whom the document is about.
+    subject: String,
+    reference: String,
+    /// The batch that it came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<BatchId>,
+}
+
+impl From<Commission> for CommissionBody {
+    fn from(of: Commission) -> Self {
+        Self {
+            verification: of.verification.into(),
+            subject: of.subject,
+            reference: of.reference,
+            batch_id: of.batch,
+        }
+    }
+}
+
+type State = On<Arc<Service>>;
+
+async fn request(
+    On(service): State,
+    By(caller): By,
+    Json(body): Json<RequestBody>,
+) -> Reply<Created<CommissionBody>> {
+    Ok(Created(service.request(&caller, &body.parse()?).await?.into()))
+}
+
+async fn list(
+    On(service): State,
+    By(caller): By,
+    Query(status): Query<StatusQuery>,
+    Query(named): Query<NamedQuery>,
+    paging: Paging,
+) -> Reply<List<CommissionBody>> {
+    let (state, reference) = (status.parse()?, model::reference(named.reference.as_deref())?);
+    let page = service.list(&caller, state, reference.as_deref(), &paging.page).await?;
+    Ok(paging.reply(page.map(CommissionBody::from)))
+}
+
+async fn read(
+    On(service): State,
+    By(caller): By,
+    At(id): At<VerificationId>,
+) -> Reply<Json<CommissionBody>> {
+    Ok(Json(service.owned(&caller, id).await?.into()))
+}
+
+async fn cancel(
+    On(service): State,
+    By(caller): By,
+    At(id): At<VerificationId>,
+) -> Reply<Json<CommissionBody>> {
+    Ok(Json(service.cancel(&caller, id).await?.into()))
+}
+
+async fn provide_info(
+    On(service): State,
+    By(caller): By,
+    At(id): At<VerificationId>,
+    Json(body): Json<InfoBody>,
+) -> Reply<Json<CommissionBody>> {
+    let info = Text::some("/message", &body.message)?;
+    Ok(Json(service.provide_info(&caller, id, &info).await?.into()))
+}

@@ -1,0 +1,150 @@
+//! Commissions over HTTP, with the real money, documents and trust beneath them.
+
+use kernel::caller::{Acting, Actor};
+use kernel::id::kinds;
+use kernel::{Caller, Id, Permissions, Principal, Role};
+use platform::db::Read;
+use serde_json::{Value as Json, json};
+
+use crate::testing::{Client, id_of, with_key};
+use crate::verification::tests::{FEE, FUNDS, MIGRATIONS, PRICE, Stage, stage};
+
+const VERIFICATIONS: &str = "/v1/enterprise/verifications";
+
+/// An enterprise with money, beside the people of a stage.
+async fn enterprise(stage: &Stage<'_>, name: &str) -> Caller {
+    let caller = stage.people.add(stage.t, name, Role::Enterprise);
+    stage.fund(&caller, FUNDS).await;
+    caller
+}
+
+/// A request for a diploma that has yet to be made a credential.
+fn diploma(stage: &Stage<'_>, reference: &str) -> Json {
+    let verifier: Id<kinds::Verifier> = id_of(&stage.verifier).same_as();
+    json!({
+        "document": { "title": "Bachelor", "type": "Education", "issuer": "University X" },
+        "verifierId": verifier, "subject": "Anne Cooper", "reference": reference,
+    })
+}
+
+async fn wallet(stage: &Stage<'_>, of: &Caller) -> (i64, i64) {
+    use money::ledger::{self, Account, Code};
+    let balance = async |code| {
+        let account = Account::of(id_of(of), code);
+        ledger::balance(&stage.t.db, account, kernel::Asset::USD).await.unwrap().minor
+    };
+    (balance(Code::WALLET).await, balance(Code::HELD).await)
+}
+
+platform::on_both_engines! { MIGRATIONS;
+
+async fn an_organization_has_a_document_about_somebody_verified_and_pays(t: &TestDb) {
+    let stage = stage(t).await;
+    let eve = enterprise(&stage, "Eve").await;
+    let client = Client::over(stage.market.routes());
+    let post = format!("POST {VERIFICATIONS}");
+    let made = client.ok(&eve, &post, diploma(&stage, "HR-1")).await;
+    assert_eq!((&made["status"], &made["price"]), (&json!("pending"), &json!(PRICE)));
+    assert_eq!((&made["subject"], &made["reference"]), (&json!("Anne Cooper"), &json!("HR-1")));
+    assert_eq!(wallet(&stage, &eve).await, (FUNDS - PRICE, PRICE));
+
+    let id = made["id"].as_str().unwrap();
+    let job = format!("/v1/verifier/jobs/{id}");
+    client.ok(&stage.verifier, &format!("POST {job}/accept"), Json::Null).await;
+    let ask = json!({ "status": "needs_info", "message": "Which year?" });
+    client.ok(&stage.verifier, &format!("PUT {job}/status"), ask).await;
+    let info = format!("{post}/{id}/info");
+    client.ok(&eve, &info, json!({ "message": "1999" })).await;
+    let verdict = json!({ "verdict": "verified" });
+    client.ok(&stage.verifier, &format!("POST {job}/complete"), verdict).await;
+    let seen = client.get(&eve, &format!("{VERIFICATIONS}/{id}")).await;
+    assert_eq!((&seen["status"], &seen["reference"]), (&json!("verified"), &json!("HR-1")));
+    assert!(seen["issuedId"].is_string());
+    assert_eq!(wallet(&stage, &eve).await, (FUNDS - PRICE, 0));
+    stage.has(FUNDS, 0, PRICE - FEE, FEE).await;
+    // Neither the name nor the word is for good.
+    let facts: Vec<String> =
+        t.db.all("SELECT data FROM facts", &[], |row| row.take()).await.unwrap();
+    assert!(facts.iter().all(|data| !data.contains("Cooper") && !data.contains("HR-1")));
+}
+
+async fn each_organization_sees_its_own_and_finds_it_by_its_word(t: &TestDb) {
+    let stage = stage(t).await;
+    let (eve, olga) = (enterprise(&stage, "Eve").await, enterprise(&stage, "Olga").await);
+    let client = Client::over(stage.market.routes());
+    let post = format!("POST {VERIFICATIONS}");
+    let mut ids = Vec::new();
+    for (who, reference) in [(&eve, "A"), (&olga, "A"), (&eve, "B"), (&olga, "C"), (&eve, "")] {
+        ids.push(client.ok(who, &post, diploma(&stage, reference)).await["id"].clone());
+    }
+    let list = async |who: &Caller, query: &str| {
+        let rows = client.get(who, &format!("{VERIFICATIONS}{query}")).await;
+        rows.as_array().unwrap().iter().map(|one| one["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&eve, "").await, [&ids[4], &ids[2], &ids[0]].map(Json::clone));
+    assert_eq!(list(&olga, "").await, [&ids[3], &ids[1]].map(Json::clone));
+    assert_eq!(list(&eve, "?reference=A").await, [ids[0].clone()]);
+    assert_eq!(list(&eve, "?reference=C").await, Vec::<Json>::new());
+    assert_eq!(list(&eve, "?status=rejected").await, Vec::<Json>::new());
+    assert_eq!(list(&olga, "?status=pending&reference=A").await, [ids[1].clone()]);
+    let page = client.send(&eve, &format!("GET {VERIFICATIONS}?limit=2"), Json::Null).await;
+    let rest = client.get(&eve, &page.2.unwrap()).await;
+    assert_eq!((rest.as_array().unwrap().len(), &rest[0]["id"]), (1, &ids[0]));
+    let one = ids[0].as_str().unwrap();
+    for request in [
+        format!("GET {VERIFICATIONS}/{one}"), format!("POST {VERIFICATIONS}/{one}/cancel"),
+    ] {
+        assert_eq!(client.send(&olga, &request, Json::Null).await.0, 404, "{request}");
+    }
+    let info = format!("POST {VERIFICATIONS}/{one}/info");
+    assert_eq!(client.send(&olga, &info, json!({ "message": "x" })).await.0, 404);
+    client.ok(&eve, &format!("POST {VERIFICATIONS}/{one}/cancel"), Json::Null).await;
+    assert_eq!(wallet(&stage, &eve).await, (FUNDS - 2 * PRICE, 2 * PRICE));
+}
+
+async fn what_cannot_be_paid_or_makes_no_sense_leaves_nothing(t: &TestDb) {
+    let stage = stage(t).await;
+    let poor = stage.people.add(t, "Poor", Role::Enterprise);
+    let client = Client::over(stage.market.routes());
+    let post = format!("POST {VERIFICATIONS}");
+    let refused = client.send(&poor, &post, diploma(&stage, "")).await;
+    assert_eq!((refused.0, &refused.1["code"]), (409, &json!("insufficient_funds")));
+    for (change, fields) in [
+        (json!({ "credentialId": "c_01h455vb4pex5vsknk084sn02q" }), json!(["/credentialId"])),
+        (json!({ "document": null }), json!(["/document"])),
+        (json!({ "subject": "a\nb" }), json!(["/subject"])),
+        (json!({ "reference": "x".repeat(101) }), json!(["/reference"])),
+        (json!({ "document": { "title": "", "type": "Education", "issuer": "" } }),
+            json!(["/document/title", "/document/issuer"])),
+        (json!({ "document": { "title": "B", "type": "Education", "issuer": "U",
+            "fileId": "file_01h455vb4pex5vsknk084sn02q" } }), json!(["/fileId"])),
+        (json!({ "verifierId": "v_01h455vb4pex5vsknk084sn02q" }), json!(["/verifierId"])),
+    ] {
+        let mut body = diploma(&stage, "");
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let (status, answer, _) = client.send(&poor, &post, body).await;
+        assert_eq!((status, &answer["fields"]), (422, &fields), "{change}: {answer}");
+    }
+    for table in ["verifications", "commissions", "credentials"] {
+        assert_eq!(stage.count(table).await, 0, "{table}");
+    }
+}
+
+async fn a_request_that_is_sent_twice_acts_once_and_names_who_acted(t: &TestDb) {
+    let stage = stage(t).await;
+    let eve = enterprise(&stage, "Eve").await;
+    let key: Id<kinds::ApiKey> = t.db.world().id();
+    let acting = Some(Acting { by: Actor::Key(key), may: Permissions::NONE });
+    let principal = Principal { acting, ..eve.principal().unwrap().clone() };
+    let by_key = with_key(&Caller::of(principal), 7);
+    let client = Client::over(stage.market.routes());
+    let post = format!("POST {VERIFICATIONS}");
+    let first = client.ok(&by_key, &post, diploma(&stage, "HR-1")).await;
+    let again = client.ok(&by_key, &post, diploma(&stage, "HR-1")).await;
+    assert_eq!((&first, stage.count("commissions").await), (&again, 1));
+    assert_eq!(wallet(&stage, &eve).await, (FUNDS - PRICE, PRICE));
+    let sql = "SELECT data FROM facts WHERE verb = 'verification.requested'";
+    let data: String = t.db.one(sql, &[], |row| row.take()).await.unwrap();
+    assert!(data.contains(&format!("\"apiKey\":\"{key}\"")), "{data}");
+}
+}
