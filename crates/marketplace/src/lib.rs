@@ -14,6 +14,7 @@ use platform::jobs::Registry;
 use platform::journal::Reader;
 use rpc::users::Users;
 
+pub mod batch;
 pub mod commission;
 pub mod dispute;
 pub mod overview;
@@ -41,6 +42,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0020_commissions",
             sql: include_str!("../migrations/0020_commissions.sql"),
         },
+        Migration { name: "0021_batches", sql: include_str!("../migrations/0021_batches.sql") },
     ],
 };
 
@@ -80,6 +82,7 @@ pub struct Marketplace {
     pub disputes: Arc<dispute::Service>,
     pub reviews: Arc<review::Service>,
     pub commissions: Arc<commission::Service>,
+    pub batches: Arc<batch::Service>,
     pub overviews: Arc<overview::Service>,
 }
 
@@ -89,7 +92,7 @@ impl Marketplace {
         let verifiers = Arc::new(verifier::Service::new(db.clone(), Arc::clone(&users), currency));
         let verifications = verification::Service {
             db: db.clone(),
-            users,
+            users: Arc::clone(&users),
             verifiers: Arc::clone(&verifiers),
             wallets: options.wallets,
             credentials: options.credentials.clone(),
@@ -115,8 +118,16 @@ impl Marketplace {
         };
         let commissions = commission::Service {
             db: db.clone(),
-            credentials: options.credentials,
+            credentials: options.credentials.clone(),
             verifications: Arc::clone(&verifications),
+        };
+        let commissions = Arc::new(commissions);
+        let batches = batch::Service {
+            db: db.clone(),
+            users,
+            verifiers: Arc::clone(&verifiers),
+            credentials: options.credentials,
+            commissions: Arc::clone(&commissions),
         };
         let reviews = review::Service {
             db,
@@ -129,7 +140,8 @@ impl Marketplace {
             verifications,
             disputes,
             reviews,
-            commissions: Arc::new(commissions),
+            commissions,
+            batches: Arc::new(batches),
             overviews: Arc::new(overviews),
         }
     }
@@ -141,12 +153,14 @@ impl Marketplace {
         routes.extend(review::http::routes(&self.reviews));
         routes.extend(overview::http::routes(&self.overviews));
         routes.extend(commission::http::routes(&self.commissions));
+        routes.extend(batch::http::routes(&self.batches));
         routes
     }
 
     pub fn jobs(&self, registry: &mut Registry) {
         verification::jobs::register(&self.verifications, registry);
         dispute::jobs::register(&self.disputes, registry);
+        batch::jobs::register(&self.batches, registry);
     }
 
     pub fn readers(&self) -> Vec<Arc<dyn Reader>> {

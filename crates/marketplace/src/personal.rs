@@ -3,7 +3,8 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{
-    Batch, Credential, Dispute, File, Hold, Issued, Review, Service, User, Verification, Verifier,
+    ApiKey, Batch, Credential, Dispute, File, Hold, Issued, Review, Service, User, Verification,
+    Verifier,
 };
 use kernel::{Id, Result};
 use platform::db::{Read, Tx};
@@ -174,6 +175,45 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "batches",
+        "organization = $1 OR person = $1",
+        "id",
+        &[
+            Column("id", id::<Batch>()),
+            Column("organization", id::<User>()),
+            Column("name", Shown::Text),
+            Column("state", Shown::Text),
+            Column("person", id::<User>()),
+            Column("api_key", id::<ApiKey>()),
+            Column("verifier", id::<Verifier>()),
+            Column("service", id::<Service>()),
+            Column("budget", Shown::Number),
+            Column("currency", Shown::Text),
+            Column("spent", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("ended_at", Shown::Time),
+        ],
+    ),
+    of(
+        "batch_rows",
+        "batch IN (SELECT id FROM batches WHERE organization = $1)",
+        "batch, place",
+        &[
+            Column("batch", id::<Batch>()),
+            Column("place", Shown::Number),
+            Column("state", Shown::Text),
+            Column("reference", Shown::Text),
+            Column("content", Shown::Text),
+            Column("verification", id::<Verification>()),
+            Column("price", Shown::Number),
+            Column("currency", Shown::Text),
+            Column("code", Shown::Text),
+            Column("field", Shown::Text),
+            Column("message", Shown::Text),
+            Column("retryable", Shown::Flag),
+        ],
+    ),
+    of(
         "reviews",
         "author = $1 OR verifier = $1",
         "id",
@@ -261,6 +301,10 @@ async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
     tx.execute(sql, params![person]).await?;
     let words = "UPDATE commissions SET reference = '', subject = '' WHERE organization = $1";
     tx.execute(words, params![person]).await?;
+    let table = "DELETE FROM batch_rows WHERE batch IN
+                     (SELECT id FROM batches WHERE organization = $1)";
+    tx.execute(table, params![person]).await?;
+    tx.execute("DELETE FROM batches WHERE organization = $1", params![person]).await?;
     let said = "UPDATE dispute_evidence SET text = '', file = NULL WHERE author = $1";
     tx.execute(said, params![person]).await?;
     let decided = "UPDATE disputes SET reasoning = NULL WHERE owner = $1 AND state = 'closed'";

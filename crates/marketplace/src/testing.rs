@@ -142,6 +142,27 @@ impl Client {
         (status, serde_json::from_slice(&bytes).unwrap_or(Json::Null), link)
     }
 
+    /// Sends a body of some media type; answers the status, and the body as a text.
+    pub(crate) async fn media(
+        &self,
+        caller: &Caller,
+        request: &str,
+        (media, body): (&str, impl Into<axum::body::Body>),
+    ) -> (u16, String) {
+        let (method, uri) = request.split_once(' ').expect("METHOD /path");
+        let message = http::Request::builder().method(method).uri(uri);
+        let message = message.header("content-type", media).body(body.into());
+        let mut message = message.expect("a request");
+        message.extensions_mut().insert(caller.clone());
+        let response = self.0.clone().oneshot(message).await.expect("an answer");
+        let status = response.status().as_u16();
+        if let Some(Failure(error)) = response.extensions().get() {
+            return (status, error.code().to_owned());
+        }
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 26).await.expect("a body");
+        (status, String::from_utf8(bytes.to_vec()).expect("a text"))
+    }
+
     /// What stands at a path.
     pub(crate) async fn get(&self, caller: &Caller, path: &str) -> Json {
         self.ok(caller, &format!("GET {path}"), Json::Null).await
