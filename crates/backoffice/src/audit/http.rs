@@ -45,6 +45,16 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .paged()
                 .returns::<Vec<EntryBody>>(200)
                 .to(all),
+            get(Audience::Enterprise, "/v1/enterprise/audit-logs")
+                .summary("The organization's audit trail, newest first")
+                .describe(
+                    "What its members and API keys have done, and what has happened to what is \
+                     its own. A line of a key's names it in `metadata.apiKey`.",
+                )
+                .query::<TeamQuery>()
+                .paged()
+                .returns::<Vec<EntryBody>>(200)
+                .to(of_organization),
             get(Audience::Any, "/api/audit/logs")
                 .summary("What one has done, newest first (file API)")
                 .unproved()
@@ -92,6 +102,27 @@ struct AllQuery {
     from: Option<Timestamp>,
     /// Before this time, RFC 3339.
     to: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct TeamQuery {
+    /// The id of the member who did it; of what keys did, the organization's account.
+    #[param(value_type = Option<String>)]
+    actor: Option<UserId>,
+    /// A verb (`verification.accepted`) or all of a noun (`verification`).
+    action: Option<String>,
+    /// The id of what it happened to.
+    resource: Option<String>,
+    /// From this time on, RFC 3339.
+    from: Option<Timestamp>,
+    /// Before this time, RFC 3339.
+    to: Option<Timestamp>,
+}
+
+impl From<TeamQuery> for AllQuery {
+    fn from(TeamQuery { actor, action, resource, from, to }: TeamQuery) -> Self {
+        Self { actor, user: None, action, resource, from, to }
+    }
 }
 
 impl From<OwnQuery> for AllQuery {
@@ -233,6 +264,17 @@ async fn own(
     State(service): State<Service>,
     By(caller): By,
     Query(query): Query<OwnQuery>,
+    paging: Paging,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    let scope = Scope::Own(caller.user()?);
+    show(&service, scope, AllQuery::from(query), &paging, &headers).await
+}
+
+async fn of_organization(
+    State(service): State<Service>,
+    By(caller): By,
+    Query(query): Query<TeamQuery>,
     paging: Paging,
     headers: HeaderMap,
 ) -> Reply<Response> {

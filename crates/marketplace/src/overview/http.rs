@@ -31,6 +31,16 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .query::<PeriodQuery>()
                 .returns::<UserAnalytics>(200)
                 .to(of_owner),
+            get(Audience::Enterprise, "/v1/enterprise/dashboard")
+                .summary("Read the organization's verifications at a glance")
+                .describe("Changes in percent are of the last 30 days against the 30 before.")
+                .returns::<UserDashboard>(200)
+                .to(dashboard_of_organization),
+            get(Audience::Enterprise, "/v1/enterprise/analytics")
+                .summary("Read what has come of the organization's requests")
+                .query::<PeriodQuery>()
+                .returns::<UserAnalytics>(200)
+                .to(of_organization),
             get(Audience::Verifier, "/v1/verifier/analytics")
                 .summary("Read what has come of my jobs")
                 .query::<PeriodQuery>()
@@ -395,6 +405,21 @@ async fn dashboard(On(service): On<Arc<Service>>, By(caller): By) -> Reply<Json<
 }
 
 async fn of_owner(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    Query(query): Query<PeriodQuery>,
+) -> Reply<Json<UserAnalytics>> {
+    Ok(Json(service.of_owner(&caller, query.parse()?).await?.into()))
+}
+
+async fn dashboard_of_organization(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+) -> Reply<Json<UserDashboard>> {
+    Ok(Json(service.dashboard(&caller).await?.into()))
+}
+
+async fn of_organization(
     On(service): On<Arc<Service>>,
     By(caller): By,
     Query(query): Query<PeriodQuery>,
