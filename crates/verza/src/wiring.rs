@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 use trust::{Trust, TrustOptions};
 
 use crate::config::{
-    self, Config, FacadeRegistration, IdentityMode, PasswordHash, Payments, TlsMode, WhenRedisIsAway,
-    WhoamiLevel,
+    self, Config, FacadeRegistration, IdentityMode, PasswordHash, Payments, TlsMode,
+    WhenRedisIsAway, WhoamiLevel,
 };
 use crate::datadir::{self, DataDir};
 use crate::files;

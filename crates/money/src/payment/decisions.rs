@@ -50,9 +50,13 @@ impl Service {
     /// # Errors
     /// Not found.
     pub async fn inspect(&self, id: Id<PaymentKind>) -> Result<(Payment, Option<Money>)> {
-        let payment = load(self.db(), id).await?;
+        self.with_came(load(self.db(), id).await?).await
+    }
+
+    /// A payment, with what came for it where that is something else than was asked for.
+    pub(super) async fn with_came(&self, payment: Payment) -> Result<(Payment, Option<Money>)> {
         let came = match payment.state {
-            State::Suspended => Some(received(self.db(), id).await?),
+            State::Suspended => Some(received(self.db(), payment.id).await?),
             _ => None,
         };
         Ok((payment, came))
@@ -71,7 +75,7 @@ impl Service {
     ) -> Result<Payment> {
         let (who, reason) = (admin.user()?, wallet::reason(reason)?);
         self.db()
-            .run("payment.credit", |tx| async move {
+            .once(admin, "payment.credit", |tx| async move {
                 let payment = load(&tx, id).await?;
                 if payment.owner == who {
                     let message = "Somebody else has to decide about your own payment.";
@@ -93,8 +97,9 @@ impl Service {
                 let credited = load(&tx, id).await?;
                 chargeback::pay_debt(&tx, &credited).await?;
                 tx.record(fact(admin, "deposit.credited", &credited).with("reason", reason));
-                Ok(credited)
+                Ok(())
             })
-            .await
+            .await?;
+        load(self.db(), id).await
     }
 }

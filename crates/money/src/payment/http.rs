@@ -356,7 +356,7 @@ async fn list(
     let page = service.list(query.status, &paging.page).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for payment in page.items {
-        items.push(AdminPaymentBody::from(service.inspect(payment.id).await?));
+        items.push(AdminPaymentBody::from(service.with_came(payment).await?));
     }
     Ok(paging.reply(kernel::Page { items, next: page.next }))
 }

@@ -2,9 +2,9 @@
 //! can go wrong with all of them.
 //!
 //! It stands in for the real ones behind the adapters' base URLs: `{base}/paystack`,
-//! `{base}/stripe`, `{base}/paypal`, `{base}/crypto`. Tests drive it by hand ([`Sim::pay`], [`Sim::deliver`] ...); as
-//! `verza sim` it is a server with checkout pages that a person can click, and a control API
-//! below `/_sim`:
+//! `{base}/stripe`, `{base}/paypal`, `{base}/crypto`. Tests drive it by hand ([`Sim::pay`],
+//! [`Sim::deliver`] ...); as `verza sim` it is a server with checkout pages that a person can
+//! click, and a control API below `/_sim`:
 //!
 //! ```text
 //! GET  /_sim/state                                     everything that it remembers

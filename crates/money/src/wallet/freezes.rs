@@ -31,7 +31,7 @@ impl Service {
     pub async fn freeze_by(&self, admin: &Caller, owner: Id<User>, why: &str) -> Result<()> {
         let why = reason(why)?;
         self.db()
-            .run("wallet.freeze", |tx| async move {
+            .once(admin, "wallet.freeze", |tx| async move {
                 if self.freeze_of(&tx, owner).await?.is_some() {
                     let message = "This wallet is frozen already.";
                     return Err(Error::conflict("wallet_frozen", message));
@@ -52,7 +52,7 @@ impl Service {
             return Err(Error::forbidden("own_wallet", message));
         }
         self.db()
-            .run("wallet.thaw", |tx| async move {
+            .once(admin, "wallet.thaw", |tx| async move {
                 if self.freeze_of(&tx, owner).await?.is_none() {
                     return Err(Error::conflict("not_frozen", "This wallet is not frozen."));
                 }
