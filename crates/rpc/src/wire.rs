@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kernel::caller::{Idempotency, Origin};
+use kernel::caller::{Acting, Actor, Idempotency, Origin};
 use kernel::{Caller, Error, Id, Level, Principal, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -98,6 +98,7 @@ impl From<&Principal> for v1::Principal {
             level: principal.level.as_str().to_owned(),
             proven_at: principal.proven_at.micros(),
             impersonator: principal.impersonator.map(id_bytes).unwrap_or_default(),
+            acting: principal.acting.map(v1::Acting::from),
         }
     }
 }
@@ -119,9 +120,34 @@ impl v1::Principal {
             level: level?,
             proven_at: kernel::Timestamp::from_micros(self.proven_at),
             impersonator,
-            // Established by the edge of routes that no other process answers.
-            acting: None,
+            // Nobody is more than they are for having crossed.
+            acting: match self.acting {
+                None => None,
+                Some(acting) => Some(acting.read()?),
+            },
         })
+    }
+}
+
+impl From<Acting> for v1::Acting {
+    fn from(acting: Acting) -> Self {
+        let by = match acting.by {
+            Actor::Member(person) => v1::acting::By::Member(id_bytes(person)),
+            Actor::Key(key) => v1::acting::By::Key(id_bytes(key)),
+        };
+        let permissions = acting.may.iter().map(|one| one.as_str().to_owned());
+        Self { by: Some(by), permissions: permissions.collect() }
+    }
+}
+
+impl v1::Acting {
+    fn read(self) -> Option<Acting> {
+        let by = match self.by? {
+            v1::acting::By::Member(person) => Actor::Member(id(&person)?),
+            v1::acting::By::Key(key) => Actor::Key(id(&key)?),
+        };
+        let may = self.permissions.iter().map(|one| one.parse().ok()).collect::<Option<_>>()?;
+        Some(Acting { by, may })
     }
 }
 

@@ -13,11 +13,11 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
-use kernel::caller::{Idempotency, Origin, RequestId};
+use kernel::caller::{Acting, Actor, Idempotency, Origin, RequestId};
 use kernel::id::kinds::{self, User};
 use kernel::{
-    Asset, Caller, Cursor, Error, Id, Kind, Level, Page, PageRequest, Principal, Result, Role,
-    Secret, Timestamp,
+    Asset, Caller, Cursor, Error, Id, Kind, Level, Page, PageRequest, Permission, Permissions,
+    Principal, Result, Role, Secret, Timestamp,
 };
 use platform::breaker::{Breaker, Policy, State};
 use rpc::orders::{self, Engagement, Filter, NewOrder, Order, Orders, Price, Spelling};
@@ -54,7 +54,10 @@ fn somebody() -> Principal {
         level: Level::Two,
         proven_at: Timestamp::from_micros(1_767_225_600_123_456),
         impersonator: Some(Id::from_uuid(Uuid::from_u128(9))),
-        acting: None,
+        acting: Some(Acting {
+            by: Actor::Key(Id::from_uuid(Uuid::from_u128(10))),
+            may: Permissions::of(&[Permission::VerificationsRead]),
+        }),
     }
 }
 
