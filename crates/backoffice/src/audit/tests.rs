@@ -325,7 +325,12 @@ on_both_engines! { TABLES;
 async fn only_admins_see_everybody() {
     let t = platform::testing::TestDb::sqlite(TABLES).await;
     for route in (Context::new(Options { db: t.db.clone() })).routes() {
-        let expected = if route.path.contains("/admin/") { Audience::Admin } else { Audience::Any };
+        let expected = match route.path {
+            path if path.contains("/admin/") => Audience::Admin,
+            // An organization's own trail.
+            path if path.contains("/enterprise/") => Audience::Enterprise,
+            _ => Audience::Any,
+        };
         assert_eq!(route.audience, expected, "{}", route.path);
     }
     t.finish().await;

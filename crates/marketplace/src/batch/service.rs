@@ -26,6 +26,8 @@ const CHUNK: i64 = 200;
 /// Rows that are done side by side, where that makes commits fewer: on the embedded store. On a
 /// shared one they would wait for each other at the one wallet that pays for all of them.
 const SIDE_BY_SIDE: usize = 16;
+/// Rows that one transaction deletes.
+const DELETED_TOGETHER: i64 = 1000;
 /// A table that has been coming in for this long comes no more.
 const STALLED: Duration = Duration::from_secs(2 * 3600);
 
@@ -139,9 +141,18 @@ impl Service {
         if !broken {
             return Ok(());
         }
-        let delete = |tx: Tx| async move { store::delete_rows(&tx, id).await };
-        while self.db.run("batch.delete_rows", delete).await? > 0 {}
-        Ok(())
+        // Rows are written and deleted in their order, without gaps: the first stretch without any
+        // is the end.
+        let Some(first) = store::first_row(&self.db, id).await? else { return Ok(()) };
+        let mut behind = first - 1;
+        loop {
+            let stretch = (behind, behind + DELETED_TOGETHER);
+            let delete = |tx: Tx| async move { store::delete_rows(&tx, id, stretch).await };
+            if self.db.run("batch.delete_rows", delete).await? == 0 {
+                return Ok(());
+            }
+            behind = stretch.1;
+        }
     }
 
     /// Gives up tables that have stopped coming in, as those of a process that died; answers how

@@ -271,9 +271,19 @@ pub(super) async fn stalled(db: &impl Read, before: Timestamp) -> Result<Vec<Bat
     Ok(db.all(sql, params![before], |row| row.take()).await?)
 }
 
-/// Deletes rows of a batch, so many at a time; answers how many.
-pub(super) async fn delete_rows(tx: &Tx, batch: BatchId) -> Result<u64> {
-    let sql = "DELETE FROM batch_rows WHERE batch = $1 AND place IN
-                   (SELECT place FROM batch_rows WHERE batch = $1 LIMIT 1000)";
-    Ok(tx.execute(sql, params![batch]).await?)
+/// The place of the first row that a batch has.
+pub(super) async fn first_row(db: &impl Read, batch: BatchId) -> Result<Option<i64>> {
+    let sql = "SELECT place FROM batch_rows WHERE batch = $1 ORDER BY place LIMIT 1";
+    Ok(db.maybe(sql, params![batch], |row| row.take()).await?)
+}
+
+/// Deletes the rows of a batch behind a place and up to another: each a stretch of the primary key,
+/// so that what was deleted before is not walked through again.
+pub(super) async fn delete_rows(
+    tx: &Tx,
+    batch: BatchId,
+    (behind, up_to): (i64, i64),
+) -> Result<u64> {
+    let sql = "DELETE FROM batch_rows WHERE batch = $1 AND place > $2 AND place <= $3";
+    Ok(tx.execute(sql, params![batch, behind, up_to]).await?)
 }

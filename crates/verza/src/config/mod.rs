@@ -70,7 +70,7 @@ pub struct Config {
     pub log: Log,
     /// Traces of requests and jobs, sent to a collector.
     pub traces: Traces,
-    /// Whom tls = "acme" asks for a certificate.
+    /// The authority that is asked for a certificate, by ACME.
     pub acme: Acme,
 }
 
@@ -92,8 +92,8 @@ pub struct Server {
     pub tls_certificate: Option<PathBuf>,
     /// The certificate's key, PEM.
     pub tls_key: Option<PathBuf>,
-    /// An address, such as 0.0.0.0:80, whose plain HTTP is sent to the HTTPS address. With
-    /// tls = "acme" the authority looks for us there.
+    /// An address, such as 0.0.0.0:80, whose plain HTTP is sent to the HTTPS address, and where an
+    /// authority of ACME looks for us.
     pub redirect_listen: Option<SocketAddr>,
     /// How clients reach the platform. Every link in a mail, and the issuer's did:web name, are
     /// built from it. Without it: `http://localhost` or `https://localhost` and the port.

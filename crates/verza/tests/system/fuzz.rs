@@ -350,13 +350,16 @@ async fn nothing_by_chance_breaks_it(stage: &Stage, seed: u64) {
 
     let operations: Vec<Operation> =
         fuzzer.operations().into_iter().filter(|operation| !locks_out(operation)).collect();
-    let people = [&cast.anne, &cast.ben, &cast.vera, &cast.admin];
+    let eve = cast.town.join("Eve", "enterprise").await;
+    cast.town.approve(&cast.admin, &eve).await;
+    let people = [&cast.anne, &cast.ben, &cast.vera, &eve, &cast.admin];
     let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
     for turn in 0..REQUESTS {
         let operation = &operations[turn % operations.len()];
         let fitting = match operation.path.split('/').nth(2) {
             Some("admin") => Some(&cast.admin),
             Some("verifier") => Some(&cast.vera),
+            Some("enterprise") => Some(&eve),
             Some("user") => Some(&cast.anne),
             _ => Some(*fuzzer.dice.pick(&people)),
         };
