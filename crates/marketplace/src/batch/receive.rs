@@ -65,9 +65,11 @@ impl Reader {
 #[derive(Default)]
 struct Known {
     rows: HashMap<[u8; 16], i64>,
-    prices: HashMap<(Id<kinds::Verifier>, Option<Id<kinds::Service>>, String), Priced>,
+    prices: HashMap<Offer, Priced>,
 }
 
+/// Whose service it is, which one, and in which currency.
+type Offer = (Id<kinds::Verifier>, Option<Id<kinds::Service>>, String);
 type Priced = Result<Money, Problem>;
 
 impl Service {
