@@ -29,8 +29,13 @@ impl Wanted {
         if !is_root() || !runs("apt-get") {
             return Err(self.missing("and only root with apt-get could install it").into());
         }
-        self.install()?;
-        self.find().ok_or_else(|| self.missing("and installing its package brought none").into())
+        // A package whose service cannot be started here is there all the same.
+        let installed = self.install();
+        match (self.find(), installed) {
+            (Some(folder), _) => Ok(folder),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(self.missing("and installing its package brought none").into()),
+        }
     }
 
     fn missing(&self, why: &str) -> String {
@@ -47,10 +52,12 @@ impl Wanted {
     fn find(&self) -> Option<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         let on_path = env::split_paths(&path).collect::<Vec<_>>();
+        // Where servers are, which not everybody's PATH names.
+        let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
         let complete =
             |folder: &PathBuf| self.programs.iter().all(|name| folder.join(name).is_file());
         let newest_first = self.versioned.iter().flat_map(|parent| versions(Path::new(parent)));
-        on_path.into_iter().chain(newest_first).find(complete)
+        on_path.into_iter().chain(servers).chain(newest_first).find(complete)
     }
 
     fn install(&self) -> Result<()> {
