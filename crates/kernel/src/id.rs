@@ -60,6 +60,8 @@ kinds! {
     Notification = "n", "notification";
     /// A ledger account.
     Account = "acc", "ledger account";
+    /// A statement of what is owed and had.
+    Solvency = "slv", "solvency statement";
     /// A ledger transaction.
     Transaction = "tx", "transaction";
     /// Money reserved for a purpose.

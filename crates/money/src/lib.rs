@@ -21,6 +21,7 @@ pub mod reconciliation;
 pub mod refund;
 pub mod sandbox;
 pub mod sim;
+pub mod solvency;
 pub mod staking;
 pub mod statement;
 pub mod wallet;
@@ -55,6 +56,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0014_billing", sql: include_str!("../migrations/0014_billing.sql") },
         Migration { name: "0015_addresses", sql: include_str!("../migrations/0015_addresses.sql") },
         Migration { name: "0016_refunds", sql: include_str!("../migrations/0016_refunds.sql") },
+        Migration { name: "0018_seals", sql: include_str!("../migrations/0018_seals.sql") },
     ],
 };
 
@@ -93,6 +95,8 @@ pub struct Options {
     pub crypto: Option<provider::crypto::Settings>,
     /// Further providers.
     pub providers: Vec<Arc<dyn provider::Provider>>,
+    /// Who signs what we owe and have; nothing is stated without.
+    pub solvency: Option<solvency::Options>,
 }
 
 impl Options {
@@ -115,6 +119,7 @@ impl Options {
             paypal: None,
             crypto: None,
             providers: Vec::new(),
+            solvency: None,
         }
     }
 }
@@ -129,6 +134,7 @@ pub struct Context {
     pub staking: staking::Service,
     pub billing: billing::Service,
     pub reconciliation: reconciliation::Service,
+    pub solvency: solvency::Service,
     pub statements: statement::Service,
     db: Db,
     pub sandbox: Option<sandbox::Server>,
@@ -166,6 +172,11 @@ impl Context {
         }
         let wallet = wallet::Service::new(&options);
         let reconciliation = reconciliation::Service::new(options.db.clone(), providers.clone());
+        let solvency = solvency::Service::new(
+            options.db.clone(),
+            reconciliation.clone(),
+            options.solvency.clone(),
+        );
         let payouts = payout::Service::new(&options, providers.clone());
         let refunds = refund::Service::new(options.db.clone(), providers.clone());
         let payments = payment::Service::new(
@@ -186,6 +197,7 @@ impl Context {
             staking,
             billing,
             reconciliation,
+            solvency,
             statements,
             db: options.db,
             sandbox,
@@ -202,6 +214,7 @@ impl Context {
         routes.extend(staking::routes(&self.staking));
         routes.extend(billing::routes(&self.billing));
         routes.extend(reconciliation::routes(&self.reconciliation));
+        routes.extend(solvency::routes(&self.solvency));
         routes.extend(statement::routes(&self.statements));
         routes
     }
@@ -215,6 +228,7 @@ impl Context {
         staking::jobs(&self.staking, registry);
         billing::jobs(&self.billing, registry);
         reconciliation::jobs(&self.reconciliation, registry);
+        solvency::jobs(&self.solvency, registry);
         provider::jobs(&self.db, registry);
         if let Some(sandbox) = &self.sandbox {
             sandbox.jobs(registry);

@@ -300,10 +300,11 @@ async fn game(t: &platform::testing::TestDb, seed: u64) {
     };
     // What a gift books for the sandbox comes through Paystack here: its float is made up.
     site.sim.fund(ProviderName::Paystack, Money::new(10_000_000, kernel::Asset::NGN));
-    for step in 0..STEPS {
+    let steps = platform::testing::scaled(STEPS);
+    for step in 0..steps {
         t.clock.advance(Duration::from_secs(1));
         game.step().await;
-        if step % 10 == 0 || step == STEPS - 1 {
+        if step % 10 == 0 || step == steps - 1 {
             game.compare(step).await;
         }
     }

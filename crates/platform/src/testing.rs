@@ -18,6 +18,14 @@ use sha2::{Digest, Sha256};
 use crate::db::{Db, Migrations, PostgresOptions, Read, Row, SqliteOptions};
 use crate::fleet::{Redis, RedisOptions};
 
+/// How much a test of chance plays: `usual`, or `VERZA_TEST_SCALE` times as much where somebody
+/// has the time.
+#[expect(clippy::disallowed_methods, reason = "the harness is told how long it may take")]
+pub fn scaled(usual: usize) -> usize {
+    let scale = std::env::var("VERZA_TEST_SCALE").ok();
+    usual * scale.map_or(1, |text| text.parse().expect("VERZA_TEST_SCALE is a number"))
+}
+
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);

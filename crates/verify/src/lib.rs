@@ -8,7 +8,8 @@
 //! cryptographic primitives; each one is checked against vectors or software nobody here wrote.
 //!
 //! [`credential`] is the W3C credential with its Data Integrity proofs, [`key`] how keys are written
-//! down, [`jose`] signed tokens and SD-JWT, [`status`] the revocation lists, [`log`] the Merkle tree and its notes, and [`judge`] the
+//! down, [`jose`] signed tokens and SD-JWT, [`status`] the revocation lists, [`log`] the Merkle tree
+//! and its notes, [`solvency`] what a platform owes and whom it counted, and [`judge`] the
 //! reader that believes none of them without a reason.
 
 pub mod credential;
@@ -16,6 +17,7 @@ pub mod jose;
 pub mod judge;
 pub mod key;
 pub mod log;
+pub mod solvency;
 pub mod status;
 
 #[cfg(test)]

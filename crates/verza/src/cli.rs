@@ -201,6 +201,16 @@ pub enum LedgerCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Checks that a balance is counted in a statement of solvency; needs no server
+    Proof {
+        /// The proof, as GET /v1/user/wallet/solvency answers it
+        file: PathBuf,
+        /// A key of the platform's, `name+id+key`, that you got elsewhere and trust
+        #[arg(long, value_name = "VKEY", required = true)]
+        key: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@ pub mod demo;
 mod files;
 mod grpc;
 mod mail;
+mod notary;
 mod purse;
 mod roles;
 mod telemetry;

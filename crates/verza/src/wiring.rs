@@ -40,6 +40,7 @@ use crate::datadir::{self, DataDir};
 use crate::files;
 use crate::grpc;
 use crate::mail;
+use crate::notary::Notary;
 use crate::purse::{Escrow, order_prices};
 use crate::roles::{self, Away};
 use crate::telemetry;
@@ -364,13 +365,20 @@ impl Platform {
         let away = Away::new(&config, db.world(), &master_key)?;
         let secret = roles::secret(&config, &master_key);
         let users = away.users(identity.clone());
-        let money = money::Context::new(money_options(
-            &db,
-            &config,
-            &master_key,
-            local_url,
-            users.clone(),
-        )?)?;
+        let trust = Trust::new(TrustOptions {
+            db: db.clone(),
+            master_key: master_key.clone(),
+            public_url: public_url.clone(),
+            issuer_name: config.trust.issuer_name.clone(),
+            validity: Duration::from_secs(u64::from(config.trust.validity_days) * 24 * 3600),
+        })?;
+        let mut money_options =
+            money_options(&db, &config, &master_key, local_url, users.clone())?;
+        money_options.solvency = Some(money::solvency::Options {
+            notary: Arc::new(Notary::new(trust.keys.clone(), &db, &public_url)),
+            secret: master_key.derive("money/solvency"),
+        });
+        let money = money::Context::new(money_options)?;
         let upload_key = master_key.derive("documents/uploads");
         let organizations = Organizations::new(organizations::Options {
             db: db.clone(),
@@ -379,13 +387,6 @@ impl Platform {
             master_key: master_key.clone(),
             public_url: public_url.clone(),
         });
-        let trust = Trust::new(TrustOptions {
-            db: db.clone(),
-            master_key,
-            public_url: public_url.clone(),
-            issuer_name: config.trust.issuer_name.clone(),
-            validity: Duration::from_secs(u64::from(config.trust.validity_days) * 24 * 3600),
-        })?;
         let blobs = files::store(&config, db.world().clone())?;
         let documents = documents::Documents::new(documents::Parts {
             db: db.clone(),

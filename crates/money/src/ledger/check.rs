@@ -1,9 +1,11 @@
-//! The books' own audit. Each check is one statement and so sees one consistent state: it works
-//! next to a running store and writes nothing.
+//! The books' own audit. Each check of balances is one statement and so sees one consistent state,
+//! and what seals cover is never changed: it works next to a running store and writes nothing.
 
 use kernel::Result;
 use platform::db::Read;
 use serde::Serialize;
+
+use super::seal;
 
 /// What the books look like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -133,12 +135,18 @@ const CHECKS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Checks the books: L1 to L4, H1 and H2, and that what is on its way has its reasons. Reads everything, so it takes a while on large ones.
+/// Checks the books: L1 to L4, H1 and H2, that what is on its way has its reasons, and C1 and C2.
+/// Reads everything, so it takes a while on large ones.
 pub async fn check(db: &impl Read) -> Result<Report> {
     let mut checks = Vec::with_capacity(CHECKS.len());
     for (name, states, sql) in CHECKS {
         let violations = db.all(sql, &[], |row| row.take()).await?;
         checks.push(Check { name, states, violations });
     }
+    let (changed, broken) = seal::contradictions(db).await?;
+    let states = "every transaction is what was booked, by its hash";
+    checks.push(Check { name: "C1", states, violations: changed });
+    let states = "every seal follows from the last one and what it covers";
+    checks.push(Check { name: "C2", states, violations: broken });
     Ok(Report { checks })
 }

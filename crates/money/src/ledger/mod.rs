@@ -13,6 +13,9 @@
 //! - H1 what is left of a user's open holds is the balance of their `li.held`;
 //! - H2 a hold never gives out more than it holds, and is final once it is closed.
 //!
+//! - C1 what stands there is what was booked, by its hash;
+//! - C2 every [`Seal`] follows from the one before and the transactions that it covers.
+//!
 //! Transactions, postings and entries are never changed: a correction is a new transaction that
 //! [`reverse`]s an old one. A transaction has a key of the event that caused it
 //! (`dep:{id}:settle`); the same event posted twice is posted once, for ever.
@@ -21,6 +24,7 @@ mod chart;
 mod check;
 mod model;
 mod rules;
+mod seal;
 mod service;
 mod store;
 #[cfg(test)]
@@ -29,6 +33,7 @@ mod tests;
 pub use chart::{Account, Code, Side};
 pub use check::{Check, Report, check};
 pub use model::{Entry, NewTransaction, Posted, Posting, Transaction, TrialLine};
+pub use seal::{Seal, seal};
 pub use service::{
     balance, balance_at, balances, by_key, entries, entries_after, has_account, history, owners,
     place_at, post, reverse, statement, trial_balance,

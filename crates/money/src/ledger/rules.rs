@@ -127,18 +127,32 @@ pub(super) fn entries(
 /// SHA-256 over what is posted: kind, subject, what it reverses and the postings in order. The
 /// fields are length-prefixed, so that no two contents read alike.
 pub(super) fn content_hash(new: &NewTransaction) -> [u8; 32] {
+    let postings = new.postings.iter().map(|posting| {
+        let Money { minor, asset } = posting.amount;
+        (posting.debit.id(asset), posting.credit.id(asset), minor)
+    });
+    let postings: Vec<_> = postings.collect();
+    hash_of(new.kind, &new.subject, new.reverses, &postings)
+}
+
+/// The hash of a content: of what happened, to what, and what was debited and credited for it.
+pub(super) fn hash_of(
+    kind: &str,
+    subject: &str,
+    reverses: Option<Id<kinds::Transaction>>,
+    postings: &[(Id<kinds::Account>, Id<kinds::Account>, i64)],
+) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut text = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
-    text(new.kind.as_bytes());
-    text(new.subject.as_bytes());
-    text(new.reverses.map(Id::uuid).unwrap_or_default().as_bytes());
-    for posting in &new.postings {
-        let Money { minor, asset } = posting.amount;
-        text(posting.debit.id(asset).uuid().as_bytes());
-        text(posting.credit.id(asset).uuid().as_bytes());
+    text(kind.as_bytes());
+    text(subject.as_bytes());
+    text(reverses.map(Id::uuid).unwrap_or_default().as_bytes());
+    for (debit, credit, minor) in postings {
+        text(debit.uuid().as_bytes());
+        text(credit.uuid().as_bytes());
         text(&minor.to_be_bytes());
     }
     hash.finalize().into()

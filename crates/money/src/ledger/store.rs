@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::chart::{Account, Code};
 use super::model::{Entry, NewTransaction, Posting, Transaction, TrialLine};
 use super::rules::{After, Change, NewEntry};
+use super::seal::{Booked, Seal};
 
 /// The name of the CHECK that keeps guarded accounts from going below zero.
 const GUARD: &str = "ledger_balance_guard";
@@ -341,4 +342,77 @@ pub(super) async fn entries_of(
          WHERE e.tx_id = $1 AND a.owner = $2 AND a.code = $3 ORDER BY e.seq, e.version"
     );
     Ok(db.all(&sql, params![id, owner, code.as_str()], entry).await?)
+}
+
+/// Transactions with ids from `from` to `bound`, without it, in the order of their ids.
+pub(super) async fn booked(
+    db: &impl Read,
+    from: Uuid,
+    bound: Uuid,
+    most: i64,
+) -> Result<Vec<Booked>> {
+    let sql = "SELECT id, kind, idem_key, content_hash, subject, reverses, recorded_at
+               FROM ledger_tx WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
+    let mut page = db
+        .all(sql, params![from, bound, most], |row| {
+            Ok(Booked {
+                id: row.take()?,
+                kind: row.take()?,
+                key: row.take()?,
+                content_hash: row.take()?,
+                subject: row.take()?,
+                reverses: row.take()?,
+                recorded_at: row.take()?,
+                postings: Vec::new(),
+            })
+        })
+        .await?;
+    let Some(last) = page.last().map(|booked| booked.id) else { return Ok(page) };
+    let sql = "SELECT tx_id, debit_account, credit_account, amount FROM ledger_posting
+               WHERE tx_id >= $1 AND tx_id <= $2 ORDER BY tx_id, seq";
+    let rows = db
+        .all(sql, params![from, last], |row| {
+            let id: Id<kinds::Transaction> = row.take()?;
+            Ok((id, (row.take()?, row.take()?, row.take()?)))
+        })
+        .await?;
+    for (id, posting) in rows {
+        // What was booked between the two statements is read another time.
+        if let Ok(place) = page.binary_search_by_key(&id, |booked| booked.id) {
+            page[place].postings.push(posting);
+        }
+    }
+    Ok(page)
+}
+
+fn seal_of(row: &Row<'_>) -> Result<Seal, DbError> {
+    Ok(Seal {
+        number: row.take()?,
+        bound: row.take()?,
+        transactions: row.take()?,
+        hash: row.take()?,
+        sealed_at: row.take()?,
+    })
+}
+
+/// All seals, from the first.
+pub(super) async fn seals(db: &impl Read) -> Result<Vec<Seal>> {
+    let sql = "SELECT number, bound, transactions, hash, sealed_at FROM ledger_seal
+               ORDER BY number";
+    Ok(db.all(sql, &[], seal_of).await?)
+}
+
+/// The newest seal.
+pub(super) async fn last_seal(db: &impl Read) -> Result<Option<Seal>> {
+    let sql = "SELECT number, bound, transactions, hash, sealed_at FROM ledger_seal
+               ORDER BY number DESC LIMIT 1";
+    Ok(db.maybe(sql, &[], seal_of).await?)
+}
+
+/// False when there is a seal of this number already.
+pub(super) async fn insert_seal(tx: &Tx, seal: &Seal) -> Result<bool> {
+    let sql = "INSERT INTO ledger_seal (number, bound, transactions, hash, sealed_at)
+               VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let Seal { number, bound, transactions, hash, sealed_at } = seal;
+    Ok(tx.touch(sql, params![number, bound, transactions, hash, sealed_at]).await?)
 }

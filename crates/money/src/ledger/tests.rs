@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use kernel::id::kinds::{Transaction, User};
 use kernel::{Asset, Caller, Id, Kind, Money, PageRequest, Result};
-use platform::db::{Db, Read};
+use platform::db::{Db, Read, Value};
+use platform::params;
 use platform::testing::TestDb;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{Account, Code, NewTransaction, Posted, balance_at, check, post, reverse, statement};
+use super::{
+    Account, Code, NewTransaction, Posted, balance_at, check, post, reverse, seal, statement,
+};
 use crate::testing::{
     MIGRATIONS, Op, Play, assert_sound, balance, facts, footprint, give, ngn, user,
 };
@@ -355,6 +358,42 @@ async fn a_tampered_balance_is_found_by_the_check(t: &TestDb) {
     let broken: Vec<_> =
         report.checks.iter().filter(|c| !c.violations.is_empty()).map(|c| c.name).collect();
     assert_eq!(broken, ["L1", "L2", "L4.last"]);
+}
+
+async fn c1_c2_what_is_sealed_is_changed_by_nobody_unnoticed(t: &TestDb) {
+    let broken = async || {
+        let report = check(&t.db).await.unwrap();
+        let broken = report.checks.into_iter().filter(|check| !check.violations.is_empty());
+        broken.map(|check| check.name).collect::<Vec<_>>()
+    };
+    assert_eq!(seal(&t.db).await.unwrap(), None, "nothing was booked");
+    let first = give(&t.db, user(0), ngn(100)).await;
+    assert_eq!(seal(&t.db).await.unwrap(), None, "nothing has settled");
+    for number in 1..=3_i64 {
+        t.clock.advance(Duration::from_secs(3600));
+        let sealed = seal(&t.db).await.unwrap().unwrap();
+        assert_eq!((sealed.number, sealed.transactions), (number, 1));
+        assert_eq!(seal(&t.db).await.unwrap(), None);
+        give(&t.db, user(0), ngn(number)).await;
+    }
+    assert_eq!(crate::testing::facts(&t.db, "ledger.sealed").await, 3);
+    assert_sound(&t.db).await;
+    let execute = async |sql: &str, row: &[Value<'_>]| {
+        t.db.run("tamper", |tx| async move { Ok(tx.execute(sql, row).await?) }).await.unwrap()
+    };
+    // A transaction that was never booked, where it was long sealed: of this key there was none.
+    let late = Id::<Transaction>::from_uuid(uuid::Uuid::from_u128(
+        first.uuid().as_u128() + 1,
+    ));
+    let sql = "INSERT INTO ledger_tx SELECT $1, kind, 'stolen', content_hash, subject, reverses,
+                   meta, recorded_at FROM ledger_tx WHERE id = $2";
+    execute(sql, params![late, first]).await;
+    assert_eq!(broken().await, ["C1", "C2"]);
+    let sql = "INSERT INTO ledger_posting SELECT $1, seq, debit_account, credit_account, asset,
+                   amount FROM ledger_posting WHERE tx_id = $2";
+    execute(sql, params![late, first]).await;
+    // Whole as any other, and yet the seal knows it was not there.
+    assert_eq!(broken().await, ["L2", "C2"]);
 }
 
 async fn a_statement_pages_through_all_currencies_without_gap_or_repeat(t: &TestDb) {

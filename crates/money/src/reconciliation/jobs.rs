@@ -14,6 +14,11 @@ pub(crate) fn register(service: &Service, registry: &mut Registry) {
         let service = comparing.clone();
         async move { service.tell().await }
     });
+    let sealing = service.clone();
+    registry.every("ledger.seal", EVERY, move || {
+        let service = sealing.clone();
+        async move { service.seal().await }
+    });
     let proving = service.clone();
     registry.every("ledger.check", EVERY, move || {
         let service = proving.clone();

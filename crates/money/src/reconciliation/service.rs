@@ -122,6 +122,11 @@ impl Service {
         Ok(())
     }
 
+    /// Seals what was booked since the last time: the nightly job.
+    pub async fn seal(&self) -> Result<()> {
+        ledger::seal(&self.db).await.map(drop)
+    }
+
     /// Proves the books, and tells in the journal what does not hold: the nightly job.
     pub async fn prove(&self) -> Result<()> {
         let report = ledger::check(&self.db).await?;

@@ -667,6 +667,7 @@ async fn wallets_are_witnessed(witness: &mut Witness<'_>, anne: &Person, admin: 
         let path = format!("{wallet}/{verb}");
         witness.change(Method::POST, &path, Some(admin), json!({ "reason": "looked into" })).await;
     }
+    witness.change(Method::POST, "/v1/admin/solvency", Some(admin), json!({})).await;
 }
 
 /// What admins reach before they have a second factor, and after.
