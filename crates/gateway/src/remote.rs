@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequest, OriginalUri, Request};
+use axum::extract::{FromRequest, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use futures_util::FutureExt;
@@ -43,8 +43,7 @@ async fn hand_on(routes: Arc<dyn Routes>, request: Request) -> Reply<Response> {
     let caller = parts.extensions.remove::<Caller>();
     let caller = caller.ok_or_else(|| Error::internal("the route was served without its edge"))?;
     let new_token = parts.extensions.remove::<NewToken>().map(|token| token.0);
-    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
-    let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     // Whole, so that it is refused here if it is too large, and may be sent again.
     let Raw(body) = Raw::from_request(Request::from_parts(parts, body), &()).await?;

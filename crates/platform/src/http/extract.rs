@@ -264,11 +264,7 @@ impl<S: Sync> FromRequestParts<S> for Paging {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(query) = Query::<PagingQuery>::from_request_parts(parts, state).await?;
-        let uri = parts
-            .extensions
-            .get::<axum::extract::OriginalUri>()
-            .map_or_else(|| parts.uri.clone(), |original| original.0.clone());
-        Ok(Self { page: query.request()?, uri })
+        Ok(Self { page: query.request()?, uri: parts.uri.clone() })
     }
 }
 
