@@ -365,6 +365,14 @@ impl Users for Identity {
         self.sessions.confirm(presented).boxed()
     }
 
+    fn session(
+        &self,
+        user: Id<User>,
+        session: Id<kernel::id::kinds::Session>,
+    ) -> BoxFuture<'_, Result<Arc<Principal>>> {
+        self.sessions.look_up(user, session).boxed()
+    }
+
     fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {
         self.accounts.profile(user).boxed()
     }

@@ -114,6 +114,10 @@ kinds! {
     Unstaking = "ustk", "unstaking";
     /// An enterprise's plan and the period it is paid for.
     Subscription = "sub", "subscription";
+    /// A conversation of a user with a verifier or with support.
+    Conversation = "cv", "conversation";
+    /// What somebody has written in a conversation.
+    Message = "m", "message";
     /// A bill.
     Invoice = "inv", "invoice";
 }

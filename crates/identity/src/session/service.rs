@@ -704,6 +704,28 @@ impl Service {
         self.read(presented, self.db.world().now(), Source::Store).await
     }
 
+    /// Who is on a session, as the store has it at this moment. To look is not to use: the session
+    /// is no less idle for it.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: `session_ended`, `session_expired`.
+    pub async fn look_up(
+        &self,
+        user: Id<User>,
+        session: Id<SessionKind>,
+    ) -> Result<Arc<Principal>> {
+        let found = store::load(&self.db, Key::Id(session)).await?;
+        let found = found.filter(|(session, _)| session.user == user);
+        let (mut session, account) = found.ok_or(Refusal::Ended)?;
+        // When it was last seen is written with a delay, and remembered here without.
+        if let Some(live) = self.cache.peek(user, session.id) {
+            session.last_seen_at = session.last_seen_at.max(live.seen());
+        }
+        let policy = self.policies.of(account.role);
+        rules::usable(&session, account.status, policy, self.db.world().now())?;
+        Ok(Arc::new(account.principal(&session)))
+    }
+
     async fn read(
         &self,
         presented: &str,

@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kernel::{Result, World};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::Instrument;
 
 use crate::crypto::MasterKey;
@@ -130,6 +130,8 @@ struct Inner {
     /// Rung after a commit that wrote facts, and after one that wrote jobs.
     facts_written: Notify,
     jobs_written: Notify,
+    /// Changes after a commit that gave facts their places.
+    facts_placed: watch::Sender<()>,
     in_flight: once::InFlight,
     vault: OnceLock<Vault>,
     board: Arc<Board>,
@@ -159,6 +161,7 @@ impl Db {
             world,
             facts_written: Notify::new(),
             jobs_written: Notify::new(),
+            facts_placed: watch::Sender::new(()),
             in_flight: once::InFlight::default(),
             vault: OnceLock::new(),
         }))
@@ -255,6 +258,12 @@ impl Db {
     /// Waits until a commit has written facts.
     pub async fn facts_written(&self) {
         self.0.facts_written.notified().await;
+    }
+
+    /// Changes whenever this process has given facts their places in the journal. What other
+    /// processes place does not show here.
+    pub fn facts_placed(&self) -> watch::Receiver<()> {
+        self.0.facts_placed.subscribe()
     }
 
     /// Waits until a commit has written jobs.

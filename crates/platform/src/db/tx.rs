@@ -175,6 +175,14 @@ impl Tx {
         self.0.consequences.lock().hooks.push(Box::new(hook));
     }
 
+    /// Rings for those who wait for facts with places, once the commit is on disk.
+    pub(crate) fn facts_placed(&self) {
+        let db = self.0.db.clone();
+        self.after_commit(move || {
+            db.0.facts_placed.send_replace(());
+        });
+    }
+
     /// Whether this process alone does `what` until the transaction ends. Among replicas the
     /// first to ask wins; on the embedded store there is only one process.
     pub async fn exclusive(&self, what: &'static str) -> Result<bool, DbError> {

@@ -33,6 +33,10 @@ pub fn openapi(info: &Info<'_>, routes: &[Route]) -> OpenApi {
         .security_scheme(
             "session",
             SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("verza_session"))),
+        )
+        .security_scheme(
+            "ticket",
+            SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("token"))),
         );
     let mut paths = PathsBuilder::new();
     for route in routes.iter().filter(|route| route.audience != Audience::Ops) {
@@ -71,10 +75,12 @@ fn http_method(method: &http::Method) -> Option<HttpMethod> {
 fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     let mut operation = route.operation.clone();
     if !matches!(route.audience, Audience::Public | Audience::Provider) {
-        operation.security = Some(vec![
-            SecurityRequirement::new::<_, [&str; 0], &str>("bearer", []),
-            SecurityRequirement::new::<_, [&str; 0], &str>("session", []),
-        ]);
+        let mut ways = vec!["bearer", "session"];
+        if route.live {
+            ways.push("ticket");
+        }
+        let way = |way| SecurityRequirement::new::<_, [&str; 0], &str>(way, []);
+        operation.security = Some(ways.into_iter().map(way).collect());
     }
     if route.once != Once::No {
         let name = "Idempotency-Key";

@@ -49,6 +49,7 @@ pub fn problem_status(error: &Error) -> StatusCode {
         "payload_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unsupported_media_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "range_not_satisfiable" => StatusCode::RANGE_NOT_SATISFIABLE,
+        "upgrade_required" => StatusCode::UPGRADE_REQUIRED,
         "precondition_failed" => StatusCode::PRECONDITION_FAILED,
         "request_timeout" => StatusCode::REQUEST_TIMEOUT,
         // Whoever should have answered us has not, in this process or behind it.

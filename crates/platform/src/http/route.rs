@@ -204,6 +204,8 @@ pub struct Route<S = ()> {
     pub essential: bool,
     /// How long it may take, where that is not what all routes may.
     pub within: Option<Duration>,
+    /// Whether its answer stays open: see [`RouteBuilder::live`].
+    pub live: bool,
     /// Whether its answers carry secrets (tokens, keys, codes): they are never compressed, since the
     /// length of a compressed answer tells of what is in it (BREACH).
     pub bears_secrets: bool,
@@ -238,6 +240,7 @@ pub struct RouteBuilder {
     in_person: bool,
     essential: bool,
     within: Option<Duration>,
+    live: bool,
     bears_secrets: bool,
     permission: Option<Permission>,
     operation: OperationBuilder,
@@ -276,6 +279,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         in_person: row.in_person,
         essential: row.essential,
         within: row.within,
+        live: row.live,
         bears_secrets: row.bears_secrets,
         permission: row.permission,
         name: row.name,
@@ -307,6 +311,7 @@ impl RouteBuilder {
             in_person: starts_in_person(&method, path),
             essential: false,
             within: None,
+            live: false,
             bears_secrets: is_about_secrets(path),
             permission: permission_of(&method, audience),
             method,
@@ -398,6 +403,26 @@ impl RouteBuilder {
     #[must_use]
     pub fn within(mut self, time: Duration) -> Self {
         self.within = Some(time);
+        self
+    }
+
+    /// Its answer stays open and tells what happens: server-sent events, or a WebSocket. Browsers
+    /// cannot set headers on those, so it takes a ticket of `POST /v1/ws/ticket` as `?token=` as
+    /// well. And since browsers ask no page's origin before they open a WebSocket with the user's
+    /// cookies, the cookie is taken from our own pages and allowed origins only.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.live = true;
+        let text = utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::String)
+            .build();
+        let token = ParameterBuilder::new()
+            .name("token")
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(TICKET))
+            .schema(Some(text));
+        self.operation = self.operation.parameter(token);
         self
     }
 
@@ -552,6 +577,7 @@ impl RouteBuilder {
             in_person: self.in_person,
             essential: self.essential || self.limit == Limit::Free,
             within: self.within,
+            live: self.live,
             bears_secrets: self.bears_secrets || gives_access(self.limit),
             permission: self.permission,
             name,
@@ -566,6 +592,10 @@ impl RouteBuilder {
 const STEP_UP: &str = "Needs a proof of who you are from the last minutes: a login, or \
     `POST /v1/auth/step-up`. Without one the answer is 403 `step_up_required`, with the methods \
     that you have.";
+
+/// What is said of the tickets of live routes.
+const TICKET: &str = "A ticket of POST /v1/ws/ticket, where neither a header can be set nor the \
+    cookie is there. Nothing else is taken here: not an access token.";
 
 /// What changes an account is its owner's alone, also where a row forgets to say so.
 fn starts_in_person(method: &Method, path: &str) -> bool {

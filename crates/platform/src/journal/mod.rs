@@ -20,7 +20,10 @@ use uuid::Uuid;
 
 pub use reader::{Reader, Runner, advance, sequence};
 pub(crate) use store::insert;
-pub use store::{Filter, by_id, concerns, head, of_party, of_subject, search, since};
+pub use store::{
+    Filter, by_id, concerns, head, of_party, of_party_between, of_subject, parties_between, search,
+    since,
+};
 
 /// A fact about to be recorded.
 #[derive(Debug, Clone)]

@@ -86,6 +86,9 @@ pub(super) async fn sequence(tx: &Tx, limit: i64) -> Result<Vec<Recorded>> {
     );
     let mut placed = tx.all(&sql, params![limit], read).await?;
     placed.sort_unstable_by_key(|fact| fact.seq);
+    if !placed.is_empty() {
+        tx.facts_placed();
+    }
     Ok(placed)
 }
 
@@ -99,6 +102,40 @@ pub async fn head(db: &impl Read) -> Result<i64> {
 pub async fn since(db: &impl Read, seq: i64, limit: i64) -> Result<Vec<Recorded>> {
     let sql = format!("SELECT {COLUMNS} FROM facts WHERE seq > $1 ORDER BY seq LIMIT $2");
     Ok(db.all(&sql, params![seq, limit], read).await?)
+}
+
+/// Whom the placed facts behind `after`, up to `upto`, concern: the place of each fact with each of
+/// its parties, its actor among them.
+pub async fn parties_between(
+    db: &impl Read,
+    after: i64,
+    upto: i64,
+) -> Result<Vec<(i64, Id<User>)>> {
+    let sql = "SELECT facts.seq, fact_parties.party
+               FROM facts JOIN fact_parties ON fact_parties.fact = facts.id
+               WHERE facts.seq > $1 AND facts.seq <= $2";
+    Ok(db.all(sql, params![after, upto], |row| Ok((row.take()?, row.take()?))).await?)
+}
+
+/// Placed facts that concern one user, behind `after` and up to `upto`, in order. Only what is not
+/// much older than the fact at `after` is looked at, however long the user has been around.
+pub async fn of_party_between(
+    db: &impl Read,
+    party: Id<User>,
+    (after, upto): (i64, i64),
+    limit: i64,
+) -> Result<Vec<Recorded>> {
+    let sql = "SELECT at FROM facts WHERE seq = $1";
+    let from = db.maybe(sql, params![after], |row| row.take::<Timestamp>()).await?;
+    let first_at = |at| Id::<kernel::id::kinds::Fact>::first_at(at).uuid();
+    let lowest = from.map_or(Uuid::nil(), |at| first_at(at - ID_SLACK));
+    let sql = format!(
+        "SELECT {COLUMNS} FROM fact_parties JOIN facts ON facts.id = fact_parties.fact
+         WHERE fact_parties.party = $1 AND fact_parties.fact >= $2
+             AND facts.seq > $3 AND facts.seq <= $4
+         ORDER BY facts.seq LIMIT $5"
+    );
+    Ok(db.all(&sql, params![party, lowest, after, upto, limit], read).await?)
 }
 
 pub(super) async fn cursor(tx: &Tx, reader: &str) -> Result<i64> {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::User;
+use kernel::id::kinds::{Session, User};
 use kernel::{Id, Principal, Result, Timestamp};
 
 use super::{Profile, Reissued, Users};
 use crate::peer::{Peer, Repeat};
-use crate::wire::v1;
+use crate::wire::{id_bytes, v1};
 
 /// The longest text that is worth asking about, as the other end has it.
 const PRESENTED_MAX: usize = 8 * 1024;
@@ -70,6 +70,20 @@ impl Users for Remote {
 
     fn confirm<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
         self.who("/verza.v1.Users/Confirm", presented).boxed()
+    }
+
+    fn session(
+        &self,
+        user: Id<User>,
+        session: Id<Session>,
+    ) -> BoxFuture<'_, Result<Arc<Principal>>> {
+        async move {
+            let question = v1::SessionRequest { user: id_bytes(user), session: id_bytes(session) };
+            let path = "/verza.v1.Users/Session";
+            let principal: v1::Principal = self.0.ask(path, question, Repeat::Safe).await?;
+            self.legible(principal.read()).map(Arc::new)
+        }
+        .boxed()
     }
 
     fn profile(&self, user: Id<User>) -> BoxFuture<'_, Result<Profile>> {

@@ -9,7 +9,7 @@ mod server;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::User;
+use kernel::id::kinds::{Session, User};
 use kernel::{Error, Id, Principal, Result, Role, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +129,17 @@ pub trait Users: Send + Sync {
     /// Those, and `Unavailable` when the store does not answer.
     fn confirm<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
         self.authenticate(presented)
+    }
+
+    /// Who is on a session, as the store has it at this moment: for what stays open longer than
+    /// the token that opened it. To look is not to use: the session is no less idle for it.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: `session_ended`, `session_expired`, also from an end that does not know;
+    /// `Unavailable` when the store does not answer.
+    fn session(&self, _: Id<User>, _: Id<Session>) -> BoxFuture<'_, Result<Arc<Principal>>> {
+        let refusal = Error::unauthenticated("session_ended", "This session has ended.");
+        Box::pin(std::future::ready(Err(refusal)))
     }
 
     /// One user.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::User;
+use kernel::id::kinds::{Session, User};
 use kernel::{Error, Id, Result};
 use tonic::{Request, Response, Status};
 
@@ -30,6 +30,12 @@ impl Served {
     ) -> Result<Response<A>, Status> {
         self.inside.answer(rpc, request.metadata(), call(request.get_ref())).await
     }
+}
+
+fn session(bytes: &[u8]) -> Result<Id<Session>> {
+    let uuid = uuid::Uuid::from_slice(bytes);
+    let wrong = |_| Error::field("/session", "invalid", "the 16 bytes of a UUID");
+    uuid.map(Id::from_uuid).map_err(wrong)
 }
 
 fn user(bytes: &[u8]) -> Result<Id<User>> {
@@ -59,6 +65,20 @@ impl v1::users_server::Users for Served {
         self.answer("Confirm", &request, |question| {
             Box::pin(async move {
                 let principal = self.users.confirm(&question.text).await?;
+                Ok(v1::Principal::from(&*principal))
+            })
+        })
+        .await
+    }
+
+    async fn session(
+        &self,
+        request: Request<v1::SessionRequest>,
+    ) -> Result<Response<v1::Principal>, Status> {
+        self.answer("Session", &request, |question| {
+            Box::pin(async move {
+                let (user, session) = (user(&question.user)?, session(&question.session)?);
+                let principal = self.users.session(user, session).await?;
                 Ok(v1::Principal::from(&*principal))
             })
         })
