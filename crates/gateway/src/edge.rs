@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, header};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, Uri, header};
 use kernel::caller::{Acting, Actor, RequestId};
 use kernel::{Error, Kind, Level, Permission, Principal, Result, Role, Timestamp, World};
 use organizations::Standings;
@@ -25,6 +26,8 @@ pub struct EdgeOptions {
     pub users: Arc<dyn Users>,
     /// Who acts for which organization.
     pub standings: Arc<dyn Standings>,
+    /// Whose the tickets are that open streams.
+    pub tickets: Arc<dyn Tickets>,
     pub limiter: Arc<Limiter>,
     /// What is let in of what comes; somebody must [`Load::watch`] it.
     pub load: Arc<Load>,
@@ -44,6 +47,16 @@ pub struct EdgeOptions {
     pub step_up_within: Duration,
 }
 
+/// Tickets: what a browser shows in the address of a stream, where it can set no header. Whoever
+/// gives them out is a context that the edge does not know.
+pub trait Tickets: Send + Sync {
+    /// Uses a ticket up, and answers who it is that it was given to, on a session that still lives.
+    ///
+    /// # Errors
+    /// `Unauthenticated` `invalid_ticket`, `session_ended`, `session_expired`.
+    fn redeem<'a>(&'a self, ticket: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>>;
+}
+
 /// The edge. One for all routes.
 pub struct Edge {
     pub(crate) options: EdgeOptions,
@@ -60,6 +73,10 @@ const FOREIGN_REFUSED: (&str, Quota) =
 /// API keys from one address that were worth nothing: nobody tries keys out.
 const KEYS_REFUSED: (&str, Quota) =
     ("edge.refused_key", Quota { burst: 60, every: Duration::from_secs(1) });
+
+/// Tickets from one address that were worth nothing.
+const TICKETS_REFUSED: (&str, Quota) =
+    ("edge.refused_ticket", Quota { burst: 60, every: Duration::from_secs(1) });
 
 /// How a request showed who it is.
 #[derive(Clone, Copy)]
@@ -173,6 +190,18 @@ impl Edge {
         outcome.map(Some)
     }
 
+    /// Whose a ticket is. What is no ticket is counted as refused keys are: nobody tries them out.
+    pub(crate) async fn redeem(&self, ticket: &str, client: IpAddr) -> Result<Arc<Principal>> {
+        let (class, quota) = TICKETS_REFUSED;
+        let subject = Subject::address(client);
+        self.options.limiter.take(class, subject, quota, self.now()).check()?;
+        let outcome = self.options.tickets.redeem(ticket).await;
+        if outcome.is_ok() {
+            self.options.limiter.give_back(class, subject, quota);
+        }
+        outcome
+    }
+
     /// Whom a signed-in user acts for on this route: a member of a team for its organization,
     /// everybody else for themselves.
     pub(crate) async fn standing(
@@ -248,6 +277,13 @@ pub(crate) fn presented(headers: &HeaderMap) -> Option<Presented<'_>> {
     let (ours, theirs) = sessions(headers);
     let (token, or) = if ours.is_some() { (ours?, theirs) } else { (theirs?, None) };
     Some(Presented { token, by_cookie: true, or })
+}
+
+/// The ticket in the address of a stream. Whatever stands there counts as one: an access token
+/// would end up in the logs of every proxy on the way.
+pub(crate) fn ticket(uri: &Uri) -> Option<&str> {
+    // Tickets are made of letters that are not escaped.
+    uri.query()?.split('&').find_map(|pair| pair.strip_prefix("token="))
 }
 
 /// What a device shows of itself.
@@ -396,7 +432,6 @@ pub(crate) fn refuse_another(principal: Option<&Principal>) -> Result<()> {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
-    use futures_util::future::BoxFuture;
     use kernel::id::kinds::ApiKey;
     use kernel::{Id, Permissions};
     use rpc::users::Profile;
@@ -559,6 +594,16 @@ mod tests {
         }
     }
 
+    /// Nobody has a ticket.
+    pub(crate) struct NoTickets;
+
+    impl Tickets for NoTickets {
+        fn redeem<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+            let refusal = Error::unauthenticated("invalid_ticket", "No.");
+            std::future::ready(Err(refusal)).boxed()
+        }
+    }
+
     const KEY: Id<ApiKey> = Id::from_uuid(uuid::Uuid::max());
 
     /// One key that is worth something, and no members.
@@ -648,6 +693,7 @@ mod tests {
             world: platform::world::system(),
             users: users.clone(),
             standings: Arc::new(OneKey),
+            tickets: Arc::new(NoTickets),
             limiter: Arc::new(Limiter::new(platform::limits::Quotas::NONE)),
             load: Load::new(platform::load::Policy::default()),
             origins: Origins::new("https://verza.example", &[]),

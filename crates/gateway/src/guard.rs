@@ -28,6 +28,7 @@ use tracing::field::Empty;
 
 use crate::edge::{
     Edge, Presented, admit, cookie, device, fresh, permitted, presented, proved, refuse_another,
+    ticket,
 };
 use crate::idempotency;
 
@@ -49,6 +50,7 @@ pub(crate) struct Row {
     pub(crate) step_up: bool,
     pub(crate) errors: ErrorShape,
     pub(crate) in_person: bool,
+    live: bool,
     permission: Option<Permission>,
     essential: bool,
     bears_secrets: bool,
@@ -83,6 +85,7 @@ impl Row {
             step_up: route.step_up,
             errors: route.errors,
             in_person: route.in_person,
+            live: route.live,
             permission: route.permission,
             essential: route.essential,
             bears_secrets: route.bears_secrets,
@@ -245,7 +248,9 @@ impl Guard {
         }
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
         let ip = edge.client(peer, &parts.headers);
-        let shown = presented(&parts.headers);
+        let ticket = if row.live { ticket(&parts.uri) } else { None };
+        // Who shows a ticket is whose it is, whatever cookies the browser has sent along.
+        let shown = if ticket.is_some() { None } else { presented(&parts.headers) };
         // A program asks as often as its key may, and many programs may share an address.
         let by_key = row.audience == Audience::Key && shown.is_some_and(|shown| shown.is_key());
         if row.limit != Limit::Free && !by_key {
@@ -259,7 +264,11 @@ impl Guard {
         }
 
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let principal = match edge.authenticate(shown.as_ref(), row, ip).await {
+        let asked = match ticket {
+            Some(ticket) => edge.redeem(ticket, ip).await.map(Some),
+            None => edge.authenticate(shown.as_ref(), row, ip).await,
+        };
+        let principal = match asked {
             Ok(principal) => principal,
             Err(refusal) if refusal.code() == "expired_token" => {
                 let (principal, token) =
@@ -278,7 +287,11 @@ impl Guard {
             None => None,
         };
         let by_cookie = principal.is_some() && shown.is_some_and(|shown| shown.by_cookie);
-        if by_cookie && changes && !edge.options.origins.may_use_cookie(&parts.headers) {
+        // A WebSocket is opened by a GET, and by any page: it is no less than a change.
+        if by_cookie
+            && (changes || row.live)
+            && !edge.options.origins.may_use_cookie(&parts.headers)
+        {
             let message = "A page of another origin may not use your session.";
             return Err(Error::forbidden("foreign_origin", message));
         }

@@ -23,7 +23,7 @@ use tower::ServiceExt;
 
 use crate::address::TrustedProxies;
 use crate::cors::Origins;
-use crate::edge::{Edge, EdgeOptions};
+use crate::edge::{Edge, EdgeOptions, Tickets};
 
 /// Nobody is known.
 struct Nobody;
@@ -56,6 +56,12 @@ impl Standings for Nobody {
     }
 }
 
+impl Tickets for Nobody {
+    fn redeem<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        std::future::ready(Err(Error::unauthenticated("invalid_ticket", "No."))).boxed()
+    }
+}
+
 /// Routes of which `/waits` answers when it is told to.
 struct House {
     router: Router,
@@ -74,6 +80,7 @@ fn house_with(policy: Policy, request_timeout: Duration) -> House {
         world: platform::world::system(),
         users: Arc::new(Nobody),
         standings: Arc::new(Nobody),
+        tickets: Arc::new(Nobody),
         limiter: Arc::new(Limiter::new(Quotas::NONE)),
         load: load.clone(),
         origins: Origins::new("https://verza.example", &[]),

@@ -27,7 +27,7 @@ pub use acme::{Acme, AcmeOptions};
 pub use address::{ForwardedHeader, TrustedProxies};
 pub use cors::Origins;
 pub use docs::docs_routes;
-pub use edge::{Edge, EdgeOptions};
+pub use edge::{Edge, EdgeOptions, Tickets};
 pub use health::{Health, Readiness};
 pub use ops::{Gauges, Ops, ops_router};
 pub use router::{list_routes, router};

@@ -3,30 +3,97 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::Result;
-use kernel::id::kinds::{Fact, Notification, User};
+use kernel::id::kinds::{Conversation, Fact, Message, Notification, Session, User};
 use platform::db::Tx;
 use platform::params;
 use platform::privacy::{Column, Erasure, Holder, Person, Shown, Table, id, of};
 
-/// Notifications, as a holder of what they say to people.
+/// Notifications and conversations, as a holder of what they say to people.
 pub struct Held;
 
-const TABLES: &[Table] = &[of(
-    "notifications",
-    "user_id = $1",
-    "id",
-    &[
-        Column("id", id::<Notification>()),
-        Column("user_id", id::<User>()),
-        Column("fact", id::<Fact>()),
-        Column("kind", Shown::Text),
-        Column("title", Shown::Text),
-        Column("description", Shown::Text),
-        Column("subject", Shown::Text),
-        Column("created_at", Shown::Time),
-        Column("read_at", Shown::Time),
-    ],
-)];
+const TABLES: &[Table] = &[
+    of(
+        "notifications",
+        "user_id = $1",
+        "id",
+        &[
+            Column("id", id::<Notification>()),
+            Column("user_id", id::<User>()),
+            Column("fact", id::<Fact>()),
+            Column("kind", Shown::Text),
+            Column("title", Shown::Text),
+            Column("description", Shown::Text),
+            Column("subject", Shown::Text),
+            Column("created_at", Shown::Time),
+            Column("read_at", Shown::Time),
+            Column("seq", Shown::Number),
+        ],
+    ),
+    of(
+        "stream_tickets",
+        "user_id = $1",
+        "expires_at",
+        &[
+            Column("hash", Shown::Withheld("of what opens a stream of yours, for seconds")),
+            Column("user_id", id::<User>()),
+            Column("session_id", id::<Session>()),
+            Column("expires_at", Shown::Time),
+        ],
+    ),
+    of(
+        "conversations",
+        "id IN (SELECT conversation FROM conversation_participants WHERE user_id = $1)",
+        "id",
+        &[
+            Column("id", id::<Conversation>()),
+            Column("kind", Shown::Text),
+            Column("status", Shown::Text),
+            Column("opened_by", id::<User>()),
+            Column("verifier", id::<User>()),
+            Column("subject", Shown::Sealed),
+            Column("assigned_to", id::<User>()),
+            Column("messages", Shown::Number),
+            Column("created_at", Shown::Time),
+            Column("active_at", Shown::Time),
+            Column("closed_at", Shown::Time),
+        ],
+    ),
+    of(
+        "conversation_participants",
+        "user_id = $1",
+        "conversation",
+        &[
+            Column("user_id", id::<User>()),
+            Column("conversation", id::<Conversation>()),
+            Column("part", Shown::Text),
+            Column("has_read", Shown::Number),
+            Column("read_at", Shown::Time),
+            Column("active_at", Shown::Time),
+        ],
+    ),
+    // What others have written is theirs, and in their export.
+    of(
+        "chat_messages",
+        "sender = $1",
+        "id",
+        &[
+            Column("conversation", id::<Conversation>()),
+            Column("number", Shown::Number),
+            Column("id", id::<Message>()),
+            Column("sender", id::<User>()),
+            Column("body", Shown::Sealed),
+            Column("sent_at", Shown::Time),
+        ],
+    ),
+];
+
+/// What somebody wrote goes; that they did, and what others answered, stays.
+const ERASED: &[&str] = &[
+    "DELETE FROM notifications WHERE user_id = $1",
+    "DELETE FROM stream_tickets WHERE user_id = $1",
+    "UPDATE chat_messages SET body = '' WHERE sender = $1",
+    "UPDATE conversations SET subject = '' WHERE opened_by = $1",
+];
 
 impl Holder for Held {
     fn name(&self) -> &'static str {
@@ -45,8 +112,12 @@ impl Holder for Held {
     ) -> BoxFuture<'a, Result<()>> {
         async move {
             if what == Erasure::Person {
-                let sql = "DELETE FROM notifications WHERE user_id = $1";
-                tx.execute(sql, params![person.id]).await?;
+                for sql in ERASED {
+                    tx.execute(sql, params![person.id]).await?;
+                }
+                let sql = "UPDATE conversations SET status = 'closed', closed_at = $2
+                           WHERE (opened_by = $1 OR verifier = $1) AND status <> 'closed'";
+                tx.execute(sql, params![person.id, tx.now()]).await?;
             }
             Ok(())
         }

@@ -419,7 +419,12 @@ impl Platform {
             escrow: Arc::new(Escrow(money.wallet.clone())),
             prices: order_prices(&config)?,
         }));
-        let messaging = messaging::Context::new(messaging::Options { db: db.clone() });
+        let messaging = messaging::Context::new(messaging::Options {
+            db: db.clone(),
+            users: users.clone(),
+            limiter: limiter.clone(),
+            streams: config.streams.policy(),
+        });
         let backoffice = backoffice::Context::new(backoffice::Options { db: db.clone() });
         identity.closing.know(holders());
         Ok(Self {
@@ -492,6 +497,7 @@ impl Platform {
         self.documents.jobs(&mut registry);
         self.marketplace.jobs(&mut registry);
         self.organizations.jobs(&mut registry);
+        self.messaging.jobs(&mut registry);
         let db = self.db.clone();
         registry.every("idempotency.sweep", Duration::from_secs(3600), move || {
             let db = db.clone();
@@ -520,6 +526,7 @@ impl Platform {
             world: self.db.world().clone(),
             users: self.users.clone(),
             standings: Arc::new(self.organizations.clone()),
+            tickets: Arc::new(Tickets(self.messaging.tickets.clone())),
             limiter: self.limiter.clone(),
             load: self.load.clone(),
             origins: Origins::new(&self.public_url, &server.cors_origins),
@@ -534,6 +541,15 @@ impl Platform {
                 u64::from(self.config.accounts.step_up_minutes) * 60,
             ),
         }))
+    }
+}
+
+/// Whose a ticket is, as the edge asks it.
+struct Tickets(messaging::ticket::Service);
+
+impl gateway::Tickets for Tickets {
+    fn redeem<'a>(&'a self, ticket: &'a str) -> BoxFuture<'a, Result<Arc<kernel::Principal>>> {
+        self.0.redeem(ticket).boxed()
     }
 }
 
@@ -966,6 +982,10 @@ fn serve(
     if let Some(listener) = sockets.grpc {
         let services = platform.grpc_services()?;
         tasks.push(tokio::spawn(grpc::serve(listener, services, stop.clone(), options.grace)));
+    }
+    if platform.config.server.role.serves_clients() {
+        let (hub, stop) = (Arc::clone(&platform.messaging.hub), stop.clone());
+        tasks.push(tokio::spawn(async move { hub.run(stop).await }));
     }
     tasks.extend(start_workers(platform, stop, options.grace));
     Ok(Ends { stop: stop.clone(), tasks, last, supporting })

@@ -17,3 +17,4 @@ pub use http::routes;
 pub use model::{Kind, Notification};
 pub use reader::Notifier;
 pub use service::Service;
+pub(crate) use store::{head, of_user_between, since};

@@ -1,5 +1,7 @@
 //! What users do with their notifications.
 
+use std::sync::Arc;
+
 use kernel::id::kinds::Notification as NotificationKind;
 use kernel::{Caller, Error, Id, Page, PageRequest, Result};
 use platform::db::Db;
@@ -7,16 +9,23 @@ use platform::journal::Fact;
 
 use super::model::Notification;
 use super::store;
+use crate::stream::Hub;
 
 /// The verbs of notifications. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
     db: Db,
+    hub: Arc<Hub>,
 }
 
 impl Service {
-    pub(crate) fn new(db: Db) -> Self {
-        Self { db }
+    pub(crate) fn new(db: Db, hub: Arc<Hub>) -> Self {
+        Self { db, hub }
+    }
+
+    /// Where those listen who want to be told at once.
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
     /// The caller's notifications, newest first.

@@ -35,8 +35,8 @@ pub(super) async fn insert(
 ) -> Result<()> {
     tx.execute(
         "INSERT INTO notifications
-             (id, user_id, fact, kind, title, description, subject, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (user_id, fact) DO NOTHING",
+             (id, user_id, fact, kind, title, description, subject, created_at, seq)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (user_id, fact) DO NOTHING",
         params![
             tx.world().id::<NotificationKind>(),
             user,
@@ -45,7 +45,8 @@ pub(super) async fn insert(
             template.title,
             template.description(fact),
             fact.subject,
-            fact.at
+            fact.at,
+            fact.seq
         ],
     )
     .await?;
@@ -85,4 +86,45 @@ pub(super) async fn mark_read(tx: &Tx, id: Id<NotificationKind>) -> Result<bool>
 pub(super) async fn mark_all_read(tx: &Tx, user: Id<User>) -> Result<u64> {
     let sql = "UPDATE notifications SET read_at = $2 WHERE user_id = $1 AND read_at IS NULL";
     Ok(tx.execute(sql, params![user, tx.now()]).await?)
+}
+
+/// The place of the newest fact that anybody was told of; zero when there is none. The notifier
+/// takes facts in order, so whatever is told later lies behind it.
+pub(crate) async fn head(db: &impl Read) -> Result<i64> {
+    let sql = "SELECT COALESCE(MAX(seq), 0) FROM notifications";
+    Ok(db.one(sql, &[], |row| row.take()).await?)
+}
+
+/// What one user is told of facts behind a place, up to another, in order.
+pub(crate) async fn of_user_between(
+    db: &impl Read,
+    user: Id<User>,
+    (after, upto): (i64, i64),
+    limit: i64,
+) -> Result<Vec<(i64, Notification)>> {
+    let sql = format!(
+        "SELECT {COLUMNS}, seq FROM notifications
+         WHERE user_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4"
+    );
+    let both = |row: &Row<'_>| Ok((read(row)?, row.take()?));
+    let rows = db.all(&sql, params![user, after, upto, limit], both).await?;
+    Ok(rows.into_iter().map(|(notification, seq)| (seq, notification)).collect())
+}
+
+/// What everybody is told of the next facts behind a place, in order: all that is told of each of
+/// them, and of about as many facts as `limit` says.
+pub(crate) async fn since(
+    db: &impl Read,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Id<User>, Notification)>> {
+    let sql = format!(
+        "SELECT {COLUMNS}, seq, user_id FROM notifications
+         WHERE seq > $1 AND seq <= (SELECT MAX(seq) FROM (SELECT seq FROM notifications
+                                    WHERE seq > $1 ORDER BY seq LIMIT $2) AS next)
+         ORDER BY seq"
+    );
+    let all = |row: &Row<'_>| Ok((read(row)?, row.take()?, row.take()?));
+    let rows = db.all(&sql, params![after, limit], all).await?;
+    Ok(rows.into_iter().map(|(notification, seq, user)| (seq, user, notification)).collect())
 }

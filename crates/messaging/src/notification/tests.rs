@@ -1,6 +1,7 @@
 //! Notifications from the fact to the reader's eye.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,7 +18,7 @@ use serde_json::{Value as Json, json};
 use tower::ServiceExt;
 
 use super::rules::TEMPLATES;
-use crate::{Context, Options};
+use crate::Context;
 
 const TABLES: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
 
@@ -30,7 +31,7 @@ fn caller(number: u128) -> Caller {
 }
 
 fn context(db: &Db) -> Context {
-    Context::new(Options { db: db.clone() })
+    crate::testing::context(db, &Arc::default())
 }
 
 async fn record(db: &Db, fact: Fact) {

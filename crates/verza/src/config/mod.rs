@@ -38,6 +38,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is refused when there is more to do than can be done.
     pub load: Load,
+    /// Streams: what clients are told while it happens.
+    pub streams: Streams,
     /// Keys that protect everything else.
     pub secrets: Secrets,
     /// Accounts, passwords and sessions.
@@ -395,6 +397,38 @@ impl Default for Load {
             concurrency_min: 16,
             lag_milliseconds: 25,
             requests_per_second: 0,
+        }
+    }
+}
+
+/// Streams: what clients are told while it happens, by server-sent events or WebSocket.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streams {
+    /// Streams that one user may have open in this process. Every tab of a browser has one or two.
+    pub per_user: usize,
+    /// Streams that this process has open at most. Each is a connection: see
+    /// server.connections_max.
+    pub max: usize,
+    /// Seconds after which something is sent where nothing happens: less than the shortest time
+    /// that proxies on the way allow for silence.
+    pub heartbeat_seconds: u64,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { per_user: 20, max: 10_000, heartbeat_seconds: 15 }
+    }
+}
+
+impl Streams {
+    /// The same, as those who tell take it.
+    pub fn policy(&self) -> messaging::stream::Policy {
+        messaging::stream::Policy {
+            per_user: self.per_user.max(1),
+            all: self.max.max(1),
+            heartbeat: std::time::Duration::from_secs(self.heartbeat_seconds.max(1)),
+            ..messaging::stream::Policy::default()
         }
     }
 }

@@ -21,6 +21,7 @@ mod grpc;
 mod house;
 mod kill;
 mod letters;
+mod live;
 mod makers;
 mod matrix;
 mod orders;

@@ -304,6 +304,7 @@ const WITHOUT_A_FACT: &[(&str, &str)] = &[
     ("notification::read_all", "what somebody has read is nobody's event"),
     ("session::refresh", "the session has its start and its end; see the session's own tests"),
     ("account::resend_verification", "answers the same whether or not there is an account"),
+    ("ticket::issue", "opens what its owner may see anyway, and is gone after thirty seconds"),
     ("payment::webhook", "a hint; the payment's own facts follow when it was looked up"),
     ("kratos::hook", "asks Kratos, of which there is none here; see the noun's own tests"),
     ("payment::credit", "needs a payment of another amount; see the payment's own tests"),
@@ -332,6 +333,7 @@ async fn every_change_leaves_a_fact(stage: &Stage) {
     wallets_are_witnessed(&mut witness, anne, admin).await;
     disputes_are_witnessed(&mut witness, &cast).await;
     organizations_are_witnessed(&mut witness, &cast).await;
+    chat_is_witnessed(&mut witness, anne, admin).await;
 
     let noun = |name: &str| name.split("::").next().unwrap_or_default().to_owned();
     let nouns: BTreeSet<String> = witness.seen.iter().map(|name| noun(name)).collect();
@@ -398,6 +400,23 @@ async fn accounts_are_witnessed(witness: &mut Witness<'_>, stage: &Stage, admin:
     witness.change(post, "/v1/auth/logout", Some(&dora), json!({})).await;
     let dora = town.login(email).await;
     witness.change(Method::DELETE, "/v1/me/sessions", Some(&dora), json!({})).await;
+}
+
+async fn chat_is_witnessed(witness: &mut Witness<'_>, anne: &Person, admin: &Person) {
+    const ROOM: &str = "/v1/chat/conversations";
+    let (post, support) = (Method::POST, json!({ "type": "support" }));
+    let opened = witness.change(post.clone(), ROOM, Some(anne), support.clone()).await;
+    let id = opened["id"].as_str().unwrap();
+    let text = json!({ "body": "How can we help?" });
+    witness.change(post.clone(), &format!("{ROOM}/{id}/messages"), Some(admin), text).await;
+    witness.change(Method::PUT, &format!("{ROOM}/{id}/read"), Some(anne), json!({})).await;
+    let assign = format!("/v1/admin/support/conversations/{id}/assign");
+    witness.change(post.clone(), &assign, Some(admin), json!({})).await;
+    witness.change(post.clone(), &format!("{ROOM}/{id}/close"), Some(anne), json!({})).await;
+    let opened = witness.change(post.clone(), ROOM, Some(anne), support).await;
+    let id = opened["id"].as_str().unwrap();
+    let close = format!("/v1/admin/support/conversations/{id}/close");
+    witness.change(post, &close, Some(admin), json!({})).await;
 }
 
 async fn facades_are_witnessed(witness: &mut Witness<'_>, admin: &Person) {

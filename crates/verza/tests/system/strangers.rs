@@ -13,6 +13,7 @@ use crate::world::{Stage, on_all_stages};
 /// here gets an empty object.
 fn body_of(name: &str) -> Json {
     match name {
+        "chat::send" => json!({ "body": "x" }),
         "passkey::rename" => json!({ "name": "x" }),
         "verification::complete" => json!({ "verdict": "verified" }),
         "verification::note" => json!({ "note": "x" }),
@@ -59,6 +60,7 @@ const FORGED: &[&str] = &[
     "ord_01h455vb4pex5vsknk084sn02q",
     "dsp_01h455vb4pex5vsknk084sn02q",
     "rv_01h455vb4pex5vsknk084sn02q",
+    "cv_01h455vb4pex5vsknk084sn02q",
     // The right length and the wrong letters; too long; too large for 128 bits; upper case.
     "c_01h455vb4pex5vsknk084sn02u",
     "c_01h455vb4pex5vsknk084sn02qq",
