@@ -246,7 +246,7 @@ on_both_engines! { TABLES;
         let shown = cast.get(anne, &path).await;
         let part = |role: &str| {
             let all = shown["participants"].as_array().unwrap().iter();
-            all.cloned().find(|one| one["role"] == role).unwrap()
+            all.clone().find(|one| one["role"] == role).cloned().unwrap()
         };
         assert_eq!(part("verifier")["readUpTo"], 7, "a receipt");
         let refused = cast.send(anne, &format!("GET {path}/messages?limit=101"), Json::Null).await;
@@ -383,7 +383,7 @@ struct House {
 
 impl House {
     async fn open(context: Context, everybody: &[&Caller]) -> Self {
-        let everybody: Vec<Caller> = everybody.iter().map(|who| Caller::clone(who)).collect();
+        let everybody: Vec<Caller> = everybody.iter().copied().cloned().collect();
         let add =
             |router: Router, route: platform::http::Route| router.route(route.path, route.handler);
         let router = context.routes().into_iter().fold(Router::new(), add);
