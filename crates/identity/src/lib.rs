@@ -61,6 +61,7 @@ use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
 use platform::jobs::Registry;
 use platform::limits::Limiter;
+use platform::live::Live;
 use platform::mail::Mailer;
 use rpc::users::{Profile, Reissued, Users, is_kratos};
 use tokio_util::sync::CancellationToken;
@@ -107,6 +108,8 @@ pub struct IdentityOptions {
     pub closing: closing::Policy,
     /// Where people show who they are.
     pub kratos: kratos::Options,
+    /// Whether people may make accounts by themselves.
+    pub registration_open: Live<bool>,
     /// Presentations of sessions that a process remembers, at about a kilobyte each.
     pub remembered_max: usize,
 }
@@ -134,6 +137,7 @@ impl IdentityOptions {
             admin_second_factor: true,
             closing: closing::Policy::default(),
             kratos: kratos::Options::default(),
+            registration_open: true.into(),
             remembered_max: 100_000,
         }
     }
@@ -198,7 +202,10 @@ impl Identity {
             Arc::clone(&hasher),
             Arc::clone(&sessions),
             public_url.clone(),
-            options.closing,
+            account::Policy {
+                closing: options.closing,
+                registration_open: options.registration_open,
+            },
         ));
         let recovery = Arc::new(recovery::Service::new(
             db.clone(),

@@ -120,6 +120,16 @@ kinds! {
     Message = "m", "message";
     /// A bill.
     Invoice = "inv", "invoice";
+    /// Something that somebody finds an admin should look at.
+    Flag = "flag", "flag";
+    /// What a rule against fraud has found.
+    Alert = "alert", "fraud alert";
+    /// A change of settings that admins vote on.
+    Proposal = "prop", "proposal";
+    /// An admin's request to export or erase what is held of somebody.
+    PrivacyRequest = "dsr", "privacy request";
+    /// A warning or an error of a process.
+    LogLine = "log", "log line";
 }
 
 /// The id of a `K`.

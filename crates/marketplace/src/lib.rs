@@ -12,6 +12,7 @@ use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
 use platform::jobs::Registry;
 use platform::journal::Reader;
+use platform::live::Live;
 use rpc::users::Users;
 
 pub mod batch;
@@ -55,9 +56,9 @@ pub struct Options {
     pub files: documents::file::Service,
     pub issuance: trust::issuance::service::Service,
     /// The platform's part of a price, in hundredths of a percent: 0 to 10000.
-    pub fee_bps: u16,
+    pub fee_bps: Live<u16>,
     /// How long a request waits for the verifier's answer before the owner gets the price back.
-    pub acceptance_sla: Duration,
+    pub acceptance_sla: Live<Duration>,
     /// How long the decision of a dispute can be appealed before it is carried out.
     pub appeal_window: Duration,
     /// What a list sorted by price is in, where the client names no currency.
@@ -99,8 +100,7 @@ impl Marketplace {
             files: options.files.clone(),
             issuance: options.issuance,
             terms: verification::service::Terms {
-                // More than all of it would pay the platform out of nothing.
-                fee_bps: options.fee_bps.min(10_000),
+                fee_bps: options.fee_bps,
                 acceptance_sla: options.acceptance_sla,
             },
         };
@@ -148,6 +148,7 @@ impl Marketplace {
 
     pub fn routes(&self) -> Vec<Route> {
         let mut routes = verifier::http::routes(&self.verifiers);
+        routes.extend(verifier::office::routes(&self.verifiers));
         routes.extend(verification::http::routes(&self.verifications));
         routes.extend(dispute::http::routes(&self.disputes));
         routes.extend(review::http::routes(&self.reviews));

@@ -36,6 +36,7 @@ use kernel::{Asset, Result};
 use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
 use platform::jobs::Registry;
+use platform::live::Live;
 
 pub use personal::Held;
 
@@ -70,7 +71,7 @@ pub struct Options {
     /// The least that can be sent to another user at once, in minor units.
     pub transfer_minimum: i64,
     /// The platform's share of a job, in hundredths of a percent.
-    pub job_fee_bps: u16,
+    pub job_fee_bps: Live<u16>,
     /// How long earnings stay open to dispute before they may be paid out.
     pub earning_window: Duration,
     /// How long a payer has to pay.
@@ -106,7 +107,7 @@ impl Options {
             default_currency: Asset::NGN,
             deposit_minimum: 100,
             transfer_minimum: 100,
-            job_fee_bps: 1_000,
+            job_fee_bps: 1_000.into(),
             earning_window: Duration::from_secs(7 * 24 * 3600),
             payment_lifetime: Duration::from_secs(24 * 3600),
             payees: None,

@@ -275,7 +275,11 @@ async fn destination(site: &Site, owner: Id<User>, account: &str) -> String {
 
 async fn game(t: &platform::testing::TestDb, seed: u64) {
     let site = Site::opened(&t.db, |options| Options {
-        payouts: Payouts { cooling: Duration::ZERO, per_day: i64::MAX, ..Payouts::default() },
+        payouts: Payouts {
+            cooling: Duration::ZERO,
+            per_day: i64::MAX.into(),
+            ..Payouts::default()
+        },
         staking: Staking { minimum: 1, ..Staking::default() },
         sandbox: None,
         stripe: None,

@@ -12,6 +12,7 @@ pub mod http;
 pub mod jobs;
 pub mod journal;
 pub mod limits;
+pub mod live;
 pub mod load;
 pub mod mail;
 pub mod outbound;

@@ -14,6 +14,7 @@ mod mail;
 mod notary;
 mod purse;
 mod roles;
+mod settings;
 mod telemetry;
 pub mod wiring;
 

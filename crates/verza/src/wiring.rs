@@ -43,6 +43,7 @@ use crate::mail;
 use crate::notary::Notary;
 use crate::purse::{Escrow, order_prices};
 use crate::roles::{self, Away};
+use crate::settings::Settings;
 use crate::telemetry;
 
 /// The tables of all contexts, in the order in which they are made.
@@ -56,6 +57,7 @@ pub const MIGRATIONS: &[Migrations] = &[
     messaging::MIGRATIONS,
     orders::MIGRATIONS,
     organizations::MIGRATIONS,
+    backoffice::MIGRATIONS,
 ];
 
 /// What the API says of itself.
@@ -67,6 +69,8 @@ pub const API_INFO: Info<'static> = Info {
                   naira. Errors are RFC 9457 problems. Lists are arrays with a Link header.",
 };
 
+/// How long a component is waited for that should say how it is.
+const PROBE_MAX: Duration = Duration::from_secs(2);
 /// How often a process takes up what other processes have changed: signing keys.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
@@ -345,6 +349,7 @@ impl Platform {
         let platform = Self::over(db, config, master_key, folder, local_url)?;
         platform.identity.ensure_keys().await?;
         platform.trust.start().await?;
+        platform.backoffice.settings.reload().await?;
         Ok(platform)
     }
 
@@ -359,9 +364,11 @@ impl Platform {
         db.keep_private(master_key.clone());
         let public_url = config.server.public_url();
         let fleet = Fleet::new(db.clone(), redis(&config, db.world().clone())?, &master_key);
+        let fleet = Arc::new(fleet);
         let limiter = Arc::new(build_limiter(&config, &master_key, fleet.redis()));
         let mailer = Mailer::new(db.clone(), master_key.clone(), mail::options(&config)?);
-        let identity = build_identity(&db, &config, &master_key, &mailer, &limiter)?;
+        let settings = Settings::of(&config);
+        let identity = build_identity(&db, &config, &settings, &master_key, &mailer, &limiter)?;
         let away = Away::new(&config, db.world(), &master_key)?;
         let secret = roles::secret(&config, &master_key);
         let users = away.users(identity.clone());
@@ -373,7 +380,7 @@ impl Platform {
             validity: Duration::from_secs(u64::from(config.trust.validity_days) * 24 * 3600),
         })?;
         let mut money_options =
-            money_options(&db, &config, &master_key, local_url, users.clone())?;
+            money_options(&db, &config, &settings, &master_key, local_url, users.clone())?;
         money_options.solvency = Some(money::solvency::Options {
             notary: Arc::new(Notary::new(trust.keys.clone(), &db, &public_url)),
             secret: master_key.derive("money/solvency"),
@@ -388,6 +395,7 @@ impl Platform {
             public_url: public_url.clone(),
         });
         let blobs = files::store(&config, db.world().clone())?;
+        let sources = sources(&db, &config, &fleet, &blobs);
         let documents = documents::Documents::new(documents::Parts {
             db: db.clone(),
             blobs,
@@ -408,8 +416,8 @@ impl Platform {
             credentials: documents.credentials.clone(),
             files: documents.files.clone(),
             issuance: trust.issuance.clone(),
-            fee_bps: config.marketplace.fee_basis_points,
-            acceptance_sla: Duration::from_secs(config.marketplace.acceptance_hours * 3600),
+            fee_bps: settings.fee_bps.clone(),
+            acceptance_sla: settings.acceptance.clone(),
             appeal_window: Duration::from_secs(config.marketplace.appeal_hours * 3600),
             currency: config.payments.default_currency.parse()?,
         });
@@ -425,7 +433,13 @@ impl Platform {
             limiter: limiter.clone(),
             streams: config.streams.policy(),
         });
-        let backoffice = backoffice::Context::new(backoffice::Options { db: db.clone() });
+        let backoffice = backoffice::Context::new(backoffice::Options {
+            settings: settings.declared(),
+            public: settings.public,
+            system: sources,
+            scrub: telemetry::scrub,
+            ..backoffice::Options::new(db.clone())
+        });
         identity.closing.know(holders());
         Ok(Self {
             load: Load::new(config.load.policy()),
@@ -442,7 +456,7 @@ impl Platform {
             organizations,
             backoffice,
             mailer,
-            fleet: Arc::new(fleet),
+            fleet,
             limiter,
             users,
             away,
@@ -498,6 +512,7 @@ impl Platform {
         self.marketplace.jobs(&mut registry);
         self.organizations.jobs(&mut registry);
         self.messaging.jobs(&mut registry);
+        self.backoffice.jobs(&mut registry);
         let db = self.db.clone();
         registry.every("idempotency.sweep", Duration::from_secs(3600), move || {
             let db = db.clone();
@@ -573,7 +588,57 @@ pub fn holders() -> Vec<Arc<dyn Holder>> {
         Arc::new(messaging::Held),
         Arc::new(orders::Held),
         Arc::new(organizations::Held),
+        Arc::new(backoffice::Held),
     ]
+}
+
+/// Where the back office looks at how the platform is.
+fn sources(
+    db: &Db,
+    config: &Config,
+    fleet: &Arc<Fleet>,
+    blobs: &platform::blob::Blobs,
+) -> backoffice::system::Sources {
+    use backoffice::system::{Component, Probe, Sources, State};
+    let up = |is_up| if is_up { State::Up } else { State::Down };
+    let of_fleet = Arc::clone(fleet);
+    let redis: Probe = Arc::new(move || {
+        let health = of_fleet.health();
+        let component = Component::new("redis", health.redis.map_or(State::Off, up));
+        let component = component.with("revocations", health.liveness.as_str());
+        std::future::ready(component).boxed()
+    });
+    let (blobs, in_bucket) = (blobs.clone(), config.files.s3_bucket.is_some());
+    let files: Probe = Arc::new(move || {
+        let blobs = blobs.clone();
+        async move {
+            let asked = tokio::time::timeout(PROBE_MAX, blobs.probe()).await;
+            let component = Component::new("blobs", up(matches!(asked, Ok(Ok(())))));
+            component.with("store", if in_bucket { "s3" } else { "disk" })
+        }
+        .boxed()
+    });
+    let (mails, in_sink) = (db.clone(), config.mail_sink());
+    let mail: Probe = Arc::new(move || {
+        let db = mails.clone();
+        async move { telemetry::mail_state(&db, in_sink).await }.boxed()
+    });
+    let measured = db.clone();
+    let metrics: backoffice::system::Metrics = Arc::new(move || {
+        let db = measured.clone();
+        async move {
+            telemetry::measure(&db).await;
+            telemetry::metrics().ok().map(|metrics| metrics.render())
+        }
+        .boxed()
+    });
+    Sources {
+        service: config.server.role.as_str(),
+        probes: vec![redis, files, mail],
+        metrics: Some(metrics),
+        inbox: telemetry::inbox(),
+        ..Sources::since(db.world().now())
+    }
 }
 
 /// Who may be sent money: whoever has an account in good standing.
@@ -642,6 +707,7 @@ async fn refuse_stale_schema(db: &Db) -> Result<()> {
 fn build_identity(
     db: &Db,
     config: &Config,
+    settings: &Settings,
     master_key: &MasterKey,
     mailer: &Mailer,
     limiter: &Arc<Limiter>,
@@ -656,6 +722,7 @@ fn build_identity(
         public_url,
     );
     let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 3600);
+    options.registration_open = settings.public.registration_open.clone();
     options.closing.grace = days(config.privacy.grace_days);
     options.closing.retention = days(config.privacy.retention_days);
     options.hashing.memory_kib = accounts.argon2_memory_kib;
@@ -681,6 +748,7 @@ fn build_identity(
 fn money_options(
     db: &Db,
     config: &Config,
+    settings: &Settings,
     master_key: &MasterKey,
     local_url: &str,
     users: Arc<dyn Users>,
@@ -688,8 +756,8 @@ fn money_options(
     let mut options = money::Options::new(db.clone());
     options.payees = Some(Arc::new(Payees(users)));
     options.default_currency = config.payments.default_currency.parse()?;
-    options.job_fee_bps = config.marketplace.fee_basis_points;
-    offer_providers(&mut options, config)?;
+    options.job_fee_bps = settings.fee_bps.clone();
+    offer_providers(&mut options, config, settings)?;
     if config.sandbox() {
         let secret = |label: &str| Secret::new(hex::encode(master_key.derive(label).expose()));
         let url = config.payments.sandbox_url.as_deref().unwrap_or(local_url);
@@ -705,7 +773,11 @@ fn money_options(
 }
 
 /// Who money is collected by and paid out through, and how much of it may leave.
-fn offer_providers(options: &mut money::Options, config: &Config) -> Result<()> {
+fn offer_providers(
+    options: &mut money::Options,
+    config: &Config,
+    settings: &Settings,
+) -> Result<()> {
     let payments = &config.payments;
     let return_url = payments.return_url.clone().unwrap_or(config.server.public_url());
     options.paystack = payments.paystack_secret_key.clone().map(|secret_key| {
@@ -734,13 +806,13 @@ fn offer_providers(options: &mut money::Options, config: &Config) -> Result<()> 
     let asset = options.default_currency;
     options.payouts = money::payout::Policy {
         cooling: Duration::from_secs(payments.destination_cooling_hours * 3600),
-        per_day: payments.withdrawals_per_day.into(),
+        per_day: settings.withdrawals_per_day.clone(),
         daily_limit: payments
             .withdrawal_daily_limit
             .map(|most| (asset, most))
             .into_iter()
             .collect(),
-        review_above: vec![(asset, payments.withdrawal_review_above)],
+        review_above: vec![(asset, settings.withdrawal_review_above.clone())],
         fees: money::payout::Fee::everywhere(payments.withdrawal_fee_basis_points),
         ..money::payout::Policy::default()
     };
@@ -1061,10 +1133,12 @@ fn start_workers(
 ) -> Vec<JoinHandle<()>> {
     let (identity, trust) = (platform.identity.clone(), platform.trust.clone());
     let stopped = || stop.clone();
-    let (for_tending, for_keys) = (stopped(), stopped());
+    let backoffice = platform.backoffice.clone();
+    let (for_tending, for_keys, for_office) = (stopped(), stopped(), stopped());
     let mut tasks = vec![
         tokio::spawn(async move { identity.tend(for_tending).await }),
         tokio::spawn(async move { take_up_keys(&trust, &for_keys).await }),
+        tokio::spawn(async move { backoffice.tend(for_office).await }),
     ];
     if platform.config.server.role.works() {
         let journal = Runner::new(platform.db.clone(), platform.readers());

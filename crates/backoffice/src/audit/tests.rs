@@ -53,7 +53,7 @@ struct Answer {
 }
 
 async fn ask(db: &Db, who: u128, path: &str, accept: &str) -> Result<Answer, Error> {
-    let router = Context::new(Options { db: db.clone() })
+    let router = Context::new(Options::new(db.clone()))
         .routes()
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, route.handler));
@@ -324,7 +324,7 @@ on_both_engines! { TABLES;
 #[tokio::test]
 async fn only_admins_see_everybody() {
     let t = platform::testing::TestDb::sqlite(TABLES).await;
-    for route in (Context::new(Options { db: t.db.clone() })).routes() {
+    for route in super::routes(&Service::new(t.db.clone())) {
         let expected = match route.path {
             path if path.contains("/admin/") => Audience::Admin,
             // An organization's own trail.

@@ -280,15 +280,15 @@ async fn change_profile(
 #[derive(Deserialize, IntoParams)]
 pub(crate) struct ListQuery {
     /// `user`, `verifier`, `enterprise`, `admin` or `all`.
-    role: Option<String>,
+    pub(crate) role: Option<String>,
     /// `active`, `suspended`, `banned`, `closed` or `all`.
-    status: Option<String>,
+    pub(crate) status: Option<String>,
     /// Part of a name or an address.
-    q: Option<String>,
+    pub(crate) q: Option<String>,
     /// `newest` (the default), `oldest` or `lastLogin`.
     #[serde(default)]
     #[param(inline)]
-    sort: Sort,
+    pub(crate) sort: Sort,
 }
 
 impl ListQuery {
@@ -301,6 +301,7 @@ impl ListQuery {
         Ok(Filter {
             role: chosen(self.role).map(|role| role.parse()).transpose()?,
             status: chosen(self.status).map(|status| status.parse()).transpose()?,
+            approved: None,
             text,
             sort: self.sort,
         })

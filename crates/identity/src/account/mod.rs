@@ -31,7 +31,7 @@ pub use model::{
     Account, Avatar, Email, Filter, Name, Preferences, ProfileChange, Registration, Sort,
 };
 pub use rules::{Command, Refusal};
-pub use service::Service;
+pub use service::{Policy, Service};
 pub(crate) use service::{changed_meanwhile, create_admin, token_spent};
 
 pub(crate) use jobs::register as register_jobs;

@@ -230,6 +230,7 @@ pub struct ProfileChange {
 pub struct Filter {
     pub role: Option<Role>,
     pub status: Option<Status>,
+    pub approved: Option<bool>,
     /// Part of a name or an address, in any case.
     pub text: Option<String>,
     pub sort: Sort,

@@ -10,6 +10,7 @@ use platform::db::{Db, Tx};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 use platform::limits::{Ask, Limiter, Quota, Subject};
+use platform::live::Live;
 use platform::mail::Mailer;
 use rpc::users::{Profile, Status};
 
@@ -42,7 +43,16 @@ pub struct Service {
     hasher: Arc<Hasher>,
     sessions: Arc<session::Service>,
     public_url: PublicUrl,
-    closing: closing::Policy,
+    policy: Policy,
+}
+
+/// How accounts behave.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// How long what is held stays after an account was closed.
+    pub closing: closing::Policy,
+    /// Whether people may make accounts by themselves. Admins make them all the same.
+    pub registration_open: Live<bool>,
 }
 
 impl Service {
@@ -53,9 +63,9 @@ impl Service {
         hasher: Arc<Hasher>,
         sessions: Arc<session::Service>,
         public_url: PublicUrl,
-        closing: closing::Policy,
+        policy: Policy,
     ) -> Self {
-        Self { db, mailer, limiter, hasher, sessions, public_url, closing }
+        Self { db, mailer, limiter, hasher, sessions, public_url, policy }
     }
 
     /// Registers an account and sends the mail that proves its address. Where the address has an
@@ -63,7 +73,7 @@ impl Service {
     /// same work.
     ///
     /// # Errors
-    /// A field error on `/role` for a role that cannot register.
+    /// `Forbidden` `registration_closed`; a field error on `/role` for a role that cannot register.
     pub async fn register(&self, caller: &Caller, registration: &Registration) -> Result<()> {
         self.register_tagged(caller, registration, &[]).await
     }
@@ -75,6 +85,7 @@ impl Service {
         registration: &Registration,
         tags: &[&str],
     ) -> Result<()> {
+        self.check_open(caller)?;
         if !rules::may_register_as(registration.role) {
             return Err(Error::field("/role", "not_allowed", "one of user, verifier, enterprise"));
         }
@@ -99,6 +110,15 @@ impl Service {
                 async move { self.register_in(&tx, caller, new, tags).await.map(drop) }
             })
             .await
+    }
+
+    /// Refuses who would make an account for themselves while nobody may.
+    fn check_open(&self, caller: &Caller) -> Result<()> {
+        if self.policy.registration_open.get() || caller.is_admin() {
+            return Ok(());
+        }
+        let message = "Nobody can register here at the moment.";
+        Err(Error::forbidden("registration_closed", message))
     }
 
     /// Answers whose account it has become; none where the address has an account, whose owner is
@@ -144,6 +164,7 @@ impl Service {
         new: store::New<'_>,
         tells: bool,
     ) -> Result<Option<Id<User>>> {
+        self.check_open(caller)?;
         if !tells {
             return self.register_in(tx, caller, new, &[ENTERED]).await;
         }
@@ -222,7 +243,7 @@ impl Service {
         handle::store::delete(tx, account.id).await?;
         holding::store::delete_of(tx, account.id).await?;
         // What it holds is erased as of every closed account.
-        closing::begin_in(tx, account.id, self.closing).await?;
+        closing::begin_in(tx, account.id, self.policy.closing).await?;
         let ended = self.sessions.end_all_in(tx, account.id, Reason::Locked, None).await?;
         tx.record(
             Fact::by(caller, "user.closed")
@@ -249,6 +270,7 @@ impl Service {
         has_cookie: bool,
         token: Wish,
     ) -> Result<SignedIn> {
+        self.check_open(caller)?;
         let password = self.hasher.hash(&registration.password).await?;
         let (class, quota) = MAILS;
         let Registration { name, email, role, .. } = registration;
@@ -429,7 +451,7 @@ impl Service {
     }
 
     /// [`Service::command`] as part of something else.
-    pub(crate) async fn command_in(
+    pub async fn command_in(
         &self,
         tx: &Tx,
         caller: &Caller,

@@ -342,8 +342,13 @@ pub(super) async fn list(
             "COALESCE(last_login_at, 0) DESC, id DESC",
         ),
     };
+    let approved = match filter.approved {
+        None => "TRUE",
+        Some(true) => "approved",
+        Some(false) => "NOT approved",
+    };
     let sql = format!(
-        "SELECT {COLUMNS} FROM users WHERE {place}
+        "SELECT {COLUMNS} FROM users WHERE {place} AND {approved}
              AND (CAST($2 AS TEXT) IS NULL OR role = $2)
              AND (CAST($3 AS TEXT) IS NULL OR status = $3)
              AND (CAST($4 AS TEXT) IS NULL OR searchable LIKE $4 ESCAPE '!')

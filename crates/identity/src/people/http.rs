@@ -10,15 +10,16 @@ use platform::http::{
     get, patch, post, table,
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{NewPerson, Service};
-use crate::account::Filter;
 use crate::account::http::{ChangeBody, ListQuery, UserBody};
+use crate::account::{Filter, Sort};
 use crate::session::http::SessionBody;
 
 // Named without their parameters, which have no schemas of their own.
 type UserId = Id<kinds::User>;
+type OrganizationId = Id<kinds::Organization>;
 type SessionId = Id<kinds::Session>;
 type SecretText = Secret<String>;
 
@@ -91,6 +92,12 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .limit(Limit::Mail)
                 .returns::<Done>(200)
                 .to(invite),
+            get(Audience::Admin, "/v1/admin/enterprises")
+                .summary("List the accounts of enterprises, newest first")
+                .query::<EnterpriseQuery>()
+                .paged()
+                .returns::<Vec<EnterpriseBody>>(200)
+                .to(enterprises),
             get(Audience::Admin, "/v1/admin/admins")
                 .summary("List the admins")
                 .paged()
@@ -115,6 +122,48 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(revoke_admin),
         ],
     )
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct EnterpriseQuery {
+    /// `pending` (not approved yet), `active`, `suspended`, `banned`, `closed` or `all`.
+    status: Option<String>,
+    /// Part of a name or an address.
+    q: Option<String>,
+}
+
+impl EnterpriseQuery {
+    fn parse(self) -> kernel::Result<Filter> {
+        let is_pending = self.status.as_deref() == Some("pending");
+        let query = ListQuery {
+            role: Some(Role::Enterprise.to_string()),
+            status: if is_pending { Some("active".to_owned()) } else { self.status },
+            q: self.q,
+            sort: Sort::Newest,
+        };
+        Ok(Filter { approved: is_pending.then_some(false), ..query.parse()? })
+    }
+}
+
+/// The account of an enterprise, as admins see it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = EnterpriseAccount)]
+struct EnterpriseBody {
+    /// The organization's id. `GET /v1/admin/enterprises/{id}` shows its team and its keys.
+    id: OrganizationId,
+    account: UserBody,
+}
+
+async fn enterprises(
+    State(service): State<Arc<Service>>,
+    Query(query): Query<EnterpriseQuery>,
+    paging: Paging,
+) -> Reply<List<EnterpriseBody>> {
+    let page = service.list(&query.parse()?, &paging.page).await?;
+    Ok(paging.reply(
+        page.map(|account| EnterpriseBody { id: account.id.same_as(), account: account.into() }),
+    ))
 }
 
 async fn list(

@@ -75,6 +75,50 @@ on_both_engines! { TABLES;
         assert!(!changed.json.to_string().contains("argon2"));
     }
 
+    async fn admins_list_enterprises_by_where_they_stand(t: &TestDb) {
+        let house = house(t);
+        let admin = caller_of(&house, "admin@example.org", Role::Admin).await;
+        let waiting = house.member("waiting@example.org", Role::Enterprise).await;
+        let open = house.member("open@example.org", Role::Enterprise).await;
+        house.member("anne@example.org", Role::User).await;
+        house.identity.accounts.command(&admin, open, Command::Approve).await.unwrap();
+        let ids = async |query: &str| -> Vec<String> {
+            let path = format!("/v1/admin/enterprises{query}");
+            let list = house.send("GET", &path, &admin, None).await.json;
+            let list = list.as_array().unwrap().iter();
+            list.map(|one| one["account"]["id"].as_str().unwrap().to_owned()).collect()
+        };
+        let (waiting, open) = (waiting.to_string(), open.to_string());
+        assert_eq!(ids("").await, [open.clone(), waiting.clone()]);
+        assert_eq!(ids("?status=pending").await, [waiting.clone()]);
+        assert_eq!(ids("?status=active&q=OPEN").await, [open.clone()]);
+        assert_eq!(ids("?status=suspended").await, [""; 0]);
+        let list = house.send("GET", "/v1/admin/enterprises?limit=1", &admin, None).await.json;
+        assert!(list[0]["id"].as_str().unwrap().starts_with("org_"), "{list}");
+    }
+
+    async fn while_registration_is_closed_only_admins_make_accounts(t: &TestDb) {
+        let registration = platform::live::Live::from(true);
+        let options = crate::testing::options(t);
+        let options =
+            crate::IdentityOptions { registration_open: registration.clone(), ..options };
+        let house = crate::testing::house_of(t, options);
+        let admin = caller_of(&house, "admin@example.org", Role::Admin).await;
+        registration.set(false);
+        let nobody = Caller::nobody();
+        let body = json!({ "name": "Cleo", "email": "cleo@example.org", "password": PASSWORD,
+                           "role": "user" });
+        let refused = house.send("POST", "/v1/auth/register", &nobody, Some(body.clone())).await;
+        assert_eq!(refused.error.unwrap().code(), "registration_closed");
+        let by_admin = json!({ "name": "Ben", "email": "ben@example.org", "role": "user" });
+        let made = house.send("POST", "/v1/users", &admin, Some(by_admin)).await;
+        assert_eq!(made.status, StatusCode::CREATED);
+        assert_eq!(house.login("admin@example.org").await.account.role, Role::Admin);
+        registration.set(true);
+        let open = house.send("POST", "/v1/auth/register", &nobody, Some(body)).await;
+        assert!(open.status.is_success(), "{:?}", open.status);
+    }
+
     async fn an_admin_ends_one_session_or_all(t: &TestDb) {
         let house = house(t);
         let admin = caller_of(&house, "admin@example.org", Role::Admin).await;

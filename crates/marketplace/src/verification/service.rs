@@ -8,6 +8,7 @@ use kernel::id::kinds;
 use kernel::{Caller, Error, Id, Kind, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Db, Tx};
 use platform::journal::{self, Fact, Recorded};
+use platform::live::Live;
 use rpc::users::Users;
 use serde_json::Value as Json;
 use trust::casefile;
@@ -39,12 +40,13 @@ pub struct Service {
 }
 
 /// What the platform takes and allows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Terms {
-    /// The platform's part of a price, in hundredths of a percent.
-    pub fee_bps: u16,
+    /// The platform's part of a price, in hundredths of a percent, as it is when the verdict is
+    /// given.
+    pub fee_bps: Live<u16>,
     /// How long a request waits for the verifier's answer.
-    pub acceptance_sla: Duration,
+    pub acceptance_sla: Live<Duration>,
 }
 
 /// A job with what its verifier may see of it.
@@ -130,7 +132,7 @@ impl Service {
             version: 1,
             notes: asked.notes.as_str().to_owned(),
             requested_at: tx.now(),
-            due_at: tx.now() + self.terms.acceptance_sla,
+            due_at: tx.now() + self.terms.acceptance_sla.get(),
             accepted_at: None,
             started_at: None,
             ended_at: None,
@@ -445,7 +447,9 @@ impl Service {
                     let command = report.verdict.command();
                     let mut verification = act(&tx, caller, id, command).await?;
                     self.check_report(&tx, &verification, report).await?;
-                    let fee = rules::fee(verification.price(), self.terms.fee_bps);
+                    // More than all of it would pay the platform out of nothing.
+                    let fee_bps = self.terms.fee_bps.get().min(10_000);
+                    let fee = rules::fee(verification.price(), fee_bps);
                     verification.comments = Some(report.comments.as_str().to_owned());
                     verification.report_url.clone_from(&report.url);
                     verification.report_file = report.file;

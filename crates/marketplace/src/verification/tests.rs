@@ -79,8 +79,8 @@ pub(crate) async fn stage(t: &TestDb) -> Stage<'_> {
         credentials: documents.credentials.clone(),
         files: documents.files.clone(),
         issuance: trust.issuance,
-        fee_bps: Options::FEE_BPS,
-        acceptance_sla: Options::ACCEPTANCE_SLA,
+        fee_bps: Options::FEE_BPS.into(),
+        acceptance_sla: Options::ACCEPTANCE_SLA.into(),
         appeal_window: Options::APPEAL_WINDOW,
         currency: Options::CURRENCY,
     });

@@ -256,7 +256,7 @@ impl From<NewProfile> for ProfileDraft {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = VerifierService)]
-struct ServiceBody {
+pub(super) struct ServiceBody {
     id: ServiceId,
     title: String,
     /// The type of credential that it is for.

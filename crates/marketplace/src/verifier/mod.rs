@@ -11,6 +11,7 @@
 
 pub mod http;
 pub mod model;
+pub mod office;
 pub mod reader;
 pub mod rules;
 pub mod service;

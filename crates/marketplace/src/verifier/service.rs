@@ -33,6 +33,14 @@ impl Service {
         Self { db, users, currency }
     }
 
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    pub(super) fn users(&self) -> &dyn Users {
+        self.users.as_ref()
+    }
+
     /// The caller's own profile, also before anything has been saved.
     pub async fn profile(&self, caller: &Caller) -> Result<Verifier> {
         let id = caller.user()?.same_as();
@@ -146,6 +154,11 @@ impl Service {
             return Ok(());
         }
         Err(Error::not_found("verifier"))
+    }
+
+    /// Takes a rating back that was given and is gone.
+    pub async fn unrate(&self, tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result<()> {
+        store::unrate(tx, id, stars).await
     }
 
     /// Fills in the account's name of those who have not chosen one yet.

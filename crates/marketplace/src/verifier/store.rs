@@ -9,6 +9,7 @@ use platform::params;
 use uuid::Uuid;
 
 use super::model::{NewOffer, Offer, Profile, Rating, Search, Sort, Status, Verifier, key};
+use super::office::Standing;
 use super::rules::PriceRange;
 
 const COLUMNS: &str = "verifiers.id, verifiers.name, verifiers.headline, verifiers.bio, \
@@ -259,6 +260,37 @@ pub(super) async fn rate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result
                    rating_rank = (rating_sum + $2) * 1000 / (rating_count + 1)
                WHERE id = $1";
     Ok(tx.touch(sql, params![id, stars]).await?)
+}
+
+/// Takes one rating back.
+pub(super) async fn unrate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result<()> {
+    let sql = "UPDATE verifiers SET rating_sum = rating_sum - $2, rating_count = rating_count - 1,
+                   rating_rank = CASE WHEN rating_count = 1 THEN 0
+                                 ELSE (rating_sum - $2) * 1000 / (rating_count - 1) END
+               WHERE id = $1 AND rating_count > 0";
+    tx.touch(sql, params![id, stars]).await?;
+    Ok(())
+}
+
+/// Everybody, newest accounts first.
+pub(super) async fn known(
+    db: &impl Read,
+    standing: Option<Standing>,
+    text: Option<&str>,
+    page: &PageRequest,
+) -> Result<Page<Verifier>> {
+    let stands = standing.map_or("TRUE", Standing::condition);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM verifiers
+         WHERE id < $1 AND {stands}
+             AND (CAST($2 AS TEXT) IS NULL OR search_text LIKE $2 ESCAPE '!')
+         ORDER BY id DESC LIMIT $3 OFFSET $4"
+    );
+    let text = text.map(|text| format!("%{}%", like(&key(text))));
+    let (after, fetch) = (page.after_id(), page.fetch());
+    let params = params![after, text, fetch, page.offset];
+    let rows = db.all(&sql, params, read).await?;
+    Ok(page.page(rows, |one| Cursor::by_id(one.id)))
 }
 
 const OPEN: &str = "verifiers.status = 'listed' AND verifiers.approved AND NOT verifiers.suspended";

@@ -106,6 +106,55 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!(gone.kind(), Kind::NotFound);
     }
 
+    async fn admins_see_all_verifiers_and_where_they_stand(t: &TestDb) {
+        let stage = stage(t);
+        let client = crate::testing::Client::over(crate::verifier::office::routes(&Arc::new(Service::new(
+            t.db.clone(),
+            stage.people.clone(),
+            Asset::USD,
+        ))));
+        let admin = stage.people.add(t, "Root", Role::Admin);
+        let mut ids = Vec::new();
+        for name in ["Pia", "Susi", "Hanna", "Olga"] {
+            let id = id_of(&stage.people.add(t, name, Role::Verifier));
+            let registered = user_fact("user.registered", id, Role::Verifier);
+            record(t, registered.with("approved", name != "Pia")).await;
+            ids.push(id);
+        }
+        record(t, user_fact("user.suspended", ids[1], Role::Verifier)).await;
+        follow(t).await;
+        let hidden = ProfileDraft { status: Some(Status::Hidden), ..ProfileDraft::default() };
+        let hanna = Caller::of(kernel::Principal::new(ids[2], Role::Verifier, ids[2].same_as()));
+        stage.verifiers.replace_profile(&hanna, &hidden.parse().unwrap()).await.unwrap();
+        let olga = Caller::of(kernel::Principal::new(ids[3], Role::Verifier, ids[3].same_as()));
+        let offers = [offer("Diplomas", "Education", 5000, Asset::NGN)];
+        stage.verifiers.replace_offers(&olga, &offers).await.unwrap();
+
+        let names = async |query: &str| -> Vec<String> {
+            let path = format!("/v1/admin/verifiers{query}");
+            let list = client.get(&admin, &path).await;
+            let list = list.as_array().unwrap().iter();
+            list.map(|one| format!("{} {}", one["name"], one["status"]).replace('"', "")).collect()
+        };
+        let all = ["Olga open", "Hanna hidden", "Susi suspended", "Pia pending"];
+        assert_eq!(names("").await, all);
+        assert_eq!(names("?status=all&limit=2").await, all[..2]);
+        for one in all {
+            let status = one.split(' ').next_back().unwrap();
+            assert_eq!(names(&format!("?status={status}")).await, [one], "{status}");
+        }
+        assert_eq!(names("?q=LGA").await, ["Olga open"]);
+        let path = format!("/v1/admin/verifiers/{}", ids[3].same_as::<kinds::Verifier>());
+        let shown = client.get(&admin, &path).await;
+        assert_eq!(shown["email"], "olga@example.org");
+        assert_eq!((&shown["accountStatus"], &shown["approved"]), (&"active".into(), &true.into()));
+        assert_eq!(shown["services"][0]["title"], "Diplomas");
+        let nobody = "GET /v1/admin/verifiers/v_01h455vb4pex5vsknk084sn02q";
+        assert_eq!(client.send(&admin, nobody, serde_json::Value::Null).await.0, 404);
+        let wrong = "GET /v1/admin/verifiers?status=odd";
+        assert_eq!(client.send(&admin, wrong, serde_json::Value::Null).await.0, 422);
+    }
+
     async fn who_is_approved_from_the_start_is_found_from_the_start(t: &TestDb) {
         let stage = stage(t);
         let verifier = id_of(&stage.people.add(t, "Global Verify", Role::Verifier));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kernel::id::kinds::Session;
 use kernel::{Asset, Error, Id, Money, Result, Timestamp};
+use platform::live::Live;
 
 use super::model::{NewDestination, State, Withdrawal};
 use crate::provider::{DestinationKind, PayoutState, SeenPayout};
@@ -30,11 +31,11 @@ pub struct Policy {
     /// From when a destination was saved until it may be used.
     pub cooling: Duration,
     /// Withdrawals of one owner in 24 hours.
-    pub per_day: i64,
+    pub per_day: Live<i64>,
     /// The most that one owner may withdraw in 24 hours; without a word there is no such limit.
     pub daily_limit: Vec<(Asset, i64)>,
     /// Above this an admin looks first; without a word, at every withdrawal of the asset.
-    pub review_above: Vec<(Asset, i64)>,
+    pub review_above: Vec<(Asset, Live<i64>)>,
     /// On a session younger than this an admin looks first.
     pub new_session: Duration,
     pub minimum: i64,
@@ -45,7 +46,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             cooling: Duration::from_secs(24 * 3600),
-            per_day: 5,
+            per_day: 5.into(),
             daily_limit: Vec::new(),
             review_above: Vec::new(),
             new_session: Duration::from_secs(3600),
@@ -64,8 +65,9 @@ impl Policy {
 
     /// Refuses what would be too much or too often, with this one counted in.
     pub(super) fn allow(&self, asset: Asset, count: i64, sum: i64) -> Result<()> {
-        if count > self.per_day {
-            let message = format!("There may be {} withdrawals in 24 hours.", self.per_day);
+        let per_day = self.per_day.get();
+        if count > per_day {
+            let message = format!("There may be {per_day} withdrawals in 24 hours.");
             return Err(Error::conflict("too_many_withdrawals", message));
         }
         match of(&self.daily_limit, asset) {
@@ -85,7 +87,8 @@ impl Policy {
         session: Id<Session>,
         now: Timestamp,
     ) -> Option<&'static str> {
-        let threshold = of(&self.review_above, amount.asset).unwrap_or_default();
+        let threshold =
+            of(&self.review_above, amount.asset).map(|above| above.get()).unwrap_or_default();
         if amount.minor > threshold {
             return Some("large_amount");
         }
@@ -93,8 +96,8 @@ impl Policy {
     }
 }
 
-fn of<T: Copy>(list: &[(Asset, T)], asset: Asset) -> Option<T> {
-    list.iter().find(|(own, _)| *own == asset).map(|(_, value)| *value)
+fn of<T: Clone>(list: &[(Asset, T)], asset: Asset) -> Option<T> {
+    list.iter().find(|(own, _)| *own == asset).map(|(_, value)| value.clone())
 }
 
 /// When a session began: its id is a UUIDv7 and begins with that (RFC 9562 section 5.7).

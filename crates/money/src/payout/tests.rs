@@ -21,7 +21,7 @@ const ADMIN: u128 = 99;
 
 fn policy(asset: Asset) -> Policy {
     Policy {
-        review_above: vec![(asset, 100_000)],
+        review_above: vec![(asset, 100_000.into())],
         daily_limit: vec![(asset, 500_000)],
         fees: vec![(asset, Fee { flat: 50, bps: 100 })],
         ..Policy::default()

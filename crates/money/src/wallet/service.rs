@@ -10,6 +10,7 @@ use kernel::id::kinds::{Hold as HoldKind, Transaction, User};
 use kernel::{Asset, Caller, Error, Id, Kind, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
+use platform::live::Live;
 
 use super::model::{Balances, Captured, Hold, NewTransfer, Resolution, Transfer, Whole};
 use super::{rules, store};
@@ -32,7 +33,7 @@ struct Inner {
     db: Db,
     default_currency: Asset,
     transfer_minimum: i64,
-    job_fee_bps: u16,
+    job_fee_bps: Live<u16>,
     earning_window: Duration,
     payees: Option<Arc<dyn Payees>>,
 }
@@ -43,7 +44,7 @@ impl Service {
             db: options.db.clone(),
             default_currency: options.default_currency,
             transfer_minimum: options.transfer_minimum,
-            job_fee_bps: options.job_fee_bps,
+            job_fee_bps: options.job_fee_bps.clone(),
             earning_window: options.earning_window,
             payees: options.payees.clone(),
         }))
@@ -60,7 +61,7 @@ impl Service {
 
     /// The platform's share of a job's price, rounded down in the payee's favour.
     pub fn job_fee(&self, price: Money) -> Money {
-        price.share(self.0.job_fee_bps)
+        price.share(self.0.job_fee_bps.get().min(10_000))
     }
 
     /// Reserves money of a wallet for a purpose (`job`) and the thing that it is for. Asking

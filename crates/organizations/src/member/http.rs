@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::model::{self, Change, Invitation, MemberRole};
 use super::rules;
-use super::service::{Colleague, Service, View};
+use super::service::{Colleague, Inspected, Service, View};
 
 // Named without their parameters, which have no schemas of their own.
 type OrganizationId = Id<kinds::Organization>;
@@ -34,6 +34,10 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .takes::<ChangeBody>()
                 .returns::<OrganizationBody>(200)
                 .to(edit),
+            get(Audience::Admin, "/v1/admin/enterprises/{id}")
+                .summary("Look at an enterprise: its account, what it says of itself, its team")
+                .returns::<InspectedBody>(200)
+                .to(inspect),
             get(Audience::Enterprise, "/v1/enterprise/team")
                 .summary("List the team")
                 .paged()
@@ -121,6 +125,63 @@ impl From<View> for OrganizationBody {
             permissions: rules::permissions(role).iter().collect(),
         }
     }
+}
+
+/// An enterprise as admins see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Enterprise)]
+struct InspectedBody {
+    id: OrganizationId,
+    account_id: UserId,
+    /// Of the account.
+    email: String,
+    #[schema(inline)]
+    status: rpc::users::Status,
+    approved: bool,
+    /// As the organization calls itself; the account's name until it has looked at itself.
+    name: String,
+    website: String,
+    /// ISO 3166-1, two letters.
+    country: String,
+    registration_number: String,
+    /// People in the team; the account is not counted.
+    members: i64,
+    /// API keys that are not revoked.
+    api_keys: i64,
+}
+
+impl From<Inspected> for InspectedBody {
+    fn from(Inspected { account, organization, members, keys }: Inspected) -> Self {
+        let body = Self {
+            id: account.id.same_as(),
+            account_id: account.id,
+            email: account.email,
+            status: account.status,
+            approved: account.approved,
+            name: account.name,
+            website: String::new(),
+            country: String::new(),
+            registration_number: String::new(),
+            members,
+            api_keys: keys,
+        };
+        let Some(organization) = organization else { return body };
+        Self {
+            name: organization.name,
+            website: organization.website,
+            country: organization.country,
+            registration_number: organization.registration_number,
+            ..body
+        }
+    }
+}
+
+async fn inspect(
+    State(service): State<Arc<Service>>,
+    At(id): At<OrganizationId>,
+) -> Reply<Json<InspectedBody>> {
+    Ok(Json(service.inspect(id).await?.into()))
 }
 
 /// What changes; what is left out stays.

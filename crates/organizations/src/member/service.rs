@@ -46,6 +46,18 @@ pub struct Colleague {
     pub profile: Option<Profile>,
 }
 
+/// An enterprise, as an admin sees it.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    pub account: Profile,
+    /// None where nobody of it has looked at it yet.
+    pub organization: Option<Organization>,
+    /// People in its team; the account itself is not counted.
+    pub members: i64,
+    /// API keys that are not revoked.
+    pub keys: i64,
+}
+
 impl Service {
     /// Whom a signed-in user acts for: see [`crate::Standings::of_member`]. Always asks the store,
     /// so that whoever was removed is out with their next request.
@@ -94,6 +106,21 @@ impl Service {
                 self.view(&tx, caller).await
             })
             .await
+    }
+
+    /// An enterprise as admins see it. What nobody has looked at yet is not written down, and is
+    /// nothing but an account.
+    ///
+    /// # Errors
+    /// `NotFound`, also for an account that is no enterprise.
+    pub async fn inspect(&self, id: Id<OrganizationKind>) -> Result<Inspected> {
+        let account = self.users.profile(id.same_as()).await?;
+        if account.role != Role::Enterprise {
+            return Err(kernel::Error::not_found("enterprise"));
+        }
+        let organization = store::get(&self.db, id).await?;
+        let (members, keys) = store::figures(&self.db, id).await?;
+        Ok(Inspected { account, organization, members, keys })
     }
 
     /// The team, newest accounts first.

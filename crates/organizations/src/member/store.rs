@@ -116,6 +116,16 @@ pub(super) async fn members(
     Ok(page.page(rows, |one| Cursor::by_id(one.person)))
 }
 
+/// People in the team without the account, and keys that are not revoked.
+pub(super) async fn figures(db: &impl Read, of: OrganizationId) -> Result<(i64, i64)> {
+    let sql = "SELECT
+         CAST((SELECT COUNT(*) FROM organization_members
+               WHERE organization = $1 AND person <> $1) AS BIGINT),
+         CAST((SELECT COUNT(*) FROM api_keys
+               WHERE organization = $1 AND revoked_at IS NULL) AS BIGINT)";
+    Ok(db.one(sql, params![of], |row| Ok((row.take()?, row.take()?))).await?)
+}
+
 /// Members and open invitations.
 pub(super) async fn size(db: &impl Read, of: OrganizationId) -> Result<i64> {
     let sql = "SELECT CAST((SELECT COUNT(*) FROM organization_members WHERE organization = $1)

@@ -34,6 +34,28 @@ async fn an_account_is_the_owner_of_the_organization_that_it_is(t: &TestDb) {
     assert_eq!((status, &body["fields"]), (422, &json!(["/name", "/website", "/country"])));
 }
 
+async fn admins_see_an_enterprise_also_before_it_has_looked_at_itself(t: &TestDb) {
+    let house = House::new(t);
+    let (eve, anne) = (house.add("Eve", Role::Enterprise), house.add("Anne", Role::User));
+    let root = house.add("Root", Role::Admin);
+    let of = |who: &kernel::Caller| {
+        let id = id_of(who).same_as::<kernel::id::kinds::Organization>();
+        format!("GET /v1/admin/enterprises/{id}")
+    };
+    let bare = house.ok(&root, &of(&eve), Json::Null).await;
+    assert_eq!((&bare["name"], &bare["country"]), (&json!("Eve"), &json!("")));
+    house.ok(&eve, "PATCH /v1/enterprise/me", json!({ "name": "Eve Inc." })).await;
+    house.ok(&eve, INVITE, json!({ "email": "anne@example.org", "role": "member" })).await;
+    let token = json!({ "token": house.mail_token("anne@example.org").await });
+    house.ok(&anne, JOIN, token).await;
+    let shown = house.ok(&root, &of(&eve), Json::Null).await;
+    assert_eq!((&shown["name"], &shown["members"]), (&json!("Eve Inc."), &json!(1)));
+    assert_eq!((&shown["apiKeys"], &shown["status"]), (&json!(0), &json!("active")));
+    assert_eq!(shown["email"], "eve@example.org");
+    let refused = house.refused(&root, &of(&anne), Json::Null).await;
+    assert_eq!(refused, (404, "not_found".into()), "she is no enterprise");
+}
+
 async fn who_was_invited_joins_once_and_acts_in_the_organization_s_place(t: &TestDb) {
     let house = House::new(t);
     let (eve, anne) = (house.add("Eve", Role::Enterprise), house.add("Anne", Role::User));

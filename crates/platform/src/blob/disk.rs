@@ -64,6 +64,10 @@ impl Disk {
         })
     }
 
+    pub(super) fn probe(&self) -> Result<()> {
+        fs::metadata(&self.blobs).map(drop).map_err(cannot_read)
+    }
+
     pub(super) fn delete(&self, key: &Key) -> Result<()> {
         match fs::remove_file(self.path(key)) {
             Ok(()) => Ok(()),

@@ -155,6 +155,24 @@ impl Blobs {
         matches!(last.next().await, Some(Ok(_)))
     }
 
+    /// Whether the store answers: the folder is there, or the bucket is reached.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn probe(&self) -> Result<()> {
+        match &self.0.store {
+            Store::Disk(disk) => {
+                let disk = Arc::clone(disk);
+                self.call(move || disk.probe()).await
+            }
+            Store::S3(store) => match store.open(&Key("0".repeat(32)), 0..1).await {
+                // Nobody has that key, and to be told so is an answer.
+                Err(error) if error.kind() == kernel::Kind::Unavailable => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+
     /// Opens a range of a blob, which must lie within it.
     pub async fn open(&self, key: &Key, range: Range<u64>) -> Result<Content> {
         Content::open(self, key, range).await

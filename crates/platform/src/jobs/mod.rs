@@ -23,7 +23,9 @@ use crate::trace::TraceContext;
 
 pub use runner::{Registry, Worker};
 pub(crate) use store::insert;
-pub use store::{Dead, dead_letters, depth, retry};
+pub use store::{
+    JobFilter, JobState, Queue, Queued, dead_letters, depth, get, list, queues, retry,
+};
 
 /// How long a worker may hold a job.
 pub const LEASE: Duration = Duration::from_secs(60);

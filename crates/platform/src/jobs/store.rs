@@ -147,32 +147,130 @@ pub async fn depth(db: &impl Read) -> Result<(i64, i64)> {
     Ok(db.one(sql, &[], |row| Ok((row.take()?, row.take()?))).await?)
 }
 
-/// A job that failed too often.
+/// What a list of jobs is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// `ready`, `running` or `dead`.
+    pub state: Option<JobState>,
+    pub kind: Option<String>,
+    /// Only those that have failed at least once.
+    pub failed: bool,
+}
+
+/// Where a job stands. One that is done is gone.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Waits for its time, or for a worker.
+    Ready,
+    Running,
+    /// Given up: a dead letter.
+    Dead,
+}
+
+impl JobState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Dead => "dead",
+        }
+    }
+
+    fn of(text: &str) -> Self {
+        match text {
+            "dead" => Self::Dead,
+            "running" => Self::Running,
+            _ => Self::Ready,
+        }
+    }
+}
+
+/// A job as it stands in the queue, without what it carries: payloads are for workers.
 #[derive(Debug, Clone)]
-pub struct Dead {
+pub struct Queued {
     pub id: Id<Job>,
     pub kind: String,
+    pub state: JobState,
     pub attempts: i64,
-    pub last_error: Option<String>,
+    pub max_attempts: i64,
+    /// When it is due; of one that runs, when its worker's lease ends; of a dead one, when it died.
+    pub run_at: Timestamp,
     pub created_at: Timestamp,
+    pub last_error: Option<String>,
+}
+
+/// The jobs, newest first.
+pub async fn list(db: &impl Read, filter: &JobFilter, page: &PageRequest) -> Result<Page<Queued>> {
+    let sql = "SELECT id, kind, state, attempts, max_attempts, run_at, created_at, last_error
+               FROM jobs
+               WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR state = $2)
+                   AND (CAST($3 AS TEXT) IS NULL OR kind = $3)
+                   AND ($4 = FALSE OR last_error IS NOT NULL)
+               ORDER BY id DESC LIMIT $5 OFFSET $6";
+    let (state, after, fetch) = (filter.state.map(JobState::as_str), page.after_id(), page.fetch());
+    let params = params![after, state, filter.kind, filter.failed, fetch, page.offset];
+    let rows = db.all(sql, params, read_queued).await?;
+    Ok(page.page(rows, |job| Cursor::by_id(job.id)))
+}
+
+/// One job.
+pub async fn get(db: &impl Read, id: Id<Job>) -> Result<Queued> {
+    let sql = "SELECT id, kind, state, attempts, max_attempts, run_at, created_at, last_error
+               FROM jobs WHERE id = $1";
+    db.maybe(sql, params![id], read_queued).await?.ok_or_else(|| Error::not_found("job"))
+}
+
+fn read_queued(row: &Row<'_>) -> Result<Queued, DbError> {
+    Ok(Queued {
+        id: row.take()?,
+        kind: row.take()?,
+        state: JobState::of(&row.take::<String>()?),
+        attempts: row.take()?,
+        max_attempts: row.take()?,
+        run_at: row.take()?,
+        created_at: row.take()?,
+        last_error: row.take()?,
+    })
+}
+
+/// The jobs of one kind, counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    pub kind: String,
+    pub ready: i64,
+    pub running: i64,
+    pub dead: i64,
+    /// Since when the longest overdue of those that wait has been due.
+    pub due_since: Option<Timestamp>,
+}
+
+/// Every kind of which there are jobs, by name.
+pub async fn queues(db: &impl Read, now: Timestamp) -> Result<Vec<Queue>> {
+    let sql = "SELECT kind,
+                   CAST(SUM(CASE WHEN state = 'ready' THEN 1 ELSE 0 END) AS BIGINT),
+                   CAST(SUM(CASE WHEN state = 'running' THEN 1 ELSE 0 END) AS BIGINT),
+                   CAST(SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END) AS BIGINT),
+                   MIN(CASE WHEN state = 'ready' AND run_at <= $1 THEN run_at END)
+               FROM jobs GROUP BY kind ORDER BY kind";
+    let read = |row: &Row<'_>| {
+        Ok(Queue {
+            kind: row.take()?,
+            ready: row.take()?,
+            running: row.take()?,
+            dead: row.take()?,
+            due_since: row.take()?,
+        })
+    };
+    Ok(db.all(sql, params![now], read).await?)
 }
 
 /// The dead letters, newest first.
-pub async fn dead_letters(db: &impl Read, page: &PageRequest) -> Result<Page<Dead>> {
-    let sql = "SELECT id, kind, attempts, last_error, created_at FROM jobs
-               WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2 OFFSET $3";
-    let rows = db
-        .all(sql, params![page.after_id(), page.fetch(), page.offset], |row| {
-            Ok(Dead {
-                id: row.take()?,
-                kind: row.take()?,
-                attempts: row.take()?,
-                last_error: row.take()?,
-                created_at: row.take()?,
-            })
-        })
-        .await?;
-    Ok(page.page(rows, |dead| Cursor::by_id(dead.id)))
+pub async fn dead_letters(db: &impl Read, page: &PageRequest) -> Result<Page<Queued>> {
+    let filter = JobFilter { state: Some(JobState::Dead), ..JobFilter::default() };
+    list(db, &filter, page).await
 }
 
 /// Gives a dead job another round of attempts.

@@ -112,7 +112,7 @@ fn stuck(db: &Db) -> Stuck {
     Stuck { worker: Arc::new(Worker::new(db.clone(), registry)), entered, go_on, outcome }
 }
 
-async fn dead(db: &Db) -> Vec<Dead> {
+async fn dead(db: &Db) -> Vec<Queued> {
     dead_letters(db, &PageRequest::default()).await.unwrap().items
 }
 

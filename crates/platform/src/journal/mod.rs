@@ -21,8 +21,8 @@ use uuid::Uuid;
 pub use reader::{Reader, Runner, advance, sequence};
 pub(crate) use store::insert;
 pub use store::{
-    Filter, by_id, concerns, head, of_party, of_party_between, of_subject, parties_between, search,
-    since,
+    Filter, Progress, by_id, concerns, head, of_party, of_party_between, of_subject,
+    parties_between, progress, search, since,
 };
 
 /// A fact about to be recorded.

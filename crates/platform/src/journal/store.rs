@@ -98,6 +98,27 @@ pub async fn head(db: &impl Read) -> Result<i64> {
     Ok(db.one(sql, &[], |row| row.take()).await?)
 }
 
+/// How far the journal's sequencer and its readers are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    pub head: i64,
+    /// When the oldest fact was written that has no place yet; none where all have one.
+    pub waiting_since: Option<Timestamp>,
+    /// Every reader that has read anything, by name, and the place up to which it has.
+    pub readers: Vec<(String, i64)>,
+}
+
+/// How far everybody is.
+pub async fn progress(db: &impl Read) -> Result<Progress> {
+    let waiting = "SELECT at FROM facts WHERE seq IS NULL ORDER BY id LIMIT 1";
+    let readers = "SELECT name, seq FROM journal_readers ORDER BY name";
+    Ok(Progress {
+        head: head(db).await?,
+        waiting_since: db.maybe(waiting, &[], |row| row.take()).await?,
+        readers: db.all(readers, &[], |row| Ok((row.take()?, row.take()?))).await?,
+    })
+}
+
 /// Placed facts behind `seq`, in order.
 pub async fn since(db: &impl Read, seq: i64, limit: i64) -> Result<Vec<Recorded>> {
     let sql = format!("SELECT {COLUMNS} FROM facts WHERE seq > $1 ORDER BY seq LIMIT $2");

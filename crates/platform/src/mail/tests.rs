@@ -71,7 +71,7 @@ fn decoded(mail: &str) -> String {
     mail.replace("=\r\n", "").replace("=3D", "=")
 }
 
-async fn dead(t: &TestDb) -> Vec<jobs::Dead> {
+async fn dead(t: &TestDb) -> Vec<jobs::Queued> {
     jobs::dead_letters(&t.db, &kernel::PageRequest::first(10)).await.unwrap().items
 }
 

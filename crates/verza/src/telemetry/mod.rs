@@ -1,5 +1,6 @@
 //! Log lines, traces and metrics.
 
+mod complaints;
 mod scrub;
 mod traces;
 
@@ -10,12 +11,15 @@ use std::time::Duration;
 use kernel::{Error, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use platform::db::Db;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Config, LogFormat};
+pub(crate) use complaints::inbox;
 use scrub::Scrubbed;
+pub(crate) use scrub::scrub;
 pub(crate) use traces::Traces;
 
 /// Starts logging to standard error, and sending traces where that is configured. Called once in a
@@ -36,6 +40,7 @@ pub(crate) fn start(config: &Config) -> Result<Option<Traces>> {
     let traces = Traces::new(&config.traces)?;
     let started = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
+        .with(complaints::Complaints(platform::world::system()).with_filter(LevelFilter::WARN))
         .with(traces::boxed(traces.as_ref()))
         .try_init();
     started.map_err(|error| Error::internal(format!("the log was started twice: {error}")))?;
@@ -95,6 +100,19 @@ pub(crate) async fn measure(db: &Db) {
     if let Some(bytes) = resident_bytes() {
         set("process_resident_memory_bytes", bytes);
     }
+}
+
+/// How sending mail goes: letters that were given up are letters that nobody got.
+pub(crate) async fn mail_state(db: &Db, in_sink: bool) -> backoffice::system::Component {
+    use backoffice::system::{Component, State};
+    let queues = platform::jobs::queues(db, db.world().now()).await.unwrap_or_default();
+    let own = queues.into_iter().find(|queue| queue.kind == "mail.send");
+    let (waiting, dead) = own.map_or((0, 0), |queue| (queue.ready + queue.running, queue.dead));
+    let state = if dead > 0 { State::Degraded } else { State::Up };
+    Component::new("mail", state)
+        .with("transport", if in_sink { "sink" } else { "smtp" })
+        .with("waiting", waiting)
+        .with("dead", dead)
 }
 
 /// The memory that this process occupies, where the system says so.

@@ -53,7 +53,7 @@ struct Shapes {
 }
 
 /// The text without what looks like a secret.
-pub(super) fn scrub(text: &str) -> Cow<'_, str> {
+pub(crate) fn scrub(text: &str) -> Cow<'_, str> {
     if SHAPES.any.as_ref().is_some_and(|any| !any.is_match(text)) {
         return Cow::Borrowed(text);
     }

@@ -1,0 +1,62 @@
+//! All SQL of log lines.
+
+use kernel::id::kinds::LogLine;
+use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
+use platform::db::{DbError, Read, Row, Tx};
+use platform::params;
+
+use super::model::{Level, Line, LogFilter, NewLine};
+
+pub(super) async fn insert(tx: &Tx, service: &str, line: &NewLine) -> Result<()> {
+    let id: Id<LogLine> = tx.world().id();
+    let fields = serde_json::Value::Object(line.fields.clone()).to_string();
+    let sql = "INSERT INTO log_lines (id, at, service, level, target, message, fields)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let level = line.level.as_str();
+    tx.execute(sql, params![id, line.at, service, level, line.target, line.message, fields])
+        .await?;
+    Ok(())
+}
+
+/// Newest first.
+pub(super) async fn list(
+    db: &impl Read,
+    filter: &LogFilter,
+    page: &PageRequest,
+) -> Result<Page<Line>> {
+    let sql = "SELECT id, at, service, level, target, message, fields FROM log_lines
+               WHERE id < $1 AND (CAST($2 AS TEXT) IS NULL OR service = $2)
+                   AND (CAST($3 AS TEXT) IS NULL OR level = $3) AND at >= $4 AND at < $5
+               ORDER BY id DESC LIMIT $6 OFFSET $7";
+    let (after, fetch) = (page.after_id(), page.fetch());
+    let level = filter.level.map(Level::as_str);
+    let from = filter.from.map_or(i64::MIN, Timestamp::micros);
+    let to = filter.to.map_or(i64::MAX, Timestamp::micros);
+    let params = params![after, filter.service, level, from, to, fetch, page.offset];
+    let rows = db.all(sql, params, read).await?;
+    Ok(page.page(rows, |line| Cursor::by_id(line.id)))
+}
+
+fn read(row: &Row<'_>) -> Result<Line, DbError> {
+    Ok(Line {
+        id: row.take()?,
+        at: row.take()?,
+        service: row.take()?,
+        level: match row.take::<String>()?.as_str() {
+            "error" => Level::Error,
+            _ => Level::Warn,
+        },
+        target: row.take()?,
+        message: row.take()?,
+        fields: serde_json::from_str(&row.take::<String>()?)
+            .map_err(|error| DbError::Other(format!("log_lines.fields: {error}")))?,
+    })
+}
+
+/// Forgets what is older than `before`, and what is more than the newest `most`.
+pub(super) async fn prune(tx: &Tx, before: Timestamp, most: i64) -> Result<u64> {
+    let old = tx.execute("DELETE FROM log_lines WHERE at < $1", params![before]).await?;
+    let sql = "DELETE FROM log_lines
+               WHERE id <= (SELECT id FROM log_lines ORDER BY id DESC LIMIT 1 OFFSET $1)";
+    Ok(old + tx.execute(sql, params![most]).await?)
+}
