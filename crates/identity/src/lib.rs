@@ -18,6 +18,7 @@
 //! | [`people`] | what admins do with people: making, changing, making admins of them |
 //! | [`impersonation`] | an admin looks at the platform as a user |
 //! | [`closing`] | taking one's data along, closing an account, and erasing what was held |
+//! | [`privacy`] | the same in somebody's place, which takes two admins |
 //! | [`handle`] | the username under which Streamfair's clients know a user |
 //! | [`streamfair`] | Streamfair's five services, over the same |
 //! | [`accounttype`] | a kind of account that a user may hold |
@@ -39,6 +40,7 @@ pub mod import;
 pub mod kratos;
 pub mod password;
 pub mod people;
+pub mod privacy;
 mod public_url;
 pub mod recovery;
 pub mod session;
@@ -80,6 +82,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0006_kratos", sql: include_str!("../migrations/0006_kratos.sql") },
         Migration { name: "0007_accounts", sql: include_str!("../migrations/0007_accounts.sql") },
         Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
+        Migration { name: "0009_privacy", sql: include_str!("../migrations/0009_privacy.sql") },
     ],
 };
 
@@ -155,6 +158,7 @@ pub struct Identity {
     pub people: Arc<people::Service>,
     pub impersonation: Arc<impersonation::Service>,
     pub closing: Arc<closing::Service>,
+    pub privacy: Arc<privacy::Service>,
     pub recovery: Arc<recovery::Service>,
     pub imports: import::Service,
     pub kratos: Arc<kratos::Service>,
@@ -265,6 +269,7 @@ impl Identity {
             holders: OnceLock::new(),
         };
         let closing = Arc::new(closing);
+        let privacy = privacy::Service { db: db.clone(), closing: Arc::clone(&closing) };
         let facade = facade::Service {
             db: db.clone(),
             accounts: Arc::clone(&accounts),
@@ -298,6 +303,7 @@ impl Identity {
             people,
             impersonation: Arc::new(impersonation),
             closing,
+            privacy: Arc::new(privacy),
             kratos,
             account_types,
             holdings,
@@ -404,6 +410,7 @@ pub fn routes(identity: &Identity) -> Vec<Route> {
     routes.extend(people::http::routes(&identity.people));
     routes.extend(impersonation::http::routes(&identity.impersonation));
     routes.extend(closing::http::routes(&identity.closing));
+    routes.extend(privacy::routes(&identity.privacy));
     routes.extend(token::http::routes(&identity.tokens));
     routes.extend(facade::http::routes(&identity.facade));
     routes.extend(kratos::http::routes(&identity.kratos));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
 use http::{HeaderValue, header};
 use kernel::id::kinds;
 use kernel::{Id, Secret, Timestamp};
@@ -59,9 +60,15 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
     )
 }
 
-/// What fails half way ends the body early, which a client can tell: it is no JSON then.
 async fn export(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Response> {
-    let pieces = service.export(&caller).await?;
+    Ok(document(service.export(&caller).await?))
+}
+
+/// An export that is written while it is read. What fails half way ends the body early, which a
+/// client can tell: it is no JSON then.
+pub(crate) fn document(
+    pieces: impl Stream<Item = kernel::Result<Bytes>> + Send + 'static,
+) -> Response {
     let pieces = pieces.inspect_err(|error| tracing::error!(%error, "an export broke off"));
     let mut response = Body::from_stream(pieces).into_response();
     let headers = response.headers_mut();
@@ -69,7 +76,7 @@ async fn export(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Re
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let name = HeaderValue::from_static("attachment; filename=\"export.json\"");
     headers.insert(header::CONTENT_DISPOSITION, name);
-    Ok(response)
+    response
 }
 
 #[derive(Deserialize, Default, ToSchema)]

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::Result;
-use kernel::id::kinds::{AccountType, Holding, Passkey, Session, User};
+use kernel::id::kinds::{AccountType, Holding, Passkey, PrivacyRequest, Session, User};
 use platform::db::Tx;
 use platform::privacy::{Column, Erasure, Holder, Person, Shown, Table, id, impersonal, of};
 use uuid::Uuid;
@@ -252,6 +252,23 @@ const TABLES: &[Table] = &[
     impersonal("setup_links", "links that make an admin of whoever opens them"),
     impersonal("token_keys", "the platform's own keys"),
     impersonal("admin_roster", "one row that changes of who is an admin wait for"),
+    of(
+        "privacy_requests",
+        "person = $1",
+        "id",
+        &[
+            Column("id", id::<PrivacyRequest>()),
+            Column("person", id::<User>()),
+            Column("kind", Shown::Text),
+            Column("state", Shown::Text),
+            Column("reason", Shown::Text),
+            Column("requested_by", id::<User>()),
+            Column("decided_by", id::<User>()),
+            Column("note", Shown::Text),
+            Column("created_at", Shown::Time),
+            Column("decided_at", Shown::Time),
+        ],
+    ),
 ];
 
 /// An id of Kratos's, as Kratos writes it.

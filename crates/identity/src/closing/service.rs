@@ -21,7 +21,7 @@ use crate::account::{Account, changed_meanwhile, store as accounts};
 use crate::password::{Hasher, Password};
 use crate::people::leave_an_admin;
 use crate::session::{self, Reason};
-use crate::{PublicUrl, factor};
+use crate::{PublicUrl, factor, privacy as requests};
 
 /// Wrong passwords of a signed-in user who wants to go.
 const GUESSES: (&str, Quota) =
@@ -122,34 +122,51 @@ impl Service {
     }
 
     async fn close(&self, caller: &Caller, id: Id<User>) -> Result<Closed> {
-        let policy = self.policy;
-        let erase_at = self
+        let by = caller.principal()?.person();
+        let erased_at = self
             .db
             .run("user.close", |tx| async move {
-                let account = accounts::get(&tx, id).await?;
-                if account.status == Status::Closed {
-                    let message = "The account is closed already.";
-                    return Err(Error::conflict("wrong_state", message));
-                }
-                if account.role == Role::Admin {
-                    leave_an_admin(&tx, id).await?;
-                    self.sessions.end_impersonations_in(&tx, id, Reason::Locked).await?;
-                }
-                self.check_stakes(&tx, id).await?;
-                if !store::close(&tx, &account).await? {
-                    return Err(changed_meanwhile());
-                }
-                store::insert(&tx, id, policy).await?;
-                let ended = self.sessions.end_all_in(&tx, id, Reason::Locked, None).await?;
-                let fact = Fact::by(caller, "user.closed").on(id).about(id);
-                tx.record(fact.with("role", account.role).with("sessionsEnded", ended.len()));
-                Ok(tx.now() + policy.grace)
+                let erased_at = self.close_in(&tx, caller, id).await?;
+                requests::store::note(&tx, id, requests::Kind::Erasure, by).await?;
+                Ok(erased_at)
             })
             .await?;
-        // On its own, since what was under way when the account closed has ended by now. Should it
-        // have left something open, or should this fail, the job comes back for it.
-        let is_erased = policy.grace.is_zero() && self.erase_or_tell(id).await;
-        Ok(Closed { erased_at: erase_at, is_erased })
+        Ok(Closed { erased_at, is_erased: self.erase_if_due(id).await })
+    }
+
+    /// Closes an account as part of something else; answers when what is held goes. Whoever calls
+    /// has seen to who may, and calls [`Self::erase_if_due`] after the commit.
+    pub(crate) async fn close_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        id: Id<User>,
+    ) -> Result<Timestamp> {
+        let account = accounts::get(tx, id).await?;
+        if account.status == Status::Closed {
+            let message = "The account is closed already.";
+            return Err(Error::conflict("wrong_state", message));
+        }
+        if account.role == Role::Admin {
+            leave_an_admin(tx, id).await?;
+            self.sessions.end_impersonations_in(tx, id, Reason::Locked).await?;
+        }
+        self.check_stakes(tx, id).await?;
+        if !store::close(tx, &account).await? {
+            return Err(changed_meanwhile());
+        }
+        store::insert(tx, id, self.policy).await?;
+        let ended = self.sessions.end_all_in(tx, id, Reason::Locked, None).await?;
+        let fact = Fact::by(caller, "user.closed").on(id).about(id);
+        tx.record(fact.with("role", account.role).with("sessionsEnded", ended.len()));
+        Ok(tx.now() + self.policy.grace)
+    }
+
+    /// Erases what is held of somebody whose account has just been closed, where there is no grace.
+    /// On its own, since what was under way when the account closed has ended by now. Should it
+    /// have left something open, or should this fail, the job comes back for it.
+    pub(crate) async fn erase_if_due(&self, id: Id<User>) -> bool {
+        self.policy.grace.is_zero() && self.erase_or_tell(id).await
     }
 
     async fn check_stakes(&self, tx: &Tx, id: Id<User>) -> Result<()> {
@@ -252,6 +269,20 @@ impl Service {
         caller: &Caller,
     ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
         let person = caller.user()?;
+        self.db
+            .run("user.note_export", |tx| async move {
+                requests::store::note(&tx, person, requests::Kind::Export, person).await
+            })
+            .await?;
+        self.export_of(caller, person).await
+    }
+
+    /// [`Self::export`] of somebody; whoever calls has seen to who may.
+    pub(crate) async fn export_of(
+        self: &Arc<Self>,
+        caller: &Caller,
+        person: Id<User>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
         self.holders()?;
         let at = self
             .db

@@ -99,5 +99,6 @@ pub(super) async fn bury(tx: &Tx, id: Id<User>) -> Result<()> {
     }
     let sql = "UPDATE impersonations SET reason = '' WHERE user_id = $1";
     tx.execute(sql, params![id]).await?;
+    crate::privacy::store::forget(tx, id).await?;
     Ok(())
 }
