@@ -9,14 +9,22 @@ use bytes::Bytes;
 use http::header;
 use kernel::Error;
 use platform::http::{At, Audience, Info, Limit, Problem, Route, get, openapi, table};
+use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
+
+/// The description of these routes, and of what the internal listener serves.
+pub fn document_of(info: &Info<'_>, routes: &[Route]) -> OpenApi {
+    let mut document = openapi(info, routes);
+    document.merge(crate::ops::describe(info));
+    document
+}
 
 /// The reference pages over everything that `routes` holds.
 pub fn docs_routes(info: &Info<'_>, routes: &[Route]) -> Vec<Route> {
     // The document describes itself as well.
     let service = Docs { document: Bytes::new(), config: Arc::new(Config::from("/openapi.json")) };
     let own = rows(&service);
-    let mut document = openapi(info, routes);
+    let mut document = document_of(info, routes);
     document.merge(openapi(info, &own));
     let document = serde_json::to_vec_pretty(&document).unwrap_or_default();
     rows(&Docs { document: document.into(), ..service })

@@ -26,7 +26,7 @@ mod tls;
 pub use acme::{Acme, AcmeOptions};
 pub use address::{ForwardedHeader, TrustedProxies};
 pub use cors::Origins;
-pub use docs::docs_routes;
+pub use docs::{docs_routes, document_of};
 pub use edge::{Edge, EdgeOptions, Tickets};
 pub use health::{Health, Readiness};
 pub use ops::{Gauges, Ops, ops_router};

@@ -15,7 +15,10 @@ use http::StatusCode;
 use kernel::Result;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::db::Db;
+use platform::http::{self as route, Audience, Info, Limit, Route, openapi};
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa::openapi::OpenApi;
 
 use crate::profile;
 
@@ -34,27 +37,61 @@ pub struct Ops {
     pub mail_sink: Option<Db>,
 }
 
+/// What the rows show.
+#[derive(Clone)]
+struct Shown {
+    metrics: PrometheusHandle,
+    gauges: Gauges,
+}
+
+/// The rows that there are in every process, as they are served and described.
+fn rows() -> [Route<Shown>; 3] {
+    let row = |path| route::get(Audience::Ops, path).limit(Limit::Free);
+    let profile = "application/octet-stream";
+    [
+        row("/metrics")
+            .summary("The metrics of a process, in Prometheus's text format")
+            .returns_media(200, "text/plain", "Version 0.0.4 of the format.")
+            .to(render_metrics),
+        row("/debug/pprof/profile")
+            .summary("Where a process spends its processor time, in pprof's format")
+            .query::<ProfileQuery>()
+            .returns_media(200, profile, "A profile, gzipped.")
+            .to(profile_processor),
+        row("/debug/pprof/heap")
+            .summary("Where a process has its memory, in pprof's format")
+            .returns_media(200, profile, "A profile, gzipped.")
+            .to(profile_memory),
+    ]
+}
+
+/// The description of the internal listener's routes.
+pub(crate) fn describe(info: &Info<'_>) -> OpenApi {
+    openapi(info, &rows())
+}
+
 /// The routes of the internal listener.
 pub fn ops_router(ops: Ops) -> Router {
-    let metrics = Router::new()
-        .route("/metrics", get(render_metrics))
-        .with_state((ops.metrics, ops.gauges))
-        .route("/debug/pprof/profile", get(profile_processor))
-        .route("/debug/pprof/heap", get(profile_memory));
+    let shown = Shown { metrics: ops.metrics, gauges: ops.gauges };
+    let metrics = rows()
+        .into_iter()
+        .fold(Router::new(), |all, row| all.route(row.path, row.handler))
+        .with_state(shown);
     match ops.mail_sink {
         Some(db) => metrics.merge(Router::new().route("/mail", get(list_mail)).with_state(db)),
         None => metrics,
     }
 }
 
-async fn render_metrics(State((metrics, gauges)): State<(PrometheusHandle, Gauges)>) -> Response {
+async fn render_metrics(State(Shown { metrics, gauges }): State<Shown>) -> Response {
     gauges().await;
     let media = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, media)], metrics.render()).into_response()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 struct ProfileQuery {
+    /// For how long it looks: 1 to 120, and 30 when left out.
     seconds: Option<u64>,
 }
 

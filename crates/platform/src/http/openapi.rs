@@ -6,7 +6,7 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref,
-    ResponseBuilder, ServerBuilder,
+    ResponseBuilder, ServerBuilder, ServerVariableBuilder,
 };
 
 use super::reply::ProblemBody;
@@ -19,8 +19,9 @@ pub struct Info<'a> {
     pub description: &'a str,
 }
 
-/// The document that describes these rows.
-pub fn openapi(info: &Info<'_>, routes: &[Route]) -> OpenApi {
+/// The document that describes these rows. Those of the internal listener name it as their server:
+/// they are found nowhere else.
+pub fn openapi<S>(info: &Info<'_>, routes: &[Route<S>]) -> OpenApi {
     let mut components = ComponentsBuilder::new()
         .schema("Problem", <ProblemBody as utoipa::PartialSchema>::schema())
         .schema("FieldError", <kernel::FieldError as utoipa::PartialSchema>::schema())
@@ -39,7 +40,7 @@ pub fn openapi(info: &Info<'_>, routes: &[Route]) -> OpenApi {
             SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("token"))),
         );
     let mut paths = PathsBuilder::new();
-    for route in routes.iter().filter(|route| route.audience != Audience::Ops) {
+    for route in routes {
         for (name, schema) in &route.schemas {
             components = components.schema(name.clone(), schema.clone());
         }
@@ -72,8 +73,20 @@ fn http_method(method: &http::Method) -> Option<HttpMethod> {
     })
 }
 
-fn operation(route: &Route) -> utoipa::openapi::path::Operation {
+fn operation<S>(route: &Route<S>) -> utoipa::openapi::path::Operation {
     let mut operation = route.operation.clone();
+    if route.audience == Audience::Ops {
+        let port = ServerVariableBuilder::new().default_value("9464");
+        let host = ServerVariableBuilder::new().default_value("127.0.0.1");
+        let server = ServerBuilder::new()
+            .url("http://{host}:{port}")
+            .description(Some("The internal listener (server.ops_listen), without HTTPS."))
+            .parameter("host", host)
+            .parameter("port", port);
+        operation.servers = Some(vec![server.build()]);
+        // It has no sessions, and does not speak in problems.
+        return operation;
+    }
     if !matches!(route.audience, Audience::Public | Audience::Provider) {
         let mut ways = vec!["bearer", "session"];
         if route.live {

@@ -23,7 +23,7 @@ pub fn routes_page() -> Result<String> {
 
 /// `openapi.json`.
 pub fn openapi_document() -> Result<String> {
-    let document = platform::http::openapi(&wiring::API_INFO, &wiring::routes_for_description()?);
+    let document = gateway::document_of(&wiring::API_INFO, &wiring::routes_for_description()?);
     let text = serde_json::to_string_pretty(&document)
         .map_err(|error| Error::internal("the document cannot be written").because(error))?;
     Ok(text + "\n")
