@@ -12,6 +12,7 @@ mod files;
 mod grpc;
 mod mail;
 mod notary;
+mod owners;
 mod purse;
 mod roles;
 mod settings;

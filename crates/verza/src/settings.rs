@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use backoffice::fraud::{MODES, Modes};
+use backoffice::governance::Policy;
 use backoffice::setting::{Public, Setting};
 use platform::live::Live;
 
@@ -18,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) withdrawals_per_day: Live<i64>,
     pub(crate) withdrawal_review_above: Live<i64>,
     pub(crate) public: Public,
+    pub(crate) fraud: Modes,
+    pub(crate) governance: Policy,
 }
 
 impl Settings {
@@ -29,11 +33,71 @@ impl Settings {
             withdrawals_per_day: i64::from(payments.withdrawals_per_day).into(),
             withdrawal_review_above: payments.withdrawal_review_above.into(),
             public: Public::default(),
+            fraud: Modes::default(),
+            governance: Policy::default(),
         }
     }
 
     /// The declarations, in the order in which they are shown.
     pub(crate) fn declared(&self) -> Vec<Setting> {
+        let mut all = self.of_business();
+        all.extend(self.of_fraud());
+        all.extend([
+            Setting::integer(
+                "governance.quorum",
+                "How many must vote on a proposal made from now on.",
+                1..=1000,
+                &self.governance.quorum,
+            ),
+            Setting::hours(
+                "governance.votingHours",
+                "How long a proposal made from now on is voted on.",
+                1..=2160,
+                &self.governance.voting,
+            ),
+        ]);
+        all
+    }
+
+    fn of_fraud(&self) -> Vec<Setting> {
+        let fraud = &self.fraud;
+        let mode = |key, about, live| Setting::choice(key, about, MODES, live);
+        vec![
+            mode(
+                "fraud.duplicateDocument",
+                "What becomes of a file whose bytes another account has as well.",
+                &fraud.duplicate_document,
+            ),
+            mode(
+                "fraud.velocity",
+                "What becomes of many credentials, requests or deposits in an hour.",
+                &fraud.velocity,
+            ),
+            Setting::integer(
+                "fraud.velocityPerHour",
+                "Of one kind and one person in an hour, beyond which that is many.",
+                1..=10_000,
+                &fraud.velocity_per_hour,
+            ),
+            mode(
+                "fraud.flagged",
+                "What becomes of a thing that three people have flagged.",
+                &fraud.flagged,
+            ),
+            mode(
+                "fraud.takeover",
+                "What becomes of money that is touched after a sign-in from nowhere known.",
+                &fraud.takeover,
+            ),
+            mode(
+                "fraud.collusion",
+                "What becomes of a verifier and a user who seem to be of one mind.",
+                &fraud.collusion,
+            ),
+        ]
+    }
+
+    fn of_business(&self) -> Vec<Setting> {
         vec![
             Setting::flag(
                 "registration.open",

@@ -41,6 +41,7 @@ use crate::files;
 use crate::grpc;
 use crate::mail;
 use crate::notary::Notary;
+use crate::owners::{Keepers, WalletBrake};
 use crate::purse::{Escrow, order_prices};
 use crate::roles::{self, Away};
 use crate::settings::Settings;
@@ -387,6 +388,7 @@ impl Platform {
         });
         let money = money::Context::new(money_options)?;
         let upload_key = master_key.derive("documents/uploads");
+        let fraud_key = master_key.derive("backoffice/fraud");
         let organizations = Organizations::new(organizations::Options {
             db: db.clone(),
             users: users.clone(),
@@ -433,12 +435,23 @@ impl Platform {
             limiter: limiter.clone(),
             streams: config.streams.policy(),
         });
+        let owners = Arc::new(Keepers {
+            db: db.clone(),
+            credentials: documents.credentials.clone(),
+            verifiers: Arc::clone(&marketplace.verifiers),
+            reviews: Arc::clone(&marketplace.reviews),
+            accounts: Arc::clone(&identity.accounts),
+        });
+        let brake = Arc::new(WalletBrake(money.wallet.clone()));
         let backoffice = backoffice::Context::new(backoffice::Options {
             settings: settings.declared(),
             public: settings.public,
             system: sources,
             scrub: telemetry::scrub,
-            ..backoffice::Options::new(db.clone())
+            fraud: settings.fraud,
+            fraud_key,
+            governance: settings.governance,
+            ..backoffice::Options::new(db.clone(), owners, brake)
         });
         identity.closing.know(holders());
         Ok(Self {
@@ -495,6 +508,7 @@ impl Platform {
         let mut readers = self.trust.readers();
         readers.extend(self.marketplace.readers());
         readers.extend(self.messaging.readers());
+        readers.extend(self.backoffice.readers());
         readers
     }
 

@@ -18,7 +18,6 @@ use serde_json::{Value as Json, json};
 use tower::ServiceExt;
 
 use super::{Scope, Service};
-use crate::{Context, Options};
 
 const TABLES: &[Migrations] = &[platform::MIGRATIONS];
 
@@ -53,8 +52,7 @@ struct Answer {
 }
 
 async fn ask(db: &Db, who: u128, path: &str, accept: &str) -> Result<Answer, Error> {
-    let router = Context::new(Options::new(db.clone()))
-        .routes()
+    let router = super::routes(&Service::new(db.clone()))
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, route.handler));
     let request = Request::get(path).header("accept", accept).extension(caller(who));

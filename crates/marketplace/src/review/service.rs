@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kernel::id::kinds;
 use kernel::{Caller, Error, Id, Page, PageRequest, Result};
-use platform::db::Db;
+use platform::db::{Db, Tx};
 use platform::journal::Fact;
 
 use super::model::{NewReview, Review};
@@ -78,6 +78,38 @@ impl Service {
     /// What was said of the calling verifier, newest first.
     pub async fn own(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Review>> {
         store::list(&self.db, caller.user()?.same_as(), page).await
+    }
+
+    /// A review that anybody may read.
+    ///
+    /// # Errors
+    /// `NotFound`, also where the marketplace does not show its verifier.
+    pub async fn find(&self, id: Id<kinds::Review>) -> Result<Review> {
+        let review = store::get(&self.db, id).await?.ok_or_else(|| Error::not_found("review"))?;
+        self.verifiers.open(review.verifier).await?;
+        Ok(review)
+    }
+
+    /// Takes a review away, and its stars with it, for an admin. Its author may write another.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn remove_in(&self, tx: &Tx, caller: &Caller, id: Id<kinds::Review>) -> Result<()> {
+        let review = store::get(tx, id).await?;
+        let review = review.ok_or_else(|| Error::not_found("review"))?;
+        if !store::remove(tx, id).await? {
+            return Err(Error::not_found("review"));
+        }
+        self.verifiers.unrate(tx, review.verifier, review.stars).await?;
+        tx.record(
+            Fact::by(caller, "review.removed")
+                .on(id)
+                .about(review.author)
+                .about(review.verifier.same_as())
+                .with("verification", review.verification)
+                .with("rating", review.stars),
+        );
+        Ok(())
     }
 
     /// The verifier answers, once.

@@ -57,3 +57,8 @@ pub(super) async fn answer(tx: &Tx, id: Id<kinds::Review>, text: &str) -> Result
     let sql = "UPDATE reviews SET answer = $2, answered_at = $3 WHERE id = $1 AND answer IS NULL";
     Ok(tx.touch(sql, params![id, text, tx.now()]).await?)
 }
+
+/// Answers whether it was there.
+pub(super) async fn remove(tx: &Tx, id: Id<kinds::Review>) -> Result<bool> {
+    Ok(tx.touch("DELETE FROM reviews WHERE id = $1", params![id]).await?)
+}

@@ -30,6 +30,8 @@ fn body_of(name: &str) -> Json {
         "dispute::resolve" => json!({ "resolution": "reject", "reason": "x" }),
         "review::write" => json!({ "rating": 5 }),
         "review::answer" => json!({ "text": "x" }),
+        "moderation::resolve" => json!({ "action": "dismiss" }),
+        "governance::vote" => json!({ "vote": "for" }),
         "order::set_status" => json!({ "status": "cancelled" }),
         _ => json!({}),
     }

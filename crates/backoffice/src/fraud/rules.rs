@@ -1,0 +1,103 @@
+//! Pure decisions: how much a figure says.
+
+use std::time::Duration;
+
+/// The velocity rule counts within this time.
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+/// How long a sign-in from nowhere known makes what follows suspicious.
+pub(super) const TAKEOVER: Duration = Duration::from_secs(24 * 3600);
+/// The time in which pairs and flags are counted.
+pub(super) const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What was dismissed is not raised again for so long.
+pub(super) const QUIET: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long what the rules look at is kept.
+pub(super) const KEPT: Duration = Duration::from_secs(35 * 24 * 3600);
+/// People who must have flagged the same thing.
+const FLAGS: i64 = 3;
+/// From this score on a pair is worth an alert.
+const COLLUSION: i64 = 60;
+/// A verdict that comes sooner was hardly looked at.
+pub(super) const HASTE: Duration = Duration::from_secs(120);
+
+/// The score of so many of a kind in an hour where `most` are usual; none while they are.
+pub(super) fn velocity(count: i64, most: i64) -> Option<i64> {
+    let most = most.max(1);
+    (count > most).then(|| (50 + 50 * (count - most) / most).min(100))
+}
+
+/// The score of a thing that so many people have flagged.
+pub(super) fn flagged(people: i64) -> Option<i64> {
+    (people >= FLAGS).then(|| (30 + 10 * people).min(100))
+}
+
+/// What a verifier and a user have had with each other within a month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub(super) verdicts: i64,
+    pub(super) verified: i64,
+    /// Verdicts that came in haste.
+    pub(super) hasty: i64,
+    /// Whether both were seen on one network.
+    pub(super) one_address: bool,
+    pub(super) one_device: bool,
+}
+
+/// Score and reasons; none while it is nothing out of the ordinary.
+pub(super) fn collusion(pair: Pair) -> Option<(i64, Vec<String>)> {
+    let Pair { verdicts, verified, hasty, one_address, one_device } = pair;
+    let mut score = 0;
+    let mut reasons = Vec::new();
+    let mut add = |points: i64, reason: String| {
+        score += points;
+        reasons.push(reason);
+    };
+    // Twice may happen to anybody; from the third verdict on each weighs more.
+    if verdicts >= 3 {
+        add((10 * (verdicts - 2)).min(40), format!("{verdicts} verdicts in 30 days"));
+        if verified == verdicts {
+            add(15, "all of them were favourable".to_owned());
+        }
+    }
+    if hasty > 0 && hasty * 2 >= verdicts {
+        let within = HASTE.as_secs();
+        add(20, format!("{hasty} of {verdicts} within {within} seconds of being accepted"));
+    }
+    if one_address {
+        add(30, "both were seen on the same network".to_owned());
+    }
+    if one_device {
+        add(20, "both were seen with the same kind of device".to_owned());
+    }
+    let score = score.min(100);
+    (score >= COLLUSION).then_some((score, reasons))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_usual_is_no_velocity() {
+        assert_eq!(velocity(30, 30), None);
+        assert_eq!(velocity(31, 30), Some(51));
+        assert_eq!(velocity(1000, 30), Some(100));
+        assert_eq!(velocity(2, 0), Some(100));
+        assert_eq!(flagged(2), None);
+        assert_eq!(flagged(3), Some(60));
+    }
+
+    #[test]
+    fn strangers_do_not_collude() {
+        let pair = |verdicts, verified, hasty, one_address, one_device| {
+            collusion(Pair { verdicts, verified, hasty, one_address, one_device })
+                .map(|(score, _)| score)
+        };
+        assert_eq!(pair(1, 1, 1, false, false), None, "one quick verdict");
+        assert_eq!(pair(1, 1, 0, true, true), None, "one verdict in one office");
+        assert_eq!(pair(6, 6, 0, false, false), None, "a customer who comes again");
+        assert_eq!(pair(6, 6, 6, false, false), Some(75));
+        assert_eq!(pair(3, 3, 0, true, true), Some(75));
+        assert_eq!(pair(1, 1, 1, true, true), Some(70));
+        assert_eq!(pair(9, 9, 9, true, true), Some(100));
+    }
+}
