@@ -44,6 +44,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0020_commissions.sql"),
         },
         Migration { name: "0021_batches", sql: include_str!("../migrations/0021_batches.sql") },
+        Migration { name: "0022_board", sql: include_str!("../migrations/0022_board.sql") },
     ],
 };
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub fee_bps: Live<u16>,
     /// How long a request waits for the verifier's answer before the owner gets the price back.
     pub acceptance_sla: Live<Duration>,
+    /// How long a job that was claimed from the board may lie before it goes back there.
+    pub claim_lease: Duration,
     /// How long the decision of a dispute can be appealed before it is carried out.
     pub appeal_window: Duration,
     /// What a list sorted by price is in, where the client names no currency.
@@ -70,6 +73,8 @@ impl Options {
     pub const FEE_BPS: u16 = 250;
     /// A week.
     pub const ACCEPTANCE_SLA: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// Half a day.
+    pub const CLAIM_LEASE: Duration = Duration::from_secs(12 * 3600);
     /// Three days.
     pub const APPEAL_WINDOW: Duration = Duration::from_secs(3 * 24 * 3600);
     pub const CURRENCY: Asset = Asset::USD;
@@ -102,6 +107,7 @@ impl Marketplace {
             terms: verification::service::Terms {
                 fee_bps: options.fee_bps,
                 acceptance_sla: options.acceptance_sla,
+                claim_lease: options.claim_lease,
             },
         };
         let verifications = Arc::new(verifications);

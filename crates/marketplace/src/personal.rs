@@ -40,6 +40,10 @@ const TABLES: &[Table] = &[
             Column("category_keys", Shown::Withheld("the categories once more")),
             Column("since", Shown::Time),
             Column("updated_at", Shown::Time),
+            Column("away_from", Shown::Time),
+            Column("away_until", Shown::Time),
+            Column("languages", Shown::Json),
+            Column("auto_accept", Shown::Json),
         ],
     ),
     of(
@@ -89,10 +93,15 @@ const TABLES: &[Table] = &[
             Column("sla_hours", Shown::Number),
             Column("hold", id::<Hold>()),
             Column("state", Shown::Text),
+            Column("was", Shown::Text),
             Column("version", Shown::Number),
             Column("notes", Shown::Text),
             Column("requested_at", Shown::Time),
             Column("due_at", Shown::Time),
+            Column("board_until", Shown::Time),
+            Column("jurisdiction", Shown::Text),
+            Column("jurisdiction_key", Shown::Withheld("the jurisdiction once more")),
+            Column("language", Shown::Text),
             Column("accepted_at", Shown::Time),
             Column("started_at", Shown::Time),
             Column("ended_at", Shown::Time),
@@ -106,6 +115,16 @@ const TABLES: &[Table] = &[
             Column("refunded", Shown::Number),
             Column("issued", id::<Issued>()),
             Column("reason", Shown::Text),
+        ],
+    ),
+    of(
+        "verification_passes",
+        "verifier = $1",
+        "verification",
+        &[
+            Column("verification", id::<Verification>()),
+            Column("verifier", id::<Verifier>()),
+            Column("at", Shown::Time),
         ],
     ),
     of(
@@ -244,7 +263,7 @@ impl Holder for Held {
         async move {
             let sql = "SELECT id, state FROM verifications
                        WHERE (owner = $1 OR verifier = $1)
-                           AND state IN ('pending', 'in_review', 'needs_info', 'disputed')
+                           AND state IN ('open', 'pending', 'in_review', 'needs_info', 'disputed')
                        ORDER BY id LIMIT 100";
             let rows = tx
                 .all(sql, params![person], |row| {

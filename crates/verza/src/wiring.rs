@@ -420,6 +420,7 @@ impl Platform {
             issuance: trust.issuance.clone(),
             fee_bps: settings.fee_bps.clone(),
             acceptance_sla: settings.acceptance.clone(),
+            claim_lease: Duration::from_secs(config.marketplace.claim_hours * 3600),
             appeal_window: Duration::from_secs(config.marketplace.appeal_hours * 3600),
             currency: config.payments.default_currency.parse()?,
         });

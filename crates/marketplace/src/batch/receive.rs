@@ -203,7 +203,7 @@ impl Service {
         }
         let chosen = self.verifiers.choose(&self.db, key.0, &key.2, key.1).await;
         let price = match chosen {
-            Ok(offer) => Ok(offer.price),
+            Ok((offer, _)) => Ok(offer.price),
             Err(error) if error.kind() == Kind::Invalid => Err(Problem::of(&error)),
             Err(error) => return Err(error),
         };

@@ -48,7 +48,7 @@ impl Service {
                         id: tx.world().id(),
                         verification: id,
                         owner: contested.owner,
-                        verifier: contested.verifier,
+                        verifier: contested.taken_by()?,
                         ground,
                         state: State::Open,
                         version: 1,

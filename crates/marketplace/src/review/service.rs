@@ -37,7 +37,7 @@ impl Service {
                 let review = Review {
                     id: tx.world().id(),
                     verification: id,
-                    verifier: verification.verifier,
+                    verifier: verification.taken_by()?,
                     author: verification.owner,
                     stars: new.stars.into(),
                     text: new.text.as_str().to_owned(),

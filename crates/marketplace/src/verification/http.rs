@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State as On;
+use kernel::error::Fields;
 use kernel::id::kinds;
-use kernel::{Asset, Id, Result, Role, Timestamp};
+use kernel::{Asset, Error, Id, Money, Result, Role, Timestamp};
 use platform::http::{
     At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, put, table,
 };
@@ -12,9 +13,11 @@ use platform::journal::Recorded;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::model::{NewVerification, Note, Report, State, Text, Verdict, Verification};
+use super::board::Search;
+use super::model::{NewPosting, NewVerification, Note, Report, State, Text, Verdict, Verification};
 use super::rules::{self, Urgency};
 use super::service::{Dashboard, Job, Service};
+use crate::verifier::model::language_code;
 
 type VerificationId = Id<kinds::Verification>;
 type CredentialId = Id<kinds::Credential>;
@@ -44,11 +47,13 @@ fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<Vec<VerificationBody>>(200)
                 .to(list),
             post(Audience::User, "/v1/user/verifications")
-                .summary("Ask a verifier to verify a credential")
+                .summary("Ask a verifier, or any who fits, to verify a credential")
                 .describe(
-                    "The price of the service is held in your wallet until the verdict, and given \
-                     back when there is none. Without a service, the cheapest one that fits the \
-                     credential's type is taken.",
+                    "The price is held in your wallet until the verdict, and given back when there \
+                     is none. A request to a verifier has the price of their service; without a \
+                     service, the cheapest one that fits the credential's type is taken. A request \
+                     without a verifier stands on the board, for the price that it names, until \
+                     one of those who fit has claimed it.",
                 )
                 .once(Once::Required)
                 .takes::<VerificationRequest>()
@@ -95,7 +100,7 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<DashboardBody>(200)
                 .to(dashboard),
             get(Audience::Verifier, "/v1/verifier/jobs/available")
-                .summary("List requests that wait for my answer")
+                .summary("List requests that wait for my answer, and what the board offers me")
                 .query::<AvailableQuery>()
                 .paged()
                 .returns::<Vec<JobBody>>(200)
@@ -112,6 +117,11 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(job),
             post(Audience::Verifier, "/v1/verifier/jobs/{id}/accept")
                 .summary("Take a job")
+                .describe(
+                    "A job of the board's goes to whoever is first; the others get 409 with the \
+                     state that it is in. Begin it soon: a claim that lies still goes back to the \
+                     board.",
+                )
                 .once(Once::Accepted)
                 .returns::<JobBody>(200)
                 .to(accept),
@@ -120,6 +130,12 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                 .once(Once::Accepted)
                 .returns::<JobBody>(200)
                 .to(decline),
+            post(Audience::Verifier, "/v1/verifier/jobs/{id}/release")
+                .summary("Give a job back to the board that I have claimed there")
+                .describe("You will not be offered it again.")
+                .once(Once::Accepted)
+                .returns::<JobBody>(200)
+                .to(release),
             put(Audience::Verifier, "/v1/verifier/jobs/{id}/status")
                 .summary("Say how a job stands")
                 .describe(
@@ -178,7 +194,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 pub(crate) struct StatusQuery {
-    /// `pending`, `in_review`, `needs_info`, `verified`, `rejected`, `declined`, `cancelled`,
+    /// `open`, `pending`, `in_review`, `needs_info`, `verified`, `rejected`, `declined`, `cancelled`,
     /// `expired`, `force_cancelled`, `disputed`, `upheld`, `overturned` or `revoked`.
     status: Option<String>,
 }
@@ -190,12 +206,45 @@ impl StatusQuery {
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
 struct AvailableQuery {
     /// The credential's type, such as `Education`.
     r#type: Option<String>,
     /// `high` when less than a day is left to answer, else `normal`.
     #[param(inline)]
     urgency: Option<Urgency>,
+    /// Only what asks for this language, such as `en`.
+    language: Option<String>,
+    /// Only what asks for this jurisdiction.
+    jurisdiction: Option<String>,
+    /// Only what is paid in this currency.
+    currency: Option<String>,
+    /// At least so many minor units of `currency`.
+    min_price: Option<i64>,
+    /// At most so many minor units of `currency`.
+    max_price: Option<i64>,
+}
+
+impl AvailableQuery {
+    fn parse(self) -> Result<Search> {
+        let stated = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let currency = stated(self.currency).as_deref().map(str::parse::<Asset>).transpose()?;
+        let has_bounds = self.min_price.is_some() || self.max_price.is_some();
+        if has_bounds && currency.is_none() {
+            let message = "amounts of two currencies have no order";
+            return Err(Error::field("/currency", "required", message));
+        }
+        let language = stated(self.language);
+        Ok(Search {
+            kind: stated(self.r#type),
+            urgency: self.urgency,
+            language: language.map(|code| language_code("/language", &code)).transpose()?,
+            jurisdiction: stated(self.jurisdiction),
+            currency,
+            price_from: self.min_price,
+            price_to: self.max_price,
+        })
+    }
 }
 
 /// A request for a verification.
@@ -203,22 +252,70 @@ struct AvailableQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct VerificationRequest {
     credential_id: CredentialId,
-    verifier_id: VerifierId,
+    /// Left out for a request that stands on the board.
+    verifier_id: Option<VerifierId>,
     /// One of the verifier's services for the credential's type.
     service_id: Option<ServiceId>,
+    /// Minor units; of a request without a verifier, who names the price otherwise.
+    price: Option<i64>,
+    /// Of the price.
+    currency: Option<Asset>,
+    /// Where a verifier is to be at home who claims it from the board.
+    #[serde(default)]
+    jurisdiction: String,
+    /// What a verifier is to read who claims it from the board, such as `en`.
+    #[serde(default)]
+    language: String,
     /// For the verifier; up to 2000 characters.
     #[serde(default)]
     notes: String,
 }
 
+/// To whom a request goes.
+enum Asked {
+    Verifier(NewVerification),
+    Board(NewPosting),
+}
+
 impl VerificationRequest {
-    fn parse(&self) -> Result<NewVerification> {
-        Ok(NewVerification {
-            credential: self.credential_id,
-            verifier: self.verifier_id,
-            service: self.service_id,
-            notes: Text::any("/notes", &self.notes)?,
-        })
+    fn parse(&self) -> Result<Asked> {
+        let notes = Text::any("/notes", &self.notes)?;
+        let Some(verifier) = self.verifier_id else { return self.posting(notes) };
+        let mut fields = Fields::new();
+        for (pointer, is_there) in [
+            ("/price", self.price.is_some()),
+            ("/currency", self.currency.is_some()),
+            ("/jurisdiction", !self.jurisdiction.is_empty()),
+            ("/language", !self.language.is_empty()),
+        ] {
+            if is_there {
+                fields.add(pointer, "not_allowed", "without a verifier only");
+            }
+        }
+        fields.check()?;
+        let (credential, service) = (self.credential_id, self.service_id);
+        Ok(Asked::Verifier(NewVerification { credential, verifier, service, notes }))
+    }
+
+    fn posting(&self, notes: Text) -> Result<Asked> {
+        let mut fields = Fields::new();
+        if self.service_id.is_some() {
+            fields.add("/serviceId", "not_allowed", "with a verifier only");
+        }
+        if self.currency.is_none() {
+            fields.add("/currency", "required", "say what the price is in, or name a verifier");
+        }
+        if !self.price.is_some_and(|price| (1..=Money::MAX_MINOR).contains(&price)) {
+            let message = "minor units, from 1: what you pay whoever takes it; or name a verifier";
+            fields.add("/price", "required", message);
+        }
+        fields.check()?;
+        let (Some(price), Some(currency)) = (self.price, self.currency) else {
+            return Err(Error::internal("a price that was checked"));
+        };
+        let wanted = (self.jurisdiction.as_str(), self.language.as_str());
+        let price = Money::new(price, currency);
+        NewPosting::parse(self.credential_id, price, wanted, notes).map(Asked::Board)
     }
 }
 
@@ -296,10 +393,19 @@ pub(crate) struct VerificationBody {
     credential_id: CredentialId,
     /// The credential's type when it was requested.
     r#type: String,
-    verifier_id: VerifierId,
+    /// Absent while it stands on the board.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verifier_id: Option<VerifierId>,
     verifier_name: String,
-    service_id: ServiceId,
-    /// The service's title when it was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_id: Option<ServiceId>,
+    /// Where its verifier is to be at home; of requests on the board.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    jurisdiction: String,
+    /// What its verifier is to read; of requests on the board.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    language: String,
+    /// The service's title when it was requested or claimed.
     service: String,
     /// Minor units.
     price: i64,
@@ -357,6 +463,8 @@ impl From<Verification> for VerificationBody {
             accepted_at: one.accepted_at,
             completed_at: one.ended_at,
             r#type: one.kind,
+            jurisdiction: one.jurisdiction,
+            language: one.language,
             verifier_name: one.verifier_name,
             service: one.service_title,
             notes: one.notes,
@@ -387,8 +495,16 @@ struct JobBody {
     credential_id: CredentialId,
     /// The credential's type.
     r#type: String,
-    service_id: ServiceId,
+    /// Absent while it stands on the board.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_id: Option<ServiceId>,
     service: String,
+    /// Where you are to be at home for it; of jobs of the board.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    jurisdiction: String,
+    /// What you are to read for it; of jobs of the board.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    language: String,
     /// Minor units, before the platform's fee.
     price: i64,
     currency: Asset,
@@ -447,6 +563,8 @@ impl JobBody {
             started_at: one.started_at,
             completed_at: one.ended_at,
             r#type: one.kind,
+            jurisdiction: one.jurisdiction,
+            language: one.language,
             service: one.service_title,
             notes: one.notes,
             info_requested: one.info_asked,
@@ -664,7 +782,11 @@ async fn request(
     By(caller): By,
     Json(body): Json<VerificationRequest>,
 ) -> Reply<Created<VerificationBody>> {
-    Ok(Created(service.request(&caller, &body.parse()?).await?.into()))
+    let made = match body.parse()? {
+        Asked::Verifier(asked) => service.request(&caller, &asked).await?,
+        Asked::Board(asked) => service.post(&caller, &asked).await?,
+    };
+    Ok(Created(made.into()))
 }
 
 async fn read(
@@ -720,8 +842,7 @@ async fn available(
     Query(query): Query<AvailableQuery>,
     paging: Paging,
 ) -> Reply<List<JobBody>> {
-    let kind = query.r#type.as_deref();
-    let page = service.available(&caller, kind, query.urgency, &paging.page).await?;
+    let page = service.available(&caller, &query.parse()?, &paging.page).await?;
     let now = service.now();
     Ok(paging.reply(page.map(|one| JobBody::of(one, now))))
 }
@@ -760,6 +881,14 @@ async fn decline(
     At(id): Of,
 ) -> Reply<Json<JobBody>> {
     Ok(Json(JobBody::of(service.decline(&caller, id).await?, service.now())))
+}
+
+async fn release(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<JobBody>> {
+    Ok(Json(JobBody::of(service.release(&caller, id).await?, service.now())))
 }
 
 async fn set_status(

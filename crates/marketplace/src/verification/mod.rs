@@ -1,17 +1,19 @@
 //! A verification is one request by an owner that one verifier judge one credential.
 //!
 //! The price is held when it is requested, paid out with the verdict, and given back when the
-//! verification ends without one.
+//! verification ends without one. A request goes to a verifier, or to nobody: then it stands on the
+//! board until one of those who fit has claimed it ([`board`]).
 //!
 //! ```text
+//! open --accept--> in_review --release, lapse--> open      (claimed, given back, left lying)
 //! pending --accept--> in_review --complete--> verified | rejected
 //!    |                 |     ^
 //!    |      request_info     provide_info, start
 //!    |                 v     |
 //!    |                needs_info
 //!    +--decline--> declined       (verifier)
-//!    +--cancel---> cancelled      (owner)
-//! pending, in_review, needs_info --expire--> expired | --force_cancel--> force_cancelled
+//! open, pending --cancel---> cancelled      (owner)
+//! open, pending, in_review, needs_info --expire--> expired | --force_cancel--> force_cancelled
 //!
 //! verified, rejected --dispute--> disputed --uphold--> upheld    (owner; then the dispute)
 //!                                     +----overturn--> overturned
@@ -19,7 +21,10 @@
 //! ```
 //!
 //! Invariants:
-//! - What may happen when, and who may do it, is [`rules::step`] and nothing else.
+//! - What may happen when, and who may do it, is [`rules::step`] and nothing else; the table refuses
+//!   every other edge, whoever writes.
+//! - Of all who claim a job of the board, one has it. Who has let it lie or given it back does not
+//!   get it again.
 //! - A credential has at most one open verification. An open one has an open hold of exactly its
 //!   price; a closed one has none.
 //! - A verdict is one transaction: state, money, fee, signed credential, the credential's status,
@@ -31,6 +36,7 @@
 //! - The verifier reads the credential from the acceptance to the end, and not beyond.
 //! - Whoever is neither owner, verifier nor admin cannot tell that it exists.
 
+pub mod board;
 pub(crate) mod contest;
 pub mod http;
 pub mod jobs;

@@ -8,11 +8,15 @@ use kernel::id::kinds;
 use kernel::{Asset, Error, Id, Money, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::verifier::model::language_code;
+
 /// Where a verification stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = VerificationStatus)]
 pub enum State {
+    /// On the board, addressed to nobody; the price is held.
+    Open,
     /// Asked for; the price is held; the verifier has not answered yet.
     Pending,
     /// The verifier is at work.
@@ -42,7 +46,8 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
+        Self::Open,
         Self::Pending,
         Self::InReview,
         Self::NeedsInfo,
@@ -60,6 +65,7 @@ impl State {
 
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Open => "open",
             Self::Pending => "pending",
             Self::InReview => "in_review",
             Self::NeedsInfo => "needs_info",
@@ -85,7 +91,8 @@ impl State {
             | Self::Upheld
             | Self::Overturned
             | Self::Revoked => true,
-            Self::Pending
+            Self::Open
+            | Self::Pending
             | Self::InReview
             | Self::NeedsInfo
             | Self::Declined
@@ -97,7 +104,7 @@ impl State {
 
     /// Whether it can still end in more than one way; its price is held that long.
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Pending | Self::InReview | Self::NeedsInfo)
+        matches!(self, Self::Open | Self::Pending | Self::InReview | Self::NeedsInfo)
     }
 
     /// Whether the verifier has taken the job and not ended it: they may read the credential.
@@ -128,6 +135,7 @@ impl FromStr for State {
 pub enum Command {
     Accept,
     Decline,
+    Release,
     Start,
     RequestInfo,
     ProvideInfo,
@@ -136,6 +144,7 @@ pub enum Command {
     Reject,
     Cancel,
     ForceCancel,
+    Lapse,
     Expire,
     Dispute,
     Uphold,
@@ -144,9 +153,10 @@ pub enum Command {
 }
 
 impl Command {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Accept,
         Self::Decline,
+        Self::Release,
         Self::Start,
         Self::RequestInfo,
         Self::ProvideInfo,
@@ -155,6 +165,7 @@ impl Command {
         Self::Reject,
         Self::Cancel,
         Self::ForceCancel,
+        Self::Lapse,
         Self::Expire,
         Self::Dispute,
         Self::Uphold,
@@ -167,6 +178,7 @@ impl Command {
         match self {
             Self::Accept => "accepted",
             Self::Decline => "declined",
+            Self::Release => "given back",
             Self::Start => "started",
             Self::RequestInfo => "sent back for information",
             Self::ProvideInfo => "added to",
@@ -175,6 +187,7 @@ impl Command {
             Self::Reject => "rejected",
             Self::Cancel => "cancelled",
             Self::ForceCancel => "cancelled by force",
+            Self::Lapse => "put back on the board",
             Self::Expire => "expired",
             Self::Dispute => "disputed",
             Self::Uphold => "upheld",
@@ -188,6 +201,7 @@ impl Command {
         match self {
             Self::Accept => "verification.accepted",
             Self::Decline => "verification.declined",
+            Self::Release => "verification.released",
             Self::Start => "verification.started",
             Self::RequestInfo => "verification.info_requested",
             Self::ProvideInfo => "verification.info_provided",
@@ -196,6 +210,7 @@ impl Command {
             Self::Reject => "verification.rejected",
             Self::Cancel => "verification.cancelled",
             Self::ForceCancel => "verification.force_cancelled",
+            Self::Lapse => "verification.lapsed",
             Self::Expire => "verification.expired",
             Self::Dispute => "verification.disputed",
             Self::Uphold => "verification.upheld",
@@ -214,10 +229,11 @@ pub struct Verification {
     pub credential: Id<kinds::Credential>,
     /// The credential's type when it was requested, such as "Education".
     pub kind: String,
-    pub verifier: Id<kinds::Verifier>,
+    /// Nobody while it stands on the board.
+    pub verifier: Option<Id<kinds::Verifier>>,
     pub verifier_name: String,
-    pub service: Id<kinds::Service>,
-    /// The service's title when it was requested.
+    pub service: Option<Id<kinds::Service>>,
+    /// The service's title when it was requested or claimed.
     pub service_title: String,
     /// Minor units of `currency`; fixed when it was requested.
     pub price: i64,
@@ -230,8 +246,17 @@ pub struct Verification {
     /// What the owner wrote for the verifier.
     pub notes: String,
     pub requested_at: Timestamp,
-    /// When it expires unless somebody acts.
+    /// When it expires, or goes back to the board, unless somebody acts.
     pub due_at: Timestamp,
+    /// Until when the board offers it; none where it was addressed to a verifier.
+    #[serde(default)]
+    pub board_until: Option<Timestamp>,
+    /// Where its verifier is to be at home; anywhere when empty. Of requests on the board.
+    #[serde(default)]
+    pub jurisdiction: String,
+    /// What its verifier is to read; any language when empty. Of requests on the board.
+    #[serde(default)]
+    pub language: String,
     pub accepted_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -258,9 +283,19 @@ impl Verification {
         Money::new(self.price, self.currency)
     }
 
-    /// The user behind the verifier.
-    pub const fn verifier_user(&self) -> Id<kinds::User> {
-        self.verifier.same_as()
+    /// The user behind the verifier; nobody while it stands on the board.
+    pub fn verifier_user(&self) -> Option<Id<kinds::User>> {
+        self.verifier.map(Id::same_as)
+    }
+
+    /// [`Self::verifier`] of one that has been taken: a defect where nobody has.
+    pub(crate) fn taken_by(&self) -> Result<Id<kinds::Verifier>> {
+        self.verifier.ok_or_else(|| Error::internal("a verification in work without a verifier"))
+    }
+
+    /// Whether it was offered to everybody who fits.
+    pub const fn is_of_board(&self) -> bool {
+        self.board_until.is_some()
     }
 
     /// How long the verifier has, from the acceptance.
@@ -276,6 +311,43 @@ pub struct NewVerification {
     pub verifier: Id<kinds::Verifier>,
     pub service: Option<Id<kinds::Service>>,
     pub notes: Text,
+}
+
+/// A request that is addressed to nobody, parsed.
+#[derive(Debug, Clone)]
+pub struct NewPosting {
+    pub credential: Id<kinds::Credential>,
+    /// What the owner pays, whoever takes it.
+    pub price: Money,
+    /// Where its verifier is to be at home; anywhere when empty.
+    pub jurisdiction: String,
+    /// What its verifier is to read; any language when empty.
+    pub language: String,
+    pub notes: Text,
+}
+
+impl NewPosting {
+    /// # Errors
+    /// Field errors at `/jurisdiction` and `/language`.
+    pub fn parse(
+        credential: Id<kinds::Credential>,
+        price: Money,
+        (jurisdiction, language): (&str, &str),
+        notes: Text,
+    ) -> Result<Self> {
+        let mut fields = Fields::new();
+        let jurisdiction = jurisdiction.trim();
+        if jurisdiction.chars().count() > 100 || jurisdiction.chars().any(char::is_control) {
+            fields.add("/jurisdiction", "invalid", "one line of at most 100 characters");
+        }
+        let language = match language.trim() {
+            "" => Some(String::new()),
+            code => fields.take(language_code("/language", code)),
+        };
+        fields.check()?;
+        let (jurisdiction, language) = (jurisdiction.to_owned(), language.unwrap_or_default());
+        Ok(Self { credential, price, jurisdiction, language, notes })
+    }
 }
 
 /// Text of a person, trimmed, at most [`Text::MAX`] characters.

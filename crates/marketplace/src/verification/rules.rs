@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kernel::{Caller, Error, Money, Timestamp};
+use kernel::{Caller, Error, Money, Role, Timestamp};
 
 use super::model::{Command, State, Verification};
 
@@ -10,8 +10,11 @@ use super::model::{Command, State, Verification};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Relation {
     Owner,
-    /// The verifier whom it is addressed to.
+    /// The verifier whom it is addressed to, or who has claimed it.
     Verifier,
+    /// Any other verifier, of a request that is or was on the board. Whether the board offers it
+    /// to them is for [`super::board`] to see.
+    Candidate,
     Admin,
     /// The platform itself, when time has run out.
     Timer,
@@ -19,17 +22,19 @@ pub enum Relation {
 }
 
 impl Relation {
-    pub const ALL: [Self; 5] =
-        [Self::Owner, Self::Verifier, Self::Admin, Self::Timer, Self::Stranger];
+    pub const ALL: [Self; 6] =
+        [Self::Owner, Self::Verifier, Self::Candidate, Self::Admin, Self::Timer, Self::Stranger];
 
     pub fn of(caller: &Caller, verification: &Verification) -> Self {
         let Some(principal) = caller.principal.as_deref() else { return Self::Stranger };
         if principal.user == verification.owner {
             Self::Owner
-        } else if principal.user == verification.verifier_user() {
+        } else if verification.verifier_user() == Some(principal.user) {
             Self::Verifier
         } else if caller.is_admin() {
             Self::Admin
+        } else if principal.role == Role::Verifier && verification.is_of_board() {
+            Self::Candidate
         } else {
             Self::Stranger
         }
@@ -72,12 +77,21 @@ impl From<Refusal> for Error {
 
 /// The state that follows, if this party may give this command in this state.
 pub const fn step(state: State, by: Relation, command: Command) -> Result<State, Refusal> {
-    match (by, doer(command)) {
+    match (by, doer(state, command)) {
         (Relation::Stranger, _) => Err(Refusal::NoSuchThing),
-        (Relation::Owner, Relation::Owner)
+        // All that they know of it is that it is, or was, to be had.
+        (Relation::Candidate, _) if !matches!(command, Command::Accept) => {
+            Err(Refusal::NoSuchThing)
+        }
+        (Relation::Candidate, _)
+        | (Relation::Owner, Relation::Owner)
         | (Relation::Verifier, Relation::Verifier)
         | (Relation::Admin, Relation::Admin)
         | (Relation::Timer, Relation::Timer) => match next(state, command) {
+            // A request to another verifier was never theirs to have.
+            Some(_) if matches!((by, state), (Relation::Candidate, State::Pending)) => {
+                Err(Refusal::NoSuchThing)
+            }
             Some(next) => Ok(next),
             None => Err(Refusal::WrongState { is: state, wanted: command }),
         },
@@ -88,11 +102,13 @@ pub const fn step(state: State, by: Relation, command: Command) -> Result<State,
 }
 
 /// Whose command it is.
-const fn doer(command: Command) -> Relation {
+const fn doer(state: State, command: Command) -> Relation {
     match command {
         Command::Cancel | Command::ProvideInfo | Command::Dispute => Relation::Owner,
+        Command::Accept if matches!(state, State::Open) => Relation::Candidate,
         Command::Accept
         | Command::Decline
+        | Command::Release
         | Command::Start
         | Command::RequestInfo
         | Command::Note
@@ -100,7 +116,11 @@ const fn doer(command: Command) -> Relation {
         | Command::Reject => Relation::Verifier,
         Command::ForceCancel => Relation::Admin,
         // What an admin decides about a dispute is the dispute's own; this is what follows.
-        Command::Expire | Command::Uphold | Command::Overturn | Command::Revoke => Relation::Timer,
+        Command::Lapse
+        | Command::Expire
+        | Command::Uphold
+        | Command::Overturn
+        | Command::Revoke => Relation::Timer,
     }
 }
 
@@ -109,14 +129,24 @@ const fn next(state: State, command: Command) -> Option<State> {
     use Command as C;
     use State as S;
     match (state, command) {
-        (S::Pending, C::Accept) => Some(S::InReview),
+        (S::Open | S::Pending, C::Accept) => Some(S::InReview),
+        (S::Open | S::Pending, C::Cancel) => Some(S::Cancelled),
         (S::Pending, C::Decline) => Some(S::Declined),
-        (S::Pending, C::Cancel) => Some(S::Cancelled),
+        (S::Open, C::Decline) => None,
         (
-            S::Pending,
-            C::Start | C::RequestInfo | C::ProvideInfo | C::Note | C::Verify | C::Reject,
+            S::Open | S::Pending,
+            C::Release
+            | C::Lapse
+            | C::Start
+            | C::RequestInfo
+            | C::ProvideInfo
+            | C::Note
+            | C::Verify
+            | C::Reject,
         ) => None,
 
+        // Of requests that came from the board; see [`act`].
+        (S::InReview | S::NeedsInfo, C::Release) | (S::InReview, C::Lapse) => Some(S::Open),
         (S::InReview, C::Start | C::Note) => Some(S::InReview),
         (S::InReview, C::RequestInfo) => Some(S::NeedsInfo),
         (S::InReview, C::Verify) => Some(S::Verified),
@@ -127,14 +157,16 @@ const fn next(state: State, command: Command) -> Option<State> {
         (S::NeedsInfo, C::Note) => Some(S::NeedsInfo),
         (
             S::NeedsInfo,
-            C::Accept | C::Decline | C::RequestInfo | C::Verify | C::Reject | C::Cancel,
+            C::Accept | C::Decline | C::Lapse | C::RequestInfo | C::Verify | C::Reject | C::Cancel,
         ) => None,
 
-        (S::Pending | S::InReview | S::NeedsInfo, C::Expire) => Some(S::Expired),
-        (S::Pending | S::InReview | S::NeedsInfo, C::ForceCancel) => Some(S::ForceCancelled),
+        (S::Open | S::Pending | S::InReview | S::NeedsInfo, C::Expire) => Some(S::Expired),
+        (S::Open | S::Pending | S::InReview | S::NeedsInfo, C::ForceCancel) => {
+            Some(S::ForceCancelled)
+        }
 
         (
-            S::Pending | S::InReview | S::NeedsInfo,
+            S::Open | S::Pending | S::InReview | S::NeedsInfo,
             C::Dispute | C::Uphold | C::Overturn | C::Revoke,
         ) => None,
 
@@ -165,6 +197,7 @@ const fn next(state: State, command: Command) -> Option<State> {
             | S::Revoked,
             C::Accept
             | C::Decline
+            | C::Release
             | C::Start
             | C::RequestInfo
             | C::ProvideInfo
@@ -173,8 +206,77 @@ const fn next(state: State, command: Command) -> Option<State> {
             | C::Reject
             | C::Cancel
             | C::ForceCancel
+            | C::Lapse
             | C::Expire,
         ) => None,
+    }
+}
+
+/// One edge of the state machine, with all that belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge {
+    pub from: State,
+    pub command: Command,
+    pub by: Relation,
+    pub to: State,
+    pub guard: Option<&'static str>,
+    /// What becomes of the price.
+    pub money: Option<&'static str>,
+}
+
+/// All edges, in the order of states and commands.
+pub fn edges() -> Vec<Edge> {
+    let mut edges = Vec::new();
+    for (from, command) in State::ALL.into_iter().flat_map(|s| Command::ALL.map(|c| (s, c))) {
+        let by = doer(from, command);
+        if let Ok(to) = step(from, by, command) {
+            let (guard, money) = (guard(from, command), money(command));
+            edges.push(Edge { from, command, by, to, guard, money });
+        }
+    }
+    edges
+}
+
+/// What must be so besides state and party.
+const fn guard(from: State, command: Command) -> Option<&'static str> {
+    match command {
+        Command::Accept if matches!(from, State::Open) => Some("the board offers it to them"),
+        Command::Release => Some("it came from the board"),
+        Command::Lapse => Some("time is up, and the board's is not"),
+        Command::Expire => Some("time is up"),
+        Command::Dispute => Some("the earning is not free yet"),
+        Command::Uphold | Command::Overturn => Some("the dispute is over"),
+        Command::Revoke => Some("the signed credential was revoked"),
+        Command::Accept
+        | Command::Decline
+        | Command::Start
+        | Command::RequestInfo
+        | Command::ProvideInfo
+        | Command::Note
+        | Command::Verify
+        | Command::Reject
+        | Command::Cancel
+        | Command::ForceCancel => None,
+    }
+}
+
+const fn money(command: Command) -> Option<&'static str> {
+    match command {
+        Command::Decline | Command::Cancel | Command::ForceCancel | Command::Expire => {
+            Some("back to the owner")
+        }
+        Command::Verify | Command::Reject => Some("to the verifier, less the fee"),
+        Command::Dispute => Some("the earning stands still"),
+        Command::Uphold => Some("as decided"),
+        Command::Overturn => Some("back to the owner"),
+        Command::Accept
+        | Command::Release
+        | Command::Start
+        | Command::RequestInfo
+        | Command::ProvideInfo
+        | Command::Note
+        | Command::Lapse
+        | Command::Revoke => None,
     }
 }
 
@@ -185,8 +287,29 @@ pub fn act(
     command: Command,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    verification.state = step(verification.state, by, command)?;
-    if !verification.state.is_open() {
+    let is = verification.state;
+    let next = step(is, by, command)?;
+    let is_back = matches!(command, Command::Release | Command::Lapse);
+    let Some(board_until) = verification.board_until.filter(|_| is_back) else {
+        if is_back {
+            return Err(Refusal::WrongState { is, wanted: command });
+        }
+        follow(verification, next, command, now);
+        return Ok(());
+    };
+    // As if nobody had claimed it, but for what was said.
+    verification.state = next;
+    (verification.verifier, verification.service) = (None, None);
+    verification.verifier_name.clear();
+    verification.service_title.clear();
+    (verification.accepted_at, verification.started_at) = (None, None);
+    verification.due_at = board_until;
+    Ok(())
+}
+
+fn follow(verification: &mut Verification, next: State, command: Command, now: Timestamp) {
+    verification.state = next;
+    if !next.is_open() {
         verification.ended_at.get_or_insert(now);
     }
     match command {
@@ -194,14 +317,22 @@ pub fn act(
             verification.accepted_at = Some(now);
             verification.due_at = now + verification.sla();
         }
-        Command::Start => {
-            verification.started_at.get_or_insert(now);
+        // Who has begun has more than the lease of a claim.
+        Command::Start | Command::RequestInfo => {
+            if command == Command::Start {
+                verification.started_at.get_or_insert(now);
+            }
+            if let Some(accepted) = verification.accepted_at {
+                let due = accepted + verification.sla();
+                verification.due_at = verification.due_at.max(due);
+            }
         }
         // The owner's answer gives the verifier their whole time anew. Asking does not: a
         // verifier could keep the owner's money held for ever by asking again and again.
         Command::ProvideInfo => verification.due_at = now + verification.sla(),
         Command::Decline
-        | Command::RequestInfo
+        | Command::Release
+        | Command::Lapse
         | Command::Note
         | Command::Verify
         | Command::Reject
@@ -213,12 +344,18 @@ pub fn act(
         | Command::Overturn
         | Command::Revoke => {}
     }
-    Ok(())
 }
 
-/// Whether time has run out. A party who acts before the timer has come by is still in time.
-pub fn is_due(verification: &Verification, now: Timestamp) -> bool {
-    verification.state.is_open() && verification.due_at <= now
+/// What comes of time having run out, if it has: a claim that lies still goes back to the board
+/// while that offers it, everything else expires. A party who acts before the timer has come by is
+/// still in time.
+pub fn overdue(verification: &Verification, now: Timestamp) -> Option<Command> {
+    if !verification.state.is_open() || verification.due_at > now {
+        return None;
+    }
+    let is_offered = verification.board_until.is_some_and(|until| until > now);
+    let is_claim = verification.state == State::InReview;
+    Some(if is_offered && is_claim { Command::Lapse } else { Command::Expire })
 }
 
 /// The platform's part of a price, rounded down: what is left over stays with the verifier.
@@ -269,12 +406,13 @@ mod tests {
                         "409".to_owned()
                     }
                 });
-                let [owner, verifier, admin, timer, stranger] = answers;
+                let [owner, verifier, candidate, admin, timer, stranger] = answers;
                 let command = format!("{command:?}");
                 writeln!(
                     grid,
                     "  {command:<12} owner {owner:<13} verifier {verifier:<13} \
-                     admin {admin:<18} timer {timer:<10} stranger {stranger}"
+                     candidate {candidate:<13} admin {admin:<18} timer {timer:<13} \
+                     stranger {stranger}"
                 )
                 .unwrap();
             }
@@ -298,9 +436,73 @@ mod tests {
         }
     }
 
+    /// The state machine as the guide shows it.
+    fn shown() -> String {
+        let mut text = "```mermaid\nstateDiagram-v2\n".to_owned();
+        writeln!(text, "    [*] --> open: request to nobody").unwrap();
+        writeln!(text, "    [*] --> pending: request to a verifier").unwrap();
+        let word = |command: Command| {
+            let (_, word) = command.fact().split_once('.').unwrap();
+            word.replace('_', " ")
+        };
+        let drawn = |edge: &&Edge| edge.from != edge.to;
+        for Edge { from, to, command, .. } in edges().iter().filter(drawn) {
+            writeln!(text, "    {from} --> {to}: {}", word(*command)).unwrap();
+        }
+        let is_left = |state: &State| edges().iter().any(|edge| edge.from == *state);
+        for state in State::ALL.into_iter().filter(|state| !is_left(state)) {
+            writeln!(text, "    {state} --> [*]").unwrap();
+        }
+        text.push_str(
+            "```\n\n| from | fact | by | to | if | the price |\n|---|---|---|---|---|---|\n",
+        );
+        for edge in edges() {
+            let Edge { from, command, by, to, guard, money } = edge;
+            let by = match by {
+                Relation::Timer => "the platform".to_owned(),
+                by => format!("{by:?}").to_lowercase(),
+            };
+            let fact = command.fact();
+            let (guard, money) = (guard.unwrap_or_default(), money.unwrap_or_default());
+            writeln!(text, "| {from} | `{fact}` | {by} | {to} | {guard} | {money} |").unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_guide_shows_the_state_machine_as_it_is() {
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/verification.md");
+        let text = std::fs::read_to_string(guide).unwrap();
+        let (before, rest) = text.split_once("<!-- generated -->\n").unwrap();
+        let (_, after) = rest.split_once("<!-- /generated -->").unwrap();
+        let fresh =
+            format!("{before}<!-- generated -->\n\n{}\n<!-- /generated -->{after}", shown());
+        if std::env::var_os("VERZA_WRITE_GUIDE").is_some() {
+            std::fs::write(guide, &fresh).unwrap();
+        }
+        let message = "stale: run the tests of marketplace once with VERZA_WRITE_GUIDE=1";
+        assert_eq!(std::fs::read_to_string(guide).unwrap(), fresh, "{message}");
+    }
+
+    #[test]
+    fn the_edges_of_the_check_are_the_edges_of_the_rules() {
+        let sql = include_str!("../../migrations/0022_board.sql");
+        let (_, check) = sql.split_once("CHECK (was || '>' || state IN").unwrap();
+        let (check, _) = check.split_once("))").unwrap();
+        let mut listed: Vec<&str> = check.split('\'').skip(1).step_by(2).collect();
+        listed.sort_unstable();
+        let mut edges = vec![">open".to_owned(), ">pending".to_owned()];
+        for (state, command) in State::ALL.into_iter().flat_map(|s| Command::ALL.map(|c| (s, c))) {
+            edges.extend(next(state, command).map(|next| format!("{state}>{next}")));
+        }
+        edges.sort_unstable();
+        edges.dedup();
+        assert_eq!(listed, edges);
+    }
+
     #[test]
     fn only_the_words_of_the_check_are_states() {
-        let sql = include_str!("../../migrations/0011_disputes.sql");
+        let sql = include_str!("../../migrations/0022_board.sql");
         let (_, check) = sql.split_once("CHECK (state IN").unwrap();
         let (check, _) = check.split_once("))").unwrap();
         let words: Vec<&str> = check.split('\'').skip(1).step_by(2).collect();

@@ -15,7 +15,7 @@ use trust::casefile;
 use trust::issuance::service::VerdictClaim;
 
 use super::model::{Command, NewVerification, Note, Report, State, Text, Verdict, Verification};
-use super::rules::{self, Refusal, Relation, Urgency};
+use super::rules::{self, Refusal, Relation};
 use super::store::{self, Narrowed, Whose};
 use crate::verifier;
 
@@ -45,8 +45,10 @@ pub struct Terms {
     /// The platform's part of a price, in hundredths of a percent, as it is when the verdict is
     /// given.
     pub fee_bps: Live<u16>,
-    /// How long a request waits for the verifier's answer.
+    /// How long a request waits for the verifier's answer, or on the board.
     pub acceptance_sla: Live<Duration>,
+    /// How long a job that was claimed from the board may lie before it goes back there.
+    pub claim_lease: Duration,
 }
 
 /// A job with what its verifier may see of it.
@@ -99,40 +101,54 @@ impl Service {
             return Err(Error::field("/verifierId", "yourself", "somebody else must judge"));
         }
         let credential = self.credentials.begin_verification(tx, owner, asked.credential).await?;
-        let offer =
+        let (offer, by_itself) =
             self.verifiers.choose(tx, asked.verifier, &credential.kind, asked.service).await?;
-        let id: Id<kinds::Verification> = tx.world().id();
-        let hold = self.wallets.hold(tx, owner, offer.price, "job", &id.to_string()).await?;
-        let requested = Requested { id, owner, credential, offer, hold };
-        self.insert(tx, caller, asked, requested).await
+        let new = Verification {
+            verifier: Some(asked.verifier),
+            service: Some(offer.id),
+            service_title: offer.title,
+            sla_hours: offer.sla_hours,
+            notes: asked.notes.as_str().to_owned(),
+            ..self.blank(tx, State::Pending, credential, offer.price)
+        };
+        let made = self.insert(tx, caller, new).await?;
+        match by_itself {
+            Some(rules) => self.accept_by_itself(tx, made, &rules).await,
+            None => Ok(made),
+        }
     }
 
-    async fn insert(
+    /// A request as it is before anybody has looked at it; its price is still to be held.
+    pub(super) fn blank(
         &self,
         tx: &Tx,
-        caller: &Caller,
-        asked: &NewVerification,
-        requested: Requested,
-    ) -> Result<Verification> {
-        let Requested { id, owner, credential, offer, hold } = requested;
-        let new = Verification {
+        state: State,
+        credential: Credential,
+        price: Money,
+    ) -> Verification {
+        let id: Id<kinds::Verification> = tx.world().id();
+        Verification {
             id,
-            owner,
+            owner: credential.owner,
             credential: credential.id,
             kind: credential.kind,
-            verifier: asked.verifier,
+            verifier: None,
             verifier_name: String::new(),
-            service: offer.id,
-            service_title: offer.title,
-            price: offer.price.minor,
-            currency: offer.price.asset,
-            sla_hours: offer.sla_hours,
-            hold,
-            state: State::Pending,
+            service: None,
+            service_title: String::new(),
+            price: price.minor,
+            currency: price.asset,
+            sla_hours: 0,
+            // Given with the money.
+            hold: id.same_as(),
+            state,
             version: 1,
-            notes: asked.notes.as_str().to_owned(),
+            notes: String::new(),
             requested_at: tx.now(),
             due_at: tx.now() + self.terms.acceptance_sla.get(),
+            board_until: None,
+            jurisdiction: String::new(),
+            language: String::new(),
             accepted_at: None,
             started_at: None,
             ended_at: None,
@@ -146,7 +162,18 @@ impl Service {
             refunded: 0,
             issued: None,
             reason: None,
-        };
+        }
+    }
+
+    /// Holds the price of a request, and writes it down.
+    pub(super) async fn insert(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        mut new: Verification,
+    ) -> Result<Verification> {
+        let (owner, price, subject) = (new.owner, new.price(), new.id.to_string());
+        new.hold = self.wallets.hold(tx, owner, price, "job", &subject).await?;
         store::insert(tx, &new).await?;
         tx.record(
             fact(caller, "verification.requested", &new)
@@ -154,7 +181,7 @@ impl Service {
                 .with("price", new.price)
                 .with("currency", new.currency),
         );
-        load(tx, id).await
+        load(tx, new.id).await
     }
 
     /// The caller's verifications, newest first.
@@ -178,7 +205,7 @@ impl Service {
         let reference = reference.map(str::to_owned);
         let states = state.into_iter().collect();
         let narrowed = Narrowed { states, reference, ..Narrowed::default() };
-        store::list(&self.db, Whose::Owner(caller.user()?), &narrowed, page).await
+        store::list(&self.db, &Whose::Owner(caller.user()?), &narrowed, page).await
     }
 
     /// One of the caller's verifications.
@@ -219,7 +246,7 @@ impl Service {
             about: casefile::About {
                 id: id.to_string(),
                 credential: verification.credential.to_string(),
-                verifier: verification.verifier.to_string(),
+                verifier: verification.verifier.map(|id| id.to_string()).unwrap_or_default(),
                 status: verification.state.as_str().to_owned(),
                 verdict: verification.verdict.map(|verdict| match verdict {
                     Verdict::Verified => casefile::Verdict::Verified,
@@ -256,7 +283,8 @@ impl Service {
             url: verification.report_url.clone(),
         };
         if let Some(file) = verification.report_file {
-            match self.files.get(&self.db, verification.verifier_user(), file).await {
+            let author = verification.taken_by()?.same_as();
+            match self.files.get(&self.db, author, file).await {
                 Ok(file) => report.file_sha256 = Some(hex::encode(file.sha256)),
                 // Its owner may delete it.
                 Err(error) if error.kind() == Kind::NotFound => {}
@@ -293,32 +321,12 @@ impl Service {
             .await
     }
 
-    /// Requests that wait for the calling verifier's answer, newest first.
-    pub async fn available(
-        &self,
-        caller: &Caller,
-        kind: Option<&str>,
-        urgency: Option<Urgency>,
-        page: &PageRequest,
-    ) -> Result<Page<Verification>> {
-        let urgent_until = rules::urgent_until(self.db.world().now());
-        let narrowed = Narrowed {
-            states: vec![State::Pending],
-            kind: kind.map(store::kind_key),
-            due_until: (urgency == Some(Urgency::High)).then_some(urgent_until),
-            due_after: (urgency == Some(Urgency::Normal)).then_some(urgent_until),
-            ..Narrowed::default()
-        };
-        let whose = Whose::Verifier(caller.user()?.same_as());
-        store::list(&self.db, whose, &narrowed, page).await
-    }
-
     /// Jobs that the calling verifier has taken and not ended, newest first.
     pub async fn active(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Verification>> {
         let states = vec![State::InReview, State::NeedsInfo];
         let narrowed = Narrowed { states, ..Narrowed::default() };
         let whose = Whose::Verifier(caller.user()?.same_as());
-        store::list(&self.db, whose, &narrowed, page).await
+        store::list(&self.db, &whose, &narrowed, page).await
     }
 
     /// Jobs that the calling verifier was paid for, newest first.
@@ -326,17 +334,29 @@ impl Service {
         let states = State::ALL.into_iter().filter(|state| state.has_verdict()).collect();
         let narrowed = Narrowed { states, ..Narrowed::default() };
         let whose = Whose::Verifier(caller.user()?.same_as());
-        store::list(&self.db, whose, &narrowed, page).await
+        store::list(&self.db, &whose, &narrowed, page).await
     }
 
-    /// One job of the calling verifier. While they are at work it comes with the credential.
+    /// One job of the calling verifier, or one that the board offers them. While they are at work
+    /// it comes with the credential.
     pub async fn job(&self, caller: &Caller, id: Id<kinds::Verification>) -> Result<Job> {
-        let verification = self.seen_as(Relation::Verifier, caller, id).await?;
-        let notes = self.notes(id).await?;
+        let found = store::get(&self.db, id).await?.ok_or(Refusal::NoSuchThing)?;
+        let verification = match Relation::of(caller, &found) {
+            Relation::Verifier => found,
+            Relation::Candidate if found.state == State::Open => {
+                self.claimant(&self.db, caller, &found).await?;
+                let (credential, owner_name, notes) = (None, None, Vec::new());
+                return Ok(Job { verification: found, credential, owner_name, notes });
+            }
+            _ => return Err(Refusal::NoSuchThing.into()),
+        };
+        let verifier = verification.taken_by()?.same_as();
+        let mut notes = self.notes(id).await?;
+        // Whoever had the job before has written for themselves.
+        notes.retain(|note| note.author == verifier);
         if !verification.state.is_at_work() {
             return Ok(Job { verification, credential: None, owner_name: None, notes });
         }
-        let verifier = verification.verifier_user();
         let credential = self.credentials.get(&self.db, verifier, verification.credential).await?;
         let owner_name = self.users.profile(verification.owner).await?.name;
         let (credential, owner_name) = (Some(credential), Some(owner_name));
@@ -344,6 +364,10 @@ impl Service {
     }
 
     /// The verifier takes the job, and may read the credential from here on.
+    ///
+    /// # Errors
+    /// `NotFound` also where the board does not offer it to them; `Conflict` `wrong_state`, which
+    /// is what all but one of those are told who want the same job, and `away`.
     pub async fn accept(
         &self,
         caller: &Caller,
@@ -351,11 +375,15 @@ impl Service {
     ) -> Result<Verification> {
         self.db
             .once(caller, "verification.accept", |tx| async move {
-                let mut verification = act(&tx, caller, id, Command::Accept).await?;
-                store::save(&tx, &mut verification).await?;
-                let (credential, verifier) =
-                    (verification.credential, verification.verifier_user());
-                self.credentials.grant(&tx, credential, verifier).await?;
+                let mut verification = load(&tx, id).await?;
+                let relation = Relation::of(caller, &verification);
+                if relation == Relation::Candidate {
+                    self.claim(&tx, caller, &mut verification).await?;
+                } else {
+                    rules::act(&mut verification, relation, Command::Accept, tx.now())?;
+                    store::save(&tx, &mut verification).await?;
+                }
+                self.open_file(&tx, &verification).await?;
                 tx.record(fact(caller, Command::Accept.fact(), &verification));
                 Ok(verification)
             })
@@ -422,7 +450,7 @@ impl Service {
             .once(caller, "verification.note", |tx| async move {
                 let mut verification = act(&tx, caller, id, Command::Note).await?;
                 store::save(&tx, &mut verification).await?;
-                let author = verification.verifier_user();
+                let author = verification.taken_by()?.same_as();
                 // A note is never changed: whose credential it is about can still be erased.
                 let sealed = tx.seal(verification.owner, store::NOTE, text.as_str()).await?;
                 store::insert_note(&tx, &verification, author, &sealed).await?;
@@ -446,7 +474,8 @@ impl Service {
                 Box::pin(async move {
                     let command = report.verdict.command();
                     let mut verification = act(&tx, caller, id, command).await?;
-                    self.check_report(&tx, &verification, report).await?;
+                    let verifier = verification.taken_by()?;
+                    self.check_report(&tx, verifier.same_as(), report).await?;
                     // More than all of it would pay the platform out of nothing.
                     let fee_bps = self.terms.fee_bps.get().min(10_000);
                     let fee = rules::fee(verification.price(), fee_bps);
@@ -456,15 +485,13 @@ impl Service {
                     verification.verdict = Some(report.verdict);
                     verification.fee = Some(fee.minor);
                     store::save(&tx, &mut verification).await?;
-                    self.wallets
-                        .capture(&tx, verification.hold, verification.verifier_user(), fee)
-                        .await?;
+                    self.wallets.capture(&tx, verification.hold, verifier.same_as(), fee).await?;
                     let outcome = self.settle(&tx, &mut verification, report.verdict).await?;
                     self.credentials
                         .settle_verification(&tx, verification.credential, outcome)
                         .await?;
                     self.close_file(&tx, &verification).await?;
-                    self.verifiers.count_job(&tx, verification.verifier).await?;
+                    self.verifiers.count_job(&tx, verifier).await?;
                     tx.record(
                         fact(caller, command.fact(), &verification)
                             .with("price", verification.price)
@@ -482,11 +509,10 @@ impl Service {
     async fn check_report(
         &self,
         tx: &Tx,
-        verification: &Verification,
+        verifier: Id<kinds::User>,
         report: &Report,
     ) -> Result<()> {
         let Some(file) = report.file else { return Ok(()) };
-        let verifier = verification.verifier_user();
         match self.files.get(tx, verifier, file).await {
             Ok(file) if file.owner == verifier => Ok(()),
             Err(error) if error.kind() != Kind::NotFound => Err(error),
@@ -504,7 +530,7 @@ impl Service {
         if verdict == Verdict::Rejected {
             return Ok(Outcome::Rejected);
         }
-        let verifier = verification.verifier_user();
+        let verifier = verification.taken_by()?.same_as();
         let credential = self.credentials.get(tx, verifier, verification.credential).await?;
         let claim = VerdictClaim {
             verification: verification.id,
@@ -540,7 +566,7 @@ impl Service {
         page: &PageRequest,
     ) -> Result<Page<Verification>> {
         let narrowed = Narrowed { states: state.into_iter().collect(), ..Narrowed::default() };
-        store::list(&self.db, Whose::Everybody, &narrowed, page).await
+        store::list(&self.db, &Whose::Everybody, &narrowed, page).await
     }
 
     /// Anybody's verification with the verifier's notes; for admins.
@@ -568,6 +594,7 @@ impl Service {
         let known = self.verifiers.find(&self.db, verifier).await?;
         let rating = known.map(|verifier| verifier.rating).unwrap_or_default();
         Ok(Dashboard {
+            // What the board offers waits for everybody.
             waiting_jobs: count(|state| state == State::Pending),
             active_jobs: count(State::is_at_work),
             completed_jobs: count(|state| state.has_verdict()),
@@ -576,8 +603,9 @@ impl Service {
         })
     }
 
-    /// Ends verifications whose time has run out, and gives the prices back; answers how many.
-    /// Several workers may do this at once: each verification expires once.
+    /// Ends verifications whose time has run out, and gives the prices back; a claim that lies still
+    /// goes back to the board. Answers how many. Several workers may do this at once: each
+    /// verification expires once.
     pub async fn expire_due(&self) -> Result<u64> {
         let mut expired = 0;
         loop {
@@ -605,11 +633,16 @@ impl Service {
             .run("verification.expire", |tx| {
                 Box::pin(async move {
                     let mut verification = load(&tx, id).await?;
-                    if !rules::is_due(&verification, tx.now()) {
+                    let Some(command) = rules::overdue(&verification, tx.now()) else {
                         return Ok(false);
+                    };
+                    if command == Command::Lapse {
+                        let timer = Relation::Timer;
+                        self.put_back(&tx, nobody, timer, command, &mut verification).await?;
+                        return Ok(true);
                     }
-                    rules::act(&mut verification, Relation::Timer, Command::Expire, tx.now())?;
-                    self.give_back(&tx, nobody, &mut verification, Command::Expire).await?;
+                    rules::act(&mut verification, Relation::Timer, command, tx.now())?;
+                    self.give_back(&tx, nobody, &mut verification, command).await?;
                     Ok(true)
                 })
             })
@@ -660,9 +693,16 @@ impl Service {
         Ok(())
     }
 
-    async fn close_file(&self, tx: &Tx, verification: &Verification) -> Result<()> {
-        let (credential, verifier) = (verification.credential, verification.verifier_user());
-        self.credentials.withdraw_grant(tx, credential, verifier).await
+    /// From here on the verifier may read the credential.
+    pub(super) async fn open_file(&self, tx: &Tx, verification: &Verification) -> Result<()> {
+        let verifier = verification.taken_by()?.same_as();
+        self.credentials.grant(tx, verification.credential, verifier).await
+    }
+
+    /// Nobody has read it where nobody has taken it.
+    pub(super) async fn close_file(&self, tx: &Tx, verification: &Verification) -> Result<()> {
+        let Some(verifier) = verification.verifier_user() else { return Ok(()) };
+        self.credentials.withdraw_grant(tx, verification.credential, verifier).await
     }
 
     async fn seen_as(
@@ -680,15 +720,6 @@ impl Service {
     pub fn now(&self) -> Timestamp {
         self.db.world().now()
     }
-}
-
-/// What a request has gathered before it is written down.
-struct Requested {
-    id: Id<kinds::Verification>,
-    owner: Id<kinds::User>,
-    credential: Credential,
-    offer: verifier::Offer,
-    hold: Id<kinds::Hold>,
 }
 
 pub(super) async fn load(tx: &Tx, id: Id<kinds::Verification>) -> Result<Verification> {
@@ -710,11 +741,12 @@ pub(super) async fn act(
 
 /// A fact that concerns both sides.
 pub(super) fn fact(caller: &Caller, verb: &'static str, verification: &Verification) -> Fact {
-    Fact::by(caller, verb)
-        .on(verification.id)
-        .about(verification.owner)
-        .about(verification.verifier_user())
-        .with("status", verification.state)
+    let fact = Fact::by(caller, verb).on(verification.id).about(verification.owner);
+    let fact = match verification.verifier_user() {
+        Some(verifier) => fact.about(verifier),
+        None => fact,
+    };
+    fact.with("status", verification.state)
         .with("credential", verification.credential)
         .with("verifier", verification.verifier)
 }

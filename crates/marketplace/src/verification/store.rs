@@ -8,16 +8,18 @@ use platform::params;
 use super::model::{Note, State, Verdict, Verification};
 
 const COLUMNS: &str = "verifications.id, verifications.owner, verifications.credential, \
-    verifications.kind, verifications.verifier, verifiers.name, verifications.service, \
+    verifications.kind, verifications.verifier, COALESCE(verifiers.name, ''), \
+    verifications.service, \
     verifications.service_title, verifications.price, verifications.currency, \
     verifications.sla_hours, verifications.hold, verifications.state, verifications.version, \
     verifications.notes, verifications.requested_at, verifications.due_at, \
+    verifications.board_until, verifications.jurisdiction, verifications.language, \
     verifications.accepted_at, verifications.started_at, verifications.ended_at, \
     verifications.info_asked, verifications.info_given, verifications.comments, \
     verifications.report_url, verifications.report_file, verifications.verdict, \
     verifications.fee, verifications.refunded, verifications.issued, verifications.reason";
 
-const FROM: &str = "verifications JOIN verifiers ON verifiers.id = verifications.verifier";
+const FROM: &str = "verifications LEFT JOIN verifiers ON verifiers.id = verifications.verifier";
 
 fn read(row: &Row<'_>) -> Result<Verification, DbError> {
     Ok(Verification {
@@ -38,6 +40,9 @@ fn read(row: &Row<'_>) -> Result<Verification, DbError> {
         notes: row.take()?,
         requested_at: row.take()?,
         due_at: row.take()?,
+        board_until: row.take()?,
+        jurisdiction: row.take()?,
+        language: row.take()?,
         accepted_at: row.take()?,
         started_at: row.take()?,
         ended_at: row.take()?,
@@ -85,9 +90,11 @@ pub(super) fn kind_key(kind: &str) -> String {
 pub(super) async fn insert(tx: &Tx, new: &Verification) -> Result<()> {
     tx.execute(
         "INSERT INTO verifications (id, owner, credential, kind, kind_key, verifier, service,
-             service_title, price, currency, sla_hours, hold, state, version, notes, requested_at,
-             due_at, refunded)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 0)",
+             service_title, price, currency, sla_hours, hold, state, was, version, notes,
+             requested_at, due_at, board_until, jurisdiction, jurisdiction_key, language,
+             refunded)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', $14, $15, $16, $17,
+             $18, $19, $20, $21, 0)",
         params![
             new.id,
             new.owner,
@@ -105,7 +112,11 @@ pub(super) async fn insert(tx: &Tx, new: &Verification) -> Result<()> {
             new.version,
             new.notes,
             new.requested_at,
-            new.due_at
+            new.due_at,
+            new.board_until,
+            new.jurisdiction,
+            kind_key(&new.jurisdiction),
+            new.language
         ],
     )
     .await?;
@@ -115,10 +126,12 @@ pub(super) async fn insert(tx: &Tx, new: &Verification) -> Result<()> {
 /// Writes what has changed, on the version that it was decided on. When that version is gone,
 /// the whole transaction is to be run again.
 pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
-    let sql = "UPDATE verifications SET version = version + 1, state = $3, due_at = $4,
+    let sql =
+        "UPDATE verifications SET version = version + 1, was = state, state = $3, due_at = $4,
                    accepted_at = $5, started_at = $6, ended_at = $7, info_asked = $8,
                    info_given = $9, comments = $10, report_url = $11, report_file = $12,
-                   fee = $13, reason = $14, verdict = $15, refunded = $16
+                   fee = $13, reason = $14, verdict = $15, refunded = $16, verifier = $17,
+                   service = $18, service_title = $19, sla_hours = $20
                WHERE id = $1 AND version = $2";
     let state = changed.state.as_str();
     let verdict = changed.verdict.map(Verdict::as_str);
@@ -138,7 +151,11 @@ pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
         changed.fee,
         changed.reason,
         verdict,
-        changed.refunded
+        changed.refunded,
+        changed.verifier,
+        changed.service,
+        changed.service_title,
+        changed.sla_hours
     ];
     if !tx.touch(sql, params).await? {
         let lost = format!("{} is no longer at version {}", changed.id, changed.version);
@@ -146,6 +163,35 @@ pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
     }
     changed.version += 1;
     Ok(())
+}
+
+/// Remembers that a verifier has had a job from the board and not done it.
+pub(super) async fn insert_pass(
+    tx: &Tx,
+    id: Id<kinds::Verification>,
+    verifier: Id<kinds::Verifier>,
+) -> Result<()> {
+    let sql = "INSERT INTO verification_passes (verification, verifier, at) VALUES ($1, $2, $3)
+               ON CONFLICT DO NOTHING";
+    tx.execute(sql, params![id, verifier, tx.now()]).await?;
+    Ok(())
+}
+
+/// Whether a verifier has had this job before.
+pub(super) async fn has_passed(
+    db: &impl Read,
+    id: Id<kinds::Verification>,
+    verifier: Id<kinds::Verifier>,
+) -> Result<bool> {
+    let sql = "SELECT 1 FROM verification_passes WHERE verification = $1 AND verifier = $2";
+    Ok(db.maybe(sql, params![id, verifier], |row| row.take::<i64>()).await?.is_some())
+}
+
+/// How many jobs a verifier is at work on.
+pub(super) async fn at_work(db: &impl Read, verifier: Id<kinds::Verifier>) -> Result<i64> {
+    let sql = "SELECT CAST(count(*) AS BIGINT) FROM verifications
+               WHERE verifier = $1 AND state IN ('in_review', 'needs_info')";
+    Ok(db.one(sql, params![verifier], |row| row.take()).await?)
 }
 
 /// Notes which signed credential the verdict has become.
@@ -169,11 +215,24 @@ pub(super) async fn of_issued(
 }
 
 /// Whose verifications a list holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Whose {
     Owner(Id<kinds::User>),
     Verifier(Id<kinds::Verifier>),
+    /// What waits for this verifier's answer, and what the board offers them.
+    ToHave(Seeker),
     Everybody,
+}
+
+/// A verifier who looks at the board.
+#[derive(Debug, Clone)]
+pub(super) struct Seeker {
+    pub(super) verifier: Id<kinds::Verifier>,
+    /// What they verify, as [`kind_key`] writes it. The board offers nothing where it is empty.
+    pub(super) kind_keys: Vec<String>,
+    pub(super) jurisdiction: String,
+    /// What they read, the empty text among it: where no language is asked for.
+    pub(super) languages: Vec<String>,
 }
 
 /// What a list is narrowed to, besides whose it is.
@@ -185,56 +244,139 @@ pub(super) struct Narrowed {
     pub(super) kind: Option<String>,
     pub(super) due_until: Option<Timestamp>,
     pub(super) due_after: Option<Timestamp>,
+    pub(super) wanted: Wanted,
     /// An organization's own word for the case.
     pub(super) reference: Option<String>,
+}
+
+/// What a verifier looks for among the jobs that are to be had. A request that asks for no language
+/// or jurisdiction suits any.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    pub(super) language: Option<String>,
+    /// As [`kind_key`] writes it.
+    pub(super) jurisdiction: Option<String>,
+    pub(super) currency: Option<Asset>,
+    pub(super) price_from: Option<i64>,
+    pub(super) price_to: Option<i64>,
+}
+
+/// A query that grows by conditions.
+struct Query<'a> {
+    sql: String,
+    params: Vec<Value<'a>>,
+}
+
+impl<'a> Query<'a> {
+    /// Adds a condition about a value, which stands where `?` does.
+    fn and(&mut self, condition: &str, value: Value<'a>) {
+        self.params.push(value);
+        let marker = format!("${}", self.params.len());
+        self.sql.push_str(" AND ");
+        self.sql.push_str(&condition.replace('?', &marker));
+    }
+
+    /// Adds a condition that one of several values is met.
+    fn and_one_of(&mut self, what: &str, values: impl IntoIterator<Item = Value<'a>>) {
+        let first = self.params.len() + 1;
+        self.params.extend(values);
+        let markers: Vec<_> = (first..=self.params.len()).map(|n| format!("${n}")).collect();
+        self.sql.push_str(&format!(" AND {what} IN ({})", markers.join(", ")));
+    }
 }
 
 /// Newest first.
 pub(super) async fn list(
     db: &impl Read,
-    whose: Whose,
+    whose: &Whose,
     narrowed: &Narrowed,
     page: &PageRequest,
 ) -> Result<Page<Verification>> {
     let after = page.after_id();
-    let mut sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE verifications.id < $1");
-    let mut params: Vec<Value<'_>> = vec![after.bind()];
-    let mut and = |condition: &str, value| {
-        params.push(value);
-        sql.push_str(&format!(" AND {condition} ${}", params.len()));
-    };
-    match &whose {
-        Whose::Owner(owner) => and("verifications.owner =", owner.bind()),
-        Whose::Verifier(verifier) => and("verifications.verifier =", verifier.bind()),
-        Whose::Everybody => {}
-    }
-    if let Some(kind) = &narrowed.kind {
-        and("verifications.kind_key =", kind.bind());
-    }
-    if let Some(until) = &narrowed.due_until {
-        and("verifications.due_at <=", until.bind());
-    }
-    if let Some(after) = &narrowed.due_after {
-        and("verifications.due_at >", after.bind());
-    }
-    if let (Whose::Owner(owner), Some(reference)) = (&whose, &narrowed.reference) {
-        params.extend([owner.bind(), reference.bind()]);
-        sql.push_str(&format!(
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE verifications.id < $1");
+    let mut query = Query { sql, params: vec![after.bind()] };
+    whose.narrow(&mut query);
+    narrowed.narrow(&mut query);
+    if let (Whose::Owner(owner), Some(reference)) = (whose, &narrowed.reference) {
+        query.params.extend([owner.bind(), reference.bind()]);
+        let (owner, reference) = (query.params.len() - 1, query.params.len());
+        query.sql.push_str(&format!(
             " AND verifications.id IN (SELECT verification FROM commissions
-                  WHERE organization = ${} AND reference = ${})",
-            params.len() - 1,
-            params.len()
+                  WHERE organization = ${owner} AND reference = ${reference})"
         ));
     }
-    if !narrowed.states.is_empty() {
-        let states: Vec<_> = narrowed.states.iter().map(|s| format!("'{s}'")).collect();
-        sql.push_str(&format!(" AND verifications.state IN ({})", states.join(", ")));
-    }
+    let Query { mut sql, mut params } = query;
     params.extend([Value::Int(page.fetch()), Value::Int(page.offset)]);
     let (limit, offset) = (params.len() - 1, params.len());
     sql.push_str(&format!(" ORDER BY verifications.id DESC LIMIT ${limit} OFFSET ${offset}"));
     let rows = db.all(&sql, &params, read).await?;
     Ok(page.page(rows, |one| Cursor::by_id(one.id)))
+}
+
+impl Whose {
+    fn narrow<'a>(&'a self, query: &mut Query<'a>) {
+        match self {
+            Self::Owner(owner) => query.and("verifications.owner = ?", owner.bind()),
+            Self::Verifier(verifier) => query.and("verifications.verifier = ?", verifier.bind()),
+            Self::ToHave(seeker) => {
+                let Seeker { verifier, kind_keys, jurisdiction, languages } = seeker;
+                let passed = "NOT EXISTS (SELECT 1 FROM verification_passes AS passed
+                     WHERE passed.verification = verifications.id AND passed.verifier = ?)";
+                let theirs = "(verifications.state = 'pending' AND verifications.verifier = ?";
+                if kind_keys.is_empty() {
+                    query.and(&format!("{theirs})"), verifier.bind());
+                    return;
+                }
+                query.and(&format!("({theirs}) OR (verifications.state = 'open'"), verifier.bind());
+                query.and("verifications.owner <> ?", verifier.bind());
+                query.and(passed, verifier.bind());
+                let kinds = kind_keys.iter().map(Bind::bind);
+                query.and_one_of("verifications.kind_key", kinds);
+                query.and(
+                    "(verifications.jurisdiction_key = '' OR verifications.jurisdiction_key = ?)",
+                    jurisdiction.bind(),
+                );
+                let languages = languages.iter().map(Bind::bind);
+                query.and_one_of("verifications.language", languages);
+                query.sql.push_str("))");
+            }
+            Self::Everybody => {}
+        }
+    }
+}
+
+impl Narrowed {
+    fn narrow<'a>(&'a self, query: &mut Query<'a>) {
+        if let Some(kind) = &self.kind {
+            query.and("verifications.kind_key = ?", kind.bind());
+        }
+        if let Some(until) = &self.due_until {
+            query.and("verifications.due_at <= ?", until.bind());
+        }
+        if let Some(after) = &self.due_after {
+            query.and("verifications.due_at > ?", after.bind());
+        }
+        let Wanted { language, jurisdiction, currency, price_from, price_to } = &self.wanted;
+        if let Some(language) = language {
+            query.and("verifications.language = ?", language.bind());
+        }
+        if let Some(jurisdiction) = jurisdiction {
+            query.and("verifications.jurisdiction_key = ?", jurisdiction.bind());
+        }
+        if let Some(currency) = currency {
+            query.and("verifications.currency = ?", currency.bind());
+        }
+        if let Some(from) = price_from {
+            query.and("verifications.price >= ?", from.bind());
+        }
+        if let Some(to) = price_to {
+            query.and("verifications.price <= ?", to.bind());
+        }
+        if !self.states.is_empty() {
+            let states: Vec<_> = self.states.iter().map(|s| format!("'{s}'")).collect();
+            query.sql.push_str(&format!(" AND verifications.state IN ({})", states.join(", ")));
+        }
+    }
 }
 
 /// Open verifications whose time has run out, the longest overdue first.
@@ -244,7 +386,7 @@ pub(super) async fn due(
     limit: i64,
 ) -> Result<Vec<Id<kinds::Verification>>> {
     let sql = "SELECT id FROM verifications
-               WHERE state IN ('pending', 'in_review', 'needs_info') AND due_at <= $1
+               WHERE state IN ('open', 'pending', 'in_review', 'needs_info') AND due_at <= $1
                ORDER BY due_at, id LIMIT $2";
     Ok(db.all(sql, params![now, limit], |row| row.take()).await?)
 }

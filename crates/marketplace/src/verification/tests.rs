@@ -52,11 +52,18 @@ pub(crate) struct Stage<'a> {
 /// What the parties of a verification do by themselves, and the timer with what nobody does. The
 /// rest follows from disputes and revocations, and is tested with them.
 fn first_commands() -> Vec<Command> {
-    let later = [Command::Dispute, Command::Uphold, Command::Overturn, Command::Revoke];
+    let later = [
+        Command::Release,
+        Command::Lapse,
+        Command::Dispute,
+        Command::Uphold,
+        Command::Overturn,
+        Command::Revoke,
+    ];
     Command::ALL.into_iter().filter(|command| !later.contains(command)).collect()
 }
 
-fn diplomas(minor: i64) -> NewOffer {
+pub(crate) fn diplomas(minor: i64) -> NewOffer {
     NewOffer {
         id: None,
         title: "Diplomas".to_owned(),
@@ -81,6 +88,7 @@ pub(crate) async fn stage(t: &TestDb) -> Stage<'_> {
         issuance: trust.issuance,
         fee_bps: Options::FEE_BPS.into(),
         acceptance_sla: Options::ACCEPTANCE_SLA.into(),
+        claim_lease: Options::CLAIM_LEASE,
         appeal_window: Options::APPEAL_WINDOW,
         currency: Options::CURRENCY,
     });
@@ -105,11 +113,11 @@ pub(crate) async fn stage(t: &TestDb) -> Stage<'_> {
 
 /// Everything that a refused command must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
-struct Picture {
-    verification: Verification,
+pub(crate) struct Picture {
+    pub(crate) verification: Verification,
     balances: BTreeMap<&'static str, i64>,
-    credential: (CredentialStatus, i64),
-    verifier_reads: bool,
+    pub(crate) credential: (CredentialStatus, i64),
+    pub(crate) verifier_reads: bool,
     facts: i64,
     notes: i64,
 }
@@ -128,7 +136,7 @@ impl Stage<'_> {
         self.t.db.run("test.fund", fund).await.unwrap();
     }
 
-    async fn credential(&self, caller: &Caller) -> Id<kinds::Credential> {
+    pub(crate) async fn credential(&self, caller: &Caller) -> Id<kinds::Credential> {
         let body = json!({ "title": "Diploma", "type": "Education", "issuer": "University X" });
         let client = Client::over(self.documents.routes());
         let made = client.ok(caller, "POST /v1/user/credentials", body).await;
@@ -183,7 +191,12 @@ impl Stage<'_> {
                 verifications.expire_due().await?;
                 Ok(verifications.find(id).await?.0)
             }
-            Command::Dispute | Command::Uphold | Command::Overturn | Command::Revoke => {
+            Command::Release => verifications.release(caller, id).await,
+            Command::Lapse
+            | Command::Dispute
+            | Command::Uphold
+            | Command::Overturn
+            | Command::Revoke => {
                 panic!("{command:?} is not given, it follows")
             }
         }
@@ -220,7 +233,7 @@ impl Stage<'_> {
         self.t.db.one(&sql, &[], |row| row.take()).await.unwrap()
     }
 
-    async fn picture(&self, id: Id<kinds::Verification>) -> Picture {
+    pub(crate) async fn picture(&self, id: Id<kinds::Verification>) -> Picture {
         let (verification, _) = self.market.verifications.find(id).await.unwrap();
         let credentials = &self.documents.credentials;
         let credential = credentials.find(verification.credential).await.unwrap();
@@ -243,7 +256,7 @@ impl Stage<'_> {
     }
 }
 
-fn refused_with(outcome: Result<Verification>) -> Error {
+pub(crate) fn refused_with(outcome: Result<Verification>) -> Error {
     outcome.expect_err("the command is refused")
 }
 
@@ -679,12 +692,14 @@ platform::on_both_engines! { MIGRATIONS;
         let services = json!([{ "title": "Diplomas", "category": "Education", "price": PRICE,
             "currency": "USD" }]);
         let ask = json!({ "credentialId": credential, "verifierId": verifier });
+        let post = json!({ "credentialId": credential, "price": PRICE, "currency": "USD" });
+        let languages = json!({ "languages": ["en"] });
         let (owner, worker, admin) = (&stage.owner, &stage.verifier, &stage.admin);
         let words = |name: &str| json!({ name: "Words." });
         let status = |status: &str| json!({ "status": status, "message": "Which year?" });
         let verdict = json!({ "verdict": "rejected" });
         let none = || Json::Null;
-        let story: [(&Caller, &str, Json, &str); 17] = [
+        let story: [(&Caller, &str, Json, &str); 22] = [
             (worker, "PUT /v1/verifier/profile", json!({}), "verifier.profile_replaced"),
             (worker, "PUT /v1/verifier/services", services, "verifier.services_replaced"),
             (owner, "POST /v1/user/verifications", ask.clone(), "verification.requested"),
@@ -705,6 +720,12 @@ platform::on_both_engines! { MIGRATIONS;
             (admin, "POST /v1/admin/verifications/{id}/force-cancel", words("reason"),
                 "verification.force_cancelled"),
             (owner, "POST /v1/user/verifications", ask, "verification.requested"),
+            (owner, "POST /v1/user/verifications/{id}/cancel", none(), "verification.cancelled"),
+            (worker, "PUT /v1/verifier/availability", languages,
+                "verifier.availability_replaced"),
+            (owner, "POST /v1/user/verifications", post, "verification.requested"),
+            (worker, "POST /v1/verifier/jobs/{id}/accept", none(), "verification.accepted"),
+            (worker, "POST /v1/verifier/jobs/{id}/release", none(), "verification.released"),
             (owner, "POST /v1/user/verifications/{id}/cancel", none(), "verification.cancelled"),
         ];
         let mut id = String::new();
@@ -743,7 +764,9 @@ impl Stage<'_> {
         };
         let expected = match command {
             // The timer comes by at any time, and acts on what is due.
-            Command::Expire if !rules::is_due(was, self.t.db.world().now()) => Ok(was.state),
+            Command::Expire if rules::overdue(was, self.t.db.world().now()).is_none() => {
+                Ok(was.state)
+            }
             _ => rules::step(was.state, relation, command),
         };
         let outcome = self.give(caller, id, command).await;

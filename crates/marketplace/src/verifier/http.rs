@@ -9,7 +9,10 @@ use platform::http::{At, Audience, By, Json, List, Paging, Query, Reply, Route, 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::model::{self, Offer, OfferDraft, ProfileDraft, Search, Sort, Status, Verifier};
+use super::model::{
+    self, AutoAccept, Availability, Away, Offer, OfferDraft, ProfileDraft, Search, Sort, Status,
+    Verifier,
+};
 use super::rules;
 use super::service::{Service, Shown};
 
@@ -55,6 +58,20 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .takes::<Vec<NewService>>()
                 .returns::<Vec<ServiceBody>>(200)
                 .to(replace_services),
+            get(Audience::Verifier, "/v1/verifier/availability")
+                .summary("Read when I take work, and what of it by itself")
+                .returns::<AvailabilityBody>(200)
+                .to(availability),
+            put(Audience::Verifier, "/v1/verifier/availability")
+                .summary("Replace when I take work, and what of it by itself")
+                .describe(
+                    "Who is away is offered to nobody, and takes nothing; what they have begun \
+                     goes on. A request that the rules of `autoAccept` allow is accepted as it \
+                     comes.",
+                )
+                .takes::<AvailabilityBody>()
+                .returns::<AvailabilityBody>(200)
+                .to(replace_availability),
         ],
     )
 }
@@ -125,6 +142,11 @@ struct VerifierBody {
     /// The range in minor units, one a currency.
     prices: Vec<PriceBody>,
     offers: Vec<ServiceBody>,
+    /// Codes of languages that they read, such as `en`.
+    languages: Vec<String>,
+    /// When they take no requests; absent where they are there, and plan to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    away: Option<AwayBody>,
     since: Timestamp,
 }
 
@@ -169,6 +191,8 @@ impl From<Shown> for VerifierBody {
                 })
                 .collect(),
             offers: offers.into_iter().map(ServiceBody::from).collect(),
+            languages: verifier.availability.languages,
+            away: verifier.availability.away.map(|Away { from, until }| AwayBody { from, until }),
             since: verifier.since,
         }
     }
@@ -249,6 +273,40 @@ impl From<NewProfile> for ProfileDraft {
             licence: body.licence,
             status: body.status,
         }
+    }
+}
+
+/// When a verifier takes work, and what of it without being asked.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = VerifierAvailability)]
+struct AvailabilityBody {
+    /// Codes of languages that they read, such as `en`; up to 30.
+    #[serde(default)]
+    languages: Vec<String>,
+    /// Absent where they are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    away: Option<AwayBody>,
+    /// Absent where they answer every request themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    auto_accept: Option<AutoAccept>,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = VerifierAway)]
+struct AwayBody {
+    from: Timestamp,
+    /// Left out: until they say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+}
+
+impl From<Availability> for AvailabilityBody {
+    fn from(availability: Availability) -> Self {
+        let Availability { languages, away, auto_accept } = availability;
+        let away = away.map(|Away { from, until }| AwayBody { from, until });
+        Self { languages, away, auto_accept }
     }
 }
 
@@ -374,4 +432,21 @@ async fn replace_services(
     let offers = model::parse_offers(body.into_iter().map(OfferDraft::from).collect())?;
     let offers = service.replace_offers(&caller, &offers).await?;
     Ok(Json(offers.into_iter().map(ServiceBody::from).collect()))
+}
+
+async fn availability(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+) -> Reply<Json<AvailabilityBody>> {
+    Ok(Json(service.availability(&caller).await?.into()))
+}
+
+async fn replace_availability(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<AvailabilityBody>,
+) -> Reply<Json<AvailabilityBody>> {
+    let away = body.away.map(|AwayBody { from, until }| Away { from, until });
+    let availability = Availability::parse(&body.languages, away, body.auto_accept)?;
+    Ok(Json(service.replace_availability(&caller, &availability).await?.into()))
 }

@@ -70,6 +70,109 @@ pub struct Verifier {
     /// Verdicts given.
     pub jobs_done: i64,
     pub since: Timestamp,
+    pub availability: Availability,
+}
+
+/// When a verifier takes work, and what of it without being asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Availability {
+    /// Codes of languages that they read, such as `en`.
+    pub languages: Vec<String>,
+    pub away: Option<Away>,
+    pub auto_accept: Option<AutoAccept>,
+}
+
+/// A time in which a verifier is offered to nobody, and takes no jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Away {
+    pub from: Timestamp,
+    /// None: until they say so.
+    pub until: Option<Timestamp>,
+}
+
+impl Availability {
+    pub fn is_away(&self, now: Timestamp) -> bool {
+        self.away.is_some_and(|away| away.from <= now && away.until.is_none_or(|until| now < until))
+    }
+}
+
+/// Which requests a verifier accepts as they come. Kept as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = VerifierAutoAccept)]
+pub struct AutoAccept {
+    /// Types of credential, such as `Education`; any type when empty.
+    #[serde(default)]
+    pub types: Vec<String>,
+    /// Jobs in work from which on nothing more is accepted: 1 to 1000.
+    pub max_active: i64,
+    /// Minor units of `currency`; with it, requests in another currency wait to be answered.
+    #[serde(default)]
+    pub min_price: Option<i64>,
+    #[serde(default)]
+    pub currency: Option<Asset>,
+}
+
+/// Languages that one verifier may name.
+const LANGUAGES_MAX: usize = 30;
+
+impl Availability {
+    /// All that is wrong is named at once.
+    pub fn parse(
+        languages: &[String],
+        away: Option<Away>,
+        auto_accept: Option<AutoAccept>,
+    ) -> Result<Self> {
+        let mut fields = Fields::new();
+        if languages.len() > LANGUAGES_MAX {
+            fields.add("/languages", "too_many", format!("at most {LANGUAGES_MAX}"));
+        }
+        let mut codes: Vec<String> = Vec::new();
+        for (index, code) in languages.iter().take(LANGUAGES_MAX).enumerate() {
+            if let Some(code) = fields.take(language_code(&format!("/languages/{index}"), code))
+                && !codes.contains(&code)
+            {
+                codes.push(code);
+            }
+        }
+        if away.is_some_and(|away| away.until.is_some_and(|until| until <= away.from)) {
+            fields.add("/away/until", "out_of_range", "after it has begun");
+        }
+        if let Some(rules) = &auto_accept {
+            rules.check(&mut fields);
+        }
+        fields.check()?;
+        Ok(Self { languages: codes, away, auto_accept })
+    }
+}
+
+impl AutoAccept {
+    fn check(&self, fields: &mut Fields) {
+        if self.types.len() > CATEGORIES_MAX {
+            fields.add("/autoAccept/types", "too_many", format!("at most {CATEGORIES_MAX}"));
+        }
+        for (index, kind) in self.types.iter().enumerate() {
+            line(fields, &format!("/autoAccept/types/{index}"), kind, 2, 60);
+        }
+        if !(1..=1000).contains(&self.max_active) {
+            fields.add("/autoAccept/maxActive", "out_of_range", "from 1 to 1000");
+        }
+        if self.min_price.is_some_and(|price| !(1..=Money::MAX_MINOR).contains(&price)) {
+            fields.add("/autoAccept/minPrice", "out_of_range", "minor units, from 1");
+        }
+        if self.min_price.is_some() != self.currency.is_some() {
+            fields.add("/autoAccept/currency", "required", "with the lowest price, and only then");
+        }
+    }
+}
+
+/// The code of a language as BCP 47 writes the first part of it: two or three letters.
+pub fn language_code(pointer: &str, text: &str) -> Result<String> {
+    let code = text.trim().to_ascii_lowercase();
+    if (2..=3).contains(&code.len()) && code.bytes().all(|letter| letter.is_ascii_lowercase()) {
+        return Ok(code);
+    }
+    Err(Error::field(pointer, "invalid", "two or three letters, such as en"))
 }
 
 impl Verifier {
@@ -94,6 +197,7 @@ impl Verifier {
             rating: Rating::default(),
             jobs_done: 0,
             since,
+            availability: Availability::default(),
         }
     }
 }

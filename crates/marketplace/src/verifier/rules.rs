@@ -3,13 +3,15 @@
 use kernel::id::kinds;
 use kernel::{Error, Id, Money};
 
-use super::model::{Offer, Rating, key};
+use super::model::{AutoAccept, Offer, Rating, key};
 
 /// Why none of a verifier's services can be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The verifier is unknown, or takes no requests.
     NotOpen,
+    /// The verifier takes nothing at present.
+    Away,
     /// The named service is not among the verifier's active ones.
     NoSuchOffer,
     /// The named service is for another type of credential.
@@ -24,6 +26,7 @@ impl From<Refusal> for Error {
             Refusal::NotOpen => {
                 Self::field("/verifierId", "unknown", "no verifier who takes requests")
             }
+            Refusal::Away => Self::field("/verifierId", "away", "this verifier is away at present"),
             Refusal::NoSuchOffer => {
                 Self::field("/serviceId", "unknown", "not a service that this verifier offers")
             }
@@ -62,6 +65,17 @@ pub fn choose<'a>(
     let currency = fitting.first().ok_or_else(nothing)?.price.asset;
     let alike = fitting.into_iter().filter(|offer| offer.price.asset == currency);
     alike.min_by_key(|offer| offer.price.minor).ok_or_else(nothing)
+}
+
+/// Whether a request is accepted as it comes, by a verifier with so many jobs in work.
+pub fn accepts_by_itself(rules: &AutoAccept, kind: &str, price: Money, active: i64) -> bool {
+    let is_wanted =
+        rules.types.is_empty() || rules.types.iter().any(|wanted| key(wanted) == key(kind));
+    let is_enough = match (rules.min_price, rules.currency) {
+        (Some(least), Some(currency)) => price.asset == currency && price.minor >= least,
+        _ => true,
+    };
+    is_wanted && is_enough && active < rules.max_active
 }
 
 /// The lowest and highest active price in one currency.
@@ -149,6 +163,24 @@ mod tests {
         assert_eq!(choose(&offers, "Health", Some(offers[1].id)), Err(Refusal::NoSuchOffer));
         let nothing = Refusal::NothingFits { kind: "Health".to_owned() };
         assert_eq!(choose(&offers, "Health", None), Err(nothing));
+    }
+
+    #[test]
+    fn a_request_is_accepted_by_itself_when_every_rule_says_so() {
+        let any = AutoAccept { types: vec![], max_active: 2, min_price: None, currency: None };
+        let some = AutoAccept {
+            types: vec!["Education".to_owned()],
+            min_price: Some(5_000),
+            currency: Some(Asset::USD),
+            ..any.clone()
+        };
+        let usd = |minor| Money::new(minor, Asset::USD);
+        assert!(accepts_by_itself(&any, "Health", Money::new(1, Asset::JPY), 1));
+        assert!(!accepts_by_itself(&any, "Health", usd(1), 2), "enough to do");
+        assert!(accepts_by_itself(&some, "education", usd(5_000), 0));
+        assert!(!accepts_by_itself(&some, "Health", usd(5_000), 0));
+        assert!(!accepts_by_itself(&some, "Education", usd(4_999), 0));
+        assert!(!accepts_by_itself(&some, "Education", Money::new(9_999, Asset::NGN), 0));
     }
 
     #[test]

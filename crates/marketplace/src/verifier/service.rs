@@ -9,7 +9,7 @@ use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
 use rpc::users::Users;
 
-use super::model::{NewOffer, Offer, Profile, Search, Verifier};
+use super::model::{AutoAccept, Availability, NewOffer, Offer, Profile, Search, Verifier};
 use super::rules::{self, Refusal};
 use super::store;
 
@@ -98,7 +98,7 @@ impl Service {
     /// One page of the marketplace.
     pub async fn search(&self, search: &Search, page: &PageRequest) -> Result<Page<Shown>> {
         let currency = search.currency.unwrap_or(self.currency);
-        let mut page = store::list(&self.db, search, currency, page).await?;
+        let mut page = store::list(&self.db, search, currency, self.db.world().now(), page).await?;
         let mut offers = store::offers_of(&self.db, &page.items).await?;
         self.name(&mut page.items).await?;
         Ok(page.map(|verifier| {
@@ -126,18 +126,72 @@ impl Service {
         store::get(db, id).await
     }
 
-    /// The service that a request to this verifier, for this type of credential, gets.
-    pub async fn choose(
+    /// The service that a request to this verifier, for this type of credential, gets; and what
+    /// they accept by themselves.
+    pub(crate) async fn choose(
         &self,
         db: &impl Read,
         id: Id<kinds::Verifier>,
         kind: &str,
         wanted: Option<Id<kinds::Service>>,
-    ) -> Result<Offer> {
+    ) -> Result<(Offer, Option<AutoAccept>)> {
         let verifier = store::get(db, id).await?.filter(Verifier::is_open);
-        verifier.ok_or(Refusal::NotOpen)?;
+        let verifier = verifier.ok_or(Refusal::NotOpen)?;
+        if verifier.availability.is_away(self.db.world().now()) {
+            return Err(Refusal::Away.into());
+        }
         let offers = store::offers(db, id).await?;
-        Ok(rules::choose(&offers, kind, wanted).cloned()?)
+        let offer = rules::choose(&offers, kind, wanted).cloned()?;
+        Ok((offer, verifier.availability.auto_accept))
+    }
+
+    /// Makes others who would give this verifier work wait until this transaction is over, so that
+    /// counting what they have is of use.
+    pub(crate) async fn hold_still(&self, tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+        store::hold_still(tx, id).await
+    }
+
+    /// A verifier whom the marketplace shows, with what they offer; none where it shows them not.
+    pub(crate) async fn standing(
+        &self,
+        db: &impl Read,
+        id: Id<kinds::Verifier>,
+    ) -> Result<Option<Shown>> {
+        let Some(verifier) = store::get(db, id).await?.filter(Verifier::is_open) else {
+            return Ok(None);
+        };
+        let mut offers = store::offers(db, id).await?;
+        offers.retain(|offer| offer.active);
+        Ok(Some(Shown { verifier, offers }))
+    }
+
+    /// When the caller takes work, and what of it without being asked.
+    pub async fn availability(&self, caller: &Caller) -> Result<Availability> {
+        Ok(self.profile(caller).await?.availability)
+    }
+
+    /// Replaces it. What has been requested or accepted stays so.
+    pub async fn replace_availability(
+        &self,
+        caller: &Caller,
+        availability: &Availability,
+    ) -> Result<Availability> {
+        let me = Me::of(caller)?;
+        self.db
+            .run("verifier.replace_availability", |tx| async move {
+                store::know(&tx, me.id, me.approved, tx.now()).await?;
+                store::replace_availability(&tx, me.id, availability).await?;
+                let away = availability.away;
+                tx.record(
+                    Fact::by(caller, "verifier.availability_replaced")
+                        .on(me.id)
+                        .with("awayFrom", away.map(|away| away.from))
+                        .with("awayUntil", away.and_then(|away| away.until))
+                        .with("autoAccept", availability.auto_accept.is_some()),
+                );
+                Ok(availability.clone())
+            })
+            .await
     }
 
     /// Counts one verdict.

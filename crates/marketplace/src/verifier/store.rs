@@ -8,7 +8,9 @@ use platform::db::{DbError, Read, Row, Tx, like};
 use platform::params;
 use uuid::Uuid;
 
-use super::model::{NewOffer, Offer, Profile, Rating, Search, Sort, Status, Verifier, key};
+use super::model::{
+    Availability, Away, NewOffer, Offer, Profile, Rating, Search, Sort, Status, Verifier, key,
+};
 use super::office::Standing;
 use super::rules::PriceRange;
 
@@ -16,7 +18,8 @@ const COLUMNS: &str = "verifiers.id, verifiers.name, verifiers.headline, verifie
                        verifiers.categories, verifiers.jurisdiction, verifiers.licence, \
                        verifiers.status, verifiers.approved, verifiers.suspended, \
                        verifiers.rating_sum, verifiers.rating_count, verifiers.jobs_done, \
-                       verifiers.since";
+                       verifiers.since, verifiers.languages, verifiers.away_from, \
+                       verifiers.away_until, verifiers.auto_accept";
 
 fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
     Ok(Verifier {
@@ -37,7 +40,44 @@ fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
         rating: Rating { sum: row.take()?, count: row.take()? },
         jobs_done: row.take()?,
         since: row.take()?,
+        availability: Availability {
+            languages: serde_json::from_str(&row.take::<String>()?).map_err(unreadable)?,
+            away: {
+                let (from, until) = (row.take::<Option<Timestamp>>()?, row.take()?);
+                from.map(|from| Away { from, until })
+            },
+            auto_accept: row
+                .take::<Option<String>>()?
+                .map(|text| serde_json::from_str(&text).map_err(unreadable))
+                .transpose()?,
+        },
     })
+}
+
+fn unreadable(error: serde_json::Error) -> DbError {
+    DbError::Other(format!("the availability of a verifier: {error}"))
+}
+
+pub(super) async fn replace_availability(
+    tx: &Tx,
+    id: Id<kinds::Verifier>,
+    availability: &Availability,
+) -> Result<()> {
+    let Availability { languages, away, auto_accept } = availability;
+    let languages = serde_json::to_string(languages).map_err(unreadable)?;
+    let rules = auto_accept.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
+    let (from, until) = (away.map(|away| away.from), away.and_then(|away| away.until));
+    let sql = "UPDATE verifiers SET languages = $2, away_from = $3, away_until = $4,
+                   auto_accept = $5, updated_at = $6
+               WHERE id = $1";
+    tx.touch(sql, params![id, languages, from, until, rules, tx.now()]).await?;
+    Ok(())
+}
+
+/// Makes others who would give this verifier work wait until this transaction is over.
+pub(super) async fn hold_still(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+    tx.touch("UPDATE verifiers SET updated_at = updated_at WHERE id = $1", params![id]).await?;
+    Ok(())
 }
 
 pub(crate) async fn get(db: &impl Read, id: Id<kinds::Verifier>) -> Result<Option<Verifier>> {
@@ -80,7 +120,8 @@ pub(super) async fn set_suspended(tx: &Tx, id: Id<kinds::Verifier>, suspended: b
 pub(crate) async fn forget(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
     let sql = "UPDATE verifiers SET suspended = TRUE, status = 'hidden', name = '', headline = '',
                    bio = '', categories = '[]', jurisdiction = '', licence = '', search_text = '',
-                   category_keys = '|'
+                   category_keys = '|', languages = '[]', away_from = NULL, away_until = NULL,
+                   auto_accept = NULL
                WHERE id = $1";
     tx.touch(sql, params![id]).await?;
     Ok(())
@@ -200,7 +241,7 @@ pub(super) async fn offers_of(
 
 /// Puts the given services in the place of all the verifier had. Ids of `offers` are the
 /// verifier's own, or new.
-pub(super) async fn replace_offers(
+pub(crate) async fn replace_offers(
     tx: &Tx,
     verifier: Id<kinds::Verifier>,
     offers: &[NewOffer],
@@ -309,13 +350,16 @@ const NARROWED: &str = "(CAST($1 AS TEXT) IS NULL OR verifiers.search_text LIKE 
     AND verifiers.rating_rank >= $5
     AND (CAST($6 AS TEXT) IS NULL
          OR EXISTS (SELECT 1 FROM verifier_prices WHERE verifier_prices.verifier = verifiers.id
-                    AND verifier_prices.currency = $6))";
+                    AND verifier_prices.currency = $6))
+    AND NOT (verifiers.away_from IS NOT NULL AND verifiers.away_from <= $11
+             AND (verifiers.away_until IS NULL OR verifiers.away_until > $11))";
 
 /// One page of the marketplace. A sort by price takes `currency`.
 pub(super) async fn list(
     db: &impl Read,
     search: &Search,
     currency: Asset,
+    now: Timestamp,
     page: &PageRequest,
 ) -> Result<Page<Verifier>> {
     let by_price = search.sort == Sort::Price;
@@ -345,7 +389,7 @@ pub(super) async fn list(
     let currency = if by_price { Some(currency) } else { search.currency };
     let (limit, offset, rating) = (page.fetch(), page.offset, search.rating_min);
     let params = params![
-        text, category, title, service, rating, currency, after_key, after_id, limit, offset
+        text, category, title, service, rating, currency, after_key, after_id, limit, offset, now
     ];
     let rows = db.all(&sql, params, |row| Ok((read(row)?, row.take::<i64>()?))).await?;
     let ends = |(verifier, key): &(Verifier, i64)| Cursor { key: *key, id: verifier.id.uuid() };

@@ -917,15 +917,23 @@ impl Default for Payments {
 pub struct Marketplace {
     /// The platform's share of a price, in hundredths of a percent.
     pub fee_basis_points: u16,
-    /// Hours that a verifier has to accept a request before the money goes back.
+    /// Hours that a verifier has to accept a request, or the board to find one, before the money
+    /// goes back.
     pub acceptance_hours: u64,
+    /// Hours in which a job that was claimed from the board must be begun, or it goes back there.
+    pub claim_hours: u64,
     /// Hours in which the decision of a dispute can be appealed before it is carried out.
     pub appeal_hours: u64,
 }
 
 impl Default for Marketplace {
     fn default() -> Self {
-        Self { fee_basis_points: 250, acceptance_hours: 168, appeal_hours: 72 }
+        Self {
+            fee_basis_points: 250,
+            acceptance_hours: 168,
+            claim_hours: 12,
+            appeal_hours: 72,
+        }
     }
 }
 

@@ -555,6 +555,17 @@ async fn verdicts_are_witnessed(
     let path = format!("/v1/admin/verifications/{forced}/force-cancel");
     witness.change(post.clone(), &path, Some(admin), json!({ "reason": "Fraud" })).await;
 
+    let body = json!({ "languages": ["en"] });
+    witness.change(Method::PUT, "/v1/verifier/availability", Some(vera), body).await;
+    let posted = town.credential(anne, "Posted").await;
+    let body = json!({ "credentialId": posted, "price": 500, "currency": "USD" });
+    let made = town.post("/v1/user/verifications", anne).key("board").json(&body).done().await;
+    let job = format!("/v1/verifier/jobs/{}", made["id"].as_str().unwrap());
+    town.post(&format!("{job}/accept"), vera).json(&json!({})).done().await;
+    witness.change(post.clone(), &format!("{job}/release"), Some(vera), json!({})).await;
+    let path = format!("/v1/user/verifications/{}/cancel", made["id"].as_str().unwrap());
+    town.post(&path, anne).json(&json!({})).done().await;
+
     for (title, by) in [("Mine", anne), ("Theirs", admin)] {
         let (credential, job) = request(witness, title).await;
         let path = |verb: &str| format!("/v1/verifier/jobs/{job}/{verb}");
