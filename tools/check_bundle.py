@@ -376,12 +376,13 @@ def gunzip(data):
         raise Invalid("not GZIP") from None
 
 
-def vkey(text):
+def vkey(text, kind=1):
+    """Name, id and key of a log (kind 1) or of a witness (kind 4)."""
     parts = text.split("+", 2)
     need(len(parts) == 3 and parts[0] and not re.search(r"[\s\x00-\x1f\x7f-\x9f]", parts[0]),
          "not a vkey")
     data = padded(parts[2])
-    need(len(data) == 33 and data[0] == 1, "not an Ed25519 vkey")
+    need(len(data) == 33 and data[0] == kind, "not an Ed25519 vkey of this kind")
     key_id = sha256(parts[0].encode() + b"\n" + data)[:4]
     need(key_id.hex() == parts[1], "the vkey's id is another key's")
     return parts[0], key_id, data[1:]
@@ -441,6 +442,8 @@ def check_inclusion(proof, entry, name, key_id, key):
         if found[1] == name and data[:4] == key_id:
             need(len(data) == 68 and fits(key, data[4:], body.encode()), "the log did not sign it")
             signed = True
+        if WITNESS and (found[1], data[:4]) == WITNESS[:2]:
+            check_cosignature(data[4:], body)
     need(signed, "the log did not sign it")
     parts = body.split("\n")
     need(len(parts) == 4 and parts[3] == "" and parts[0] == name
@@ -459,6 +462,21 @@ def check_inclusion(proof, entry, name, key_id, key):
         node, last = node >> 1, last >> 1
     need(last == 0 and found == root, "the path does not lead to the root")
     return index
+
+
+# Name, id and key of the witness whose word counts.
+WITNESS = None
+# What the witness has signed, and when.
+witnessed = []
+
+
+def check_cosignature(data, body):
+    need(len(data) == 72, "not a cosignature")
+    moment = int.from_bytes(data[:8], "big")
+    message = f"cosignature/v1\ntime {moment}\n{body}"
+    need(moment < 1 << 63 and fits(WITNESS[2], data[8:], message.encode()),
+         "the witness did not sign it")
+    witnessed.append((body.split("\n")[1], moment))
 
 
 def check_bundle(bundle, did, log_key, now, age_max, document):
@@ -617,10 +635,14 @@ def main():
     parser.add_argument("bundle", nargs="+")
     parser.add_argument("--did", help="the issuer's did.json, fetched from the issuer")
     parser.add_argument("--log-key", help="the log's vkey, from elsewhere than the file")
+    parser.add_argument("--witness", help="a witness's vkey: what it has signed is told")
     parser.add_argument("--document", help="the document, to learn whether it is the one checked")
     parser.add_argument("--now", type=int, help="seconds since the epoch")
     parser.add_argument("--max-status-age", type=int, default=7 * 86400, metavar="SECONDS")
     options = parser.parse_args()
+    global WITNESS
+    if options.witness:
+        WITNESS = vkey(options.witness, 4)
     did = log_key = document = None
     if options.did:
         with open(options.did, encoding="utf-8") as file:
@@ -636,6 +658,9 @@ def main():
             word, why = check(file.read(), did, log_key, options.now, options.max_status_age,
                               document)
         print(f"{path}\t{word}\t{why}")
+        for size, moment in witnessed:
+            print(f"{path}\twitnessed\tthe log at size {size}, at {moment}")
+        witnessed.clear()
         worst = max(worst, {"valid": 0, "unproven": 2, "invalid": 1}[word], key=(0, 2, 1).index)
     return worst
 

@@ -107,6 +107,8 @@ impl App {
             public_url: URL.to_owned(),
             issuer_name: "Verza".to_owned(),
             validity: 365 * DAY,
+            witnesses: Vec::new(),
+            memory: None,
         })
         .unwrap();
         trust.start().await.unwrap();

@@ -70,6 +70,8 @@ pub(crate) async fn trust(t: &TestDb) -> trust::Trust {
         public_url: PUBLIC_URL.to_owned(),
         issuer_name: "Verza".to_owned(),
         validity: Duration::from_secs(365 * 24 * 3600),
+        witnesses: Vec::new(),
+        memory: None,
     });
     let trust = trust.expect("the test's trust is set up");
     trust.start().await.expect("the test's keys are made");

@@ -35,6 +35,7 @@ impl Judging {
             self.authority.roots().concat(),
         ];
         pins.extend(self.log.verifier_keys().await?.iter().map(ToString::to_string));
+        pins.extend(self.log.witness_keys().iter().map(ToString::to_string));
         for pin in pins {
             // Our own documents are always pins.
             let _ = trust.pin(&pin);

@@ -1,7 +1,8 @@
 //! What Verza vouches for, in forms that anyone can check without asking Verza.
 //!
-//! Four rooms. [`key`] holds the issuer's identity, [`issuance`] the signed verdict, [`status`] the
-//! list through which a verdict is taken back, [`log`] the append-only record that shows tampering.
+//! Five rooms. [`key`] holds the issuer's identity, [`issuance`] the signed verdict, [`status`] the
+//! list through which a verdict is taken back, [`log`] the append-only record that shows tampering,
+//! [`witness`] those who watch it, which is a process of somebody else's.
 //! The formats, and the reader that judges a file without trusting any of these rooms, are the
 //! `verify` crate's.
 
@@ -14,6 +15,7 @@ pub mod log;
 pub mod pickup;
 pub mod presentation;
 pub mod status;
+pub mod witness;
 
 mod context;
 mod personal;
@@ -29,5 +31,6 @@ pub const MIGRATIONS: Migrations = Migrations {
     files: &[
         Migration { name: "0001_trust", sql: include_str!("../migrations/0001_trust.sql") },
         Migration { name: "0002_portable", sql: include_str!("../migrations/0002_portable.sql") },
+        Migration { name: "0003_witnesses", sql: include_str!("../migrations/0003_witnesses.sql") },
     ],
 };

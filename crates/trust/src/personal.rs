@@ -93,6 +93,7 @@ const TABLES: &[Table] = &[
     impersonal("log_state", "where the log stands"),
     impersonal("log_leaves", "commitments to facts under random salts"),
     impersonal("log_tiles", "hashes over commitments"),
+    impersonal("log_cosignatures", "what witnesses have signed"),
     impersonal("log_checkpoints", "signed roots over commitments"),
 ];
 

@@ -46,6 +46,8 @@ pub enum Command {
     Sim(SimArgs),
     /// Checks an exported credential without any network
     Verify(VerifyArgs),
+    /// Signs the checkpoints of logs that only grow (C2SP tlog-witness); run it apart from them
+    Witness(WitnessArgs),
     /// Brings the database's schema up to date, or says what is missing
     #[command(subcommand)]
     Migrate(MigrateCommand),
@@ -139,6 +141,22 @@ pub struct SimArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct WitnessArgs {
+    /// The witness's name: an address without scheme that is yours, such as witness.example
+    #[arg(long)]
+    pub name: String,
+    /// The folder for its key, and for what it has signed; nobody else may write there
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// The vkey of a log that it watches, with the logs of later years; may be given several times
+    #[arg(long, value_name = "VKEY")]
+    pub log: Vec<String>,
+    /// The address to serve at
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8095")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
 pub struct DemoArgs {
     #[command(flatten)]
     pub serve: ServeArgs,
@@ -157,6 +175,9 @@ pub struct VerifyArgs {
     /// A key of the transparency log that you got elsewhere and trust
     #[arg(long, value_name = "VKEY")]
     pub log_key: Option<String>,
+    /// The vkey of a witness whose word you take for it that the log has one history
+    #[arg(long, value_name = "VKEY")]
+    pub witness: Vec<String>,
     /// Root certificates (PEM) of an SD-JWT's issuer that you got elsewhere and trust
     #[arg(long, value_name = "FILE")]
     pub root: Option<PathBuf>,

@@ -47,6 +47,11 @@ impl DataDir {
         }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The embedded database's file.
     pub fn database(path: &Path) -> PathBuf {
         path.join("verza.db")

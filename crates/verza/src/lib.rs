@@ -65,6 +65,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Api(command) => commands::api(&command),
         Command::Config(command) => commands::config(&command, read),
         Command::Serve(_) => in_runtime(read()?, commands::serve),
+        Command::Witness(args) => {
+            in_runtime(Config::default(), async move |_| commands::witness(&args).await)
+        }
         Command::Sim(args) => in_runtime(read()?, async move |_| commands::sim(&args).await),
         Command::Demo(args) => {
             in_runtime(read()?, async move |config| Box::pin(demo::run(config, &args)).await)

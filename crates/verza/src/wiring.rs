@@ -119,6 +119,7 @@ pub fn check(config: &Config) -> Result<()> {
     if config.trust.validity_days == 0 {
         return Err(wrong("trust.validity_days must be at least 1.".into()));
     }
+    witnesses(config)?;
     if let Some(what) = wrong_in(&config.sessions) {
         return Err(wrong(what));
     }
@@ -147,6 +148,11 @@ pub fn check(config: &Config) -> Result<()> {
         return Err(datadir::shared_key_is_missing());
     }
     Ok(())
+}
+
+/// Those who are asked to sign the log's checkpoints.
+fn witnesses(config: &Config) -> Result<Vec<trust::log::Witness>> {
+    config.trust.witnesses.iter().map(|text| trust::log::Witness::parse(text)).collect()
 }
 
 /// What makes no sense in the times of sessions.
@@ -379,6 +385,8 @@ impl Platform {
             public_url: public_url.clone(),
             issuer_name: config.trust.issuer_name.clone(),
             validity: Duration::from_secs(u64::from(config.trust.validity_days) * 24 * 3600),
+            witnesses: witnesses(&config)?,
+            memory: folder.as_ref().map(|folder| trust::log::Memory::in_folder(folder.path())),
         })?;
         let mut money_options =
             money_options(&db, &config, &settings, &master_key, local_url, users.clone())?;
@@ -524,6 +532,7 @@ impl Platform {
         identity::jobs(&self.identity, &mut registry);
         self.money.jobs(&mut registry);
         self.documents.jobs(&mut registry);
+        self.trust.jobs(&mut registry);
         self.marketplace.jobs(&mut registry);
         self.organizations.jobs(&mut registry);
         self.messaging.jobs(&mut registry);

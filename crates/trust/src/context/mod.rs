@@ -7,6 +7,7 @@ use kernel::Result;
 use platform::crypto::MasterKey;
 use platform::db::Db;
 use platform::http::Route;
+use platform::jobs::Registry;
 use platform::journal::Reader;
 
 use crate::judging::Judging;
@@ -21,6 +22,10 @@ pub struct TrustOptions {
     pub issuer_name: String,
     /// For how long a verdict holds.
     pub validity: Duration,
+    /// Who signs the log's checkpoints as well.
+    pub witnesses: Vec<log::Witness>,
+    /// What this machine remembers of the log apart from the database.
+    pub memory: Option<log::Memory>,
 }
 
 /// Keys, lists, log and issuance. Cheap to clone.
@@ -41,13 +46,15 @@ pub struct Trust {
 
 impl Trust {
     pub fn new(options: TrustOptions) -> Result<Self> {
-        let TrustOptions { db, master_key, public_url, issuer_name, validity } = options;
+        let TrustOptions { db, master_key, public_url, issuer_name, validity, witnesses, memory } =
+            options;
         let keys = key::service::Service::new(db.clone(), master_key.clone(), &public_url)?;
         let authority =
             authority::service::Service::new(db.clone(), master_key.clone(), &public_url);
         let lists =
             status::service::Service::new(db.clone(), keys.clone(), authority.clone(), &public_url);
-        let log = log::service::Service::new(db.clone(), keys.clone(), &public_url);
+        let log =
+            log::service::Service::new(db.clone(), keys.clone(), &public_url, witnesses, memory);
         let issuance = issuance::service::Service::new(
             keys.clone(),
             authority.clone(),
@@ -123,6 +130,10 @@ impl Trust {
     pub async fn reload_keys(&self) -> Result<()> {
         self.keys.reload().await?;
         self.authority.reload().await
+    }
+
+    pub fn jobs(&self, registry: &mut Registry) {
+        log::register(registry, &self.log);
     }
 
     /// The reader that turns facts into leaves.

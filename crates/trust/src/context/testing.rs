@@ -9,18 +9,30 @@ use platform::db::Migrations;
 use platform::testing::TestDb;
 
 use crate::issuance::service::VerdictClaim;
+use crate::log::{Memory, Witness};
 use crate::{Trust, TrustOptions};
 
 pub(crate) const TABLES: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) async fn trust(t: &TestDb) -> Trust {
+    trust_with(t, Vec::new(), None).await
+}
+
+/// One that is watched, or remembered.
+pub(crate) async fn trust_with(
+    t: &TestDb,
+    witnesses: Vec<Witness>,
+    memory: Option<Memory>,
+) -> Trust {
     let trust = Trust::new(TrustOptions {
         db: t.db.clone(),
         master_key: MasterKey::new([9; 32]),
         public_url: "https://verza.example".into(),
         issuer_name: "Verza".into(),
         validity: 365 * DAY,
+        witnesses,
+        memory,
     })
     .unwrap();
     trust.start().await.unwrap();

@@ -160,6 +160,8 @@ async fn the_keys_survive_a_restart_and_never_stand_in_the_clear(t: &TestDb) {
         public_url: "https://verza.example".into(),
         issuer_name: "Verza".into(),
         validity: DAY,
+        witnesses: Vec::new(),
+        memory: None,
     })
     .unwrap();
     assert!(wrong.start().await.is_err(), "another master key opens nothing");
@@ -183,10 +185,10 @@ async fn the_log_proves_every_fact_and_each_head_contains_the_one_before(t: &Tes
     let report = trust.log.check().await.unwrap();
     assert_eq!((report.size, report.failures.len()), (*sizes.last().unwrap(), 0), "{report:?}");
     for pair in sizes.windows(2) {
-        assert!(!trust.log.consistency(pair[0], pair[1]).await.unwrap().is_empty());
+        assert!(!trust.log.consistency(None, pair[0], pair[1]).await.unwrap().is_empty());
     }
-    assert!(trust.log.consistency(0, 1).await.is_err());
-    assert!(trust.log.consistency(1, 10_000).await.is_err());
+    assert!(trust.log.consistency(None, 0, 1).await.is_err());
+    assert!(trust.log.consistency(None, 1, 10_000).await.is_err());
 
     let vkey = trust.log.verifier_keys().await.unwrap().remove(0);
     for fact in journal::since(&t.db, 0, 1000).await.unwrap().iter().step_by(37) {
@@ -198,10 +200,10 @@ async fn the_log_proves_every_fact_and_each_head_contains_the_one_before(t: &Tes
         let commitment = verify::log::entry::commitment(&shown.salt, &shown.row).unwrap();
         assert_eq!(entry.commitment, commitment);
     }
-    let tile = trust.log.resource("tile/0/000").await.unwrap();
+    let tile = trust.log.resource(None, "tile/0/000").await.unwrap();
     assert_eq!(tile.len(), 8192);
-    assert!(trust.log.resource("tile/0/999").await.is_err());
-    let entries = trust.log.resource("tile/entries/000").await.unwrap();
+    assert!(trust.log.resource(None, "tile/0/999").await.is_err());
+    let entries = trust.log.resource(None, "tile/entries/000").await.unwrap();
     assert_eq!(verify::log::tile::decode_bundle(&entries, 256).unwrap().len(), 256);
 }
 

@@ -200,6 +200,12 @@ impl Service {
         self.0.opened.read().iter().map(|key| key.published.clone()).collect()
     }
 
+    /// The public halves of all keys that ever signed checkpoints.
+    pub fn log_keys(&self) -> Vec<PublicKey> {
+        let keys = self.published().into_iter().filter(|key| key.purpose == Purpose::Log);
+        keys.map(|key| key.public_key).collect()
+    }
+
     /// The DID document: every key that ever signed credentials.
     pub fn did_document(&self) -> Json {
         let methods: Vec<VerificationMethod> = self

@@ -9,54 +9,80 @@ use verify::log::merkle;
 use verify::log::note::{Note, VerifierKey};
 use verify::log::tile::WIDTH;
 
+use super::rules::{Continuity, compare};
 use super::service::{broken, entry_of};
-use super::store;
+use super::store::{self, State};
 use crate::key::service::Purpose;
 use crate::key::store as keys;
 
 /// What the check found.
 #[derive(Debug, Clone)]
 pub struct LogReport {
+    /// Of the log that grows.
     pub size: u64,
-    /// The newest signed checkpoint; empty before the first.
+    /// Its newest signed checkpoint; empty before the first.
     pub checkpoint: String,
-    /// What is wrong; nothing when all is well.
+    /// What is wrong with it, or with a log before it; nothing when all is well.
     pub failures: Vec<String>,
     /// How the log stands to the checkpoint that was brought, where one was.
     pub continuity: Option<Continuity>,
 }
 
-/// How a log stands to a checkpoint that somebody has seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Continuity {
-    /// What the checkpoint vouches for is the beginning of this log.
-    Continues { size: u64 },
-    /// The checkpoint vouches for more than is here: the log was set back, or this is a copy from
-    /// before. Whatever is appended now forks it.
-    Behind { seen: u64, here: u64 },
-    /// The same number of leaves gives another root: the past was rewritten.
-    Forked { size: u64 },
-    /// The checkpoint is of another log, or not signed by this one's keys.
-    Foreign(String),
-}
-
 /// Recomputes every leaf from its fact and the root from the leaves, opens the signed checkpoint,
-/// and compares with one that was `seen` earlier. Changes nothing, and needs no private key.
+/// and compares with one that was `seen` earlier, of this log or of one before it. Changes
+/// nothing, and needs no private key.
 pub async fn check(db: &impl Read, seen: Option<&str>) -> Result<LogReport> {
-    let Some(state) = store::state(db).await? else {
+    let logs = store::states(db).await?;
+    let Some(last) = logs.last() else {
         let failures = vec!["the log has not begun".into()];
         let checkpoint = String::new();
         return Ok(LogReport { size: 0, checkpoint, failures, continuity: None });
     };
-    let known = verifier_keys(db, &state.origin).await?;
-    let seen = seen.map(|text| open(text, &known)).transpose();
-    let (size, mut failures) = (state.edge.size(), Vec::new());
-    let mut root_then = None;
-    let mut edge = merkle::Edge::empty();
+    let (size, checkpoint) = (last.edge.size(), last.checkpoint.clone());
+    let mut failures = Vec::new();
+    let keys = public_keys(db).await?;
+    let seen = match seen {
+        Some(text) => Some(open_any(text, &keys)),
+        None => None,
+    };
+    let mut continuity = seen.as_ref().map(|seen| match seen {
+        Ok(seen) => {
+            let what = format!("it is of the log {}, and this is {}", seen.origin, last.origin);
+            Continuity::Foreign(what)
+        }
+        Err(error) => Continuity::Foreign(error.clone()),
+    });
     let mut seq = 0;
+    for log in &logs {
+        let seen = seen.as_ref().and_then(|seen| seen.as_ref().ok());
+        let seen = seen.filter(|seen| seen.origin == log.origin);
+        if log.after_seq != seq {
+            failures.push(format!("the log {} does not begin where the last ended", log.origin));
+        }
+        let then = recompute(db, log, seen.map(|seen| seen.size), &mut failures).await?;
+        judge_checkpoint(log, &keys, &mut failures);
+        if let Some(seen) = seen {
+            continuity = Some(compare(seen, log.edge.size(), then));
+        }
+        seq = log.after_seq.saturating_add(log.edge.size().cast_signed());
+    }
+    Ok(LogReport { size, checkpoint, failures, continuity })
+}
+
+/// Builds a log anew from the facts; answers what its root was at a size.
+async fn recompute(
+    db: &impl Read,
+    log: &State,
+    at: Option<u64>,
+    failures: &mut Vec<String>,
+) -> Result<Option<merkle::Hash>> {
+    let size = log.edge.size();
+    let mut then = (at == Some(0)).then(merkle::empty_root);
+    let mut edge = merkle::Edge::empty();
+    let mut seq = log.after_seq;
     while edge.size() < size {
         let facts = journal::since(db, seq, i64::from(WIDTH)).await?;
-        let entries = store::entries(db, edge.size(), WIDTH).await?;
+        let entries = store::entries(db, log, edge.size(), WIDTH).await?;
         if facts.is_empty() || entries.is_empty() {
             failures.push(format!("only {} of {size} leaves are there", edge.size()));
             break;
@@ -70,66 +96,52 @@ pub async fn check(db: &impl Read, seen: Option<&str>) -> Result<LogReport> {
                 failures.push(format!("leaf {place} is not the fact {}", fact.id));
             }
             edge.append(merkle::leaf_hash(entry.as_bytes()));
-            if let Ok(Some(seen)) = &seen
-                && seen.size == edge.size()
-            {
-                root_then = Some(edge.root());
+            if at == Some(edge.size()) {
+                then = Some(edge.root());
             }
             seq = fact.seq.unwrap_or(seq);
         }
     }
-    if edge != state.edge {
+    if edge != log.edge {
         failures.push("the root over the leaves is not the root that was kept".into());
     }
-    if size > 0 {
-        match open(&state.checkpoint, &known) {
-            Ok(checkpoint) if checkpoint.root == state.edge.root() => {}
-            Ok(_) => failures.push("the signed checkpoint is of another tree".into()),
-            Err(error) => failures.push(format!("the signed checkpoint: {error}")),
-        }
-    }
-    let continuity = match seen {
-        Ok(None) => None,
-        Ok(Some(seen)) => Some(compare(&seen, &state.origin, size, root_then)),
-        Err(error) => Some(Continuity::Foreign(error)),
-    };
-    Ok(LogReport { size, checkpoint: state.checkpoint, failures, continuity })
+    Ok(then)
 }
 
-fn compare(
-    seen: &Checkpoint,
-    origin: &str,
-    size: u64,
-    root_then: Option<merkle::Hash>,
-) -> Continuity {
-    if seen.origin != origin {
-        let what = format!("it is of the log {}, and this is {origin}", seen.origin);
-        return Continuity::Foreign(what);
+/// Whether the newest checkpoint of a log is signed, and of its tree.
+pub(super) fn judge_checkpoint(log: &State, keys: &[PublicKey], failures: &mut Vec<String>) {
+    if log.edge.size() == 0 {
+        return;
     }
-    if seen.size > size {
-        return Continuity::Behind { seen: seen.size, here: size };
-    }
-    let root_then = if seen.size == 0 { Some(merkle::empty_root()) } else { root_then };
-    if root_then == Some(seen.root) {
-        Continuity::Continues { size: seen.size }
-    } else {
-        Continuity::Forked { size: seen.size }
+    match open(&log.checkpoint, &log.origin, keys) {
+        Ok(checkpoint) if checkpoint.root == log.edge.root() => {}
+        Ok(_) => failures.push("the signed checkpoint is of another tree".into()),
+        Err(error) => failures.push(format!("the signed checkpoint: {error}")),
     }
 }
 
-fn open(note: &str, known: &[VerifierKey]) -> Result<Checkpoint, String> {
+/// Opens a checkpoint that a log of this name has signed.
+fn open(note: &str, origin: &str, keys: &[PublicKey]) -> Result<Checkpoint, String> {
     let note = Note::parse(note).map_err(|error| error.to_string())?;
-    Checkpoint::open(&note, known).map_err(|error| error.to_string())
+    let known: Result<Vec<_>, _> = keys.iter().map(|key| VerifierKey::new(origin, *key)).collect();
+    let known = known.map_err(|error| error.to_string())?;
+    Checkpoint::open(&note, &known).map_err(|error| error.to_string())
+}
+
+/// Opens a checkpoint of whichever log these keys have signed it for.
+pub(super) fn open_any(note: &str, keys: &[PublicKey]) -> Result<Checkpoint, String> {
+    let unchecked = Note::parse(note).map_err(|error| error.to_string())?;
+    let unchecked = Checkpoint::parse(unchecked.text()).map_err(|error| error.to_string())?;
+    open(note, &unchecked.origin, keys)
 }
 
 /// The public halves of all keys that ever signed checkpoints.
-async fn verifier_keys(db: &impl Read, origin: &str) -> Result<Vec<VerifierKey>> {
+async fn public_keys(db: &impl Read) -> Result<Vec<PublicKey>> {
     let keys = keys::all(db).await?;
     let keys = keys.into_iter().filter(|key| key.purpose == Purpose::Log);
     keys.map(|key| {
-        let what = "a key of the log is none";
-        let public = PublicKey::from_bytes(&key.public_key).map_err(|error| broken(what, error))?;
-        VerifierKey::new(origin, public).map_err(|error| broken(what, error))
+        PublicKey::from_bytes(&key.public_key)
+            .map_err(|error| broken("a key of the log is none", error))
     })
     .collect()
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::service::{Inclusion, Service};
+use verify::log::note::VerifierKey;
 
 /// What the log's routes need.
 #[derive(Clone)]
@@ -28,6 +29,10 @@ pub fn routes(pages: &Pages) -> Vec<Route> {
         [
             get(Audience::Public, "/v1/audit/checkpoint")
                 .summary("The signed head of the transparency log (C2SP tlog-checkpoint)")
+                .describe(
+                    "With the signatures of witnesses (C2SP tlog-cosignature), where there are \
+                     any: then it is the newest that one of them has signed.",
+                )
                 .returns_media(200, "text/plain", "A signed note: origin, size, root.")
                 .to(checkpoint),
             get(Audience::Public, "/v1/audit/key")
@@ -39,6 +44,20 @@ pub fn routes(pages: &Pages) -> Vec<Route> {
                 .summary("A tile of the transparency log (C2SP tlog-tiles)")
                 .returns_media(200, "application/octet-stream", "Hashes, or log entries.")
                 .to(tile),
+            get(Audience::Public, "/v1/audit/of/{log}/checkpoint")
+                .summary("The signed head of the log of a year, such as 2026")
+                .describe("A log ends with its year; its head and tiles stay where they are.")
+                .returns_media(200, "text/plain", "A signed note: origin, size, root.")
+                .to(checkpoint_of),
+            get(Audience::Public, "/v1/audit/of/{log}/tile/{level}/{*index}")
+                .summary("A tile of the log of a year")
+                .returns_media(200, "application/octet-stream", "Hashes, or log entries.")
+                .to(tile_of),
+            get(Audience::Public, "/v1/audit/witnesses")
+                .summary("The witnesses who sign the log's checkpoints as well, as vkeys")
+                .describe("Learn from elsewhere that they are not the operator's own people.")
+                .returns_media(200, "text/plain", "One C2SP vkey a line.")
+                .to(witnesses),
             get(Audience::Public, "/v1/audit/proof/consistency")
                 .query::<ConsistencyQuery>()
                 .summary("The proof that an older tree is the beginning of a newer one")
@@ -54,38 +73,65 @@ pub fn routes(pages: &Pages) -> Vec<Route> {
 }
 
 async fn checkpoint(State(pages): State<Pages>) -> Result<Response, Problem> {
-    let note = pages.log.checkpoint().await?;
+    Ok(note(pages.log.checkpoint(None).await?))
+}
+
+async fn checkpoint_of(
+    State(pages): State<Pages>,
+    At(log): At<String>,
+) -> Result<Response, Problem> {
+    Ok(note(pages.log.checkpoint(Some(&log)).await?))
+}
+
+fn note(note: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::CACHE_CONTROL, "no-cache"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
-    Ok((headers, note).into_response())
+    (headers, note).into_response()
 }
 
 async fn key(State(pages): State<Pages>) -> Result<Response, Problem> {
-    let keys = pages.log.verifier_keys().await?;
+    Ok(vkeys(&pages.log.verifier_keys().await?))
+}
+
+async fn witnesses(State(pages): State<Pages>) -> Result<Response, Problem> {
+    Ok(vkeys(&pages.log.witness_keys()))
+}
+
+fn vkeys(keys: &[VerifierKey]) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::CACHE_CONTROL, "public, max-age=600"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
     let lines: String = keys.iter().map(|key| format!("{key}\n")).collect();
-    Ok((headers, lines).into_response())
+    (headers, lines).into_response()
 }
 
 async fn tile(
     State(pages): State<Pages>,
     At((level, index)): At<(String, String)>,
 ) -> Result<Response, Problem> {
-    let bytes = pages.log.resource(&format!("tile/{level}/{index}")).await?;
+    Ok(hashes(pages.log.resource(None, &format!("tile/{level}/{index}")).await?))
+}
+
+async fn tile_of(
+    State(pages): State<Pages>,
+    At((log, level, index)): At<(String, String, String)>,
+) -> Result<Response, Problem> {
+    Ok(hashes(pages.log.resource(Some(&log), &format!("tile/{level}/{index}")).await?))
+}
+
+fn hashes(bytes: Vec<u8>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
         // A tile of a given width never changes.
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
-    Ok((headers, bytes).into_response())
+    (headers, bytes).into_response()
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -94,6 +140,8 @@ struct ConsistencyQuery {
     from: u64,
     /// The size of the newer tree.
     to: u64,
+    /// The log, such as 2026; without it, the one that grows.
+    log: Option<String>,
 }
 
 /// RFC 6962 section 2.1.2.
@@ -107,9 +155,9 @@ struct ConsistencyBody {
 
 async fn consistency(
     State(pages): State<Pages>,
-    Query(ConsistencyQuery { from, to }): Query<ConsistencyQuery>,
+    Query(ConsistencyQuery { from, to, log }): Query<ConsistencyQuery>,
 ) -> Reply<Json<ConsistencyBody>> {
-    let hashes = pages.log.consistency(from, to).await?;
+    let hashes = pages.log.consistency(log.as_deref(), from, to).await?;
     let hashes = hashes.iter().map(|hash| STANDARD.encode(hash)).collect();
     Ok(Json(ConsistencyBody { from, to, hashes }))
 }

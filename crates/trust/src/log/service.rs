@@ -6,32 +6,38 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::Fact;
-use kernel::{Error, Id, Result};
+use kernel::{Error, Id, Result, Timestamp};
 use platform::db::{Db, Read, Tx, together};
 use platform::journal::{self, Reader, Recorded};
 use serde_json::{Value as Json, json};
 
 use super::check::LogReport;
-use super::store;
+use super::memory::Memory;
+use super::rules::Term;
+use super::store::{self, State};
+use super::watch::Witness;
 use crate::key::service::{Purpose, Service as Keys};
 use verify::credential::jcs;
 use verify::judge::bundle::LogEvidence;
 use verify::log::checkpoint::Checkpoint;
 use verify::log::entry::Entry;
 use verify::log::merkle::{self, Hash, Node};
-use verify::log::note::{Note, VerifierKey};
+use verify::log::note::VerifierKey;
 use verify::log::proof::InclusionProof;
 use verify::log::tile::{self, Growth, Level, Tile, TileSet, WIDTH};
 
 /// The transparency log. Cheap to clone.
 #[derive(Clone)]
-pub struct Service(Arc<Inner>);
+pub struct Service(pub(super) Arc<Inner>);
 
-struct Inner {
-    db: Db,
-    keys: Keys,
-    /// `host/audit/`; the year in which the log began follows.
-    prefix: String,
+pub(super) struct Inner {
+    pub(super) db: Db,
+    pub(super) keys: Keys,
+    /// `host/audit/`; the term of the log follows.
+    pub(super) prefix: String,
+    pub(super) witnesses: Vec<Witness>,
+    /// What this machine remembers of the log, apart from the database.
+    pub(super) memory: Option<Memory>,
 }
 
 /// The proof that one fact is in the log, with what it takes to check it.
@@ -53,49 +59,57 @@ pub(super) fn broken(what: &str, error: impl std::fmt::Display) -> Error {
 }
 
 impl Service {
-    pub fn new(db: Db, keys: Keys, public_url: &str) -> Self {
+    pub fn new(
+        db: Db,
+        keys: Keys,
+        public_url: &str,
+        witnesses: Vec<Witness>,
+        memory: Option<Memory>,
+    ) -> Self {
         let host = public_url.split_once("://").map_or(public_url, |(_, rest)| rest);
         let prefix = format!("{}/audit/", host.trim_end_matches('/'));
-        Self(Arc::new(Inner { db, keys, prefix }))
+        Self(Arc::new(Inner { db, keys, prefix, witnesses, memory }))
     }
 
-    /// Names the log at its first start. The name never changes afterwards.
+    /// Names the log at its first start, and compares it with what this machine remembers: see
+    /// [`Service::recall`].
     pub async fn start(&self) -> Result<()> {
         self.0
             .db
             .run("log.start", |tx| async move {
-                let now = tx.now().to_string();
-                let year = now.split('-').next().unwrap_or_default();
-                store::insert_state(&tx, &format!("{}{year}", self.0.prefix)).await
+                let first = Term::first_of(year(tx.now()));
+                store::insert_state(&tx, &format!("{}{first}", self.0.prefix)).await
             })
-            .await
+            .await?;
+        self.recall().await
     }
 
-    async fn state(&self, db: &impl Read) -> Result<store::State> {
+    pub(super) async fn state(&self, db: &impl Read) -> Result<State> {
         store::state(db)
             .await?
             .ok_or_else(|| Error::unavailable("log_not_started", "The log has not begun yet."))
     }
 
-    /// The newest signed checkpoint.
-    pub async fn checkpoint(&self) -> Result<String> {
-        let state = self.state(&self.0.db).await?;
-        if state.checkpoint.is_empty() {
-            return Err(Error::not_found("checkpoint yet"));
-        }
-        Ok(state.checkpoint)
+    /// The log of a term such as `2026`, or the one that grows.
+    pub(super) async fn of_term(&self, term: Option<&str>) -> Result<State> {
+        let db = &self.0.db;
+        let Some(term) = term else { return self.state(db).await };
+        let found = store::of_origin(db, &format!("{}{term}", self.0.prefix)).await?;
+        found.ok_or_else(|| Error::not_found("log"))
     }
 
-    /// The keys that ever signed checkpoints, as people who check notes write them.
+    /// The keys that ever signed checkpoints, as people who check notes write them: of every log
+    /// from the first on.
     pub async fn verifier_keys(&self) -> Result<Vec<VerifierKey>> {
-        let state = self.state(&self.0.db).await?;
-        self.keys_of(&state.origin)
+        let logs = store::states(&self.0.db).await?;
+        let keys = logs.iter().map(|log| self.keys_of(&log.origin));
+        Ok(keys.collect::<Result<Vec<_>>>()?.concat())
     }
 
-    fn keys_of(&self, origin: &str) -> Result<Vec<VerifierKey>> {
-        let keys = self.0.keys.published();
-        let keys = keys.iter().filter(|key| key.purpose == Purpose::Log);
-        keys.map(|key| VerifierKey::new(origin, key.public_key))
+    pub(super) fn keys_of(&self, origin: &str) -> Result<Vec<VerifierKey>> {
+        let keys = self.0.keys.log_keys();
+        keys.into_iter()
+            .map(|key| VerifierKey::new(origin, key))
             .collect::<Result<_, _>>()
             .map_err(|error| broken("the log's name cannot name a key", error))
     }
@@ -103,14 +117,14 @@ impl Service {
     /// Appends facts, in order, in the transaction that moves the reader on.
     async fn append(&self, tx: &Tx, facts: &[Recorded]) -> Result<()> {
         let state = self.state(tx).await?;
-        let before = state.edge.size();
+        let state = self.in_this_year(tx, state, facts).await?;
         let mut partial = HashMap::new();
-        for tile in tile::partial_tiles(before) {
-            if let Some(hashes) = store::tile(tx, tile).await? {
+        for tile in tile::partial_tiles(state.edge.size()) {
+            if let Some(hashes) = store::tile(tx, &state, tile).await? {
                 partial.insert(tile, hashes);
             }
         }
-        let mut growth = Growth::resume(state.edge, |tile| partial.remove(&tile))
+        let mut growth = Growth::resume(state.edge.clone(), |tile| partial.remove(&tile))
             .map_err(|error| broken("the log's tiles do not fit its size", error))?;
         let mut leaves = Vec::with_capacity(facts.len());
         for fact in facts {
@@ -118,26 +132,29 @@ impl Service {
             let place = growth.append(merkle::leaf_hash(entry.as_bytes()));
             leaves.push((place, fact.id.uuid(), entry));
         }
-        let leaves =
-            leaves.iter().map(|(place, fact, entry)| store::insert_leaf(tx, *place, *fact, entry));
+        let log = &state;
+        let leaves = leaves
+            .iter()
+            .map(|(place, fact, entry)| store::insert_leaf(tx, log, *place, *fact, entry));
         together(leaves).await?;
         let (edge, tiles) = growth.finish();
         for (tile, hashes) in &tiles {
-            store::put_tile(tx, *tile, hashes).await?;
+            store::put_tile(tx, log, *tile, hashes).await?;
         }
-        let checkpoint = Checkpoint { origin: state.origin, size: edge.size(), root: edge.root() };
+        let origin = state.origin.clone();
+        let checkpoint = Checkpoint { origin, size: edge.size(), root: edge.root() };
         let signer = self.0.keys.signer(Purpose::Log, tx.now())?;
         let note = checkpoint
             .sign(&signer.key)
             .map_err(|error| broken("a checkpoint cannot be signed", error))?;
-        store::grow(tx, before, &edge, &note.to_string()).await
+        store::grow(tx, log, &edge, &note.to_string()).await
     }
 
     /// The tiles that hold these subtrees, from a tree of this size.
-    async fn tiles(&self, nodes: &[Node], size: u64) -> Result<TileSet> {
+    pub(super) async fn tiles(&self, log: &State, nodes: &[Node], size: u64) -> Result<TileSet> {
         let mut set = TileSet::default();
         for tile in tile::tiles_of(nodes, size) {
-            let hashes = store::tile(&self.0.db, tile)
+            let hashes = store::tile(&self.0.db, log, tile)
                 .await?
                 .ok_or_else(|| Error::internal(format!("the tile {} is missing", tile.path())))?;
             set.insert(tile, &hashes).map_err(|error| broken("a tile is broken", error))?;
@@ -153,59 +170,74 @@ impl Service {
             return Ok(None);
         }
         let db = &self.0.db;
-        // The leaf first: the state read after it is of a tree that has it.
-        let Some((index, entry)) = store::leaf(db, fact.id.uuid()).await? else {
+        // The leaf comes with a state that was read after it: of a tree that has it.
+        let Some((log, index, entry)) = store::leaf(db, fact.id.uuid()).await? else {
             return Ok(None);
         };
-        let state = self.state(db).await?;
-        let size = state.edge.size();
+        let (size, checkpoint) = self.head_over(&log, index).await?;
         let nodes = merkle::inclusion_nodes(index, size)
             .map_err(|error| broken("no proof can be made", error))?;
-        let tiles = self.tiles(&nodes, size).await?;
+        let tiles = self.tiles(&log, &nodes, size).await?;
         let hashes = merkle::inclusion_proof(&tiles, index, size)
             .map_err(|error| broken("no proof can be made", error))?;
-        let failed = |error| broken("the stored checkpoint is broken", error);
-        let checkpoint = Note::parse(&state.checkpoint).map_err(failed)?;
         // The key that signed it, which after a rotation need not be the one that signs now.
-        let known = self.keys_of(&state.origin)?;
-        let signers = checkpoint.verify(&known).map_err(failed)?;
+        let known = self.keys_of(&log.origin)?;
+        let signers = checkpoint
+            .verify(&known)
+            .map_err(|error| broken("the stored checkpoint is broken", error))?;
         let key = signers.first().map(ToString::to_string).unwrap_or_default();
         let proof = InclusionProof { extra: None, index, hashes, checkpoint }.to_string();
         let (salt, row) = (fact.salt, row_of(fact));
         Ok(Some(Inclusion { index, size, entry, salt, row, proof, key }))
     }
 
-    /// The proof that the tree of one size is the beginning of the tree of another.
-    pub async fn consistency(&self, from: u64, to: u64) -> Result<Vec<Hash>> {
-        let size = self.state(&self.0.db).await?.edge.size();
+    /// The proof that the tree of one size is the beginning of the tree of another, of the log of
+    /// a term or of the one that grows.
+    pub async fn consistency(&self, term: Option<&str>, from: u64, to: u64) -> Result<Vec<Hash>> {
+        let log = self.of_term(term).await?;
+        let size = log.edge.size();
         if from == 0 || from > to || to > size {
             let message = format!("from 1 to {size}, the smaller one first");
             return Err(Error::field("/from", "out_of_range", message));
         }
+        self.consistency_in(&log, from, to).await
+    }
+
+    pub(super) async fn consistency_in(
+        &self,
+        log: &State,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Hash>> {
         let failed = |error| broken("no proof can be made", error);
         let nodes = merkle::consistency_nodes(from, to).map_err(failed)?;
-        let tiles = self.tiles(&nodes, to).await?;
+        let tiles = self.tiles(log, &nodes, to).await?;
         merkle::consistency_proof(&tiles, from, to).map_err(failed)
     }
 
-    /// A resource below the log's prefix, as C2SP tlog-tiles names it.
-    pub async fn resource(&self, path: &str) -> Result<Vec<u8>> {
+    /// A resource below a log's prefix, as C2SP tlog-tiles names it.
+    pub async fn resource(&self, term: Option<&str>, path: &str) -> Result<Vec<u8>> {
         let nothing = || Error::not_found("tile");
         let tile = Tile::parse(path).map_err(|_| nothing())?;
         let db = &self.0.db;
-        let size = self.state(db).await?.edge.size();
+        let log = self.of_term(term).await?;
         match tile.level {
-            Level::Hashes(_) => store::tile(db, tile).await?.ok_or_else(nothing),
+            Level::Hashes(_) => store::tile(db, &log, tile).await?.ok_or_else(nothing),
             Level::Entries => {
                 let first = tile.index.saturating_mul(u64::from(WIDTH));
-                if first.saturating_add(u64::from(tile.width)) > size {
+                if first.saturating_add(u64::from(tile.width)) > log.edge.size() {
                     return Err(nothing());
                 }
-                let entries = store::entries(db, first, tile.width).await?;
+                let entries = store::entries(db, &log, first, tile.width).await?;
                 tile::encode_bundle(entries.iter().map(|(_, entry)| entry.as_bytes()))
                     .map_err(|error| broken("entries cannot be bundled", error))
             }
         }
+    }
+
+    /// The keys of the witnesses that the operator has chosen.
+    pub fn witness_keys(&self) -> Vec<VerifierKey> {
+        self.0.witnesses.iter().map(|witness| witness.key().clone()).collect()
     }
 
     /// What a bundle needs of the log for the fact that this happened to a thing.
@@ -230,6 +262,12 @@ impl Service {
     pub async fn fact(&self, id: Id<Fact>) -> Result<Option<Recorded>> {
         journal::by_id(&self.0.db, id).await
     }
+}
+
+/// The year of a moment, as origins name it.
+pub(super) fn year(now: Timestamp) -> u32 {
+    let text = now.to_string();
+    text.split('-').next().and_then(|year| year.parse().ok()).unwrap_or_default()
 }
 
 impl Reader for Service {

@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::bundle::LogEvidence;
 use super::report::{Findings, Name};
 use super::trust::Trust;
+use crate::credential::timestamp;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::entry::{self, CREDENTIAL_DIGEST_POINTER, CREDENTIAL_ISSUED, Entry};
-use crate::log::note::VerifierKey;
+use crate::log::note::{Note, VerifierKey};
 use crate::log::proof::InclusionProof;
 
 /// Judges the log's evidence: checkpoint, key, path, and that the entry is about this credential.
@@ -18,7 +19,13 @@ pub(super) fn judge(
     findings: &mut Findings,
 ) {
     let Some(evidence) = evidence else {
-        let names = [Name::LogCheckpoint, Name::LogTrust, Name::LogInclusion, Name::LogCommitment];
+        let names = [
+            Name::LogCheckpoint,
+            Name::LogTrust,
+            Name::LogWitness,
+            Name::LogInclusion,
+            Name::LogCommitment,
+        ];
         for name in names {
             findings.skip(name, "the bundle was exported before its issuance was logged");
         }
@@ -36,7 +43,7 @@ pub(super) fn judge(
         Err(error) => return findings.fail(Name::LogCheckpoint, error.to_string()),
     };
     judge_trust(&key, trust, findings);
-    judge_inclusion(evidence, key, findings);
+    judge_inclusion(evidence, key, trust, findings);
 }
 
 fn judge_trust(key: &VerifierKey, trust: &Trust, findings: &mut Findings) {
@@ -49,8 +56,37 @@ fn judge_trust(key: &VerifierKey, trust: &Trust, findings: &mut Findings) {
     }
 }
 
+/// Whether somebody apart from the log has signed this checkpoint too. Every checkpoint of a file
+/// must have been: one that was not speaks for the whole.
+fn judge_witness(checkpoint: &Note, trust: &Trust, findings: &mut Findings) {
+    const NAME: Name = Name::LogWitness;
+    if trust.witnesses().is_empty() {
+        let detail = "no witness was pinned: that others are shown the same log is on its own word";
+        return findings.skip(NAME, detail);
+    }
+    let mut signed = Vec::new();
+    for witness in trust.witnesses() {
+        match checkpoint.cosigned_at(witness) {
+            Ok(Some(time)) => {
+                let time = i64::try_from(time).ok().and_then(|time| timestamp::format(time).ok());
+                signed.push(format!("{} on {}", witness.name(), time.unwrap_or_default()));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                return findings.fail(NAME, format!("{}: {error}", witness.name()));
+            }
+        }
+    }
+    if signed.is_empty() {
+        findings.skip(NAME, "none of the pinned witnesses has signed the checkpoint");
+    } else {
+        findings.prove(NAME, format!("also signed by {}", signed.join(", ")));
+    }
+}
+
 /// The place of an event in a log whose checkpoint is signed by the key that comes with it; what is
-/// known of that key is noted under [`Name::LogTrust`].
+/// known of that key is noted under [`Name::LogTrust`], who else has signed under
+/// [`Name::LogWitness`].
 pub(super) fn included(
     evidence: &LogEvidence,
     trust: &Trust,
@@ -60,10 +96,16 @@ pub(super) fn included(
     judge_trust(&key, trust, findings);
     let proof = InclusionProof::parse(&evidence.proof).map_err(|error| error.to_string())?;
     proof.verify(evidence.entry.as_bytes(), &[key]).map_err(|error| error.to_string())?;
+    judge_witness(&proof.checkpoint, trust, findings);
     Ok(proof.index)
 }
 
-fn judge_inclusion(evidence: &LogEvidence, key: VerifierKey, findings: &mut Findings) {
+fn judge_inclusion(
+    evidence: &LogEvidence,
+    key: VerifierKey,
+    trust: &Trust,
+    findings: &mut Findings,
+) {
     let proof = match InclusionProof::parse(&evidence.proof) {
         Ok(proof) => proof,
         Err(error) => return findings.fail(Name::LogInclusion, error.to_string()),
@@ -74,6 +116,7 @@ fn judge_inclusion(evidence: &LogEvidence, key: VerifierKey, findings: &mut Find
     };
     let Checkpoint { origin, size, .. } = &checkpoint;
     findings.prove(Name::LogCheckpoint, format!("signed by the log {origin} at size {size}"));
+    judge_witness(&proof.checkpoint, trust, findings);
     match proof.leads_to(evidence.entry.as_bytes(), &checkpoint) {
         Ok(()) => {
             findings

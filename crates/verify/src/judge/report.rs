@@ -85,6 +85,9 @@ pub enum Name {
     LogCheckpoint,
     /// The log's key is one that the reader brought from elsewhere.
     LogTrust,
+    /// A witness whose key the reader brought from elsewhere has signed the checkpoint as well:
+    /// nobody was shown another history under it.
+    LogWitness,
     /// The log entry is in the tree of that checkpoint.
     LogInclusion,
     /// The log entry commits to exactly this credential.
@@ -105,7 +108,7 @@ pub enum Name {
 
 impl Name {
     /// Every check there is.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Shape,
         Self::Contexts,
         Self::JcsSignature,
@@ -126,6 +129,7 @@ impl Name {
         Self::BundleSeal,
         Self::LogCheckpoint,
         Self::LogTrust,
+        Self::LogWitness,
         Self::LogInclusion,
         Self::LogCommitment,
         Self::Document,
@@ -169,6 +173,7 @@ impl Name {
             Self::CertificateChain
                 | Self::LogCheckpoint
                 | Self::LogTrust
+                | Self::LogWitness
                 | Self::LogInclusion
                 | Self::LogCommitment
                 | Self::Document
@@ -198,6 +203,7 @@ impl Name {
             Self::BundleSeal => "bundle-seal",
             Self::LogCheckpoint => "log-checkpoint",
             Self::LogTrust => "log-trust",
+            Self::LogWitness => "log-witness",
             Self::LogInclusion => "log-inclusion",
             Self::LogCommitment => "log-commitment",
             Self::Document => "document",

@@ -116,9 +116,10 @@ fn judge(bundle: &Bundle) -> Report {
     verify(&seal(bundle), &informed())
 }
 
-/// The checks that did not come out as proved.
+/// The checks that did not come out as proved, but for the witness: nobody here knows one.
 fn lacking(report: &Report) -> Vec<(Name, Outcome)> {
     let checks = report.checks.iter().map(|check| (check.name, check.outcome));
+    let checks = checks.filter(|(name, _)| *name != Name::LogWitness);
     checks.filter(|(_, outcome)| *outcome != Outcome::Proved).collect()
 }
 
@@ -143,6 +144,7 @@ fn a_whole_bundle_is_valid_to_a_reader_who_knows_the_issuer() {
       proved       bundle-seal          the issuer sealed the whole file on 2026-11-22T12:00:00Z
       proved       log-checkpoint       signed by the log verza.example/audit/2026 at size 10
       proved       log-trust            the log's key was pinned
+      not checked  log-witness          no witness was pinned: that others are shown the same log is on its own word
       proved       log-inclusion        the log holds the entry at 4
       proved       log-commitment       the log entry commits to exactly this credential
       proved       document             the document given is the one that was checked
@@ -375,6 +377,47 @@ fn the_log_must_speak_of_this_very_credential() {
     let stranger = VerifierKey::new(ORIGIN, PublicKey::of(&sample::key())).unwrap();
     let rekeyed = LogEvidence { key: stranger.to_string(), ..good };
     assert_eq!(outcome(rekeyed, Name::LogTrust), Outcome::Failed);
+}
+
+#[test]
+fn a_witness_is_believed_by_the_key_that_the_reader_brings() {
+    let key = |byte| SigningKey::from_bytes(&[byte; 32]);
+    let vkey = |name: &str, byte| {
+        VerifierKey::witness(name, PublicKey::of(&key(byte))).unwrap().to_string()
+    };
+    let bare = logged(&sample::signed_verdict());
+    let cosigned = |byte, time| {
+        let mut proof = InclusionProof::parse(&bare.proof).unwrap();
+        proof.checkpoint.cosign("witness.example", &key(byte), time).unwrap();
+        LogEvidence { proof: proof.to_string(), ..bare.clone() }
+    };
+    let outcome = |log: LogEvidence, pins: &[String]| {
+        let mut options = informed();
+        pins.iter().for_each(|pin| options.trust.pin(pin).unwrap());
+        let report = verify(&seal(&Bundle { log: Some(log), ..parts() }), &options);
+        (report.verdict, report.outcome(Name::LogWitness), report.to_string())
+    };
+    let good = cosigned(5, ISSUED_AT as u64);
+    let (verdict, found, text) = outcome(good.clone(), &[vkey("witness.example", 5)]);
+    assert_eq!((verdict, found), (Verdict::Valid, Outcome::Proved), "{text}");
+    assert!(text.contains("also signed by witness.example on 2026-11-22T10:00:00Z"), "{text}");
+    // Somebody else of this name, nobody asked, nobody signed: not proved, and no reason to doubt.
+    let pins = [vkey("witness.example", 6)];
+    assert_eq!(outcome(good.clone(), &pins).1, Outcome::NotChecked);
+    assert_eq!(outcome(good.clone(), &[]).1, Outcome::NotChecked);
+    assert_eq!(outcome(bare.clone(), &pins).1, Outcome::NotChecked);
+    // A signature in the witness's name over another tree.
+    let (text, line) = good.proof.trim_end().rsplit_once('\n').unwrap();
+    let mut other = InclusionProof::parse(&bare.proof).unwrap();
+    let head = Checkpoint { origin: ORIGIN.to_owned(), size: 11, root: [1; 32] };
+    other.checkpoint = head.sign(&log_key()).unwrap();
+    other.checkpoint.cosign("witness.example", &key(5), 1).unwrap();
+    let moved = other.to_string();
+    let moved = moved.trim_end().rsplit_once('\n').unwrap().1;
+    assert_ne!(line, moved);
+    let forged = LogEvidence { proof: format!("{text}\n{moved}\n"), ..bare };
+    let (verdict, found, text) = outcome(forged, &[vkey("witness.example", 5)]);
+    assert_eq!((verdict, found), (Verdict::Invalid, Outcome::Failed), "{text}");
 }
 
 #[test]

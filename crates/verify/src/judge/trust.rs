@@ -18,6 +18,7 @@ pub struct Trust {
     did_documents: Vec<Value>,
     keys: Vec<PublicKey>,
     log_keys: Vec<VerifierKey>,
+    witnesses: Vec<VerifierKey>,
     issuers: Vec<Value>,
     anchors: Vec<Anchor>,
 }
@@ -30,7 +31,7 @@ impl fmt::Display for NotAPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "a pin is a did.json, JWT VC issuer metadata, an Ed25519 Multikey (z6Mk...), a PEM \
-             certificate or a log's vkey",
+             certificate, or vkeys of logs and witnesses",
         )
     }
 }
@@ -39,7 +40,7 @@ impl std::error::Error for NotAPin {}
 
 impl Trust {
     /// Adds what a text holds: a `did.json`, JWT VC issuer metadata, an issuer's Multikey, PEM
-    /// certificates, or a log's vkeys, one a line.
+    /// certificates, or vkeys of logs and of witnesses, one a line.
     pub fn pin(&mut self, text: &str) -> Result<(), NotAPin> {
         let text = text.trim();
         if text.is_empty() {
@@ -66,7 +67,9 @@ impl Trust {
         } else {
             // After a rotation a log publishes several, one a line.
             for line in text.lines() {
-                self.log_keys.push(VerifierKey::parse(line.trim()).map_err(|_| NotAPin)?);
+                let key = VerifierKey::parse(line.trim()).map_err(|_| NotAPin)?;
+                let known = if key.is_witness() { &mut self.witnesses } else { &mut self.log_keys };
+                known.push(key);
             }
         }
         Ok(())
@@ -75,6 +78,11 @@ impl Trust {
     /// The logs' keys.
     pub(super) fn log_keys(&self) -> &[VerifierKey] {
         &self.log_keys
+    }
+
+    /// Those whose word the reader takes for it that a log has one history.
+    pub(super) fn witnesses(&self) -> &[VerifierKey] {
+        &self.witnesses
     }
 
     fn names_issuers(&self) -> bool {

@@ -93,7 +93,9 @@ impl Checkpoint {
     pub fn open(note: &Note, known: &[VerifierKey]) -> Result<Self, CheckpointError> {
         let signers = note.verify(known)?;
         let checkpoint = Self::parse(note.text())?;
-        if signers.iter().any(|signer| signer.name() == checkpoint.origin) {
+        let is_own =
+            |signer: &VerifierKey| signer.name() == checkpoint.origin && !signer.is_witness();
+        if signers.iter().any(|signer| is_own(signer)) {
             Ok(checkpoint)
         } else {
             Err(CheckpointError::OtherOrigin)

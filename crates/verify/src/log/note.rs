@@ -9,8 +9,14 @@ use sha2::{Digest, Sha256};
 
 use crate::key::multikey::PublicKey;
 
-/// The signature type of plain Ed25519.
-const ED25519: u8 = 0x01;
+/// What a key signs, by the byte that stands in its vkey and goes into its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The text itself, plain Ed25519: a log's signature.
+    Plain = 0x01,
+    /// The text under a time, C2SP tlog-cosignature: a witness's.
+    Cosignature = 0x04,
+}
 
 /// The most signature lines that are read. The specification asks for 16 at the least.
 const SIGNATURES_MAX: usize = 100;
@@ -19,6 +25,7 @@ const SIGNATURES_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierKey {
     name: String,
+    kind: Kind,
     key: PublicKey,
 }
 
@@ -55,12 +62,21 @@ impl fmt::Display for NoteError {
 impl std::error::Error for NoteError {}
 
 impl VerifierKey {
-    /// The key of this name.
+    /// The key of a log, or of whoever else signs notes as they stand.
     pub fn new(name: &str, key: PublicKey) -> Result<Self, NoteError> {
+        Self::of(name, Kind::Plain, key)
+    }
+
+    /// The key of a witness.
+    pub fn witness(name: &str, key: PublicKey) -> Result<Self, NoteError> {
+        Self::of(name, Kind::Cosignature, key)
+    }
+
+    fn of(name: &str, kind: Kind, key: PublicKey) -> Result<Self, NoteError> {
         if !is_name(name) {
             return Err(NoteError::Name);
         }
-        Ok(Self { name: name.to_owned(), key })
+        Ok(Self { name: name.to_owned(), kind, key })
     }
 
     /// Reads `name+hex(id)+base64(type || key)`; the id must be that of name and key.
@@ -70,10 +86,12 @@ impl VerifierKey {
             return Err(NoteError::Key);
         };
         let bytes = STANDARD.decode(key).map_err(|_| NoteError::Key)?;
-        let Some((&ED25519, point)) = bytes.split_first() else { return Err(NoteError::Key) };
+        let (kind, point) = bytes.split_first().ok_or(NoteError::Key)?;
+        let mut kinds = [Kind::Plain, Kind::Cosignature].into_iter();
+        let kind = kinds.find(|one| *one as u8 == *kind).ok_or(NoteError::Key)?;
         let point = point.try_into().map_err(|_| NoteError::Key)?;
         let key = PublicKey::from_bytes(point).map_err(|_| NoteError::Key)?;
-        let parsed = Self::new(name, key)?;
+        let parsed = Self::of(name, kind, key)?;
         if id == hex::encode(parsed.id()) { Ok(parsed) } else { Err(NoteError::Key) }
     }
 
@@ -87,21 +105,53 @@ impl VerifierKey {
         &self.key
     }
 
+    /// Whether it is a witness's: its signature says when a tree was seen, not whose it is.
+    pub fn is_witness(&self) -> bool {
+        self.kind == Kind::Cosignature
+    }
+
     /// The first four bytes of SHA-256 over name, newline, type and key. A hint, not a proof.
     pub fn id(&self) -> [u8; 4] {
         let hash = Sha256::new()
             .chain_update(&self.name)
-            .chain_update([b'\n', ED25519])
+            .chain_update([b'\n', self.kind as u8])
             .chain_update(self.key.to_bytes())
             .finalize();
         [hash[0], hash[1], hash[2], hash[3]]
     }
+
+    /// Whether a line claims to be this key's.
+    fn is_named_by(&self, signature: &Signature) -> bool {
+        self.name == signature.name && self.id() == signature.id
+    }
+
+    /// Whether the bytes are this key's signature over the text; a witness's says when, in seconds
+    /// since the Unix epoch.
+    fn check(&self, text: &str, bytes: &[u8]) -> Result<Option<u64>, NoteError> {
+        let refused = NoteError::Signature;
+        let (message, time, signature) = match self.kind {
+            Kind::Plain => (text.to_owned(), None, bytes),
+            Kind::Cosignature => {
+                let (time, signature) = bytes.split_first_chunk().ok_or(refused)?;
+                let time = u64::from_be_bytes(*time);
+                // The time is signed in decimal, and the specification ends it at 2^63 - 1.
+                i64::try_from(time).map_err(|_| refused)?;
+                (cosigned(text, time), Some(time), signature)
+            }
+        };
+        let signature = signature.try_into().map_err(|_| refused)?;
+        if self.key.verify(message.as_bytes(), signature) { Ok(time) } else { Err(refused) }
+    }
+}
+
+/// What a witness signs: tlog-cosignature, "Ed25519 signed message".
+fn cosigned(text: &str, time: u64) -> String {
+    format!("cosignature/v1\ntime {time}\n{text}")
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![ED25519];
-        bytes.extend_from_slice(&self.key.to_bytes());
+        let bytes = [&[self.kind as u8][..], &self.key.to_bytes()].concat();
         write!(f, "{}+{}+{}", self.name, hex::encode(self.id()), STANDARD.encode(bytes))
     }
 }
@@ -115,6 +165,13 @@ pub struct Signature {
     pub id: [u8; 4],
     /// What follows the id: 64 bytes for plain Ed25519, else whatever the type says.
     pub bytes: Vec<u8>,
+}
+
+impl Signature {
+    /// Reads a line, without its newline.
+    pub fn parse(line: &str) -> Result<Self, NoteError> {
+        parse_signature(line).ok_or(NoteError::Malformed)
+    }
 }
 
 impl fmt::Display for Signature {
@@ -170,17 +227,29 @@ impl Note {
 
     /// Signs with a key held here.
     pub fn sign(&mut self, name: &str, key: &SigningKey) -> Result<(), NoteError> {
-        let signature = key.sign(self.text.as_bytes()).to_bytes();
-        self.add(VerifierKey::new(name, PublicKey::of(key))?, &signature)
+        let bytes = key.sign(self.text.as_bytes()).to_bytes().to_vec();
+        self.add(&VerifierKey::new(name, PublicKey::of(key))?, bytes)
     }
 
-    /// Adds an Ed25519 signature made elsewhere over [`Note::text`].
-    pub fn add(&mut self, key: VerifierKey, signature: &[u8; 64]) -> Result<(), NoteError> {
-        if !key.key.verify(self.text.as_bytes(), signature) {
-            return Err(NoteError::Signature);
-        }
-        let id = key.id();
-        self.signatures.push(Signature { name: key.name, id, bytes: signature.to_vec() });
+    /// Signs as a witness that sees this note at `time`, in seconds since the Unix epoch, and
+    /// answers the line that it adds.
+    pub fn cosign(
+        &mut self,
+        name: &str,
+        key: &SigningKey,
+        time: u64,
+    ) -> Result<Signature, NoteError> {
+        let signature = key.sign(cosigned(&self.text, time).as_bytes()).to_bytes();
+        let bytes = [&time.to_be_bytes()[..], &signature].concat();
+        let own = VerifierKey::witness(name, PublicKey::of(key))?;
+        self.add(&own, bytes.clone())?;
+        Ok(Signature { id: own.id(), name: own.name, bytes })
+    }
+
+    /// Adds a signature made elsewhere over [`Note::text`]: what follows the id in its line.
+    pub fn add(&mut self, key: &VerifierKey, bytes: Vec<u8>) -> Result<(), NoteError> {
+        key.check(&self.text, &bytes)?;
+        self.signatures.push(Signature { name: key.name.clone(), id: key.id(), bytes });
         Ok(())
     }
 
@@ -191,18 +260,21 @@ impl Note {
     pub fn verify<'k>(&self, known: &'k [VerifierKey]) -> Result<Vec<&'k VerifierKey>, NoteError> {
         let mut signers: Vec<&VerifierKey> = Vec::new();
         for signature in &self.signatures {
-            let claims =
-                |key: &&VerifierKey| key.name == signature.name && key.id() == signature.id;
-            let Some(key) = known.iter().find(claims) else { continue };
-            let bytes = signature.bytes.as_slice().try_into().map_err(|_| NoteError::Signature)?;
-            if !key.key.verify(self.text.as_bytes(), bytes) {
-                return Err(NoteError::Signature);
-            }
+            let Some(key) = known.iter().find(|key| key.is_named_by(signature)) else { continue };
+            key.check(&self.text, &signature.bytes)?;
             if !signers.contains(&key) {
                 signers.push(key);
             }
         }
         if signers.is_empty() { Err(NoteError::NoKnownKey) } else { Ok(signers) }
+    }
+
+    /// When this witness last signed the note, in seconds since the Unix epoch; nothing where it
+    /// did not. A signature that claims to be its and does not fit is an error.
+    pub fn cosigned_at(&self, witness: &VerifierKey) -> Result<Option<u64>, NoteError> {
+        let own = self.signatures.iter().filter(|signature| witness.is_named_by(signature));
+        let times = own.map(|signature| witness.check(&self.text, &signature.bytes));
+        Ok(times.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().max())
     }
 }
 

@@ -8,97 +8,16 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signer, SigningKey};
-use sha2::{Digest, Sha256};
 
 use super::checkpoint::Checkpoint;
 use super::merkle::{self, Hash};
-use super::note::{Note, NoteError, Signature, VerifierKey};
-use crate::key::multikey::PublicKey;
+use super::note::{Note, VerifierKey};
 
-/// The signature type of a timestamped Ed25519 cosignature.
-const COSIGNATURE: u8 = 0x04;
 /// The most hashes of a consistency proof (tlog-witness).
 const HASHES_MAX: usize = 63;
 
-/// The key of a witness, as those who rely on it write it down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WitnessKey {
-    name: String,
-    key: PublicKey,
-}
-
-impl WitnessKey {
-    /// The key of this name.
-    pub fn new(name: &str, key: PublicKey) -> Result<Self, NoteError> {
-        // The rules of names are those of every note's key.
-        VerifierKey::new(name, key)?;
-        Ok(Self { name: name.to_owned(), key })
-    }
-
-    /// Reads `name+hex(id)+base64(0x04 || key)`; the id must be that of name and key.
-    pub fn parse(vkey: &str) -> Result<Self, NoteError> {
-        let mut parts = vkey.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Key);
-        };
-        let bytes = STANDARD.decode(key).map_err(|_| NoteError::Key)?;
-        let Some((&COSIGNATURE, point)) = bytes.split_first() else { return Err(NoteError::Key) };
-        let point = point.try_into().map_err(|_| NoteError::Key)?;
-        let parsed = Self::new(name, PublicKey::from_bytes(point).map_err(|_| NoteError::Key)?)?;
-        if id == hex::encode(parsed.id()) { Ok(parsed) } else { Err(NoteError::Key) }
-    }
-
-    /// The witness's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn id(&self) -> [u8; 4] {
-        let hash = Sha256::new()
-            .chain_update(&self.name)
-            .chain_update([b'\n', COSIGNATURE])
-            .chain_update(self.key.to_bytes())
-            .finalize();
-        [hash[0], hash[1], hash[2], hash[3]]
-    }
-
-    /// When this witness signed the note, in seconds since the Unix epoch; nothing where it did
-    /// not. A signature that claims to be its and does not fit is an error.
-    pub fn signed_at(&self, note: &Note) -> Result<Option<u64>, NoteError> {
-        let own = |one: &&Signature| one.name == self.name && one.id == self.id();
-        let Some(found) = note.signatures().iter().find(own) else { return Ok(None) };
-        let (time, signature) = found.bytes.split_first_chunk().ok_or(NoteError::Signature)?;
-        let time = u64::from_be_bytes(*time);
-        let signature = signature.try_into().map_err(|_| NoteError::Signature)?;
-        let fits = self.key.verify(message(note.text(), time).as_bytes(), signature);
-        if fits { Ok(Some(time)) } else { Err(NoteError::Signature) }
-    }
-}
-
-impl fmt::Display for WitnessKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = [&[COSIGNATURE][..], &self.key.to_bytes()].concat();
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.id()), STANDARD.encode(bytes))
-    }
-}
-
-fn message(checkpoint: &str, time: u64) -> String {
-    format!("cosignature/v1\ntime {time}\n{checkpoint}")
-}
-
-/// The signature line of a witness over a checkpoint at a time.
-pub fn cosign(
-    checkpoint: &Note,
-    name: &str,
-    key: &SigningKey,
-    time: u64,
-) -> Result<Signature, NoteError> {
-    let own = WitnessKey::new(name, PublicKey::of(key))?;
-    let signature = key.sign(message(checkpoint.text(), time).as_bytes()).to_bytes();
-    let bytes = [&time.to_be_bytes()[..], &signature].concat();
-    Ok(Signature { id: own.id(), name: own.name, bytes })
-}
+/// The media type of a size, which is what 409 answers.
+pub const SIZE_TYPE: &str = "text/x.tlog.size";
 
 /// The body of `add-checkpoint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +47,8 @@ pub enum Refusal {
     UnknownLog,
     /// Not signed by the log.
     Signature,
-    /// The witness has last seen another size, this one.
+    /// The witness has last seen another size, this one; or it has seen another tree of this very
+    /// size, which is a fork.
     Conflict(u64),
     /// The new tree does not begin with the old one: somebody rewrote the past.
     Inconsistent,
@@ -153,7 +73,7 @@ impl fmt::Display for Refusal {
             Self::Malformed => f.write_str("the request cannot be read"),
             Self::UnknownLog => f.write_str("this log is not watched here"),
             Self::Signature => f.write_str("the checkpoint is not signed by its log"),
-            Self::Conflict(size) => write!(f, "{size}"),
+            Self::Conflict(size) => writeln!(f, "{size}"),
             Self::Inconsistent => f.write_str("the tree does not begin with the one seen before"),
         }
     }
@@ -168,6 +88,13 @@ pub struct Seen {
     pub root: Hash,
 }
 
+impl Seen {
+    /// What every witness has seen of a log of which it has seen nothing.
+    fn nothing() -> Self {
+        Self { size: 0, root: merkle::empty_root() }
+    }
+}
+
 impl AddCheckpoint {
     /// Reads the body.
     pub fn parse(body: &str) -> Result<Self, Refusal> {
@@ -176,14 +103,21 @@ impl AddCheckpoint {
         let size = lines.next().and_then(|line| line.strip_prefix("old "));
         let old_size: u64 = size.and_then(|size| size.parse().ok()).ok_or(Refusal::Malformed)?;
         let hash = |line: &str| STANDARD.decode(line).ok()?.try_into().ok();
-        let proof: Option<Vec<Hash>> = lines.map(hash).collect();
+        let proof: Option<Vec<Hash>> = lines.take(HASHES_MAX + 1).map(hash).collect();
         let proof = proof.filter(|proof| proof.len() <= HASHES_MAX).ok_or(Refusal::Malformed)?;
         let checkpoint = Note::parse(checkpoint).map_err(|_| Refusal::Malformed)?;
-        Ok(Self { old_size, proof, checkpoint })
+        let read = Self { old_size, proof, checkpoint };
+        // Writing it again settles leading zeros and signs.
+        if body.starts_with(&format!("old {old_size}\n")) {
+            Ok(read)
+        } else {
+            Err(Refusal::Malformed)
+        }
     }
 
     /// Whether a witness that knows these keys of logs, and has seen this of the log, may sign.
-    /// What it answers must be kept before the signature is handed out.
+    /// What it answers must be kept before the signature is handed out, and nothing else may be
+    /// decided about the log in between.
     pub fn decide(
         &self,
         logs: &[VerifierKey],
@@ -198,30 +132,32 @@ impl AddCheckpoint {
         if self.old_size > new.size {
             return Err(Refusal::Malformed);
         }
-        let seen = seen(&new.origin);
-        let last = seen.map_or(0, |seen| seen.size);
-        if last != self.old_size {
-            return Err(Refusal::Conflict(last));
+        let old = seen(&new.origin).unwrap_or_else(Seen::nothing);
+        if old.size != self.old_size || (old.size == new.size && old.root != new.root) {
+            return Err(Refusal::Conflict(old.size));
         }
-        match seen {
-            Some(old) if old.size > 0 => {
-                let Seen { size, root } = old;
-                merkle::verify_consistency(size, &root, new.size, &new.root, &self.proof)
-                    .map_err(|_| Refusal::Inconsistent)?;
-            }
-            _ if !self.proof.is_empty() => return Err(Refusal::Inconsistent),
-            _ => {}
-        }
-        Ok(new)
+        // The empty tree is the beginning of every other, and no proof says so.
+        let follows = match old.size {
+            0 => self.proof.is_empty(),
+            size => merkle::verify_consistency(size, &old.root, new.size, &new.root, &self.proof)
+                .is_ok(),
+        };
+        if follows { Ok(new) } else { Err(Refusal::Inconsistent) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::log::merkle::{Edge, Node};
-    use crate::sample;
     use std::collections::HashMap;
+
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::key::multikey::PublicKey;
+    use crate::log::checkpoint::CheckpointError;
+    use crate::log::merkle::{Edge, Node};
+    use crate::log::note::{NoteError, Signature};
+    use crate::sample;
 
     const ORIGIN: &str = "verza.example/audit/2026";
     const WITNESS: &str = "witness.example";
@@ -285,31 +221,64 @@ mod tests {
         assert_eq!(request.decide(&logs(), |_| seen(3, 1)), Err(Refusal::Inconsistent));
         let (edge, _) = tree(3, 1);
         let same = AddCheckpoint { old_size: 3, proof: vec![], checkpoint: checkpoint(&edge) };
-        assert_eq!(same.decide(&logs(), |_| seen(3, 0)), Err(Refusal::Inconsistent));
+        assert_eq!(
+            same.decide(&logs(), |_| seen(3, 0)),
+            Err(Refusal::Conflict(3)),
+            "two of a size"
+        );
         assert_eq!(request.decide(&logs(), |_| seen(5, 0)), Err(Refusal::Conflict(5)));
         assert_eq!(request.decide(&[], |_| None), Err(Refusal::UnknownLog));
         let stranger = PublicKey::of(&SigningKey::from_bytes(&[7; 32]));
         let other = [VerifierKey::new(ORIGIN, stranger).unwrap()];
         assert_eq!(request.decide(&other, |_| seen(3, 0)), Err(Refusal::Signature));
-        for body in ["", "old 1", "old x\n\n", "old 1\n!\n\nx"] {
-            assert_eq!(AddCheckpoint::parse(body), Err(Refusal::Malformed));
+        let good = add(0, 1).to_string();
+        let spelled = |old: &str| good.replace("old 0", old);
+        for body in
+            ["", "old 1", "old x\n\n", "old 1\n!\n\nx", &spelled("old +0"), &spelled("old 00")]
+        {
+            assert_eq!(AddCheckpoint::parse(body), Err(Refusal::Malformed), "{body}");
         }
+        let (edge, _) = tree(0, 0);
+        let mut empty = Checkpoint { origin: ORIGIN.to_owned(), size: 0, root: edge.root() };
+        let mut asked = add(0, 1);
+        asked.checkpoint = empty.sign(&sample::key()).unwrap();
+        assert!(asked.decide(&logs(), |_| None).is_ok());
+        empty.root = [1; 32];
+        asked.checkpoint = empty.sign(&sample::key()).unwrap();
+        assert_eq!(asked.decide(&logs(), |_| None), Err(Refusal::Conflict(0)), "no empty tree");
     }
 
     #[test]
     fn a_cosignature_says_when_and_is_of_one_checkpoint() {
         let key = SigningKey::from_bytes(&[8; 32]);
-        let own = WitnessKey::new(WITNESS, PublicKey::of(&key)).unwrap();
-        assert_eq!(WitnessKey::parse(&own.to_string()), Ok(own.clone()));
+        let own = VerifierKey::witness(WITNESS, PublicKey::of(&key)).unwrap();
+        assert_eq!(VerifierKey::parse(&own.to_string()), Ok(own.clone()));
+        assert!(own.is_witness());
         let (edge, _) = tree(7, 0);
-        let note = checkpoint(&edge);
-        assert_eq!(own.signed_at(&note), Ok(None));
-        let line = cosign(&note, WITNESS, &key, 1_795_341_600).unwrap();
-        let signed = Note::parse(&format!("{note}{line}")).unwrap();
-        assert_eq!(own.signed_at(&signed), Ok(Some(1_795_341_600)));
+        let mut note = checkpoint(&edge);
+        assert_eq!(note.cosigned_at(&own), Ok(None));
+        let line = note.cosign(WITNESS, &key, 1_795_341_600).unwrap();
+        assert_eq!(Signature::parse(line.to_string().trim_end()), Ok(line.clone()));
+        let signed = Note::parse(&note.to_string()).unwrap();
+        assert_eq!(signed.cosigned_at(&own), Ok(Some(1_795_341_600)));
         assert!(Checkpoint::open(&signed, &logs()).is_ok(), "the log's own signature still counts");
+        let both = [logs(), vec![own.clone()]].concat();
+        assert!(Checkpoint::open(&signed, &both).is_ok());
         let (edge, _) = tree(8, 0);
         let moved = Note::parse(&format!("{}{line}", checkpoint(&edge))).unwrap();
-        assert_eq!(own.signed_at(&moved), Err(NoteError::Signature));
+        assert_eq!(moved.cosigned_at(&own), Err(NoteError::Signature));
+        assert!(Checkpoint::open(&moved, &both).is_err());
+    }
+
+    #[test]
+    fn a_witness_of_the_logs_own_name_is_not_the_log() {
+        let key = SigningKey::from_bytes(&[8; 32]);
+        let (edge, _) = tree(7, 0);
+        let own = Checkpoint { origin: ORIGIN.to_owned(), size: 7, root: edge.root() };
+        let mut note = Note::new(own.text()).unwrap();
+        note.cosign(ORIGIN, &key, 1).unwrap();
+        let known = [VerifierKey::witness(ORIGIN, PublicKey::of(&key)).unwrap()];
+        assert!(note.verify(&known).is_ok());
+        assert_eq!(Checkpoint::open(&note, &known), Err(CheckpointError::OtherOrigin));
     }
 }

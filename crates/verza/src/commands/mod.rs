@@ -23,6 +23,7 @@ mod migrate_data;
 mod serve;
 mod sim;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ pub use migrate_data::migrate_data;
 pub use serve::{Word, serve};
 pub use sim::sim;
 pub use verify::{judge_file, verify};
+pub use witness::witness;
 
 /// Writes to standard output; when nobody reads it any more, the command ends.
 fn write_out(text: std::fmt::Arguments<'_>) {

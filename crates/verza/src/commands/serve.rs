@@ -79,7 +79,7 @@ impl Word {
         });
     }
 
-    async fn said(&mut self) {
+    pub(super) async fn said(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}

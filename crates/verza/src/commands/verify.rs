@@ -18,7 +18,7 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     for path in [&args.did, &args.root, &args.issuer].into_iter().flatten() {
         pins.push(String::from_utf8_lossy(&read(path)?).into_owned());
     }
-    pins.extend(args.log_key.clone());
+    pins.extend(args.log_key.iter().chain(&args.witness).cloned());
     let document = args.document.as_deref().map(read).transpose()?;
     let hours = args.max_status_age.unwrap_or(STATUS_AGE_MAX_HOURS);
     let mut options = options(&pins, document.as_deref(), hours)?;

@@ -958,11 +958,14 @@ pub struct Trust {
     pub issuer_name: String,
     /// Days for which a verdict is valid.
     pub validity_days: u32,
+    /// Who signs the transparency log's checkpoints as well: each a vkey, a space and the address
+    /// at which the witness takes checkpoints (C2SP tlog-witness).
+    pub witnesses: Vec<String>,
 }
 
 impl Default for Trust {
     fn default() -> Self {
-        Self { issuer_name: "Verza".into(), validity_days: 730 }
+        Self { issuer_name: "Verza".into(), validity_days: 730, witnesses: Vec::new() }
     }
 }
 
