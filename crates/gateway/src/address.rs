@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use kernel::{Error, Result};
+use kernel::Result;
+use platform::network::Network;
 
 /// The header in which proxies say whom they serve. One of them is believed and never the other:
 /// a proxy that sets the one passes on what a client has put into the other.
@@ -20,14 +21,14 @@ pub enum ForwardedHeader {
 /// only the part that a trusted proxy has added means anything, so it is read from the right.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies {
-    networks: Vec<(IpAddr, u8)>,
+    networks: Vec<Network>,
     header: ForwardedHeader,
 }
 
 impl TrustedProxies {
     /// Networks as `10.0.0.0/8`, or single addresses.
     pub fn parse(networks: &[String]) -> Result<Self> {
-        let networks = networks.iter().map(|text| parse_network(text)).collect::<Result<_>>()?;
+        let networks = networks.iter().map(|text| text.parse()).collect::<Result<_>>()?;
         Ok(Self { networks, header: ForwardedHeader::default() })
     }
 
@@ -38,7 +39,7 @@ impl TrustedProxies {
     }
 
     fn contains(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|(network, bits)| matches(*network, *bits, address))
+        self.networks.iter().any(|network| network.contains(address))
     }
 
     /// The client's address: the peer's own, or, behind trusted proxies, the rightmost address
@@ -82,32 +83,6 @@ fn parse_element(element: &str) -> Option<IpAddr> {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     parse_address(node.trim().trim_matches('"'))
-}
-
-fn parse_network(text: &str) -> Result<(IpAddr, u8)> {
-    let wrong = || {
-        let message = format!("{text:?} is no network: write it as 10.0.0.0/8 or 192.0.2.7");
-        Error::invalid("invalid_network", message)
-    };
-    let (address, bits) = text.split_once('/').unwrap_or((text, ""));
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = if bits.is_empty() { most } else { bits.parse().map_err(|_| wrong())? };
-    if bits > most { Err(wrong()) } else { Ok((address, bits)) }
-}
-
-fn matches(network: IpAddr, bits: u8, address: IpAddr) -> bool {
-    let shifted = |value: u128, width: u32| {
-        let drop = width - u32::from(bits).min(width);
-        value.checked_shr(drop).unwrap_or(0)
-    };
-    match (network, address) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            shifted(u32::from(a).into(), 32) == shifted(u32::from(b).into(), 32)
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => shifted(a.into(), 128) == shifted(b.into(), 128),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -130,6 +130,10 @@ kinds! {
     PrivacyRequest = "dsr", "privacy request";
     /// A warning or an error of a process.
     LogLine = "log", "log line";
+    /// Where an organisation is told of what happens: a webhook, or a channel of its own.
+    Webhook = "wh", "webhook";
+    /// A fact on its way to a webhook.
+    Delivery = "dlv", "delivery";
 }
 
 /// The id of a `K`.

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod live;
 pub mod load;
 pub mod mail;
+pub mod network;
 pub mod outbound;
 pub mod privacy;
 pub mod qr;

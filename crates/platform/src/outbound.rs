@@ -1,7 +1,9 @@
 //! Calls to services that the operator has configured, such as an identity provider.
 //!
 //! The operator's word is what allows an address here, so private networks are as good as others.
-//! What a *user* has named must never be called through this.
+//! What a *user* has named must never be called through this, but through [`guarded`].
+
+pub mod guarded;
 
 use std::fmt;
 use std::sync::Arc;

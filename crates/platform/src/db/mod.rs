@@ -129,7 +129,7 @@ struct Inner {
     world: World,
     /// Rung after a commit that wrote facts, and after one that wrote jobs.
     facts_written: Notify,
-    jobs_written: Notify,
+    jobs_written: watch::Sender<()>,
     /// Changes after a commit that gave facts their places.
     facts_placed: watch::Sender<()>,
     in_flight: once::InFlight,
@@ -160,7 +160,7 @@ impl Db {
             engine,
             world,
             facts_written: Notify::new(),
-            jobs_written: Notify::new(),
+            jobs_written: watch::Sender::new(()),
             facts_placed: watch::Sender::new(()),
             in_flight: once::InFlight::default(),
             vault: OnceLock::new(),
@@ -266,9 +266,9 @@ impl Db {
         self.0.facts_placed.subscribe()
     }
 
-    /// Waits until a commit has written jobs.
-    pub async fn jobs_written(&self) {
-        self.0.jobs_written.notified().await;
+    /// Changes whenever a commit has written jobs. Every worker of the process hears of it.
+    pub fn jobs_written(&self) -> watch::Receiver<()> {
+        self.0.jobs_written.subscribe()
     }
 
     /// Whether a statement can run now: what `/readyz` asks.

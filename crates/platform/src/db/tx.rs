@@ -252,7 +252,7 @@ impl Tx {
         }
         if !jobs.is_empty() {
             let db = self.0.db.clone();
-            hooks.push(Box::new(move || db.0.jobs_written.notify_one()));
+            hooks.push(Box::new(move || db.0.jobs_written.send_replace(())));
         }
         let open = Arc::into_inner(self.0)
             .ok_or_else(|| Error::internal("a transaction was kept beyond its work"))?;

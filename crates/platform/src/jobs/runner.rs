@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{Hopeless, Job, LEASE, Run, store};
 use crate::db::{Db, Tx};
 
-/// Jobs run side by side by one worker.
+/// Jobs run side by side by one worker, where it is not told otherwise.
 const CONCURRENCY: usize = 8;
 /// How long a worker rests when nothing rings: other replicas' commits do not ring here.
 const REST_MAX: Duration = Duration::from_secs(1);
@@ -79,18 +79,27 @@ pub struct Worker {
     /// The kinds of jobs that it can run; others are left to workers of newer or older releases.
     kinds: Vec<&'static str>,
     id: Uuid,
+    /// Jobs that it runs side by side.
+    width: usize,
 }
 
 impl Worker {
     pub fn new(db: Db, registry: Registry) -> Self {
         let id = db.world().id::<kernel::id::kinds::Job>().uuid();
         let kinds = registry.handlers.keys().copied().collect();
-        Self { db, registry, kinds, id }
+        Self { db, registry, kinds, id, width: CONCURRENCY }
+    }
+
+    /// Runs so many jobs side by side: for a worker whose jobs wait for others most of the time.
+    #[must_use]
+    pub fn wide(mut self, width: usize) -> Self {
+        self.width = width;
+        self
     }
 
     /// Runs what is due now, as much as runs side by side; answers how many jobs that were.
     pub async fn run_due(&self) -> Result<usize> {
-        let taken = self.take(CONCURRENCY).await?;
+        let taken = self.take(self.width).await?;
         let ran = taken.len();
         join_all(taken).await;
         Ok(ran)
@@ -196,18 +205,21 @@ impl Worker {
     /// rest. A job that takes long holds up its own place and nobody else's.
     pub async fn run(&self, stop: CancellationToken, grace: Duration) {
         let mut running = FuturesUnordered::new();
+        let mut written = self.db.jobs_written();
         while !stop.is_cancelled() {
-            let room = CONCURRENCY.saturating_sub(running.len());
+            // What is written from here on rings, also while this one looks.
+            written.mark_unchanged();
+            let room = self.width.saturating_sub(running.len());
             match beside(&mut running, self.take(room)).await {
                 Ok(taken) => running.extend(taken),
                 Err(error) => tracing::error!(%error, "the worker cannot claim jobs"),
             }
-            let room = CONCURRENCY.saturating_sub(running.len());
+            let room = self.width.saturating_sub(running.len());
             let next = beside(&mut running, self.until_next()).await;
             let rest = if room > 0 { next } else { REST_MAX };
             tokio::select! {
                 Some(()) = running.next() => {}
-                () = self.db.jobs_written(), if room > 0 => {}
+                Ok(()) = written.changed(), if room > 0 => {}
                 () = tokio::time::sleep(rest) => {}
                 () = stop.cancelled() => {}
             }
