@@ -1,16 +1,19 @@
 //! Messaging: what the platform tells its users.
 //!
-//! It follows the journal, puts what concerns a user into words ([`notification`]) and tells it
-//! while it happens ([`stream`]); and it carries what people write to each other ([`chat`]). Of
-//! other contexts it asks the user service only, by its port.
+//! It follows the journal, puts what concerns a user into words ([`notification`]), tells it while
+//! it happens ([`stream`]) and to organizations at their own address ([`webhook`]); and it carries
+//! what people write to each other ([`chat`]). Of other contexts it asks the user service only, by
+//! its port.
 
 pub mod chat;
+pub mod integration;
 pub mod notification;
 mod personal;
 pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod ticket;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -30,6 +33,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0001_messaging", sql: include_str!("../migrations/0001_messaging.sql") },
         Migration { name: "0002_live", sql: include_str!("../migrations/0002_live.sql") },
         Migration { name: "0003_chat", sql: include_str!("../migrations/0003_chat.sql") },
+        Migration { name: "0010_webhooks", sql: include_str!("../migrations/0010_webhooks.sql") },
     ],
 };
 

@@ -115,6 +115,12 @@ pub(super) const TEMPLATES: &[Template] = &[
         "Your order has been delivered."),
     row("order.cancelled", Others, Info, "Order cancelled",
         "Your order has been cancelled by the platform. What was held for it is yours again."),
+    row("webhook.failing", Others, Warning, "Webhook failing",
+        "A webhook or integration of yours has not answered as it should for a day. It is tried on, \
+         and disabled if nothing changes."),
+    row("webhook.disabled", Others, Warning, "Webhook disabled",
+        "A webhook or integration of yours is no longer called: it said that it is gone, or has \
+         failed for days. Enable it again, and recover what it has missed."),
     // Recorded on the credential as well; one word is enough.
     Template {
         prefix: "vc_",
