@@ -24,6 +24,8 @@ use platform::journal::{Reader, Runner};
 use platform::limits::{Limiter, Quota, Quotas, WhenAway};
 use platform::load::Load;
 use platform::mail::Mailer;
+use platform::network::Network;
+use platform::outbound::guarded::{self, Guarded};
 use platform::privacy::Holder;
 use rpc::orders::Orders;
 use rpc::users::{Status, Users};
@@ -86,6 +88,7 @@ pub struct Platform {
     pub trust: Trust,
     pub marketplace: marketplace::Marketplace,
     pub messaging: messaging::Context,
+    pub webhooks: messaging::webhook::Webhooks,
     /// The order service, wherever it runs.
     pub orders: Arc<dyn Orders>,
     pub organizations: Organizations,
@@ -139,6 +142,7 @@ pub fn check(config: &Config) -> Result<()> {
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
     roles::check(config)?;
+    webhook_client(config)?;
     acme(config)?;
     redis(config, platform::world::system())
         .map_err(|error| wrong(format!("redis.url: {error}")))?;
@@ -196,6 +200,23 @@ fn policies(sessions: &config::Sessions) -> identity::session::Policies {
         ),
         admin: policy(it.admin_lifetime_minutes, it.admin_idle_minutes, it.admin_max),
     }
+}
+
+/// By whom organizations' own addresses are called.
+fn webhook_client(config: &Config) -> Result<Guarded> {
+    let wrong = |what: String| Error::invalid("invalid_configuration", what);
+    let config::Webhooks { allow_http, networks, timeout_seconds } = &config.webhooks;
+    // Well within the lease of the job that calls.
+    if !(1..=20).contains(timeout_seconds) {
+        return Err(wrong("webhooks.timeout_seconds is from 1 to 20.".into()));
+    }
+    let networks: Result<Vec<Network>> = networks.iter().map(|text| text.parse()).collect();
+    Guarded::new(guarded::Options {
+        allow_http: *allow_http,
+        networks: networks.map_err(|error| wrong(format!("webhooks.networks: {error}.")))?,
+        timeout: Duration::from_secs(*timeout_seconds),
+        ..guarded::Options::default()
+    })
 }
 
 /// What is wrong with the section `identity`, if anything.
@@ -444,6 +465,11 @@ impl Platform {
             limiter: limiter.clone(),
             streams: config.streams.policy(),
         });
+        let webhooks = messaging::webhook::Webhooks::new(messaging::webhook::Options {
+            db: db.clone(),
+            master_key: master_key.clone(),
+            client: webhook_client(&config)?,
+        });
         let owners = Arc::new(Keepers {
             db: db.clone(),
             credentials: documents.credentials.clone(),
@@ -474,6 +500,7 @@ impl Platform {
             trust,
             marketplace,
             messaging,
+            webhooks,
             orders,
             organizations,
             backoffice,
@@ -496,6 +523,7 @@ impl Platform {
         routes.extend(self.trust.routes());
         routes.extend(self.marketplace.routes());
         routes.extend(self.messaging.routes());
+        routes.extend(self.webhooks.routes());
         routes.extend(orders::routes(&self.orders));
         routes.extend(self.organizations.routes());
         routes.extend(self.backoffice.routes());
@@ -518,6 +546,7 @@ impl Platform {
         readers.extend(self.marketplace.readers());
         readers.extend(self.messaging.readers());
         readers.extend(self.backoffice.readers());
+        readers.extend(self.webhooks.readers());
         readers
     }
 
@@ -537,6 +566,7 @@ impl Platform {
         self.organizations.jobs(&mut registry);
         self.messaging.jobs(&mut registry);
         self.backoffice.jobs(&mut registry);
+        self.webhooks.jobs(&mut registry);
         let db = self.db.clone();
         registry.every("idempotency.sweep", Duration::from_secs(3600), move || {
             let db = db.clone();
@@ -1167,9 +1197,11 @@ fn start_workers(
     if platform.config.server.role.works() {
         let journal = Runner::new(platform.db.clone(), platform.readers());
         let worker = platform.worker();
-        let (for_journal, for_jobs) = (stopped(), stopped());
+        let caller = platform.webhooks.caller();
+        let (for_journal, for_jobs, for_calls) = (stopped(), stopped(), stopped());
         tasks.push(tokio::spawn(async move { journal.run(for_journal).await }));
         tasks.push(tokio::spawn(async move { worker.run(for_jobs, grace).await }));
+        tasks.push(tokio::spawn(async move { caller.run(for_calls, grace).await }));
     }
     tasks
 }

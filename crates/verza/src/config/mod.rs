@@ -68,6 +68,8 @@ pub struct Config {
     pub orders: Orders,
     /// Signed verdicts.
     pub trust: Trust,
+    /// Webhooks and integrations of organizations.
+    pub webhooks: Webhooks,
     /// What is written to the log.
     pub log: Log,
     /// Traces of requests and jobs, sent to a collector.
@@ -774,6 +776,26 @@ impl Default for Acme {
     fn default() -> Self {
         let directory = "https://acme-v02.api.letsencrypt.org/directory".into();
         Self { directory, contact: None, authority: None }
+    }
+}
+
+/// Webhooks and integrations of organizations. They call https addresses on the public internet,
+/// unless it is said here what else they may call.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// Also addresses without TLS: for development.
+    pub allow_http: bool,
+    /// Networks that may be called although they are not public, such as 10.1.0.0/16. Everybody who
+    /// may make a webhook can then send requests to every machine in them.
+    pub networks: Vec<String>,
+    /// Seconds that one call may take, from connecting to the end of the answer: 1 to 20.
+    pub timeout_seconds: u64,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self { allow_http: false, networks: Vec::new(), timeout_seconds: 15 }
     }
 }
 

@@ -697,6 +697,35 @@ async fn organizations_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
     town.put(&format!("/v1/verifier/jobs/{job}/status"), vera).json(&ask).done().await;
     let path = format!("{path}/{job}/info");
     witness.change(post, &path, Some(eve), json!({ "message": "1999" })).await;
+    webhooks_are_witnessed(witness, eve).await;
+}
+
+async fn webhooks_are_witnessed(witness: &mut Witness<'_>, eve: &Person) {
+    let (post, patch, delete) = (Method::POST, Method::PATCH, Method::DELETE);
+    let hooks = "/v1/enterprise/webhooks";
+    // No event is asked for that happens here: nobody is called.
+    let events = json!(["member.role_changed"]);
+    let body = json!({ "url": "https://hooks.example/verza", "events": events });
+    let made = witness.change(post.clone(), hooks, Some(eve), body).await;
+    let hook = format!("{hooks}/{}", made["id"].as_str().unwrap());
+    witness.change(patch, &hook, Some(eve), json!({ "description": "Ours" })).await;
+    let path = format!("{hook}/rotate-secret");
+    witness.change(post.clone(), &path, Some(eve), json!({})).await;
+    witness.change(post.clone(), &format!("{hook}/recover"), Some(eve), json!({})).await;
+    witness.change(post.clone(), &format!("{hook}/test"), Some(eve), json!({})).await;
+    let path = format!("{hook}/deliveries");
+    let trial = until("the trial", async || {
+        let all = witness.town.get(&path, eve).done().await;
+        all[0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let path = format!("{path}/{trial}/retry");
+    witness.change(post.clone(), &path, Some(eve), json!({})).await;
+    witness.change(delete, &hook, Some(eve), json!({})).await;
+    let path = "/v1/enterprise/integrations/slack";
+    let body = json!({ "url": "https://hooks.slack.com/services/x", "events": events });
+    witness.change(post.clone(), &format!("{path}/connect"), Some(eve), body).await;
+    witness.change(post, &format!("{path}/disconnect"), Some(eve), json!({})).await;
 }
 
 async fn orders_are_witnessed(witness: &mut Witness<'_>, anne: &Person) {

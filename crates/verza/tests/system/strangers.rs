@@ -32,6 +32,7 @@ fn body_of(name: &str) -> Json {
         "review::answer" => json!({ "text": "x" }),
         "moderation::resolve" => json!({ "action": "dismiss" }),
         "governance::vote" => json!({ "vote": "for" }),
+        "integration::connect" => json!({ "url": "https://chat.example/x", "events": ["*"] }),
         "order::set_status" => json!({ "status": "cancelled" }),
         _ => json!({}),
     }
@@ -63,6 +64,8 @@ const FORGED: &[&str] = &[
     "dsp_01h455vb4pex5vsknk084sn02q",
     "rv_01h455vb4pex5vsknk084sn02q",
     "cv_01h455vb4pex5vsknk084sn02q",
+    "wh_01h455vb4pex5vsknk084sn02q",
+    "dlv_01h455vb4pex5vsknk084sn02q",
     // The right length and the wrong letters; too long; too large for 128 bits; upper case.
     "c_01h455vb4pex5vsknk084sn02u",
     "c_01h455vb4pex5vsknk084sn02qq",
