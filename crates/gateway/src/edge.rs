@@ -183,7 +183,7 @@ impl Edge {
         let subject = Subject::address(client);
         // Counted before it is asked about, so that many at once are counted as many.
         self.options.limiter.take(class, subject, quota, self.now()).check()?;
-        let outcome = self.options.standings.by_key(key, strict).await;
+        let outcome = self.options.standings.by_key(key, strict, client).await;
         if !matches!(&outcome, Err(error) if error.kind() == Kind::Unauthenticated) {
             self.options.limiter.give_back(class, subject, quota);
         }
@@ -610,7 +610,12 @@ mod tests {
     struct OneKey;
 
     impl Standings for OneKey {
-        fn by_key<'a>(&'a self, key: &'a str, _: bool) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        fn by_key<'a>(
+            &'a self,
+            key: &'a str,
+            _: bool,
+            _: IpAddr,
+        ) -> BoxFuture<'a, Result<Arc<Principal>>> {
             let may = Permissions::of(&[Permission::VerificationsRead]);
             let acting = Some(Acting { by: Actor::Key(KEY), may });
             let outcome = if key == "vz_good" {

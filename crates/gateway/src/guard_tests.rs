@@ -47,7 +47,12 @@ impl Users for Nobody {
 }
 
 impl Standings for Nobody {
-    fn by_key<'a>(&'a self, _: &'a str, _: bool) -> BoxFuture<'a, Result<Arc<Principal>>> {
+    fn by_key<'a>(
+        &'a self,
+        _: &'a str,
+        _: bool,
+        _: std::net::IpAddr,
+    ) -> BoxFuture<'a, Result<Arc<Principal>>> {
         std::future::ready(Err(Error::unauthenticated("invalid_api_key", "No."))).boxed()
     }
 

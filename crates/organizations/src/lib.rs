@@ -7,6 +7,7 @@
 pub mod apikey;
 pub mod member;
 mod personal;
+pub mod report;
 mod standing;
 #[cfg(test)]
 mod testing;
@@ -27,10 +28,16 @@ pub use standing::Standings;
 /// The tables of this context.
 pub const MIGRATIONS: Migrations = Migrations {
     context: "organizations",
-    files: &[Migration {
-        name: "0001_organizations",
-        sql: include_str!("../migrations/0001_organizations.sql"),
-    }],
+    files: &[
+        Migration {
+            name: "0001_organizations",
+            sql: include_str!("../migrations/0001_organizations.sql"),
+        },
+        Migration {
+            name: "0002_key_addresses",
+            sql: include_str!("../migrations/0002_key_addresses.sql"),
+        },
+    ],
 };
 
 /// What the context is made of.
@@ -41,6 +48,8 @@ pub struct Options {
     pub master_key: MasterKey,
     /// Without a slash at the end: links in mails begin with it.
     pub public_url: String,
+    /// Days for which records of decisions are kept after an account was closed.
+    pub retention_days: u32,
 }
 
 /// The context: its nouns' services.
@@ -48,19 +57,22 @@ pub struct Options {
 pub struct Organizations {
     pub members: Arc<member::Service>,
     pub keys: Arc<apikey::Service>,
+    pub reports: Arc<report::Service>,
 }
 
 impl Organizations {
     pub fn new(options: Options) -> Self {
-        let Options { db, users, mailer, master_key, public_url } = options;
+        let Options { db, users, mailer, master_key, public_url, retention_days } = options;
+        let reports = report::Service { db: db.clone(), retention_days };
         let keys = apikey::Service::new(db.clone(), Arc::clone(&users), &master_key);
         let members = member::Service { db, users, mailer, public_url };
-        Self { members: Arc::new(members), keys: Arc::new(keys) }
+        Self { members: Arc::new(members), keys: Arc::new(keys), reports: Arc::new(reports) }
     }
 
     pub fn routes(&self) -> Vec<Route> {
         let mut routes = member::http::routes(&self.members);
         routes.extend(apikey::http::routes(&self.keys));
+        routes.extend(report::http::routes(&self.reports));
         routes
     }
 

@@ -70,6 +70,8 @@ const TABLES: &[Table] = &[
             Column("expires_at", Shown::Time),
             Column("last_used_at", Shown::Time),
             Column("revoked_at", Shown::Time),
+            Column("allowed_addresses", Shown::Text),
+            Column("last_refused_at", Shown::Time),
         ],
     ),
 ];

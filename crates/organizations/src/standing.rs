@@ -1,5 +1,6 @@
 //! For whom somebody acts: what the gateway asks of this context.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -12,13 +13,18 @@ use crate::Organizations;
 
 /// For whom somebody acts.
 pub trait Standings: Send + Sync {
-    /// The organization whose key this text is, acted for by the key. `strict` asks the store,
-    /// whatever is remembered.
+    /// The organization whose key this text is, acted for by the key, which is used from an address.
+    /// `strict` asks the store, whatever is remembered.
     ///
     /// # Errors
     /// `Unauthenticated`: `invalid_api_key`, `revoked_api_key`, `expired_api_key`,
-    /// `inactive_organization`.
-    fn by_key<'a>(&'a self, text: &'a str, strict: bool) -> BoxFuture<'a, Result<Arc<Principal>>>;
+    /// `inactive_organization`; `Forbidden` `address_not_allowed`.
+    fn by_key<'a>(
+        &'a self,
+        text: &'a str,
+        strict: bool,
+        from: IpAddr,
+    ) -> BoxFuture<'a, Result<Arc<Principal>>>;
 
     /// The organization that a signed-in user belongs to, acted for by them; the user unchanged
     /// where they belong to none, or to their own.
@@ -26,8 +32,13 @@ pub trait Standings: Send + Sync {
 }
 
 impl Standings for Organizations {
-    fn by_key<'a>(&'a self, text: &'a str, strict: bool) -> BoxFuture<'a, Result<Arc<Principal>>> {
-        self.keys.principal(text, strict).boxed()
+    fn by_key<'a>(
+        &'a self,
+        text: &'a str,
+        strict: bool,
+        from: IpAddr,
+    ) -> BoxFuture<'a, Result<Arc<Principal>>> {
+        self.keys.principal(text, strict, from).boxed()
     }
 
     fn of_member(&self, principal: Arc<Principal>) -> BoxFuture<'_, Result<Arc<Principal>>> {

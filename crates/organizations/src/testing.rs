@@ -101,6 +101,16 @@ impl<'t> House<'t> {
     /// Sends a request as the gateway would hand it on: by a member or a key for their
     /// organization, and only with the permission that the row wants.
     pub(crate) async fn send(&self, who: &Caller, request: &str, body: Json) -> (u16, Json) {
+        let (status, text) = self.text_of(who, request, body).await;
+        (status, serde_json::from_str(&text).unwrap_or(Json::Null))
+    }
+
+    /// The same, of an answer that is no JSON.
+    pub(crate) async fn text(&self, who: &Caller, request: &str) -> (u16, String) {
+        self.text_of(who, request, Json::Null).await
+    }
+
+    async fn text_of(&self, who: &Caller, request: &str, body: Json) -> (u16, String) {
         let (method, uri) = request.split_once(' ').expect("METHOD /path");
         let (row, rest) = self.row(method, uri);
         let caller = match row.audience {
@@ -109,7 +119,7 @@ impl<'t> House<'t> {
         };
         let principal = caller.principal.clone().expect("somebody signed in");
         if row.permission.is_some_and(|one: Permission| !principal.may(one)) {
-            return (403, json!({ "code": "missing_permission" }));
+            return (403, json!({ "code": "missing_permission" }).to_string());
         }
         let mut message = http::Request::builder().method(method).uri(uri);
         let body = if body.is_null() {
@@ -124,10 +134,10 @@ impl<'t> House<'t> {
         let status = response.status().as_u16();
         if let Some(Failure(error)) = response.extensions().get() {
             let fields: Vec<_> = error.fields().iter().map(|f| f.pointer.clone()).collect();
-            return (status, json!({ "code": error.code(), "fields": fields }));
+            return (status, json!({ "code": error.code(), "fields": fields }).to_string());
         }
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
-        (status, serde_json::from_slice(&bytes).unwrap_or(Json::Null))
+        (status, String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The row that answers, and a router of all.
@@ -190,5 +200,6 @@ fn over(db: Db, people: &Arc<People>, mailer: &Mailer) -> Organizations {
         mailer: mailer.clone(),
         master_key: MasterKey::new([7; 32]),
         public_url: URL.to_owned(),
+        retention_days: 365,
     })
 }

@@ -424,6 +424,7 @@ impl Platform {
             mailer: mailer.clone(),
             master_key: master_key.clone(),
             public_url: public_url.clone(),
+            retention_days: config.privacy.retention_days,
         });
         let blobs = files::store(&config, db.world().clone())?;
         let sources = sources(&db, &config, &fleet, &blobs);

@@ -19,6 +19,7 @@ use super::service::Service;
 // Names without parameters: the schema's derive looks no further than that.
 type FactId = Id<kinds::Fact>;
 type UserId = Id<kinds::User>;
+type KeyId = Id<kinds::ApiKey>;
 
 const LINES: &str = "application/x-ndjson";
 const EXPORT: &str = "With `Accept: application/x-ndjson` the whole trail comes as JSON lines \
@@ -106,9 +107,10 @@ struct AllQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 struct TeamQuery {
-    /// The id of the member who did it; of what keys did, the organization's account.
+    /// The id of the member or of the API key that did it; the organization's account for what its
+    /// keys and it itself did.
     #[param(value_type = Option<String>)]
-    actor: Option<UserId>,
+    actor: Option<TeamActor>,
     /// A verb (`verification.accepted`) or all of a noun (`verification`).
     action: Option<String>,
     /// The id of what it happened to.
@@ -119,9 +121,24 @@ struct TeamQuery {
     to: Option<Timestamp>,
 }
 
-impl From<TeamQuery> for AllQuery {
-    fn from(TeamQuery { actor, action, resource, from, to }: TeamQuery) -> Self {
-        Self { actor, user: None, action, resource, from, to }
+/// Who acts for an organization.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum TeamActor {
+    Person(UserId),
+    Key(KeyId),
+}
+
+impl TeamQuery {
+    fn filter(self) -> Result<Filter, Error> {
+        let Self { actor, action, resource, from, to } = self;
+        let (actor, key) = match actor {
+            None => (None, None),
+            Some(TeamActor::Person(person)) => (Some(person), None),
+            Some(TeamActor::Key(key)) => (None, Some(key)),
+        };
+        let all = AllQuery { actor, user: None, action, resource, from, to };
+        Ok(Filter { key, ..all.filter()? })
     }
 }
 
@@ -268,7 +285,7 @@ async fn own(
     headers: HeaderMap,
 ) -> Reply<Response> {
     let scope = Scope::Own(caller.user()?);
-    show(&service, scope, AllQuery::from(query), &paging, &headers).await
+    show(&service, scope, AllQuery::from(query).filter()?, &paging, &headers).await
 }
 
 async fn of_organization(
@@ -279,7 +296,7 @@ async fn of_organization(
     headers: HeaderMap,
 ) -> Reply<Response> {
     let scope = Scope::Own(caller.user()?);
-    show(&service, scope, AllQuery::from(query), &paging, &headers).await
+    show(&service, scope, query.filter()?, &paging, &headers).await
 }
 
 async fn all(
@@ -289,17 +306,16 @@ async fn all(
     headers: HeaderMap,
 ) -> Reply<Response> {
     let scope = query.user.map_or(Scope::All, Scope::Of);
-    show(&service, scope, query, &paging, &headers).await
+    show(&service, scope, query.filter()?, &paging, &headers).await
 }
 
 async fn show(
     service: &Service,
     scope: Scope,
-    query: AllQuery,
+    filter: Filter,
     paging: &Paging,
     headers: &HeaderMap,
 ) -> Reply<Response> {
-    let filter = query.filter()?;
     if wants_lines(headers) {
         return Ok(lines(service.export(scope, filter, paging.page.after)));
     }

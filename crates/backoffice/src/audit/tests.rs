@@ -7,9 +7,9 @@ use axum::body::Body;
 use futures_util::{StreamExt, TryStreamExt};
 use http::Request;
 use http_body_util::BodyExt;
-use kernel::caller::RequestId;
-use kernel::id::kinds::User;
-use kernel::{Caller, Error, Id, Principal, Role};
+use kernel::caller::{Acting, Actor, RequestId};
+use kernel::id::kinds::{ApiKey, User};
+use kernel::{Caller, Error, Id, Permission, Principal, Role};
 use platform::db::{Db, Migrations};
 use platform::http::{Audience, Failure};
 use platform::journal::{Fact, Filter};
@@ -93,6 +93,34 @@ async fn history(t: &platform::testing::TestDb) {
 }
 
 on_both_engines! { TABLES;
+    async fn an_organization_looks_for_what_one_key_or_one_member_did(t: &TestDb) {
+        let key = |number: u128| Id::<ApiKey>::from_uuid(uuid::Uuid::from_u128(number));
+        let by_key = |number: u128| {
+            let may = Permission::ALL.into_iter().collect();
+            let acting = Some(Acting { by: Actor::Key(key(number)), may });
+            let own = Principal::new(user(1), Role::Enterprise, user(1).same_as());
+            Caller::of(Principal { acting, ..own })
+        };
+        for (who, subject) in [(by_key(7), "vrf_7"), (by_key(8), "vrf_8"), (caller(1), "vrf_1")] {
+            record(&t.db, Fact::by(&who, "verification.requested").on(subject)).await;
+        }
+        record(&t.db, Fact::by(&caller(2), "verification.accepted").on("vrf_7").about(user(1)))
+            .await;
+        let by = async |actor: String| {
+            resources(&t.db, 1, &format!("/v1/enterprise/audit-logs?actor={actor}")).await
+        };
+        assert_eq!(by(key(7).to_string()).await, ["vrf_7"]);
+        assert_eq!(by(key(8).to_string()).await, ["vrf_8"]);
+        assert_eq!(by(key(9).to_string()).await, [""; 0]);
+        assert_eq!(by(user(1).to_string()).await, ["vrf_1", "vrf_8", "vrf_7"]);
+        assert_eq!(by(user(2).to_string()).await, ["vrf_7"]);
+        for wrong in ["x", "ak_1", "c_01h455vb4pex5vsknk084sn02q"] {
+            let path = format!("/v1/enterprise/audit-logs?actor={wrong}");
+            let error = ask(&t.db, 1, &path, "*/*").await.err().unwrap();
+            assert_eq!(error.fields()[0].pointer, "/actor", "{wrong}");
+        }
+    }
+
     async fn the_file_api_s_log_holds_what_one_has_done_in_its_words(t: &TestDb) {
         let file: Id<kernel::id::kinds::File> = t.db.world().id();
         record(&t.db, Fact::by(&caller(1), "file.uploaded").on(file).with("size", 7)).await;

@@ -5,6 +5,7 @@
 //! forgotten is not remembered, so that the order "read, revoke, remember" brings nothing back.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +13,10 @@ use std::time::Duration;
 use kernel::{Principal, Timestamp};
 use parking_lot::RwLock;
 use platform::fleet::{Board, Follower, Notice};
+use platform::network::Network;
 use uuid::Uuid;
+
+use super::model::ApiKey;
 
 /// Keys that are remembered at once; beyond them all are read anew.
 const KEYS_MAX: usize = 10_000;
@@ -23,21 +27,28 @@ const USED_STEP: Duration = Duration::from_secs(60);
 pub(super) struct Live {
     pub(super) principal: Arc<Principal>,
     pub(super) expires_at: Option<Timestamp>,
+    /// From where it may be used; none is from everywhere.
+    allowed: Vec<Network>,
     read_at: Timestamp,
     /// The last use that the store knows of, in microseconds.
     written: AtomicI64,
 }
 
 impl Live {
-    pub(super) fn new(
-        principal: Principal,
-        expires_at: Option<Timestamp>,
-        last_used: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Self {
-        let written = last_used.map_or(i64::MIN, Timestamp::micros);
-        let (principal, written) = (Arc::new(principal), AtomicI64::new(written));
-        Self { principal, expires_at, read_at: now, written }
+    pub(super) fn new(principal: Principal, key: &ApiKey, now: Timestamp) -> Self {
+        let written = key.last_used_at.map_or(i64::MIN, Timestamp::micros);
+        Self {
+            principal: Arc::new(principal),
+            expires_at: key.expires_at,
+            allowed: key.allowed.clone(),
+            read_at: now,
+            written: AtomicI64::new(written),
+        }
+    }
+
+    /// Whether it may be used from there.
+    pub(super) fn is_for(&self, from: IpAddr) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(from))
     }
 
     /// Whether a use at `now` is to be written. Of those who ask at once, one is told so.

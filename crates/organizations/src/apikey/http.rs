@@ -59,6 +59,11 @@ struct NewBody {
     scopes: Vec<String>,
     /// From 1 to 3650; without it the key has no end.
     expires_in_days: Option<u32>,
+    /// Addresses and networks, IPv4 or IPv6, from where alone the key may be used. Without them it
+    /// is from everywhere.
+    #[serde(default)]
+    #[schema(example = json!(["192.0.2.0/24", "2001:db8::/48"]))]
+    allowed_addresses: Vec<String>,
 }
 
 /// An API key, without its secret.
@@ -84,6 +89,8 @@ struct KeyBody {
     last_used_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Timestamp>,
+    /// From where alone it may be used; empty is from everywhere.
+    allowed_addresses: Vec<String>,
 }
 
 impl KeyBody {
@@ -99,6 +106,7 @@ impl KeyBody {
             expires_at: key.expires_at,
             last_used_at: key.last_used_at,
             revoked_at: key.revoked_at,
+            allowed_addresses: key.allowed.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -126,7 +134,8 @@ async fn create(
     By(caller): By,
     Json(body): Json<NewBody>,
 ) -> Reply<Created<MadeBody>> {
-    let new = NewKey::parse(&body.name, &body.scopes, body.expires_in_days)?;
+    let NewBody { name, scopes, expires_in_days, allowed_addresses } = body;
+    let new = NewKey::parse(&name, &scopes, expires_in_days, &allowed_addresses)?;
     let (key, text) = service.create(&caller, &new).await?;
     let about = KeyBody::of(key, service.now());
     Ok(Created(MadeBody { about, key: text.expose().clone() }))

@@ -6,6 +6,7 @@ use kernel::error::Fields;
 use kernel::id::kinds::{ApiKey as ApiKeyKind, Organization, User};
 use kernel::{Id, Permission, Permissions, Result, Secret, Timestamp, World};
 use platform::crypto::{base64url, hmac_sha256};
+use platform::network::Network;
 
 /// How every key begins.
 const MARK: &str = "vz_";
@@ -13,6 +14,8 @@ const MARK: &str = "vz_";
 const PREFIX_DIGITS: usize = 10;
 /// Letters of 32 bytes in base64url.
 const SECRET_LETTERS: usize = 43;
+/// Networks that one key may name.
+const NETWORKS_MAX: usize = 50;
 /// No key is good for longer than this many days.
 const DAYS_MAX: u32 = 3650;
 
@@ -36,6 +39,8 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+    /// From where it may be used; none is from everywhere.
+    pub allowed: Vec<Network>,
 }
 
 /// How a key stands.
@@ -66,11 +71,17 @@ pub struct NewKey {
     pub(super) name: String,
     pub(super) scopes: Permissions,
     pub(super) lasts: Option<Duration>,
+    pub(super) allowed: Vec<Network>,
 }
 
 impl NewKey {
-    /// `days` none is a key without an end.
-    pub fn parse(name: &str, scopes: &[String], days: Option<u32>) -> Result<Self> {
+    /// `days` none is a key without an end, `addresses` none one for use from everywhere.
+    pub fn parse(
+        name: &str,
+        scopes: &[String],
+        days: Option<u32>,
+        addresses: &[String],
+    ) -> Result<Self> {
         let mut fields = Fields::new();
         let name = name.trim();
         let length = name.chars().count();
@@ -96,9 +107,20 @@ impl NewKey {
             let message = format!("from 1 to {DAYS_MAX}");
             fields.add("/expiresInDays", "out_of_range", message);
         }
+        let mut allowed = Vec::new();
+        for (index, text) in addresses.iter().enumerate() {
+            match text.parse() {
+                Ok(network) if index < NETWORKS_MAX => allowed.push(network),
+                _ => {
+                    let message =
+                        format!("at most {NETWORKS_MAX} like 192.0.2.0/24 or 2001:db8::1");
+                    fields.add(&format!("/allowedAddresses/{index}"), "invalid", message);
+                }
+            }
+        }
         fields.check()?;
         let lasts = days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
-        Ok(Self { name: name.to_owned(), scopes: known.into_iter().collect(), lasts })
+        Ok(Self { name: name.to_owned(), scopes: known.into_iter().collect(), lasts, allowed })
     }
 }
 

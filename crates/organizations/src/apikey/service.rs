@@ -1,8 +1,10 @@
 //! The verbs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use kernel::caller::{Acting, Actor};
+use kernel::caller::{Acting, Actor, Origin};
 use kernel::id::kinds::{ApiKey as ApiKeyKind, Organization};
 use kernel::{Caller, Error, Id, Page, PageRequest, Principal, Result, Role, Secret, Timestamp};
 use platform::crypto::MasterKey;
@@ -16,6 +18,8 @@ use super::model::{self, ApiKey, Minted, NewKey, Status};
 use super::store;
 use crate::standing;
 
+/// How long after a refusal for its address a key's next one is written.
+const REFUSED_STEP: Duration = Duration::from_secs(60);
 /// Keys of one organization that have not been revoked.
 const KEYS_MAX: i64 = 100;
 
@@ -60,10 +64,13 @@ impl Service {
                     expires_at: new.lasts.map(|lasts| tx.now() + lasts),
                     last_used_at: None,
                     revoked_at: None,
+                    allowed: new.allowed.clone(),
                 };
                 store::insert(&tx, &key, &hash).await?;
                 let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-                tx.record(fact(caller, "api_key.created", &key).with("scopes", scopes));
+                let allowed: Vec<_> = key.allowed.iter().map(ToString::to_string).collect();
+                let fact = fact(caller, "api_key.created", &key).with("scopes", scopes);
+                tx.record(fact.with("allowedAddresses", allowed));
                 Ok(key)
             })
             .await?;
@@ -96,7 +103,12 @@ impl Service {
     }
 
     /// The organization whose key this text is: see [`crate::Standings::by_key`].
-    pub(crate) async fn principal(&self, text: &str, strict: bool) -> Result<Arc<Principal>> {
+    pub(crate) async fn principal(
+        &self,
+        text: &str,
+        strict: bool,
+        from: IpAddr,
+    ) -> Result<Arc<Principal>> {
         let Some(prefix) = model::prefix(text) else { return Err(worthless()) };
         let hash = model::hash(&self.hash_key, text);
         let now = self.now();
@@ -110,6 +122,11 @@ impl Service {
                 live
             }
         };
+        if !live.is_for(from) {
+            self.note_refusal(&live, from).await;
+            let message = "This API key may not be used from your address.";
+            return Err(Error::forbidden("address_not_allowed", message));
+        }
         if live.is_to_be_written(now) {
             self.note_use(&live, now).await;
         }
@@ -137,7 +154,7 @@ impl Service {
             // Of no session: a key's own id is none's.
             ..Principal::new(account, Role::Enterprise, key.id.same_as())
         };
-        Ok(Live::new(principal, key.expires_at, key.last_used_at, now))
+        Ok(Live::new(principal, &key, now))
     }
 
     /// Notes that a key is used. That it could not be noted keeps nobody from using it.
@@ -149,6 +166,29 @@ impl Service {
             .await;
         if let Err(error) = noted {
             tracing::warn!(%error, key = %id, "when an API key was last used was not written");
+        }
+    }
+
+    /// Records that a key was used from where it may not be: once a minute, or whoever has found a
+    /// key could fill the journal with it.
+    async fn note_refusal(&self, live: &Live, from: IpAddr) {
+        let Some(Acting { by: Actor::Key(id), .. }) = live.principal.acting else { return };
+        let caller = &Caller {
+            principal: Some(Arc::clone(&live.principal)),
+            origin: Origin { ip: Some(from), ..Origin::default() },
+            ..Caller::default()
+        };
+        let noted = self
+            .db
+            .run("api_key.refuse", |tx| async move {
+                if store::note_refusal(&tx, id, tx.now() - REFUSED_STEP).await? {
+                    tx.record(Fact::by(caller, "api_key.refused").on(id));
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, key = %id, "that an API key was refused was not written");
         }
     }
 

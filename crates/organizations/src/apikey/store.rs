@@ -1,14 +1,15 @@
 //! All SQL of API keys.
 
 use kernel::id::kinds::{ApiKey as ApiKeyKind, Organization};
-use kernel::{Cursor, Id, Page, PageRequest, Permissions, Result, Timestamp};
+use kernel::{Cursor, Error, Id, Page, PageRequest, Permissions, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
+use platform::network::Network;
 use platform::params;
 
 use super::model::ApiKey;
 
 const COLUMNS: &str = "id, organization, name, prefix, scopes, created_by, created_at, expires_at, \
-                       last_used_at, revoked_at";
+                       last_used_at, revoked_at, allowed_addresses";
 
 fn read(row: &Row<'_>) -> Result<ApiKey, DbError> {
     Ok(ApiKey {
@@ -22,6 +23,7 @@ fn read(row: &Row<'_>) -> Result<ApiKey, DbError> {
         expires_at: row.take()?,
         last_used_at: row.take()?,
         revoked_at: row.take()?,
+        allowed: networks(row)?,
     })
 }
 
@@ -32,10 +34,20 @@ fn scopes(row: &Row<'_>) -> Result<Permissions, DbError> {
     Ok(text.split(' ').filter_map(|scope| scope.parse().ok()).collect())
 }
 
+/// Networks stand like scopes. One that cannot be read lets nobody in, rather than everybody.
+fn networks(row: &Row<'_>) -> Result<Vec<Network>, DbError> {
+    let text = row.take::<Option<String>>()?.unwrap_or_default();
+    let read =
+        |network: &str| network.parse().map_err(|error: Error| DbError::Other(error.to_string()));
+    text.split(' ').filter(|network| !network.is_empty()).map(read).collect()
+}
+
 pub(super) async fn insert(tx: &Tx, new: &ApiKey, hash: &[u8; 32]) -> Result<()> {
     let sql = "INSERT INTO api_keys (id, organization, name, prefix, hash, scopes, created_by,
-                   created_at, expires_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                   created_at, expires_at, allowed_addresses)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let allowed: Vec<_> = new.allowed.iter().map(ToString::to_string).collect();
+    let allowed = (!allowed.is_empty()).then(|| allowed.join(" "));
     let scopes: Vec<_> = new.scopes.iter().map(|scope| scope.as_str()).collect();
     let scopes = scopes.join(" ");
     let params = params![
@@ -47,7 +59,8 @@ pub(super) async fn insert(tx: &Tx, new: &ApiKey, hash: &[u8; 32]) -> Result<()>
         scopes,
         new.created_by,
         new.created_at,
-        new.expires_at
+        new.expires_at,
+        allowed
     ];
     tx.execute(sql, params).await?;
     Ok(())
@@ -99,4 +112,11 @@ pub(super) async fn note_use(tx: &Tx, id: Id<ApiKeyKind>, at: Timestamp) -> Resu
                WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     tx.touch(sql, params![id, at]).await?;
     Ok(())
+}
+
+/// Notes that a key was refused; `false` where that was noted since `before`.
+pub(super) async fn note_refusal(tx: &Tx, id: Id<ApiKeyKind>, before: Timestamp) -> Result<bool> {
+    let sql = "UPDATE api_keys SET last_refused_at = $2
+               WHERE id = $1 AND (last_refused_at IS NULL OR last_refused_at <= $3)";
+    Ok(tx.touch(sql, params![id, tx.now(), before]).await?)
 }

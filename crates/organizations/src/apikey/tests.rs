@@ -1,5 +1,6 @@
 //! API keys, over HTTP and as the gateway asks about them.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use kernel::caller::Actor;
@@ -13,6 +14,7 @@ use super::model::{self, is_key};
 use crate::testing::{House, TABLES, id_of};
 use crate::{Organizations, Standings};
 
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const KEYS: &str = "POST /v1/enterprise/api-keys";
 
@@ -29,7 +31,7 @@ fn for_reading() -> Json {
 
 /// The code with which a key is refused; `ok` where it is not.
 async fn ask(organizations: &Organizations, key: &str) -> String {
-    match organizations.by_key(key, false).await {
+    match organizations.by_key(key, false, HERE).await {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.code().to_owned(),
     }
@@ -42,7 +44,7 @@ async fn a_key_is_shown_once_and_opens_what_its_scopes_say(t: &TestDb) {
     let eve = house.add("Eve", Role::Enterprise);
     let (id, key) = make(&house, &eve, for_reading()).await;
     assert!(is_key(&key) && model::prefix(&key).is_some(), "{key}");
-    let principal = house.organizations.by_key(&key, false).await.unwrap();
+    let principal = house.organizations.by_key(&key, false, HERE).await.unwrap();
     assert_eq!((principal.user, principal.role), (id_of(&eve), Role::Enterprise));
     assert_eq!(principal.acting.unwrap().by, Actor::Key(id.parse().unwrap()));
     assert!(principal.may(Permission::VerificationsRead));
@@ -105,7 +107,7 @@ async fn a_revoked_key_is_refused_here_at_once_and_elsewhere_with_the_counters(t
         assert_eq!(ask(&elsewhere, &key).await, "ok");
         house.ok(&eve, &format!("DELETE /v1/enterprise/api-keys/{id}"), Json::Null).await;
         assert_eq!(ask(&house.organizations, &key).await, "revoked_api_key");
-        let strict = elsewhere.by_key(&key, true).await.unwrap_err();
+        let strict = elsewhere.by_key(&key, true, HERE).await.unwrap_err();
         assert_eq!(strict.code(), "revoked_api_key", "routes of money ask the store");
         if told {
             fleet.read_counters_once().await.unwrap();
@@ -139,6 +141,40 @@ async fn the_keys_of_an_account_that_may_not_act_open_nothing(t: &TestDb) {
     .await
     .unwrap();
     assert_eq!(ask(&house.organizations, &key).await, "inactive_organization");
+}
+
+async fn a_key_with_addresses_is_refused_from_all_others(t: &TestDb) {
+    let house = House::new(t);
+    let eve = house.add("Eve", Role::Enterprise);
+    let body = json!({ "name": "Import", "scopes": ["verifications:read"],
+        "allowedAddresses": ["192.0.2.0/24", "2001:db8::/48"] });
+    let (_, key) = make(&house, &eve, body).await;
+    let from = async |address: &str| {
+        let outcome = house.organizations.by_key(&key, false, address.parse().unwrap()).await;
+        outcome.map(drop).map_err(|error| (error.kind(), error.code().to_owned()))
+    };
+    for address in ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1"] {
+        assert_eq!(from(address).await, Ok(()), "{address}");
+    }
+    let refused = Err((kernel::Kind::Forbidden, "address_not_allowed".to_owned()));
+    let facts = async || {
+        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM facts WHERE verb = 'api_key.refused'";
+        t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap()
+    };
+    for address in ["192.0.3.7", "2001:db9::1", "127.0.0.1", "::1"] {
+        assert_eq!(from(address).await, refused, "{address}");
+    }
+    assert_eq!(facts().await, 1, "one a minute is enough");
+    t.clock.advance(Duration::from_secs(60));
+    assert_eq!(from("192.0.3.7").await, refused);
+    assert_eq!(facts().await, 2);
+    let listed = house.ok(&eve, "GET /v1/enterprise/api-keys", Json::Null).await;
+    assert_eq!(listed[0]["allowedAddresses"], json!(["192.0.2.0/24", "2001:db8::/48"]));
+    let wrong = json!({ "name": "x", "scopes": ["verifications:read"],
+        "allowedAddresses": ["192.0.2.0/24", "192.0.2.0/33", "example.com"] });
+    let (status, body) = house.send(&eve, KEYS, wrong).await;
+    let fields = json!(["/allowedAddresses/1", "/allowedAddresses/2"]);
+    assert_eq!((status, &body["fields"]), (422, &fields));
 }
 
 async fn another_organization_s_key_is_not_there(t: &TestDb) {

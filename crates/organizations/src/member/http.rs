@@ -74,6 +74,12 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .takes::<JoinBody>()
                 .returns::<OrganizationBody>(200)
                 .to(join),
+            post(Audience::Any, "/v1/invitations/{token}/accept")
+                .summary("Accept an invitation by its link")
+                .describe("The same as `POST /v1/enterprise/team/join`.")
+                .in_person()
+                .returns::<OrganizationBody>(200)
+                .to(accept),
             patch(Audience::Enterprise, "/v1/enterprise/team/{id}")
                 .summary("Change what somebody is in the team")
                 .takes::<RoleBody>()
@@ -341,6 +347,14 @@ async fn join(
         return Err(Error::field("/token", "invalid", "not a token from a mail").into());
     }
     Ok(Json(service.join(&caller, &body.token).await?.into()))
+}
+
+async fn accept(
+    State(service): On,
+    By(caller): By,
+    At(token): At<String>,
+) -> Reply<Json<OrganizationBody>> {
+    Ok(Json(service.accept(&caller, &token).await?.into()))
 }
 
 async fn set_role(

@@ -249,6 +249,17 @@ impl Service {
             .await
     }
 
+    /// [`Self::join`], where the token is part of an address.
+    ///
+    /// # Errors
+    /// Those, and `NotFound` of what is no token, or one that was used.
+    pub async fn accept(&self, caller: &Caller, token: &str) -> Result<View> {
+        if store::invitation_of(&self.db, &sha256(token)).await?.is_none() {
+            return Err(Refusal::NoSuchInvitation.into());
+        }
+        self.join(caller, token).await
+    }
+
     /// Changes what somebody is in the team.
     ///
     /// # Errors

@@ -80,6 +80,21 @@ async fn who_was_invited_joins_once_and_acts_in_the_organization_s_place(t: &Tes
     assert_eq!(none, json!([]));
 }
 
+async fn an_invitation_is_accepted_by_its_link_as_well(t: &TestDb) {
+    let house = House::new(t);
+    let eve = house.add("Eve", Role::Enterprise);
+    let (anne, ben) = (house.add("Anne", Role::User), house.add("Ben", Role::User));
+    house.ok(&eve, INVITE, json!({ "email": "anne@example.org", "role": "viewer" })).await;
+    let token = house.mail_token("anne@example.org").await;
+    let accept = format!("POST /v1/invitations/{token}/accept");
+    assert_eq!(house.refused(&ben, &accept, Json::Null).await, (403, "other_address".into()));
+    let joined = house.ok(&anne, &accept, Json::Null).await;
+    assert_eq!((&joined["name"], &joined["role"]), (&json!("Eve"), &json!("viewer")));
+    for path in [&accept, "POST /v1/invitations/x/accept"] {
+        assert_eq!(house.refused(&anne, path, Json::Null).await, (404, "not_found".into()));
+    }
+}
+
 async fn an_invitation_is_for_its_address_and_its_week_and_the_newest_link(t: &TestDb) {
     let house = House::new(t);
     let eve = house.add("Eve", Role::Enterprise);

@@ -22,7 +22,7 @@ pub use reader::{Reader, Runner, advance, sequence};
 pub(crate) use store::insert;
 pub use store::{
     Filter, Progress, by_id, concerns, head, of_party, of_party_between, of_subject,
-    parties_between, progress, search, since, tally,
+    parties_between, progress, search, since, tally, tally_of_party,
 };
 
 /// A fact about to be recorded.

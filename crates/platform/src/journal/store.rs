@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use kernel::id::kinds::User;
+use kernel::id::kinds::{ApiKey, User};
 use kernel::{Error, Id, Page, PageRequest, Result, Timestamp};
 use uuid::Uuid;
 
@@ -198,6 +198,8 @@ pub(super) async fn parties(db: &impl Read, fact: Uuid) -> Result<Vec<Id<User>>>
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub actor: Option<Id<User>>,
+    /// What this API key did.
+    pub key: Option<Id<ApiKey>>,
     /// Everybody but this user, and what nobody in particular did.
     pub not_by: Option<Id<User>>,
     /// A verb (`verification.accepted`) or everything of a noun (`verification`).
@@ -224,7 +226,10 @@ impl<'a> Conditions<'a> {
         self.sql.push_str(&condition.replace('?', &marker));
     }
 
-    fn filter(&mut self, filter: &'a Filter, noun: &'a str) {
+    fn filter(&mut self, filter: &'a Filter, noun: &'a str, key: &'a str) {
+        if filter.key.is_some() {
+            self.add("facts.data LIKE ?", key.bind());
+        }
         if let Some(actor) = &filter.actor {
             self.add("facts.actor = ?", actor.bind());
         }
@@ -274,6 +279,9 @@ async fn list(
     page: &PageRequest,
 ) -> Result<Page<Recorded>> {
     let noun = filter.action.as_ref().map(|noun| format!("{noun}.")).unwrap_or_default();
+    // As a fact by a key says so. An id holds nothing that LIKE takes for a wildcard but the line
+    // that all ids of a kind have at one place.
+    let key = filter.key.map(|key| format!("%\"apiKey\":\"{key}\"%")).unwrap_or_default();
     let mut where_ = Conditions { sql: String::new(), params: Vec::new() };
     if let Some(party) = &party {
         where_.add("fact_parties.party = ?", party.bind());
@@ -282,7 +290,7 @@ async fn list(
     let id = if party.is_some() { "fact_parties.fact" } else { "facts.id" };
     where_.add(&format!("{id} >= ?"), lowest.bind());
     where_.add(&format!("{id} < ?"), below.bind());
-    where_.filter(filter, &noun);
+    where_.filter(filter, &noun, &key);
     let mut params = where_.params;
     params.extend([Value::Int(page.fetch()), Value::Int(page.offset)]);
     let sql = format!(
@@ -304,6 +312,25 @@ pub async fn of_party(
 ) -> Result<Page<Recorded>> {
     let from = "fact_parties JOIN facts ON facts.id = fact_parties.fact";
     list(db, from, Some(party), filter, page).await
+}
+
+/// How often each verb was done of what concerns one user, between two times: from the first on, and
+/// before the second.
+pub async fn tally_of_party(
+    db: &impl Read,
+    party: Id<User>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(String, i64)>> {
+    let filter = Filter { from: Some(from), to: Some(to), ..Filter::default() };
+    let (lowest, below) = bounds(&filter, &PageRequest::default());
+    let sql = "SELECT facts.verb, CAST(COUNT(*) AS BIGINT)
+               FROM fact_parties JOIN facts ON facts.id = fact_parties.fact
+               WHERE fact_parties.party = $1 AND fact_parties.fact >= $2 AND fact_parties.fact < $3
+                   AND facts.at >= $4 AND facts.at < $5
+               GROUP BY facts.verb ORDER BY facts.verb";
+    let params = params![party, lowest, below, from, to];
+    Ok(db.all(sql, params, |row| Ok((row.take()?, row.take()?))).await?)
 }
 
 /// All facts, newest first.

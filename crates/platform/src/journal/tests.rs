@@ -360,6 +360,7 @@ on_both_engines! { TABLES;
                 (
                     Filter {
                         actor: Some(user(1)),
+                        key: None,
                         not_by: Some(user(2)),
                         action: action("thing"),
                         among: &["thing.made", "other.made"],

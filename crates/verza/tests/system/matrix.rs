@@ -316,6 +316,7 @@ const WITHOUT_A_FACT: &[(&str, &str)] = &[
     ("share::open_with_code", "a view, which the share's own log has"),
     ("share::send_code", "needs a link from a mail; see the share's own tests"),
     ("facade::ext", "asks and changes nothing"),
+    ("member::accept", "the same verb as member::join"),
     ("closing::reopen", "within a grace only; see the noun's own tests"),
     ("governance::execute", "after a week of votes; see the noun's own tests"),
     ("privacy::approve", "needs a second admin; see the noun's own tests"),
