@@ -315,6 +315,7 @@ async fn erase_verifier(tx: &Tx, person: Id<User>) -> Result<()> {
 async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
     let sql = "UPDATE verifications SET kind = '', kind_key = '', notes = '', info_asked = NULL, info_given = NULL,
                    comments = NULL, report_url = NULL, report_file = NULL, reason = NULL,
+                   jurisdiction = '', jurisdiction_key = '', language = '',
                    version = version + 1
                WHERE owner = $1";
     tx.execute(sql, params![person]).await?;

@@ -11,7 +11,7 @@ use platform::db::{Read, Tx};
 use super::model::{Command, NewPosting, State, Verification};
 use super::rules::{self, Refusal, Relation, Urgency};
 use super::service::{Service, fact, load};
-use super::store::{self, Narrowed, Seeker, Wanted, Whose};
+use super::store::{self, Narrowed, Seeker, Wanted};
 use crate::verifier::model::AutoAccept;
 use crate::verifier::service::Shown;
 use crate::verifier::{self, Offer};
@@ -96,7 +96,7 @@ impl Service {
                 languages: Vec::new(),
             },
         };
-        store::list(&self.db, &Whose::ToHave(seeker), &narrowed, page).await
+        store::to_have(&self.db, &seeker, &narrowed, page).await
     }
 
     /// The service as which the calling verifier would do a job of the board's.

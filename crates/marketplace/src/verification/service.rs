@@ -205,7 +205,7 @@ impl Service {
         let reference = reference.map(str::to_owned);
         let states = state.into_iter().collect();
         let narrowed = Narrowed { states, reference, ..Narrowed::default() };
-        store::list(&self.db, &Whose::Owner(caller.user()?), &narrowed, page).await
+        store::list(&self.db, Whose::Owner(caller.user()?), &narrowed, page).await
     }
 
     /// One of the caller's verifications.
@@ -566,7 +566,7 @@ impl Service {
         page: &PageRequest,
     ) -> Result<Page<Verification>> {
         let narrowed = Narrowed { states: state.into_iter().collect(), ..Narrowed::default() };
-        store::list(&self.db, &Whose::Everybody, &narrowed, page).await
+        store::list(&self.db, Whose::Everybody, &narrowed, page).await
     }
 
     /// Anybody's verification with the verifier's notes; for admins.
