@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::Asset;
+use kernel::{Asset, Money};
 use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
 use platform::jobs::Registry;
@@ -56,6 +56,10 @@ pub struct Options {
     pub credentials: documents::credential::Service,
     pub files: documents::file::Service,
     pub issuance: trust::issuance::service::Service,
+    pub bonds: money::staking::Service,
+    pub billing: money::billing::Service,
+    /// What verifiers answer with for their work.
+    pub bonding: Bonding,
     /// The platform's part of a price, in hundredths of a percent: 0 to 10000.
     pub fee_bps: Live<u16>,
     /// How long a request waits for the verifier's answer before the owner gets the price back.
@@ -66,6 +70,27 @@ pub struct Options {
     pub appeal_window: Duration,
     /// What a list sorted by price is in, where the client names no currency.
     pub currency: Asset,
+}
+
+/// What verifiers answer with for their work.
+#[derive(Debug, Clone, Copy)]
+pub struct Bonding {
+    /// What must be staked to take a job; none where nothing must.
+    pub required: Option<Money>,
+    /// The part of all that is at stake that an overturned verdict costs, in hundredths of a
+    /// percent; no more than half.
+    pub slash_bps: u16,
+}
+
+impl Bonding {
+    pub const SLASH_BPS_MAX: u16 = 5_000;
+}
+
+impl Default for Bonding {
+    /// A tenth, of those who have staked.
+    fn default() -> Self {
+        Self { required: None, slash_bps: 1_000 }
+    }
 }
 
 impl Options {
@@ -104,10 +129,15 @@ impl Marketplace {
             credentials: options.credentials.clone(),
             files: options.files.clone(),
             issuance: options.issuance,
+            bonds: options.bonds,
             terms: verification::service::Terms {
                 fee_bps: options.fee_bps,
                 acceptance_sla: options.acceptance_sla,
                 claim_lease: options.claim_lease,
+                bonding: Bonding {
+                    slash_bps: options.bonding.slash_bps.min(Bonding::SLASH_BPS_MAX),
+                    ..options.bonding
+                },
             },
         };
         let verifications = Arc::new(verifications);
@@ -126,6 +156,7 @@ impl Marketplace {
             db: db.clone(),
             credentials: options.credentials.clone(),
             verifications: Arc::clone(&verifications),
+            billing: options.billing,
         };
         let commissions = Arc::new(commissions);
         let batches = batch::Service {

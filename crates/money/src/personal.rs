@@ -280,6 +280,16 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "bond_pins",
+        "owner = $1",
+        "subject",
+        &[
+            Column("subject", Shown::Text),
+            Column("owner", id::<User>()),
+            Column("until", Shown::Time),
+        ],
+    ),
+    of(
         "subscriptions",
         "owner = $1",
         "id",

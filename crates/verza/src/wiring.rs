@@ -13,7 +13,7 @@ use gateway::{
     Readiness, ServerOptions, Tls, TrustedProxies,
 };
 use kernel::id::kinds::User;
-use kernel::{Asset, Caller, Error, Id, Kind, Result, Secret, World};
+use kernel::{Asset, Caller, Error, Id, Kind, Money, Result, Secret, World};
 use organizations::Organizations;
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, PostgresOptions, SqliteOptions};
@@ -113,6 +113,12 @@ pub fn check(config: &Config) -> Result<()> {
         let known: Vec<_> = Asset::ALL.iter().map(|asset| asset.code()).collect();
         wrong(format!("payments.default_currency must be one of {}.", known.join(", ")))
     })?;
+    if config.marketplace.slash_basis_points > marketplace::Bonding::SLASH_BPS_MAX {
+        return Err(wrong("marketplace.slash_basis_points is at most 5000, which is half.".into()));
+    }
+    if config.marketplace.required_bond < 0 {
+        return Err(wrong("marketplace.required_bond is 0 or more.".into()));
+    }
     if config.marketplace.fee_basis_points > 10_000 {
         return Err(wrong("marketplace.fee_basis_points is at most 10000, which is all.".into()));
     }
@@ -448,6 +454,9 @@ impl Platform {
             credentials: documents.credentials.clone(),
             files: documents.files.clone(),
             issuance: trust.issuance.clone(),
+            bonds: money.staking.clone(),
+            billing: money.billing.clone(),
+            bonding: bonding(&config)?,
             fee_bps: settings.fee_bps.clone(),
             acceptance_sla: settings.acceptance.clone(),
             claim_lease: Duration::from_secs(config.marketplace.claim_hours * 3600),
@@ -798,6 +807,16 @@ fn build_identity(
     options.admin_second_factor = accounts.admin_second_factor;
     options.kratos = kratos_options(config);
     identity::Identity::new(options)
+}
+
+/// What verifiers answer with for their work.
+fn bonding(config: &Config) -> Result<marketplace::Bonding> {
+    let currency = config.payments.default_currency.parse()?;
+    let least = config.marketplace.required_bond;
+    Ok(marketplace::Bonding {
+        required: (least > 0).then_some(Money::new(least, currency)),
+        slash_bps: config.marketplace.slash_basis_points,
+    })
 }
 
 fn money_options(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use documents::credential::Service as Credentials;
 use kernel::id::kinds;
-use kernel::{Caller, Id, Page, PageRequest, Result};
+use kernel::{Caller, Error, Id, Page, PageRequest, Result};
 use platform::db::{Db, Tx};
 
 use super::model::{Commission, Document, NewCommission};
@@ -17,6 +17,7 @@ pub struct Service {
     pub(crate) db: Db,
     pub(crate) credentials: Credentials,
     pub(crate) verifications: Arc<verification::Service>,
+    pub(crate) billing: money::billing::Service,
 }
 
 impl Service {
@@ -24,7 +25,7 @@ impl Service {
     ///
     /// # Errors
     /// As of [`verification::Service::request`]; a field error at `/fileId` for a file
-    /// that is not the organization's.
+    /// that is not the organization's; `Forbidden` `plan_suspended` while a bill is not paid.
     pub async fn request(&self, caller: &Caller, asked: &NewCommission) -> Result<Commission> {
         self.db
             .once(caller, "commission.request", |tx| {
@@ -41,6 +42,11 @@ impl Service {
         asked: &NewCommission,
         place: Option<Place>,
     ) -> Result<Commission> {
+        let organization = caller.user()?;
+        if !self.billing.may_use(organization).await? {
+            let message = "The plan is suspended until its invoice is paid.";
+            return Err(Error::forbidden("plan_suspended", message));
+        }
         let credential = match &asked.document {
             Document::Credential(id) => *id,
             Document::New(new) => self.credentials.create_in(tx, caller, new).await?.id,
@@ -54,6 +60,7 @@ impl Service {
         let verification = self.verifications.request_in(tx, caller, &wanted).await?;
         let words = (asked.reference.as_str(), asked.subject.as_str());
         store::insert(tx, verification.id, verification.owner, words, place).await?;
+        self.billing.record_usage(tx, organization, 1).await?;
         Ok(Commission {
             verification,
             reference: asked.reference.clone(),

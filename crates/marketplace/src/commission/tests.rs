@@ -147,4 +147,29 @@ async fn a_request_that_is_sent_twice_acts_once_and_names_who_acted(t: &TestDb) 
     let data: String = t.db.one(sql, &[], |row| row.take()).await.unwrap();
     assert!(data.contains(&format!("\"apiKey\":\"{key}\"")), "{data}");
 }
+
+async fn what_is_commissioned_counts_for_the_plan_and_a_suspended_one_stops(t: &TestDb) {
+    let stage = stage(t).await;
+    let eve = enterprise(&stage, "Eve").await;
+    let (client, billing) = (Client::over(stage.market.routes()), &stage.money.billing);
+    let bills = Client::over(stage.money.routes());
+    let post = format!("POST {VERIFICATIONS}");
+    client.ok(&eve, &post, diploma(&stage, "before")).await;
+    billing.choose(&with_key(&eve, 7), "team").await.unwrap();
+    for _ in 0..2 {
+        // The second one is the first one's reply.
+        client.ok(&with_key(&eve, 8), &post, diploma(&stage, "HR-1")).await;
+    }
+    let page = bills.get(&eve, "/v1/enterprise/billing/subscription").await;
+    assert_eq!(page["subscription"]["used"], 1, "{page}");
+    for _ in 0..12 {
+        billing.collect_due().await.unwrap();
+        t.clock.advance(crate::verification::tests::DAY);
+    }
+    let before = stage.count("verifications").await;
+    let (status, refused, _) = client.send(&eve, &post, diploma(&stage, "HR-2")).await;
+    assert_eq!((status, &refused["code"]), (403, &json!("plan_suspended")));
+    assert_eq!(stage.count("verifications").await, before);
+}
+
 }

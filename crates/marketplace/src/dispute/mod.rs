@@ -12,6 +12,8 @@
 //! - Nothing moves by a decision that can still be appealed. The end of the dispute is one
 //!   transaction: its state, the verification's, the money, and the revocation of what was
 //!   overturned. So nobody is paid twice, whatever is appealed.
+//! - An overturned verdict costs its verifier a part of their bond, in that same transaction; the
+//!   owner has the price back and not more.
 //! - `refund_user` overturns the verdict and gives all back; `split` lets it stand and gives a
 //!   part back; `pay_verifier` and `reject` let it stand and give nothing back. A part that goes
 //!   back is taken from the verifier's earning and the platform's fee alike.
@@ -21,6 +23,8 @@
 pub mod http;
 pub mod jobs;
 pub mod model;
+#[cfg(test)]
+mod played;
 pub mod rules;
 pub mod service;
 pub(crate) mod store;

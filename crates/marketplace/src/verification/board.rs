@@ -138,6 +138,7 @@ impl Service {
     ) -> Result<()> {
         let offer = self.claimant(tx, caller, job).await?;
         rules::act(job, Relation::Candidate, Command::Accept, tx.now())?;
+        self.require_bond(tx, caller.user()?.same_as()).await?;
         job.verifier = Some(caller.user()?.same_as());
         job.service = Some(offer.id);
         job.service_title = offer.title;
@@ -181,6 +182,7 @@ impl Service {
         store::save(tx, job).await?;
         let verifier = before.taken_by()?;
         store::insert_pass(tx, job.id, verifier).await?;
+        self.unpin(tx, job.id).await?;
         self.close_file(tx, &before).await?;
         let told = fact(caller, command.fact(), job).about(verifier.same_as());
         tx.record(told.with("verifier", verifier));
@@ -198,12 +200,13 @@ impl Service {
         let verifier = made.taken_by()?;
         self.verifiers.hold_still(tx, verifier).await?;
         let active = store::at_work(tx, verifier).await?;
-        if !verifier::rules::accepts_by_itself(wanted, &made.kind, made.price(), active) {
+        let wants_it = verifier::rules::accepts_by_itself(wanted, &made.kind, made.price(), active);
+        if !wants_it || !self.has_bond(tx, verifier).await? {
             return Ok(made);
         }
         rules::act(&mut made, Relation::Verifier, Command::Accept, tx.now())?;
         store::save(tx, &mut made).await?;
-        self.open_file(tx, &made).await?;
+        self.begin_work(tx, &made).await?;
         let told = fact(&Caller::nobody(), Command::Accept.fact(), &made);
         tx.record(told.with("byItself", true));
         Ok(made)

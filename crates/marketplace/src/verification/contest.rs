@@ -40,6 +40,7 @@ impl Service {
         if !self.wallets.freeze_earning(tx, verification.hold).await? {
             return Err(Refusal::WindowOver.into());
         }
+        self.pin(tx, &verification, None).await?;
         tx.record(fact(caller, Command::Dispute.fact(), &verification));
         Ok(verification)
     }
@@ -67,7 +68,7 @@ impl Service {
     }
 
     /// The dispute is over: the money goes where it belongs, once, and a verdict that was
-    /// overturned is taken back with what was signed of it.
+    /// overturned is taken back with what was signed of it, and costs a part of the bond.
     pub(crate) async fn conclude(
         &self,
         tx: &Tx,
@@ -85,7 +86,9 @@ impl Service {
         store::save(tx, &mut verification).await?;
         if ending.overturned {
             self.take_back(tx, caller, &verification).await?;
+            self.slash(tx, caller, &verification).await?;
         }
+        self.unpin(tx, id).await?;
         tx.record(
             fact(caller, command.fact(), &verification)
                 .with("refunded", settled.refunded.minor)

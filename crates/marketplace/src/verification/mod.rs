@@ -33,10 +33,13 @@
 //!   one transaction as well: state, money, and the revocation of what was overturned.
 //! - A change is made on the version that was decided on. Who loses a race is run again on what
 //!   the winner left, and is told the state that is.
+//! - From the acceptance until the verdict cannot be contested any more, or the dispute is over, the
+//!   verifier's bond is within reach; an overturned verdict costs a part of it.
 //! - The verifier reads the credential from the acceptance to the end, and not beyond.
 //! - Whoever is neither owner, verifier nor admin cannot tell that it exists.
 
 pub mod board;
+mod bond;
 pub(crate) mod contest;
 pub mod http;
 pub mod jobs;

@@ -268,7 +268,7 @@ const fn money(command: Command) -> Option<&'static str> {
         Command::Verify | Command::Reject => Some("to the verifier, less the fee"),
         Command::Dispute => Some("the earning stands still"),
         Command::Uphold => Some("as decided"),
-        Command::Overturn => Some("back to the owner"),
+        Command::Overturn => Some("back to the owner; the bond is slashed"),
         Command::Accept
         | Command::Release
         | Command::Start
@@ -361,6 +361,11 @@ pub fn overdue(verification: &Verification, now: Timestamp) -> Option<Command> {
 /// The platform's part of a price, rounded down: what is left over stays with the verifier.
 pub fn fee(price: Money, fee_bps: u16) -> Money {
     price.share(fee_bps)
+}
+
+/// What an overturned verdict costs of a bond, rounded down.
+pub fn slashed(bond: Money, slash_bps: u16) -> Money {
+    bond.share(slash_bps)
 }
 
 /// How soon a job wants to be answered.

@@ -36,6 +36,7 @@ pub struct Service {
     pub(crate) credentials: documents::credential::Service,
     pub(crate) files: documents::file::Service,
     pub(crate) issuance: trust::issuance::service::Service,
+    pub(crate) bonds: money::staking::Service,
     pub(crate) terms: Terms,
 }
 
@@ -49,6 +50,7 @@ pub struct Terms {
     pub acceptance_sla: Live<Duration>,
     /// How long a job that was claimed from the board may lie before it goes back there.
     pub claim_lease: Duration,
+    pub bonding: crate::Bonding,
 }
 
 /// A job with what its verifier may see of it.
@@ -326,7 +328,7 @@ impl Service {
         let states = vec![State::InReview, State::NeedsInfo];
         let narrowed = Narrowed { states, ..Narrowed::default() };
         let whose = Whose::Verifier(caller.user()?.same_as());
-        store::list(&self.db, &whose, &narrowed, page).await
+        store::list(&self.db, whose, &narrowed, page).await
     }
 
     /// Jobs that the calling verifier was paid for, newest first.
@@ -334,7 +336,7 @@ impl Service {
         let states = State::ALL.into_iter().filter(|state| state.has_verdict()).collect();
         let narrowed = Narrowed { states, ..Narrowed::default() };
         let whose = Whose::Verifier(caller.user()?.same_as());
-        store::list(&self.db, &whose, &narrowed, page).await
+        store::list(&self.db, whose, &narrowed, page).await
     }
 
     /// One job of the calling verifier, or one that the board offers them. While they are at work
@@ -367,7 +369,7 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound` also where the board does not offer it to them; `Conflict` `wrong_state`, which
-    /// is what all but one of those are told who want the same job, and `away`.
+    /// is what all but one of those are told who want the same job, `away` and `bond_required`.
     pub async fn accept(
         &self,
         caller: &Caller,
@@ -381,9 +383,10 @@ impl Service {
                     self.claim(&tx, caller, &mut verification).await?;
                 } else {
                     rules::act(&mut verification, relation, Command::Accept, tx.now())?;
+                    self.require_bond(&tx, verification.taken_by()?).await?;
                     store::save(&tx, &mut verification).await?;
                 }
-                self.open_file(&tx, &verification).await?;
+                self.begin_work(&tx, &verification).await?;
                 tx.record(fact(caller, Command::Accept.fact(), &verification));
                 Ok(verification)
             })
@@ -491,6 +494,7 @@ impl Service {
                         .settle_verification(&tx, verification.credential, outcome)
                         .await?;
                     self.close_file(&tx, &verification).await?;
+                    self.pin_for_the_window(&tx, &verification).await?;
                     self.verifiers.count_job(&tx, verifier).await?;
                     tx.record(
                         fact(caller, command.fact(), &verification)
@@ -680,6 +684,7 @@ impl Service {
         command: Command,
     ) -> Result<()> {
         store::save(tx, verification).await?;
+        self.unpin(tx, verification.id).await?;
         self.wallets.release(tx, verification.hold).await?;
         let credential = verification.credential;
         self.credentials.settle_verification(tx, credential, Outcome::Withdrawn).await?;
@@ -693,9 +698,10 @@ impl Service {
         Ok(())
     }
 
-    /// From here on the verifier may read the credential.
-    pub(super) async fn open_file(&self, tx: &Tx, verification: &Verification) -> Result<()> {
+    /// From here on the verifier may read the credential, and answers for it.
+    pub(super) async fn begin_work(&self, tx: &Tx, verification: &Verification) -> Result<()> {
         let verifier = verification.taken_by()?.same_as();
+        self.pin(tx, verification, None).await?;
         self.credentials.grant(tx, verification.credential, verifier).await
     }
 

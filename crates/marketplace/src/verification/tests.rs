@@ -41,6 +41,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) people: Arc<People>,
     pub(crate) market: Marketplace,
     pub(crate) wallets: money::wallet::Service,
+    pub(crate) money: money::Context,
     pub(crate) documents: documents::Documents,
     pub(crate) owner: Caller,
     pub(crate) verifier: Caller,
@@ -75,6 +76,10 @@ pub(crate) fn diplomas(minor: i64) -> NewOffer {
 }
 
 pub(crate) async fn stage(t: &TestDb) -> Stage<'_> {
+    stage_with(t, crate::Bonding::default()).await
+}
+
+pub(crate) async fn stage_with(t: &TestDb, bonding: crate::Bonding) -> Stage<'_> {
     let people = Arc::new(People::default());
     let money = money::Context::new(money::Options::new(t.db.clone())).unwrap();
     let trust = crate::testing::trust(t).await;
@@ -86,6 +91,9 @@ pub(crate) async fn stage(t: &TestDb) -> Stage<'_> {
         credentials: documents.credentials.clone(),
         files: documents.files.clone(),
         issuance: trust.issuance,
+        bonds: money.staking.clone(),
+        billing: money.billing.clone(),
+        bonding,
         fee_bps: Options::FEE_BPS.into(),
         acceptance_sla: Options::ACCEPTANCE_SLA.into(),
         claim_lease: Options::CLAIM_LEASE,
@@ -102,7 +110,8 @@ pub(crate) async fn stage(t: &TestDb) -> Stage<'_> {
         t,
         people,
         market,
-        wallets: money.wallet,
+        wallets: money.wallet.clone(),
+        money,
         documents,
     };
     stage.fund(&stage.owner, FUNDS).await;

@@ -10,6 +10,8 @@
 //!
 //! - What is staked or cooling down cannot be spent, and both can be slashed: leaving is no way
 //!   out of a claim.
+//! - While work of an owner's can still be claimed about, their bond is pinned: what has cooled down
+//!   is not free before the last pin is gone. So unstaking in time is no way out either.
 //! - Nothing is paid before `unlock_at`; what a slash has taken is not paid at all.
 //! - What is cooling down in all of an owner's open unstakings is the balance of their
 //!   `li.unstake`.

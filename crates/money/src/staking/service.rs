@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kernel::id::kinds::{Unstaking as UnstakingKind, User};
 use kernel::{Asset, Caller, Error, Id, Kind, Money, Result, Timestamp};
-use platform::db::{Db, Tx};
+use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
 use serde::{Deserialize, Serialize};
 
@@ -142,8 +142,9 @@ impl Service {
     pub async fn finish_due(&self) -> Result<usize> {
         let db = &self.0.db;
         let mut finished = 0;
-        for id in store::due(db, db.world().now(), FINISHED_AT_ONCE).await? {
+        for (id, owner) in store::due(db, db.world().now(), FINISHED_AT_ONCE).await? {
             let finish = |tx: Tx| async move {
+                store::drop_pins(&tx, owner).await?;
                 let Some(ended) = store::end(&tx, id, None, "done").await? else {
                     return Ok(0);
                 };
@@ -234,6 +235,43 @@ impl Service {
         let told = fact(by, "stake.slashed", owner, sum).with("reason", key);
         tx.record(told.with("harmed", harmed));
         Ok(sum)
+    }
+
+    /// Keeps an owner's bond where it is because of a subject that can still be claimed about: until
+    /// an instant, or until [`Self::unpin`]. What was said of the subject before does not count.
+    pub async fn pin(
+        &self,
+        tx: &Tx,
+        owner: Id<User>,
+        subject: &str,
+        until: Option<Timestamp>,
+    ) -> Result<()> {
+        store::pin(tx, owner, subject, until).await
+    }
+
+    /// Nothing can be claimed about a subject any more.
+    pub async fn unpin(&self, tx: &Tx, subject: &str) -> Result<()> {
+        store::unpin(tx, subject).await
+    }
+
+    /// What an owner has staked of one asset; what is cooling down does not count.
+    pub async fn staked(&self, db: &impl Read, owner: Id<User>, asset: Asset) -> Result<Money> {
+        ledger::balance(db, Account::of(owner, Code::STAKE), asset).await
+    }
+
+    /// All that a slash can take from an owner, staked or cooling down, in each currency.
+    pub async fn at_stake(&self, db: &impl Read, owner: Id<User>) -> Result<Vec<Money>> {
+        let mut sums: Vec<Money> = Vec::new();
+        for (code, money) in ledger::balances(db, owner).await? {
+            if ![Code::STAKE, Code::UNSTAKE].contains(&code) || money.minor == 0 {
+                continue;
+            }
+            match sums.iter_mut().find(|sum| sum.asset == money.asset) {
+                Some(sum) => *sum = sum.plus(money)?,
+                None => sums.push(money),
+            }
+        }
+        Ok(sums)
     }
 
     /// What a verifier has bonded, in each currency; the default currency is always among them.

@@ -39,19 +39,50 @@ pub(super) async fn cooling(db: &impl Read, owner: Id<User>) -> Result<Vec<Unsta
     Ok(db.all(&sql, params![owner], read).await?)
 }
 
-/// What has cooled down, longest first.
+/// What has cooled down and is not pinned, with whose it is; longest first.
 pub(super) async fn due(
     db: &impl Read,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<Id<UnstakingKind>>> {
-    let sql = "SELECT id FROM unstakings WHERE state = 'cooling' AND unlock_at <= $1
+) -> Result<Vec<(Id<UnstakingKind>, Id<User>)>> {
+    let sql = "SELECT id, owner FROM unstakings
+               WHERE state = 'cooling' AND unlock_at <= $1
+                     AND NOT EXISTS (SELECT 1 FROM bond_pins
+                                     WHERE bond_pins.owner = unstakings.owner
+                                           AND (until IS NULL OR until > $1))
                ORDER BY unlock_at, id LIMIT $2";
-    Ok(db.all(sql, params![now, limit], |row| row.take()).await?)
+    Ok(db.all(sql, params![now, limit], |row| Ok((row.take()?, row.take()?))).await?)
 }
 
-/// Ends an unstaking that is cooling down; none when it is not. `done` only when it is due, of
-/// anybody's where no owner is named.
+/// Keeps an owner's bond where it is because of a subject: until an instant, or until it is said
+/// otherwise.
+pub(super) async fn pin(
+    tx: &Tx,
+    owner: Id<User>,
+    subject: &str,
+    until: Option<Timestamp>,
+) -> Result<()> {
+    let sql = "INSERT INTO bond_pins (subject, owner, until) VALUES ($1, $2, $3)
+               ON CONFLICT (subject) DO UPDATE SET owner = $2, until = $3";
+    tx.execute(sql, params![subject, owner, until]).await?;
+    Ok(())
+}
+
+pub(super) async fn unpin(tx: &Tx, subject: &str) -> Result<()> {
+    tx.execute("DELETE FROM bond_pins WHERE subject = $1", params![subject]).await?;
+    Ok(())
+}
+
+/// Lets go of an owner's pins that are over. One that is made longer at this moment is waited for,
+/// and stays.
+pub(super) async fn drop_pins(tx: &Tx, owner: Id<User>) -> Result<()> {
+    let sql = "DELETE FROM bond_pins WHERE owner = $1 AND until <= $2";
+    tx.execute(sql, params![owner, tx.now()]).await?;
+    Ok(())
+}
+
+/// Ends an unstaking that is cooling down; none when it is not. `done` only when it is due and not
+/// pinned, of anybody's where no owner is named.
 pub(super) async fn end(
     tx: &Tx,
     id: Id<UnstakingKind>,
@@ -61,7 +92,10 @@ pub(super) async fn end(
     let sql = format!(
         "UPDATE unstakings SET state = $2, ended_at = $3
          WHERE id = $1 AND state = 'cooling' AND (CAST($4 AS UUID) IS NULL OR owner = $4)
-               AND ($2 <> 'done' OR unlock_at <= $3)
+               AND ($2 <> 'done'
+                    OR (unlock_at <= $3
+                        AND NOT EXISTS (SELECT 1 FROM bond_pins
+                                        WHERE bond_pins.owner = unstakings.owner)))
          RETURNING {COLUMNS}"
     );
     Ok(tx.maybe(&sql, params![id, state, tx.now(), owner], read).await?)

@@ -86,6 +86,29 @@ async fn b4_a_slash_takes_what_is_staked_and_then_what_is_cooling_down(t: &TestD
     assert_sound(&t.db).await;
 }
 
+async fn b4_what_is_pinned_is_not_free_before_the_last_pin_is_gone(t: &TestDb) {
+    let context = bonded(&t.db, None);
+    earn(&t.db, user(0), ngn(1_000)).await;
+    stake(&context, user(0), 1_000).await;
+    context.staking.unstake(&caller(user(0)), 400, None).await.unwrap();
+    let (staking, until) = (&context.staking, t.db.world().now() + 16 * DAY);
+    let pin = async |subject: &'static str, until| {
+        let pin = |tx| async move { staking.pin(&tx, user(0), subject, until).await };
+        t.db.run("pin", pin).await.unwrap();
+    };
+    pin("a", None).await;
+    pin("b", Some(until)).await;
+    t.clock.advance(15 * DAY);
+    assert_eq!(staking.finish_due().await.unwrap(), 0);
+    pin("a", Some(t.db.world().now())).await;
+    assert_eq!(staking.finish_due().await.unwrap(), 0, "the other one holds");
+    assert_eq!(slash(&t.db, &context, 700, "a").await, 700);
+    t.clock.advance(DAY);
+    assert_eq!(staking.finish_due().await.unwrap(), 1);
+    assert_eq!(balance(&t.db, user(0), Code::EARN).await, 300);
+    assert_sound(&t.db).await;
+}
+
 async fn a_cancelled_unstaking_is_staked_again_once(t: &TestDb) {
     let context = bonded(&t.db, None);
     earn(&t.db, user(0), ngn(1_000)).await;

@@ -130,6 +130,11 @@ impl Service {
         Ok(captured)
     }
 
+    /// How long what was captured can be disputed.
+    pub fn earning_window(&self) -> Duration {
+        self.0.earning_window
+    }
+
     /// Gives a hold back to its owner; answers how much that was.
     ///
     /// # Errors

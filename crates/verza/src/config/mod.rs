@@ -946,6 +946,12 @@ pub struct Marketplace {
     pub claim_hours: u64,
     /// Hours in which the decision of a dispute can be appealed before it is carried out.
     pub appeal_hours: u64,
+    /// What a verifier must have staked to take a job, in minor units of
+    /// payments.default_currency; 0 where nothing must.
+    pub required_bond: i64,
+    /// The part of a verifier's bond that an overturned verdict costs, in hundredths of a percent;
+    /// half at most.
+    pub slash_basis_points: u16,
 }
 
 impl Default for Marketplace {
@@ -955,6 +961,8 @@ impl Default for Marketplace {
             acceptance_hours: 168,
             claim_hours: 12,
             appeal_hours: 72,
+            required_bond: 0,
+            slash_basis_points: 1_000,
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::super::model::{Command, NewPosting, State, Text, Verification};
 use crate::testing::{Client, id_of};
 use crate::verification::tests::{
-    DAY, FEE, FUNDS, MIGRATIONS, PRICE, Stage, diplomas, refused_with, stage,
+    DAY, FEE, FUNDS, MIGRATIONS, PRICE, Stage, diplomas, refused_with, stage, stage_with,
 };
 use crate::verifier::model::{Availability, Away, NewOffer, ProfileDraft};
 use crate::verifier::store as verifiers;
@@ -340,5 +340,38 @@ platform::on_both_engines! { MIGRATIONS;
             assert!(t.db.run("test.write", write).await.is_err(), "{set}");
         }
         assert_eq!(stage.state(id).await, State::Open);
+    }
+
+    async fn a_job_takes_a_bond_where_the_operator_says_so(t: &TestDb) {
+        let required = Some(Money::new(5_000, Asset::USD));
+        let bonding = crate::Bonding { required, ..crate::Bonding::default() };
+        let stage = stage_with(t, bonding).await;
+        let (posted, direct) = (stage.posted().await.id, stage.requested().await.id);
+        let verifier = id_of(&stage.verifier);
+        let give = |minor: i64| {
+            let stage = &stage;
+            async move {
+                let earned = money::ledger::Account::of(verifier, money::ledger::Code::STAKE);
+                let clearing =
+                    money::ledger::Account::platform(money::ledger::Code::CLEARING_SANDBOX);
+                let give = |tx: platform::db::Tx| async move {
+                    let key = format!("gift:{}", tx.world().id::<kinds::Payment>());
+                    let new = money::ledger::NewTransaction::new("gift", key, verifier);
+                    let new = new.post(clearing, earned, Money::new(minor, Asset::USD));
+                    money::ledger::post(&tx, new).await.map(drop)
+                };
+                stage.t.db.run("test.give", give).await.unwrap();
+            }
+        };
+        give(4_999).await;
+        for id in [posted, direct] {
+            let error = refused_with(stage.give(&stage.verifier, id, Command::Accept).await);
+            assert_eq!((error.kind(), error.code()), (Kind::Conflict, "bond_required"));
+            assert!(error.message().contains("$50.00"), "{error}");
+        }
+        give(1).await;
+        for id in [posted, direct] {
+            stage.give(&stage.verifier, id, Command::Accept).await.unwrap();
+        }
     }
 }
