@@ -45,6 +45,10 @@ pub const MIGRATIONS: Migrations = Migrations {
         },
         Migration { name: "0021_batches", sql: include_str!("../migrations/0021_batches.sql") },
         Migration { name: "0022_board", sql: include_str!("../migrations/0022_board.sql") },
+        Migration {
+            name: "0023_attachments",
+            sql: include_str!("../migrations/0023_attachments.sql"),
+        },
     ],
 };
 

@@ -128,6 +128,19 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "verification_attachments",
+        "author = $1
+             OR verification IN (SELECT id FROM verifications WHERE owner = $1 OR verifier = $1)",
+        "verification, file",
+        &[
+            Column("verification", id::<Verification>()),
+            Column("file", id::<File>()),
+            Column("author", id::<User>()),
+            Column("at", Shown::Time),
+            Column("viewed_at", Shown::Time),
+        ],
+    ),
+    of(
         "verification_notes",
         "author = $1
              OR verification IN (SELECT id FROM verifications WHERE owner = $1 OR verifier = $1)",
@@ -319,6 +332,8 @@ async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
                    version = version + 1
                WHERE owner = $1";
     tx.execute(sql, params![person]).await?;
+    let shown = "DELETE FROM verification_attachments WHERE author = $1";
+    tx.execute(shown, params![person]).await?;
     let words = "UPDATE commissions SET reference = '', subject = '' WHERE organization = $1";
     tx.execute(words, params![person]).await?;
     let table = "DELETE FROM batch_rows WHERE batch IN

@@ -344,6 +344,22 @@ impl Api {
     }
 }
 
+impl Service {
+    /// The whole of a file as a download, for a caller who has seen to who may read it.
+    pub async fn whole(&self, file: &File) -> Result<Response> {
+        Self::check_scanned(file)?;
+        let content = self.open(file, 0..file.size).await?;
+        let mut response = Body::new(content).into_response();
+        let headers = response.headers_mut();
+        describe(headers, file, &format!("\"{}\"", hex::encode(file.sha256)));
+        // Only all of it can be had here.
+        headers.remove(header::ACCEPT_RANGES);
+        headers.insert(header::CONTENT_LENGTH, file.size.into());
+        insert(headers, header::CONTENT_TYPE, file.media_type.as_str());
+        Ok(response)
+    }
+}
+
 /// Whatever a file holds, no browser runs it in our name, and nobody but its reader keeps it.
 fn describe(headers: &mut HeaderMap, file: &File, etag: &str) {
     insert(headers, header::ETAG, etag);

@@ -216,7 +216,7 @@ impl Service {
     }
 
     /// Refuses what the scanner has not passed.
-    fn check_scanned(file: &File) -> Result<()> {
+    pub(super) fn check_scanned(file: &File) -> Result<()> {
         if !file.scanning {
             return Ok(());
         }

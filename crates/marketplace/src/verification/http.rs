@@ -33,6 +33,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
     let mut routes = owner_routes(service);
     routes.extend(verifier_routes(service));
     routes.extend(admin_routes(service));
+    routes.extend(super::attachment::http::routes(service));
     routes
 }
 

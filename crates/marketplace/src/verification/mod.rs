@@ -38,6 +38,7 @@
 //! - The verifier reads the credential from the acceptance to the end, and not beyond.
 //! - Whoever is neither owner, verifier nor admin cannot tell that it exists.
 
+pub mod attachment;
 pub mod board;
 mod bond;
 pub(crate) mod contest;

@@ -711,7 +711,7 @@ impl Service {
         self.credentials.withdraw_grant(tx, verification.credential, verifier).await
     }
 
-    async fn seen_as(
+    pub(super) async fn seen_as(
         &self,
         relation: Relation,
         caller: &Caller,

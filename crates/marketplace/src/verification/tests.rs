@@ -754,7 +754,7 @@ platform::on_both_engines! { MIGRATIONS;
         }
         for route in stage.market.routes() {
             let row = format!("{} {}", route.method, route.path);
-            let nouns = ["dispute::", "review::", "commission::", "batch::"];
+            let nouns = ["dispute::", "review::", "commission::", "batch::", "attachment::"];
             let is_later = nouns.iter().any(|noun| route.name.starts_with(noun));
             let is_read = route.method == http::Method::GET;
             assert!(is_read || is_later || sent.contains(row.as_str()), "{row}");

@@ -86,6 +86,8 @@ pub(super) const TEMPLATES: &[Template] = &[
         "The verifier needs more information from you to go on."),
     row("verification.info_provided", Others, Info, "Information added",
         "The information you asked for has been added to a verification."),
+    row("verification.attached", Others, Info, "New attachment",
+        "A file has been attached to a verification of yours."),
     row("verification.noted", Others, Info, "New note",
         "A note has been added to a verification of yours."),
     row("verification.verified", Others, Success, "Verification complete",

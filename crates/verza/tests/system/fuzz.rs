@@ -282,6 +282,9 @@ fn kind_of(path: &str, name: &str) -> Option<&'static str> {
     if name == "shareId" {
         return Some("sh");
     }
+    if name == "file" {
+        return Some("file");
+    }
     nouns.into_iter().find(|(part, _)| path.contains(part)).map(|(_, kind)| kind)
 }
 

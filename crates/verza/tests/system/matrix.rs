@@ -574,6 +574,12 @@ async fn verdicts_are_witnessed(
         witness.change(post.clone(), &path("notes"), Some(vera), json!({ "note": "x" })).await;
         let body = json!({ "status": "needs_info", "message": "Which year?" });
         witness.change(Method::PUT, &path("status"), Some(vera), body).await;
+        for (room, who) in [("user/verifications", anne), ("verifier/jobs", vera)] {
+            let name = format!("{title}-{}.pdf", who.id);
+            let file = town.upload(who, &name, &pdf(&name)).await;
+            let path = format!("/v1/{room}/{job}/attachments");
+            witness.change(post.clone(), &path, Some(who), json!({ "fileId": file })).await;
+        }
         let info = format!("/v1/user/verifications/{job}/info");
         witness.change(post.clone(), &info, Some(anne), json!({ "message": "1999" })).await;
         let body = json!({ "verdict": "verified" });
