@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use documents::credential::Status as CredentialStatus;
+use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use kernel::id::kinds;
 use kernel::{Asset, Caller, Error, Id, Kind, Money, Random, Result, Role};
@@ -689,6 +690,28 @@ platform::on_both_engines! { MIGRATIONS;
         let unknown = "GET /v1/user/verifications?status=lost";
         let (status, body, _) = client.send(owner, unknown, Json::Null).await;
         assert_eq!((status, &body["fields"][0]), (422, &json!("/status")));
+    }
+
+    async fn a_list_is_exported_whole_and_only_to_whom_it_is_shown(t: &TestDb) {
+        let stage = stage(t).await;
+        stage.fund(&stage.owner, 200 * PRICE).await;
+        let client = Client::over(stage.market.routes());
+        let asked: Vec<_> = futures_util::stream::iter(0..130)
+            .then(|_| async { stage.requested().await.id })
+            .collect()
+            .await;
+        let export = |format: &str| format!("GET /v1/user/verifications?format={format}");
+        let (status, csv) = client.media(&stage.owner, &export("csv"), ("", "")).await;
+        let lines: Vec<_> = csv.split_terminator("\r\n").collect();
+        assert_eq!((status, lines.len()), (200, 131));
+        assert!(lines[0].split(',').any(|column| column == "verifierName"), "{}", lines[0]);
+        for (line, id) in lines[1..].iter().zip(asked.iter().rev()) {
+            assert!(line.contains(&id.to_string()) && line.contains("Global Verify"), "{line}");
+        }
+        let (_, lines) = client.media(&stage.owner, &export("jsonl"), ("", "")).await;
+        assert_eq!(lines.lines().count(), 130);
+        let (_, none) = client.media(&stage.stranger, &export("jsonl"), ("", "")).await;
+        assert_eq!(none, "");
     }
 
     /// A route that changes something and leaves no fact could not be audited.

@@ -241,6 +241,9 @@ pub(super) struct PagingQuery {
     cursor: Option<String>,
     /// A page's number, counted from 1; prefer `cursor`, which costs the same on every page.
     page: Option<i64>,
+    /// `csv` or `jsonl`: all of the list as a file, whatever `limit`, `cursor` and `page` say.
+    #[serde(rename = "format")]
+    _format: Option<String>,
 }
 
 impl PagingQuery {

@@ -2,6 +2,7 @@
 //! handler. The router, access control, rate limits, OpenAPI and `routes.txt` are made from the
 //! rows by the gateway; a noun's `http.rs` is a table of rows and handlers of a few lines.
 
+mod export;
 mod extract;
 mod openapi;
 mod reply;

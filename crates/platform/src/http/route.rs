@@ -1,8 +1,10 @@
 //! The rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, on};
 use http::Method;
 use kernel::Permission;
@@ -12,6 +14,8 @@ use utoipa::openapi::{
     ContentBuilder, Ref, RefOr, Required, ResponseBuilder, Schema, path::Operation,
 };
 use utoipa::{IntoParams, ToSchema};
+
+use super::export;
 
 /// Who may call. A route cannot be written down without saying so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -245,6 +249,9 @@ pub struct RouteBuilder {
     permission: Option<Permission>,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
+    paged: bool,
+    /// Of the reply that is a success.
+    reply: Option<RefOr<Schema>>,
 }
 
 macro_rules! method {
@@ -327,6 +334,8 @@ impl RouteBuilder {
             description: String::new(),
             operation,
             schemas: Vec::new(),
+            paged: false,
+            reply: None,
         }
     }
 
@@ -465,9 +474,10 @@ impl RouteBuilder {
         self
     }
 
-    /// The list comes in pages: `limit`, `cursor` and `page`.
+    /// The list comes in pages: `limit`, `cursor` and `page`; or whole as a file, with `format`.
     #[must_use]
-    pub fn paged(self) -> Self {
+    pub fn paged(mut self) -> Self {
+        self.paged = true;
         self.query::<super::extract::PagingQuery>()
     }
 
@@ -497,6 +507,9 @@ impl RouteBuilder {
     #[must_use]
     pub fn returns<T: ToSchema + 'static>(mut self, status: u16) -> Self {
         let content = self.content::<T>();
+        if status == 200 {
+            self.reply.clone_from(&content.schema);
+        }
         let response = ResponseBuilder::new()
             .description(meaning(status))
             .content("application/json", content);
@@ -562,6 +575,11 @@ impl RouteBuilder {
         if !self.description.is_empty() {
             self.operation = self.operation.description(Some(self.description));
         }
+        let mut handler = on(filter, handler);
+        if let (true, Some(list)) = (self.paged, &self.reply) {
+            let columns = Arc::new(export::columns(list, &self.schemas));
+            handler = handler.layer(from_fn_with_state(columns, export::exported));
+        }
         let operation = self.operation.operation_id(Some(name.replace("::", "_"))).tag(tag).build();
         Route {
             method: self.method,
@@ -583,7 +601,7 @@ impl RouteBuilder {
             name,
             operation,
             schemas: self.schemas,
-            handler: on(filter, handler),
+            handler,
         }
     }
 }
