@@ -12,11 +12,12 @@ use crate::failure::{Failure, Result};
 use crate::load::Driven;
 use crate::stats::median;
 use crate::verza::people::{self, Person};
-use crate::verza::{Verza, copy_folder, ledger as rows, store};
+use crate::verza::{Verza, copy_folder, ledger as rows, market as filled, store};
 use crate::workload::{Better, Declared, Gauge, Side, Slice, Spec, Workload};
 
+use super::market::Of;
 use super::whoami::By;
-use super::{ledger, list, whoami, write};
+use super::{ledger, list, market, whoami, write};
 
 const SMALL: u64 = 1_000;
 const BETWEEN: [u64; 2] = [10_000, 100_000];
@@ -53,12 +54,28 @@ pub const LEDGER: Declared = Declared {
     prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Ledger)?)),
 };
 
+pub const VERIFIERS: Declared = Declared {
+    spec: Spec { name: "marketplace at 1e6 verifiers", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Verifiers))?)),
+};
+
+pub const VERDICTS: Declared = Declared {
+    spec: Spec { name: "list at 1e6 verifications of one owner", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Verdicts))?)),
+};
+
+pub const BOARD: Declared = Declared {
+    spec: Spec { name: "the board at 1e6 open requests", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Board))?)),
+};
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Whoami,
     Write,
     List,
     Ledger,
+    Market(Of),
 }
 
 impl Kind {
@@ -66,7 +83,7 @@ impl Kind {
         match self {
             Kind::Whoami => 200,
             Kind::Write => write::MANY,
-            Kind::List => 1,
+            Kind::List | Kind::Market(_) => 1,
             Kind::Ledger => 500,
         }
     }
@@ -84,6 +101,9 @@ impl Kind {
                 store::put_credentials(connection, owner, count)?;
                 store::put_facts(connection, owner, count)
             }
+            Kind::Market(Of::Verifiers) => filled::put_verifiers(connection, count),
+            Kind::Market(Of::Verdicts) => filled::put_verdicts(connection, owner, count),
+            Kind::Market(Of::Board) => filled::put_board(connection, owner, count),
             Kind::Ledger => {
                 rows::put_transfers(connection, count)?;
                 store::put_facts(connection, owner, count)
@@ -96,6 +116,7 @@ impl Kind {
             Kind::Whoami => Ok(whoami::ask_all(verza, people, By::Cookie)?.driven),
             Kind::Write => write::drive(verza, people, &std::rc::Rc::default()),
             Kind::List => list::drive(verza, &people[0], count),
+            Kind::Market(of) => market::drive(verza, &people[0], count, of),
             Kind::Ledger => ledger::drive(verza, &ledger::Book::new(verza, people)),
         }
     }

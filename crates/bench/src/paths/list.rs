@@ -62,8 +62,14 @@ impl Depths {
 }
 
 /// The cursor that Verza gives out after a row.
-fn cursor(number: u64) -> String {
+pub(super) fn cursor(number: u64) -> String {
+    cursor_at(0, number)
+}
+
+/// As [`cursor`], of a list that is sorted by a key before the id.
+pub(super) fn cursor_at(key: i64, number: u64) -> String {
     let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&key.to_be_bytes());
     bytes[8..].copy_from_slice(&store::row_id(number));
     URL_SAFE_NO_PAD.encode(bytes)
 }

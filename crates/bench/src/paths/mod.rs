@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod limits;
 pub mod list;
 pub mod login;
+pub mod market;
 pub mod read;
 pub mod start;
 pub mod upload;
@@ -50,7 +51,15 @@ pub const PATHS: &[Path] = &[
     Path {
         id: "16",
         title: "growth from 1e3 to 1e6 rows",
-        workloads: &[growth::WHOAMI, growth::WRITE, growth::LIST, growth::LEDGER],
+        workloads: &[
+            growth::WHOAMI,
+            growth::WRITE,
+            growth::LIST,
+            growth::LEDGER,
+            growth::VERIFIERS,
+            growth::VERDICTS,
+            growth::BOARD,
+        ],
     },
     Path { id: "idle", title: "10 000 idle connections", workloads: &[idle::CONNECTED] },
     Path { id: "bare-http", title: "bare-axum by itself", workloads: &[bare::HTTP] },

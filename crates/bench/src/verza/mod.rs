@@ -2,6 +2,7 @@
 //! its database file while it is stopped.
 
 pub mod ledger;
+pub mod market;
 pub mod people;
 pub mod store;
 
