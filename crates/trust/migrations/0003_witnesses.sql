@@ -1,4 +1,5 @@
--- Logs that follow one another, who else has signed their checkpoints, and the log's own patrol.
+-- Logs that follow one another, who else has signed their checkpoints, the log's own patrol, and
+-- verdicts that take the place of others.
 
 -- Leaves, tiles and checkpoints of a log are kept from this number on, so that those of several
 -- logs lie beside each other. The log that grows is the row 'audit'; a closed one bears its origin.
@@ -23,3 +24,7 @@ CREATE TABLE log_cosignatures (
     objection TEXT,
     PRIMARY KEY (origin, witness)
 ) WITHOUT ROWID;
+
+-- A newer verdict about the same credential takes the place of the older one.
+ALTER TABLE issued_credentials ADD COLUMN supersedes UUID;
+ALTER TABLE issued_credentials ADD COLUMN superseded_by UUID;

@@ -31,6 +31,8 @@ const TABLES: &[Table] = &[
             Column("revoked_at", Shown::Time),
             Column("revocation_reason", Shown::Text),
             Column("claims", Shown::Json),
+            Column("supersedes", id::<Issued>()),
+            Column("superseded_by", id::<Issued>()),
         ],
     ),
     of(

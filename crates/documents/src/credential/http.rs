@@ -73,6 +73,11 @@ pub fn routes(credentials: &Service, links: &Links) -> Vec<Route> {
                 .takes::<RevokeBody>()
                 .returns::<CredentialBody>(200)
                 .to(revoke),
+            get(Audience::User, "/v1/user/credentials/{id}/verdicts")
+                .summary("Everything that was signed of it, the newest first")
+                .describe("A newer verdict supersedes the older one, which is revoked with it.")
+                .returns::<Vec<VerdictBody>>(200)
+                .to(verdicts),
             get(Audience::User, "/v1/user/credentials/{id}/signed")
                 .summary("What the verdict issued, to be checked by anybody")
                 .query::<SignedQuery>()
@@ -289,6 +294,45 @@ struct CredentialBody {
     updated_at: Timestamp,
 }
 
+/// A verdict that was signed, and what has become of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct VerdictBody {
+    issued_id: IssuedId,
+    verified_at: Timestamp,
+    valid_until: Timestamp,
+    /// `valid`, `expired`, `superseded` or `revoked`.
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Timestamp>,
+    /// The verdict whose place it has taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supersedes: Option<IssuedId>,
+    /// The verdict that has taken its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded_by: Option<IssuedId>,
+}
+
+impl VerdictBody {
+    fn of(issued: trust::issuance::service::Issued, now: Timestamp) -> Self {
+        let status = match (issued.superseded_by, issued.revoked_at) {
+            (Some(_), _) => "superseded",
+            (None, Some(_)) => "revoked",
+            (None, None) if issued.valid_until <= now => "expired",
+            (None, None) => "valid",
+        };
+        Self {
+            issued_id: issued.id,
+            verified_at: issued.valid_from,
+            valid_until: issued.valid_until,
+            status,
+            revoked_at: issued.revoked_at,
+            supersedes: issued.supersedes,
+            superseded_by: issued.superseded_by,
+        }
+    }
+}
+
 /// A credential as admins see it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -425,6 +469,16 @@ async fn revoke(
 ) -> Reply<Versioned> {
     let revoked = api.credentials.revoke(&caller, id, &body.reason()?).await?;
     Ok(Versioned(api.body(revoked)))
+}
+
+async fn verdicts(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    At(id): At<CredentialId>,
+) -> Reply<Json<Vec<VerdictBody>>> {
+    let now = api.credentials.db().world().now();
+    let verdicts = api.credentials.verdicts(caller.user()?, id).await?;
+    Ok(Json(verdicts.into_iter().map(|issued| VerdictBody::of(issued, now)).collect()))
 }
 
 async fn signed(

@@ -325,6 +325,12 @@ impl Service {
         self.0.issuance.bundle(self.db(), issued).await
     }
 
+    /// Everything that was signed of the owner's credential, the newest first.
+    pub async fn verdicts(&self, owner: Id<User>, id: Id<CredentialKind>) -> Result<Vec<Issued>> {
+        let credential = self.owned(self.db(), owner, id).await?;
+        self.0.issuance.all_of(self.db(), credential.id, owner).await
+    }
+
     /// What the last positive verdict issued.
     pub(crate) async fn issued(
         &self,

@@ -253,6 +253,24 @@ async fn of_many_verifications_at_once_one_begins(t: &TestDb) {
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().err().is_none_or(conflict)));
 }
 
+async fn a_renewed_verdict_names_the_one_whose_place_it_takes(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let id = app.credential(&owner).await;
+    let path = format!("/v1/user/credentials/{id}/verdicts");
+    assert_eq!(app.get(&owner, &path).await.ok().json(), json!([]));
+    app.verify(&owner, id).await;
+    t.clock.advance(366 * DAY);
+    app.verify(&owner, id).await;
+    let verdicts = app.get(&owner, &path).await.ok().json();
+    assert_eq!(verdicts.as_array().unwrap().len(), 2, "{verdicts}");
+    let (new, old) = (&verdicts[0], &verdicts[1]);
+    assert_eq!((&new["status"], &old["status"]), (&json!("valid"), &json!("superseded")));
+    assert_eq!((&new["supersedes"], &old["supersededBy"]), (&old["issuedId"], &new["issuedId"]));
+    assert!(old["revokedAt"].is_string() && new["revokedAt"].is_null(), "{verdicts}");
+    assert_eq!(app.get(&app.user(), &path).await.refusal().0, 404);
+}
+
 async fn a_verdict_expires_and_may_be_renewed(t: &TestDb) {
     let app = App::new(t).await;
     let owner = app.user();

@@ -9,7 +9,7 @@ use platform::testing::TestDb;
 use uuid::Uuid;
 
 use super::testing::{DAY, TABLES, claim, trust};
-use crate::issuance::service::Issued;
+use crate::issuance::service::{Issued, VerdictClaim};
 use crate::key::service::{PUBLISHED_BEFORE_USE, Purpose};
 use crate::{Trust, TrustOptions};
 use verify::judge::report::{self, Name, Outcome, Verdict};
@@ -205,6 +205,53 @@ async fn the_log_proves_every_fact_and_each_head_contains_the_one_before(t: &Tes
     assert!(trust.log.resource(None, "tile/0/999").await.is_err());
     let entries = trust.log.resource(None, "tile/entries/000").await.unwrap();
     assert_eq!(verify::log::tile::decode_bundle(&entries, 256).unwrap().len(), 256);
+}
+
+async fn a_newer_verdict_takes_the_place_of_the_older_one(t: &TestDb) {
+    let trust = trust(t).await;
+    let (mut first, mut second, other) = (claim(t), claim(t), claim(t));
+    (second.credential, second.holder) = (first.credential, first.holder);
+    let issue = async |claim: &VerdictClaim| {
+        let trust = &trust;
+        t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await }).await.unwrap()
+    };
+    let (old, apart) = (issue(&first).await, issue(&other).await);
+    let (services, of) = (&trust, &old);
+    let token = t.db.run("test", |tx| async move { services.issuance.sd_jwt(&tx, of, None).await });
+    let token = token.await.unwrap();
+    let new = issue(&second).await;
+    assert_eq!((old.supersedes, new.supersedes), (None, Some(old.id)));
+    let all = trust.issuance.all_of(&t.db, first.credential, first.holder).await.unwrap();
+    let seen: Vec<_> = all.iter().map(|one| (one.id, one.supersedes, one.superseded_by)).collect();
+    assert_eq!(seen, [(new.id, Some(old.id), None), (old.id, None, Some(new.id))]);
+    assert_eq!(all[1].revocation_reason.as_deref(), Some("superseded"));
+
+    // Every form of the old one is taken back, and nothing else is.
+    settle(t, &trust).await;
+    for (id, verdict) in
+        [(old.id, Verdict::Invalid), (new.id, Verdict::Valid), (apart.id, Verdict::Valid)]
+    {
+        let bundle = trust.issuance.bundle(&t.db, id).await.unwrap().to_string();
+        assert_eq!(judge(t, &trust, &bundle).verdict, verdict);
+    }
+    let report = trust.judging.judge(token.as_bytes(), None).await.unwrap();
+    assert_eq!(report.outcome(Name::NotRevoked), Outcome::Failed, "{report}");
+    let sql = "SELECT verb FROM facts WHERE verb LIKE 'credential.%' ORDER BY id";
+    let verbs: Vec<String> = t.db.all(sql, &[], |row| row.take()).await.unwrap();
+    assert_eq!(verbs.iter().filter(|verb| *verb == "credential.superseded").count(), 1);
+    assert!(verbs.iter().all(|verb| verb != "credential.revoked"), "{verbs:?}");
+
+    // It is over with it: nobody takes it back once more, and a third one leaves it alone.
+    let caller = &Caller::nobody();
+    let again = t.db.run("test", |tx| async move {
+        services.issuance.revoke(&tx, of.id, caller, "again").await
+    });
+    assert_eq!(again.await.unwrap_err().code(), "already_revoked");
+    first.verification = t.db.world().id();
+    let third = issue(&first).await;
+    assert_eq!(third.supersedes, Some(new.id));
+    let old = trust.issuance.get(&t.db, old.id).await.unwrap();
+    assert_eq!(old.superseded_by, Some(new.id));
 }
 
 async fn a_rewritten_fact_is_found_out(t: &TestDb) {

@@ -58,6 +58,10 @@ pub struct Issued {
     pub valid_until: Timestamp,
     pub revoked_at: Option<Timestamp>,
     pub revocation_reason: Option<String>,
+    /// The verdict on the same credential whose place this one has taken.
+    pub supersedes: Option<Id<IssuedKind>>,
+    /// The verdict that has taken the place of this one; then it is revoked.
+    pub superseded_by: Option<Id<IssuedKind>>,
     /// What a holder may show one by one: see [`CLAIMS`].
     pub claims: Json,
 }
@@ -123,7 +127,8 @@ impl Service {
     }
 
     /// Signs a verdict and gives it its place in a revocation list, within the transaction that
-    /// decides the verdict.
+    /// decides the verdict. It supersedes what was signed of the same credential before: of two
+    /// verdicts that both stand, the holder could show the one that suits them.
     pub async fn issue(&self, tx: &Tx, claim: &VerdictClaim) -> Result<Issued> {
         let Inner { keys, lists, validity, .. } = &*self.0;
         let status = lists.allocate(tx).await?;
@@ -137,6 +142,7 @@ impl Service {
             .map_err(|error| Error::internal("a verdict cannot be signed").because(error))?;
         let sha256 = credential_digest(&document)
             .map_err(|error| Error::internal("a verdict cannot be hashed").because(error))?;
+        let older = store::standing(tx, claim.credential, claim.holder).await?;
         let issued = Issued {
             id: tx.world().id(),
             holder: claim.holder,
@@ -148,18 +154,57 @@ impl Service {
             valid_until,
             revoked_at: None,
             revocation_reason: None,
+            supersedes: older.first().map(|older| older.id),
+            superseded_by: None,
             claims,
         };
         store::insert(tx, claim, &issued).await?;
-        let fact = Fact::by(&Caller::nobody(), "credential.issued").on(issued.id);
-        tx.record(
-            fact.about(claim.holder)
-                .with("credential", claim.credential)
-                .with("verification", claim.verification)
-                .with("credentialSha256", hex::encode(sha256))
-                .with("validUntil", valid_until),
-        );
+        let mut fact = Fact::by(&Caller::nobody(), "credential.issued")
+            .on(issued.id)
+            .about(claim.holder)
+            .with("credential", claim.credential)
+            .with("verification", claim.verification)
+            .with("credentialSha256", hex::encode(sha256))
+            .with("validUntil", valid_until);
+        if let Some(supersedes) = issued.supersedes {
+            fact = fact.with("supersedes", supersedes);
+        }
+        tx.record(fact);
+        for older in &older {
+            self.supersede(tx, older, issued.id).await?;
+        }
         Ok(issued)
+    }
+
+    /// Another verdict takes the place of this one, for good: what was made of it is revoked, and
+    /// does not come back when the other is revoked too.
+    async fn supersede(&self, tx: &Tx, older: &Issued, by: Id<IssuedKind>) -> Result<()> {
+        if !store::supersede(tx, older.id, by).await? {
+            return Err(Error::conflict("already_revoked", "It has been revoked already."));
+        }
+        self.take_back(tx, older).await?;
+        let fact = Fact::by(&Caller::nobody(), "credential.superseded").on(older.id);
+        tx.record(fact.about(older.holder).with("supersededBy", by));
+        Ok(())
+    }
+
+    /// Sets the bits of a verdict and of every token that was made of it.
+    async fn take_back(&self, tx: &Tx, issued: &Issued) -> Result<()> {
+        self.0.lists.revoke(tx, issued.status).await?;
+        for place in store::token_places(tx, issued.id).await? {
+            self.0.lists.revoke(tx, place).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that was signed of a credential of this holder, the newest first.
+    pub async fn all_of(
+        &self,
+        db: &impl Read,
+        credential: Id<Credential>,
+        holder: Id<User>,
+    ) -> Result<Vec<Issued>> {
+        store::all_of(db, credential, holder).await
     }
 
     fn unsigned(
@@ -212,10 +257,7 @@ impl Service {
         if !store::revoke(tx, id, reason).await? {
             return Err(Error::conflict("already_revoked", "It has been revoked already."));
         }
-        self.0.lists.revoke(tx, issued.status).await?;
-        for place in store::token_places(tx, id).await? {
-            self.0.lists.revoke(tx, place).await?;
-        }
+        self.take_back(tx, &issued).await?;
         let fact = Fact::by(caller, "credential.revoked").on(id);
         // The reason is words of a person's, and stays with the row.
         tx.record(fact.about(issued.holder));

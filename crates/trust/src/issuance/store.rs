@@ -9,7 +9,8 @@ use super::service::{Issued, VerdictClaim};
 use crate::status::service::Place;
 
 const COLUMNS: &str = "id, holder, document, sha256, document_salt, list, place, valid_from, \
-                       valid_until, revoked_at, revocation_reason, claims";
+                       valid_until, revoked_at, revocation_reason, claims, supersedes, \
+                       superseded_by";
 
 /// A token made of a verdict.
 pub(super) struct Token {
@@ -33,6 +34,8 @@ fn read(row: &Row<'_>) -> Result<Issued, DbError> {
         revoked_at: row.take()?,
         revocation_reason: row.take()?,
         claims: serde_json::from_str(&row.take::<String>()?).map_err(broken)?,
+        supersedes: row.take()?,
+        superseded_by: row.take()?,
     })
 }
 
@@ -40,8 +43,8 @@ pub(super) async fn insert(tx: &Tx, claim: &VerdictClaim, issued: &Issued) -> Re
     let done = tx
         .execute(
             "INSERT INTO issued_credentials (id, verification, credential, holder, document,
-                 sha256, document_salt, list, place, valid_from, valid_until, claims)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                 sha256, document_salt, list, place, valid_from, valid_until, claims, supersedes)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             params![
                 issued.id,
                 claim.verification,
@@ -54,7 +57,8 @@ pub(super) async fn insert(tx: &Tx, claim: &VerdictClaim, issued: &Issued) -> Re
                 issued.status.place,
                 issued.valid_from,
                 issued.valid_until,
-                issued.claims.to_string()
+                issued.claims.to_string(),
+                issued.supersedes
             ],
         )
         .await;
@@ -77,6 +81,40 @@ pub(super) async fn revoke(tx: &Tx, id: Id<IssuedKind>, reason: &str) -> Result<
     let sql = "UPDATE issued_credentials SET revoked_at = $2, revocation_reason = $3
                WHERE id = $1 AND revoked_at IS NULL";
     Ok(tx.touch(sql, params![id, tx.now(), reason]).await?)
+}
+
+/// Marks it revoked because another has taken its place; `false` when it was revoked before.
+pub(super) async fn supersede(tx: &Tx, id: Id<IssuedKind>, by: Id<IssuedKind>) -> Result<bool> {
+    let sql = "UPDATE issued_credentials
+               SET revoked_at = $2, revocation_reason = 'superseded', superseded_by = $3
+               WHERE id = $1 AND revoked_at IS NULL";
+    Ok(tx.touch(sql, params![id, tx.now(), by]).await?)
+}
+
+/// What was signed of a holder's credential and stands, the newest first.
+pub(super) async fn standing(
+    tx: &Tx,
+    credential: Id<Credential>,
+    holder: Id<User>,
+) -> Result<Vec<Issued>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM issued_credentials
+         WHERE credential = $1 AND holder = $2 AND revoked_at IS NULL ORDER BY id DESC"
+    );
+    Ok(tx.all(&sql, params![credential, holder], read).await?)
+}
+
+/// Everything that was signed of a holder's credential, the newest first.
+pub(super) async fn all_of(
+    db: &impl Read,
+    credential: Id<Credential>,
+    holder: Id<User>,
+) -> Result<Vec<Issued>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM issued_credentials
+         WHERE credential = $1 AND holder = $2 ORDER BY id DESC LIMIT 100"
+    );
+    Ok(db.all(&sql, params![credential, holder], read).await?)
 }
 
 /// The newest of a holder's credential that is not revoked.
