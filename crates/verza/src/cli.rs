@@ -196,6 +196,9 @@ pub struct VerifyArgs {
     /// The document itself, to learn whether it is the one that was checked
     #[arg(long, value_name = "FILE")]
     pub document: Option<PathBuf>,
+    /// Takes a W3C credential of any issuer and any form, under an eddsa-jcs-2022 proof
+    #[arg(long)]
+    pub foreign: bool,
     /// How old the revocation list in the file may be, in hours
     #[arg(long, value_name = "HOURS")]
     pub max_status_age: Option<u64>,

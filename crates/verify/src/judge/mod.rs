@@ -10,6 +10,7 @@
 
 pub mod bundle;
 pub mod casefile;
+pub mod foreign;
 pub mod report;
 pub mod trust;
 

@@ -162,6 +162,9 @@ impl<'a> Keyring<'a> {
     /// each of the pinned bare keys.
     pub(super) fn find(&self, method: &str) -> Result<Vec<FoundKey>, KeyProblem> {
         let pinned = self.pinned_key(method);
+        if let Some(key) = did::key_of(method).map_err(KeyProblem::Document)? {
+            return Ok(vec![FoundKey { key, pinned: self.trust.keys.contains(&key) }]);
+        }
         let Some(document) = self.enclosed else {
             return match pinned {
                 Some(key) => Ok(vec![FoundKey { key, pinned: true }]),

@@ -160,6 +160,16 @@ pub fn controller(method_id: &str) -> Option<&str> {
     (did.starts_with("did:") && !fragment.is_empty()).then_some(did)
 }
 
+/// The key that a `did:key` identifier is, with itself as its one verification method; nothing of
+/// other identifiers.
+pub fn key_of(method_id: &str) -> Result<Option<PublicKey>, DidError> {
+    let Some(rest) = method_id.strip_prefix("did:key:") else { return Ok(None) };
+    match rest.split_once('#') {
+        Some((key, fragment)) if key == fragment => Ok(Some(PublicKey::parse(key)?)),
+        _ => Err(DidError::UnknownMethod),
+    }
+}
+
 /// Finds the key that `method_id` names, for making assertions (Data Integrity 1.0 section 4.5).
 ///
 /// The document must be the method's own DID's, list the method exactly once with that DID as its

@@ -27,7 +27,11 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     }
     let asked = args.audience.clone().zip(args.nonce.clone());
     options.challenge = asked.map(|(audience, nonce)| Presented { audience, nonce });
-    let report = judge::verify(&read(&args.file)?, &options);
+    let file = read(&args.file)?;
+    let report = match args.foreign {
+        true => judge::foreign::judge(&file, &options),
+        false => judge::verify(&file, &options),
+    };
     if args.json {
         print_json(&report)?;
     } else {
