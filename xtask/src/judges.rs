@@ -10,10 +10,12 @@ use crate::{Result, unknown_argument, wants_help};
 const HELP: &str = "\
 Let outside judges look at what Verza signs: digitalbazaar's credential libraries and the OpenWallet
 Foundation's SD-JWT libraries from npm, sd-jwt from PyPI, and the second reader under tools/, which
-must agree with the first on a thousand tampered bundles.
+must agree with the first on a thousand tampered bundles. poppler's pdfsig looks at the PDFs whose
+signatures we look at.
 
-Installs from npm and PyPI into target/judges; needs node, npm and python3 with venv. Not a part of
-`cargo xtask test`, which needs no network.
+Installs from npm and PyPI into target/judges; needs node, npm and python3 with venv, and pdfsig, which
+is installed from the system's packages where it may be. Not a part of `cargo xtask test`, which needs
+no network.
 
 Usage: cargo xtask judges";
 
@@ -48,7 +50,46 @@ pub(crate) fn judges(arguments: &[String]) -> Result<()> {
     run(tests)?;
     let node = carry_out(Command::new("node").arg("judge.mjs").arg(&files).current_dir(&folder));
     let pypi = carry_out(Command::new(&python).arg(folder.join("judge.py")).arg(&files));
-    node.and(pypi)
+    let pdfsig = pdfsig(&files);
+    node.and(pypi).and(pdfsig)
+}
+
+/// What poppler says of signed, altered and continued PDFs, beside what we have said of them.
+fn pdfsig(files: &Path) -> Result<()> {
+    if Command::new("pdfsig").arg("-v").output().is_err() {
+        let install = ["install", "--yes", "--no-install-recommends", "poppler-utils"];
+        carry_out(Command::new("apt-get").args(install)).map_err(|error| {
+            format!("pdfsig is missing, and could not be installed (poppler-utils): {error}")
+        })?;
+    }
+    let mut right = true;
+    for key in ["ecdsa", "rsa"] {
+        for kind in ["good", "altered", "appended"] {
+            let name = format!("{key}-{kind}.pdf");
+            let ours = fs::read_to_string(files.join(format!("{name}.json")))?;
+            let told = Command::new("pdfsig").arg("-nocert").arg(files.join(&name)).output()?;
+            let told = String::from_utf8_lossy(&told.stdout);
+            // It ends with 0 whatever it finds: only its words count.
+            let facts = [
+                (
+                    "fits",
+                    told.contains("Signature is Valid."),
+                    ours.contains("\"integrity\":\"valid\""),
+                ),
+                (
+                    "covers the whole file",
+                    told.contains("Total document signed"),
+                    ours.contains("\"coversWholeFile\":true"),
+                ),
+            ];
+            for (what, theirs, ours) in facts {
+                let verdict = if theirs == ours { "as expected" } else { "UNEXPECTED " };
+                right &= theirs == ours;
+                println!("{verdict}  {:24} {name} {what}: {theirs}", "poppler pdfsig");
+            }
+        }
+    }
+    if right { Ok(()) } else { Err("pdfsig sees other things than we do".into()) }
 }
 
 /// The search path with a folder in front, so that the second reader finds its package.

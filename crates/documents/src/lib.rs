@@ -30,6 +30,10 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0002_uploads", sql: include_str!("../migrations/0002_uploads.sql") },
         Migration { name: "0003_shares", sql: include_str!("../migrations/0003_shares.sql") },
         Migration { name: "0004_scans", sql: include_str!("../migrations/0004_scans.sql") },
+        Migration {
+            name: "0005_inspections",
+            sql: include_str!("../migrations/0005_inspections.sql"),
+        },
     ],
 };
 
@@ -47,6 +51,8 @@ pub struct Options {
     pub owner_bytes_max: u64,
     /// Who looks at each file before anybody reads it.
     pub scanner: Option<file::Scanner>,
+    /// Who looks at the signatures in PDFs.
+    pub inspector: Option<file::Inspector>,
     /// Signs the addresses of uploads: the same in every process over one database. Without it,
     /// one that this process makes up.
     pub upload_key: Option<Secret<[u8; 32]>>,
@@ -59,6 +65,7 @@ impl Options {
             file_bytes_max: 50 * MIB,
             owner_bytes_max: 2048 * MIB,
             scanner: None,
+            inspector: None,
             upload_key: None,
         }
     }
@@ -92,7 +99,8 @@ impl Documents {
             owner_bytes: options.owner_bytes_max,
         };
         let upload_key = options.upload_key.unwrap_or_else(|| Secret::new(db.world().random()));
-        let files = file::Service::new(db.clone(), blobs, limits, options.scanner);
+        let files =
+            file::Service::new(db.clone(), blobs, limits, options.scanner, options.inspector);
         let credentials = credential::Service::new(db, issuance);
         let shares = share::Service::new(credentials.clone(), mailer, links.clone());
         let uploads = upload::Service::new(files.clone(), links.clone(), upload_key);

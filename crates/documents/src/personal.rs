@@ -28,6 +28,7 @@ const TABLES: &[Table] = &[
             Column("used_by", Shown::Number),
             Column("created_at", Shown::Time),
             Column("scanning", Shown::Flag),
+            Column("signatures", Shown::Json),
         ],
     ),
     of(

@@ -9,7 +9,8 @@
 //!
 //! [`credential`] is the W3C credential with its Data Integrity proofs, [`key`] how keys are written
 //! down, [`jose`] signed tokens and SD-JWT, [`status`] the revocation lists, [`log`] the Merkle tree
-//! and its notes, [`solvency`] what a platform owes and whom it counted, and [`judge`] the
+//! and its notes, [`pdf`] the signatures of PDF files, [`solvency`] what a platform owes and whom it
+//! counted, and [`judge`] the
 //! reader that believes none of them without a reason.
 
 pub mod credential;
@@ -17,6 +18,7 @@ pub mod jose;
 pub mod judge;
 pub mod key;
 pub mod log;
+pub mod pdf;
 pub mod solvency;
 pub mod status;
 

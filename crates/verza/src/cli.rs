@@ -84,6 +84,9 @@ pub enum Command {
     /// Prints the API's generated descriptions
     #[command(subcommand)]
     Api(ApiCommand),
+    /// Looks into a hostile file that is on standard input: what the platform starts for itself
+    #[command(hide = true)]
+    InspectFile,
     /// Prints a completion script for a shell
     Completion { shell: clap_complete::Shell },
 }

@@ -37,6 +37,7 @@ pub(crate) fn check(config: &Config, world: World) -> Result<()> {
         return Err(Error::invalid("invalid_configuration", message));
     }
     scanner(config)?;
+    inspector(config)?;
     let Some(bucket) = bucket(config)? else { return Ok(()) };
     Blobs::on_s3(bucket, world).map(drop).map_err(|error| {
         let message = format!("files.s3_endpoint: {}", error.message());
@@ -59,4 +60,20 @@ pub(crate) fn scanner(config: &Config) -> Result<Option<documents::file::Scanner
         let message = "files.clamd is neither host:port nor the path of a socket.";
         Error::invalid("invalid_configuration", message)
     })
+}
+
+/// Who looks at the signatures in PDFs: this program, run once more.
+pub(crate) fn inspector(config: &Config) -> Result<documents::file::Inspector> {
+    let anchors = match &config.files.signature_anchors {
+        None => Vec::new(),
+        Some(path) => std::fs::read(path).map_err(|error| {
+            let message = format!("files.signature_anchors: {}: {error}.", path.display());
+            Error::invalid("invalid_configuration", message)
+        })?,
+    };
+    let program = std::env::current_exe().map_err(|error| {
+        let message = "The system does not tell where this program is.";
+        Error::unavailable("no_program", message).because(error)
+    })?;
+    documents::file::Inspector::new(program, vec!["inspect-file".into()], &anchors)
 }

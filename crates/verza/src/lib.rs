@@ -61,6 +61,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let read = || config::load(&Sources::of_process(cli.sources.config.clone(), flags));
     match cli.command {
         Command::Completion { shell } => commands::completion(shell),
+        Command::InspectFile => {
+            documents::file::child().map(|()| ExitCode::SUCCESS).map_err(|error| {
+                Error::unavailable("not_inspected", "The file cannot be looked into.")
+                    .because(error)
+            })
+        }
         Command::Verify(args) => commands::verify(&args),
         Command::Api(command) => commands::api(&command),
         Command::Config(command) => commands::config(&command, read),

@@ -443,6 +443,7 @@ impl Platform {
                 owner_bytes_max: config.storage.quota_mb * 1024 * 1024,
                 file_bytes_max: config.files.max_mb * 1024 * 1024,
                 scanner: files::scanner(&config)?,
+                inspector: Some(files::inspector(&config)?),
                 upload_key: Some(upload_key),
                 ..documents::Options::at(public_url.clone())
             },

@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::model::File;
+use super::model::{File, Inspection};
 use super::rules::{Answer, Conditions};
 use super::service::Service;
 use super::{name, receive, rules};
@@ -140,6 +140,12 @@ pub(crate) struct FileBody {
     sha256: String,
     /// `stored`, or `scanning` while a virus scanner has to look at it and nobody can read it.
     state: &'static str,
+    /// What is known of the signatures in a PDF: `state` is `pending`, `failed` or `checked`, and
+    /// of each of `found` there are three facts apart, `integrity` (`valid`, `invalid`,
+    /// `unsupported`), `coversWholeFile`, and `signer` (`anchored`, `unknown`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    signatures: Option<Inspection>,
     created_at: Timestamp,
     /// Where the content is, for those who may read it.
     url: String,
@@ -187,6 +193,7 @@ impl FileBody {
             size: file.size,
             sha256: hex::encode(file.sha256),
             state: if file.scanning { "scanning" } else { "stored" },
+            signatures: file.signatures,
             created_at: file.created_at,
         }
     }

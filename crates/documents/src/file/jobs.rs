@@ -29,6 +29,16 @@ impl Job for Scan {
     const KIND: &'static str = "file.scan";
 }
 
+/// Has the signatures in a file looked at.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Inspect {
+    pub(super) file: Id<File>,
+}
+
+impl Job for Inspect {
+    const KIND: &'static str = "file.inspect";
+}
+
 /// One slice of the store is swept at a time, so that no sweep takes long however many files
 /// there are; all 256 are done within two days.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10 * 60);
@@ -43,6 +53,11 @@ pub fn register(registry: &mut Registry, service: &Service) {
     registry.on(move |job: Scan, run| {
         let files = files.clone();
         async move { files.scan(job.file, &run).await }
+    });
+    let files = service.clone();
+    registry.on(move |job: Inspect, run| {
+        let files = files.clone();
+        async move { files.inspect(job.file, &run).await }
     });
     let files = service.clone();
     registry.every("file.sweep", SWEEP_PERIOD, move || {

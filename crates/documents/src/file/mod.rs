@@ -8,6 +8,8 @@
 //! - Two uploads are two files, whatever their names and bytes.
 //! - Where there is a virus scanner, nobody reads a file before it has said that it is clean; while
 //!   it says nothing, the file waits. What is infected is deleted.
+//! - The signatures in a PDF are looked at in a process apart, and what was found stands with the
+//!   file: it decides nothing.
 //! - The same bytes in another account raise a signal for admins, which tells nobody whose.
 //! - It belongs to one user. Whoever has been granted a credential that refers to it may read it
 //!   too, and its owner learns of that; for everyone else it does not exist.
@@ -15,6 +17,9 @@
 //!   delete and a new reference decide on the same row.
 
 mod http;
+mod inspect;
+#[cfg(test)]
+mod inspect_tests;
 mod jobs;
 mod model;
 mod name;
@@ -32,8 +37,9 @@ use platform::db::Tx;
 
 pub(crate) use http::FileBody;
 pub use http::routes;
+pub use inspect::{Inspector, child};
 pub use jobs::register;
-pub use model::{File, MediaType};
+pub use model::{File, Inspection, MediaType};
 pub(crate) use receive::{Gate, OVERHEAD_BYTES, Part, broken, form};
 pub use scan::Scanner;
 pub(crate) use service::Origin;

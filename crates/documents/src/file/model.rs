@@ -3,6 +3,8 @@
 use kernel::id::kinds::{File as FileKind, User};
 use kernel::{Id, Timestamp};
 use platform::blob::Key;
+use serde::{Deserialize, Serialize};
+use verify::pdf::Signature;
 
 /// The kinds of document that are taken. Nothing here is ever run by a browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,4 +61,23 @@ pub struct File {
     pub created_at: Timestamp,
     /// Whether a virus scanner has still to look at it: till then nobody reads it.
     pub scanning: bool,
+    /// What is known of the signatures in it; nothing where nobody looks for any.
+    pub signatures: Option<Inspection>,
+}
+
+/// What is known of the signatures in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Inspection {
+    /// It has not been looked into yet.
+    Pending,
+    Checked {
+        at: Timestamp,
+        /// In the order in which they stand in the file; empty where there are none.
+        found: Vec<Signature>,
+        /// Whether there are more than are looked at.
+        truncated: bool,
+    },
+    /// It could not be looked into, and will not be.
+    Failed { reason: String },
 }

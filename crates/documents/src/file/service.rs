@@ -11,8 +11,9 @@ use platform::db::{Db, Read, Tx};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 
-use super::jobs::{Erase, Scan};
-use super::model::{File, MediaType};
+use super::inspect::{FILE_MAX, Failure, Inspector};
+use super::jobs::{Erase, Inspect, Scan};
+use super::model::{File, Inspection, MediaType};
 use super::scan::{Scanner, Verdict};
 use super::{name, store};
 use crate::credential::store as credentials;
@@ -55,6 +56,7 @@ struct Inner {
     blobs: Blobs,
     limits: Limits,
     scanner: Option<Scanner>,
+    inspector: Option<Inspector>,
 }
 
 fn unknown() -> Error {
@@ -62,8 +64,14 @@ fn unknown() -> Error {
 }
 
 impl Service {
-    pub(crate) fn new(db: Db, blobs: Blobs, limits: Limits, scanner: Option<Scanner>) -> Self {
-        Self(Arc::new(Inner { db, blobs, limits, scanner }))
+    pub(crate) fn new(
+        db: Db,
+        blobs: Blobs,
+        limits: Limits,
+        scanner: Option<Scanner>,
+        inspector: Option<Inspector>,
+    ) -> Self {
+        Self(Arc::new(Inner { db, blobs, limits, scanner, inspector }))
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -128,10 +136,60 @@ impl Service {
             blob: stored.key,
             created_at: self.db().world().now(),
             scanning: self.0.scanner.is_some(),
+            signatures: self.awaited(media_type, stored.size),
         };
         let (service, caller) = (self.clone(), caller.clone());
         let kept = tokio::spawn(async move { service.write_down(&caller, file, origin).await });
         kept.await.map_err(|error| Error::internal("an upload died").because(error))?
+    }
+
+    /// What is to be found out about the signatures in a file.
+    fn awaited(&self, media_type: MediaType, size: u64) -> Option<Inspection> {
+        self.0.inspector.as_ref().filter(|_| media_type == MediaType::Pdf)?;
+        Some(match size {
+            0..=FILE_MAX => Inspection::Pending,
+            _ => Inspection::Failed { reason: "it is too large".to_owned() },
+        })
+    }
+
+    /// Has a file looked into apart, and keeps what was found.
+    pub(super) async fn inspect(&self, id: Id<FileKind>, run: &Run) -> Result<()> {
+        let file = store::get(self.db(), id).await?;
+        let file = file.filter(|file| file.signatures == Some(Inspection::Pending));
+        let found = match (&file, &self.0.inspector) {
+            (Some(file), Some(inspector)) => {
+                let content = self.blobs().open(&file.blob, 0..file.size).await?;
+                match inspector.inspect(content, self.now()).await {
+                    Ok(found) => Some(Inspection::Checked {
+                        at: self.now(),
+                        found: found.signatures,
+                        truncated: found.truncated,
+                    }),
+                    Err(Failure::Gave(reason)) => {
+                        tracing::warn!(file = %id, reason, "a file could not be looked into");
+                        Some(Inspection::Failed { reason: reason.to_owned() })
+                    }
+                    Err(Failure::Away(error)) => return Err(error),
+                }
+            }
+            _ => None,
+        };
+        let found = &found;
+        self.db()
+            .run("file.inspect", |tx| async move {
+                if let Some(found) = found
+                    && store::inspected(&tx, id, found).await?
+                {
+                    let count = match found {
+                        Inspection::Checked { found, .. } => found.len(),
+                        _ => 0,
+                    };
+                    let fact = Fact::by(&Caller::nobody(), "file.inspected").on(id);
+                    tx.record(fact.with("signatures", count));
+                }
+                run.done_in(&tx).await
+            })
+            .await
     }
 
     async fn write_down(&self, caller: &Caller, file: File, origin: Origin) -> Result<File> {
@@ -151,6 +209,9 @@ impl Service {
                 store::insert(&tx, new).await?;
                 if new.scanning {
                     tx.enqueue(NewJob::new(&Scan { file: new.id })?.attempts(SCANS_MAX));
+                }
+                if new.signatures == Some(Inspection::Pending) {
+                    tx.enqueue(NewJob::new(&Inspect { file: new.id })?);
                 }
                 if store::is_elsewhere(&tx, new).await? {
                     // By nobody and about nobody: it is for admins, and must not tell the one

@@ -6,9 +6,10 @@ use platform::blob::{Key, Stored};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
-use super::model::{File, MediaType};
+use super::model::{File, Inspection, MediaType};
 
-const COLUMNS: &str = "id, owner, name, media_type, size, sha256, blob, created_at, scanning";
+const COLUMNS: &str = "id, owner, name, media_type, size, sha256, blob, created_at, scanning, \
+                       signatures";
 
 fn read(row: &Row<'_>) -> Result<File, DbError> {
     let odd = |what: &str| DbError::Other(format!("a file's {what} is none"));
@@ -22,6 +23,10 @@ fn read(row: &Row<'_>) -> Result<File, DbError> {
         blob: row.take::<String>()?.parse().map_err(|_| odd("key"))?,
         created_at: row.take()?,
         scanning: row.take()?,
+        signatures: row
+            .take::<Option<String>>()?
+            .map(|text| serde_json::from_str(&text).map_err(|_| odd("inspection")))
+            .transpose()?,
     })
 }
 
@@ -30,12 +35,13 @@ fn signed(size: u64) -> i64 {
 }
 
 pub(super) async fn insert(tx: &Tx, file: &File) -> Result<()> {
-    let File { id, owner, name, media_type, size, sha256, blob, created_at, scanning } = file;
+    let File { id, owner, name, media_type, size, sha256, blob, created_at, scanning, signatures } =
+        file;
     tx.execute(
         "INSERT INTO files
              (id, owner, name, media_type, size, sha256, blob, state, used_by, created_at,
-              scanning)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'stored', 0, $8, $9)",
+              scanning, signatures)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'stored', 0, $8, $9, $10)",
         params![
             id,
             owner,
@@ -45,11 +51,22 @@ pub(super) async fn insert(tx: &Tx, file: &File) -> Result<()> {
             sha256,
             blob.as_str(),
             created_at,
-            scanning
+            scanning,
+            written(signatures.as_ref())
         ],
     )
     .await?;
     Ok(())
+}
+
+fn written(inspection: Option<&Inspection>) -> Option<String> {
+    inspection.and_then(|inspection| serde_json::to_string(inspection).ok())
+}
+
+/// Keeps what was found in a file; `false` where nobody waits for it any more.
+pub(super) async fn inspected(tx: &Tx, id: Id<FileKind>, found: &Inspection) -> Result<bool> {
+    let sql = "UPDATE files SET signatures = $2 WHERE id = $1 AND state = 'stored'";
+    Ok(tx.touch(sql, params![id, written(Some(found))]).await?)
 }
 
 /// How many bytes an owner's files take.

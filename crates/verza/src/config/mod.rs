@@ -237,6 +237,9 @@ pub struct Files {
     /// A clamd that looks at each file before anybody reads it: host:port, or the path of its
     /// socket. While it gives no verdict, files wait.
     pub clamd: Option<String>,
+    /// Certificates, PEM, of the authorities whose signatures in PDFs mean something here. Without
+    /// it every signer is unknown.
+    pub signature_anchors: Option<PathBuf>,
     /// A bucket of S3, or of anything that speaks S3, which must be there.
     pub s3_bucket: Option<String>,
     /// Where it is, such as https://s3.eu-central-1.amazonaws.com or http://minio:9000.
@@ -267,6 +270,7 @@ impl Default for Files {
         Self {
             max_mb: 50,
             clamd: None,
+            signature_anchors: None,
             s3_bucket: None,
             s3_endpoint: None,
             s3_public_endpoint: None,
