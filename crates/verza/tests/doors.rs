@@ -77,6 +77,7 @@ async fn house() -> House {
         mailer,
         master_key: master,
         public_url: URL.to_owned(),
+        retention_days: 2555,
     });
     let edge = Edge::new(EdgeOptions {
         world: test.db.world().clone(),
@@ -84,6 +85,7 @@ async fn house() -> House {
         step_up_within: Duration::from_secs(600),
         users: identity.clone(),
         standings: Arc::new(organizations),
+        tickets: Arc::new(NoTickets),
         limiter,
         origins: Origins::new(URL, &[FRONT.to_owned()]),
         load: platform::load::Load::new(platform::load::Policy::default()),
@@ -95,6 +97,18 @@ async fn house() -> House {
     });
     let router = gateway::router(&edge, identity::routes(&identity)).unwrap();
     House { test, identity, router }
+}
+
+/// Nobody listens to a stream here.
+struct NoTickets;
+
+impl gateway::Tickets for NoTickets {
+    fn redeem<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> futures_util::future::BoxFuture<'a, kernel::Result<Arc<kernel::Principal>>> {
+        Box::pin(async { Err(kernel::Error::unauthenticated("invalid_ticket", "No.")) })
+    }
 }
 
 impl House {

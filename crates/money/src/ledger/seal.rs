@@ -110,12 +110,6 @@ const fn after(id: Uuid) -> Uuid {
     Uuid::from_u128(id.as_u128().saturating_add(1))
 }
 
-/// The least id that can be made at this time.
-fn first_of(at: Timestamp) -> Uuid {
-    let millis = u64::try_from(at.micros() / 1000).unwrap_or_default();
-    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
-}
-
 /// Seals what has settled since the last seal; nothing where nothing was booked.
 ///
 /// # Errors
@@ -125,9 +119,8 @@ pub async fn seal(db: &Db) -> Result<Option<Seal>> {
     let (number, from, previous) =
         last.map_or((0, Uuid::nil(), [0; 32]), |it| (it.number, it.bound, it.hash));
     let now = db.world().now();
-    let bound = first_of(Timestamp::from_micros(
-        now.micros() - i64::try_from(SETTLED.as_micros()).unwrap_or(i64::MAX),
-    ));
+    let settled = i64::try_from(SETTLED.as_micros()).unwrap_or(i64::MAX);
+    let bound = Id::<Transaction>::first_at(Timestamp::from_micros(now.micros() - settled)).uuid();
     if bound <= from {
         return Ok(None);
     }

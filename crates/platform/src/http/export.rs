@@ -194,9 +194,6 @@ impl List {
     ) -> Result<(String, Option<String>), Box<Response>> {
         let mut parts = self.parts.clone();
         parts.uri = paged(uri, cursor);
-        // The extractors look there first.
-        let original = axum::extract::OriginalUri(parts.uri.clone());
-        parts.extensions.insert(original);
         let response = self.next.clone().run(Request::from_parts(parts, Body::empty())).await;
         let is_refused = response.extensions().get::<Failure>().is_some();
         if is_refused || response.status() != StatusCode::OK {

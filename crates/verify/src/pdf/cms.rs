@@ -53,7 +53,7 @@ impl Anchors {
             let certificate = certificate.map_err(|_| "that is no certificate in PEM")?;
             let anchor = webpki::anchor_from_trusted_cert(&certificate)
                 .map_err(|_| "a certificate cannot be an authority")?;
-            Ok(anchor.to_owned())
+            Ok::<_, &'static str>(anchor.to_owned())
         });
         Ok(Self(certificates.collect::<Result<_, _>>()?))
     }

@@ -49,6 +49,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "demo",
         "serve",
         "verify",
+        "witness",
         "migrate",
         "ledger",
         "backup",
