@@ -291,7 +291,8 @@ fn sqlite_options(config: &Config, path: &Path) -> SqliteOptions {
 
 fn connect_postgres(config: &Config, url: &Secret<String>) -> Result<Db> {
     let options = PostgresOptions {
-        connections: config.database.connections.max(1),
+        // A reader of the journal may open what is sealed while its transaction is: that takes two.
+        connections: config.database.connections.max(2),
         statement_timeout: Duration::from_secs(config.database.statement_timeout_seconds),
         transaction_pooler: config.database.transaction_pooler,
         ..PostgresOptions::at(url.expose().clone())

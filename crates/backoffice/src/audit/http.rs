@@ -1,13 +1,8 @@
 //! The trail over HTTP.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
-use http::{HeaderMap, HeaderValue, header};
 use kernel::id::kinds;
-use kernel::{Error, Id, Page, Role, Timestamp};
+use kernel::{Error, Id, Role, Timestamp};
 use platform::http::{Audience, By, ErrorShape, List, Paging, Query, Reply, Route, get, table};
 use platform::journal::Filter;
 use serde::{Deserialize, Serialize};
@@ -21,12 +16,6 @@ type FactId = Id<kinds::Fact>;
 type UserId = Id<kinds::User>;
 type KeyId = Id<kinds::ApiKey>;
 
-const LINES: &str = "application/x-ndjson";
-const EXPORT: &str = "With `Accept: application/x-ndjson` the whole trail comes as JSON lines \
-                      instead of one page, newest first, at most 200,000 of them. Where there \
-                      are more, the last line is `{\"next\": cursor}`: ask again with that \
-                      `cursor`.";
-
 /// The routes of the audit trail.
 pub fn routes(service: &Service) -> Vec<Route> {
     table(
@@ -34,14 +23,12 @@ pub fn routes(service: &Service) -> Vec<Route> {
         [
             get(Audience::Any, "/v1/audit/logs")
                 .summary("Your audit trail, newest first")
-                .describe(EXPORT)
                 .query::<OwnQuery>()
                 .paged()
                 .returns::<Vec<EntryBody>>(200)
                 .to(own),
             get(Audience::Admin, "/v1/admin/audit-logs")
                 .summary("Everybody's audit trail, newest first")
-                .describe(EXPORT)
                 .query::<AllQuery>()
                 .paged()
                 .returns::<Vec<EntryBody>>(200)
@@ -282,10 +269,9 @@ async fn own(
     By(caller): By,
     Query(query): Query<OwnQuery>,
     paging: Paging,
-    headers: HeaderMap,
-) -> Reply<Response> {
+) -> Reply<List<EntryBody>> {
     let scope = Scope::Own(caller.user()?);
-    show(&service, scope, AllQuery::from(query).filter()?, &paging, &headers).await
+    show(&service, scope, AllQuery::from(query).filter()?, &paging).await
 }
 
 async fn of_organization(
@@ -293,20 +279,18 @@ async fn of_organization(
     By(caller): By,
     Query(query): Query<TeamQuery>,
     paging: Paging,
-    headers: HeaderMap,
-) -> Reply<Response> {
+) -> Reply<List<EntryBody>> {
     let scope = Scope::Own(caller.user()?);
-    show(&service, scope, query.filter()?, &paging, &headers).await
+    show(&service, scope, query.filter()?, &paging).await
 }
 
 async fn all(
     State(service): State<Service>,
     Query(query): Query<AllQuery>,
     paging: Paging,
-    headers: HeaderMap,
-) -> Reply<Response> {
+) -> Reply<List<EntryBody>> {
     let scope = query.user.map_or(Scope::All, Scope::Of);
-    show(&service, scope, query.filter()?, &paging, &headers).await
+    show(&service, scope, query.filter()?, &paging).await
 }
 
 async fn show(
@@ -314,47 +298,9 @@ async fn show(
     scope: Scope,
     filter: Filter,
     paging: &Paging,
-    headers: &HeaderMap,
-) -> Reply<Response> {
-    if wants_lines(headers) {
-        return Ok(lines(service.export(scope, filter, paging.page.after)));
-    }
+) -> Reply<List<EntryBody>> {
     let page = service.list(scope, &filter, &paging.page).await?;
-    Ok(paging.reply(page.map(EntryBody::from)).into_response())
-}
-
-fn wants_lines(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|media| media.split(';').next())
-        .any(|media| media.trim().eq_ignore_ascii_case(LINES))
-}
-
-/// What fails half way ends the body early, which a client can tell from its end.
-fn lines(pages: impl Stream<Item = kernel::Result<Page<Entry>>> + Send + 'static) -> Response {
-    let body = pages
-        .and_then(|page| std::future::ready(encode(page)))
-        .inspect_err(|error| tracing::error!(%error, "an export of the audit trail broke off"));
-    let media = HeaderValue::from_static(LINES);
-    ([(header::CONTENT_TYPE, media)], Body::from_stream(body)).into_response()
-}
-
-fn encode(page: Page<Entry>) -> kernel::Result<Bytes> {
-    let json = |error| Error::internal("a line cannot be written").because(error);
-    let mut out = Vec::new();
-    for entry in page.items {
-        serde_json::to_writer(&mut out, &EntryBody::from(entry)).map_err(json)?;
-        out.push(b'\n');
-    }
-    if let Some(next) = page.next {
-        let next = serde_json::json!({ "next": next.encode() });
-        serde_json::to_writer(&mut out, &next).map_err(json)?;
-        out.push(b'\n');
-    }
-    Ok(out.into())
+    Ok(paging.reply(page.map(EntryBody::from)))
 }
 
 async fn compat_list(

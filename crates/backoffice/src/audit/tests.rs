@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use futures_util::{StreamExt, TryStreamExt};
 use http::Request;
 use http_body_util::BodyExt;
 use kernel::caller::{Acting, Actor, RequestId};
@@ -12,12 +11,12 @@ use kernel::id::kinds::{ApiKey, User};
 use kernel::{Caller, Error, Id, Permission, Principal, Role};
 use platform::db::{Db, Migrations};
 use platform::http::{Audience, Failure};
-use platform::journal::{Fact, Filter};
+use platform::journal::Fact;
 use platform::on_both_engines;
 use serde_json::{Value as Json, json};
 use tower::ServiceExt;
 
-use super::{Scope, Service};
+use super::Service;
 
 const TABLES: &[Migrations] = &[platform::MIGRATIONS];
 
@@ -284,24 +283,6 @@ on_both_engines! { TABLES;
         }
         let none = ask(&t.db, 5, "/v1/audit/logs", accept).await.unwrap();
         assert_eq!(none.body, "");
-    }
-
-    async fn an_export_that_is_cut_off_says_where_to_go_on(t: &TestDb) {
-        history(t).await;
-        let service = Service::new(t.db.clone());
-        let mut seen = Vec::new();
-        let mut after = None;
-        for _ in 0..3 {
-            let pages = service.export_at_most(2, Scope::All, Filter::default(), after);
-            let pages: Vec<_> = pages.try_collect().await.unwrap();
-            assert_eq!(pages.len(), 1);
-            after = pages[0].next;
-            seen.extend(pages[0].items.iter().map(|entry| entry.resource.clone()));
-        }
-        assert_eq!(after, None, "what ends at the bound and is whole has no next");
-        assert_eq!(seen, resources(&t.db, 9, "/v1/admin/audit-logs").await);
-        let whole = service.export(Scope::All, Filter::default(), None);
-        assert_eq!(whole.count().await, 1);
     }
 
     async fn the_access_log_names_others_who_looked(t: &TestDb) {

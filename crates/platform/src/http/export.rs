@@ -26,10 +26,13 @@ enum Format {
     Csv,
     /// One JSON document a line.
     JsonLines,
+    /// The same, for clients that know it by its older name.
+    NdJson,
 }
 
 impl Format {
-    /// What is asked for; none for the list as it is. What the query says comes before the header.
+    /// What is asked for; none for the list as it is. What the query says comes before the header,
+    /// and of the header's media types the first one that a list can be written as.
     ///
     /// # Errors
     /// A field error at `/format`.
@@ -44,19 +47,30 @@ impl Format {
                 _ => Err(Error::field("/format", "invalid", "json, csv or jsonl")),
             };
         }
-        let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
-        let first = accept.and_then(|it| it.split([',', ';']).next()).unwrap_or_default();
-        Ok(match first.trim() {
-            "text/csv" => Some(Self::Csv),
-            "application/jsonl" | "application/x-ndjson" => Some(Self::JsonLines),
+        let accepted = request.headers().get_all(header::ACCEPT).into_iter();
+        let mut media = accepted
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|range| range.split(';').next());
+        Ok(media.find_map(|media| Self::of_media_type(media.trim())).flatten())
+    }
+
+    /// What a list is under a media type: `Some(None)` for itself, and `None` where it cannot be.
+    fn of_media_type(media: &str) -> Option<Option<Self>> {
+        match &*media.to_ascii_lowercase() {
+            "text/csv" => Some(Some(Self::Csv)),
+            "application/jsonl" => Some(Some(Self::JsonLines)),
+            "application/x-ndjson" => Some(Some(Self::NdJson)),
+            "application/json" | "application/*" | "*/*" => Some(None),
             _ => None,
-        })
+        }
     }
 
     const fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::JsonLines => "application/jsonl",
+            Self::NdJson => "application/x-ndjson",
         }
     }
 
@@ -64,13 +78,14 @@ impl Format {
         match self {
             Self::Csv => "csv",
             Self::JsonLines => "jsonl",
+            Self::NdJson => "ndjson",
         }
     }
 
     fn head(self, columns: &[String]) -> String {
         match self {
             Self::Csv => line(columns.iter().map(|column| cell(column))),
-            Self::JsonLines => String::new(),
+            Self::JsonLines | Self::NdJson => String::new(),
         }
     }
 
@@ -83,7 +98,7 @@ impl Format {
                 plain @ (Json::Bool(_) | Json::Number(_)) => plain.to_string(),
                 deep => cell(&deep.to_string()),
             })),
-            Self::JsonLines => format!("{row}\n"),
+            Self::JsonLines | Self::NdJson => format!("{row}\n"),
         }
     }
 }
@@ -309,8 +324,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_is_written_as_json_lines_where_the_header_asks_for_it() {
-        let (_, media, text) = ask(101, "", "application/x-ndjson").await;
+        let (_, media, _) = ask(1, "", "application/jsonl").await;
         assert_eq!(media, "application/jsonl");
+        let (_, media, text) = ask(101, "", "text/html, Application/X-NDJSON;q=0.9").await;
+        assert_eq!(media, "application/x-ndjson");
         let text = text.unwrap();
         let rows: Vec<Json> = text.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
         assert_eq!((rows.len(), &rows[100]["amountDue"]), (101, &Json::from(-101)));
