@@ -121,6 +121,13 @@ impl OwnedAnswer {
         headers(&self.head).map(|(name, value)| (text(name), text(value))).collect()
     }
 
+    /// The headers that a server gave by its own doing: what its HTTP library adds is left to that.
+    pub fn given_headers(&self) -> Vec<(String, String)> {
+        let mut headers = self.headers();
+        headers.retain(|(name, _)| name != "content-length" && name != "date");
+        headers
+    }
+
     /// The body as JSON, when the status is the expected one.
     pub fn json(&self, status: u16) -> Result<serde_json::Value> {
         if self.status != status {

@@ -338,7 +338,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("x.db");
         rusqlite::Connection::open(&database).unwrap();
-        let content = Content::Rows { database, sql: "SELECT ?1 AS n".to_owned() };
+        let content = Content::rows(database, "SELECT ?1 AS n");
         let server = Running::start(content);
         let mut generator = Generator::connect(server.address, 3).unwrap();
         let template = Template::new("GET", server.address);

@@ -145,10 +145,7 @@ impl Server {
 
     /// The processor time it has used so far, to 10 ms.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.proc_file("stat")?;
-        let ticks = cpu_ticks(&stat).ok_or_else(|| Failure::new("/proc/<pid>/stat is strange"))?;
-        // Linux shows user space a hundred ticks a second, whatever its own clock does.
-        Ok(ticks as f64 / 100.0)
+        cpu_seconds(self.pid())
     }
 
     fn proc_file(&self, name: &str) -> Result<String> {
@@ -193,6 +190,15 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The processor time that a process has used so far, to 10 ms.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).context(path)?;
+    let ticks = cpu_ticks(&stat).ok_or_else(|| Failure::new("/proc/<pid>/stat is strange"))?;
+    // Linux shows user space a hundred ticks a second, whatever its own clock does.
+    Ok(ticks as f64 / 100.0)
 }
 
 /// A loopback address nobody listens on at this moment.

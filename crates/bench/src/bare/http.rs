@@ -27,8 +27,8 @@ use crate::{Context, Failure, Result};
 pub enum Content {
     /// The same bytes each time. Give it all the headers of the answer it stands for.
     Fixed { headers: Vec<(String, String)>, body: Bytes },
-    /// A JSON array of the rows a prepared statement finds: see [`Rows`].
-    Rows { database: PathBuf, sql: String },
+    /// A JSON array of the rows a prepared statement finds: see [`Rows`]. The headers as above.
+    Rows { headers: Vec<(String, String)>, database: PathBuf, sql: String },
 }
 
 impl Content {
@@ -37,19 +37,25 @@ impl Content {
         Content::Fixed { headers, body: body.into() }
     }
 
+    /// Rows with no more headers than they need.
+    pub fn rows(database: PathBuf, sql: &str) -> Content {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        Content::Rows { headers, database, sql: sql.to_owned() }
+    }
+
     /// The content as arguments of `bench serve-bare`; what is long goes into files of `folder`.
     pub fn to_arguments(&self, folder: &Path) -> Result<Vec<OsString>> {
         match self {
             Content::Fixed { headers, body } => {
                 let file = folder.join("body");
                 fs::write(&file, body)?;
-                let headers = headers.iter().map(|(name, value)| format!("{name}: {value}").into());
-                Ok(["fixed".into(), file.into()].into_iter().chain(headers).collect())
+                Ok(["fixed".into(), file.into()].into_iter().chain(words(headers)).collect())
             }
-            Content::Rows { database, sql } => {
+            Content::Rows { headers, database, sql } => {
                 let file = folder.join("sql");
                 fs::write(&file, sql)?;
-                Ok(vec!["rows".into(), database.into(), file.into()])
+                let start = ["rows".into(), database.into(), file.into()];
+                Ok(start.into_iter().chain(words(headers)).collect())
             }
         }
     }
@@ -57,41 +63,55 @@ impl Content {
     fn from_arguments(arguments: &[String]) -> Result<Content> {
         match arguments {
             [kind, body, headers @ ..] if kind == "fixed" => {
-                let headers = headers.iter().filter_map(|header| header.split_once(": "));
-                let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
                 let body = fs::read(body).context(body)?.into();
-                Ok(Content::Fixed { headers: headers.collect(), body })
+                Ok(Content::Fixed { headers: named(headers), body })
             }
-            [kind, database, sql] if kind == "rows" => {
+            [kind, database, sql, headers @ ..] if kind == "rows" => {
                 let sql = fs::read_to_string(sql).context(sql)?;
-                Ok(Content::Rows { database: database.into(), sql })
+                Ok(Content::Rows { headers: named(headers), database: database.into(), sql })
             }
             _ => Err(Failure::new(
                 "serve-bare wants ADDRESS fixed BODY_FILE [HEADER...] or ADDRESS rows DATABASE \
-                 SQL_FILE",
+                 SQL_FILE [HEADER...]",
             )),
         }
     }
 }
 
+fn words(headers: &[(String, String)]) -> impl Iterator<Item = OsString> {
+    headers.iter().map(|(name, value)| format!("{name}: {value}").into())
+}
+
+fn named(words: &[String]) -> Vec<(String, String)> {
+    let headers = words.iter().filter_map(|word| word.split_once(": "));
+    headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn header_map(headers: &[(String, String)]) -> Result<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().context(name)?;
+        map.append(name, HeaderValue::from_str(value).context(value)?);
+    }
+    Ok(map)
+}
+
 /// The content, ready to be given away.
 enum Prepared {
     Fixed { headers: HeaderMap, body: Bytes },
-    Rows(Rows),
+    Rows { headers: HeaderMap, rows: Rows },
 }
 
 impl Prepared {
     fn new(content: &Content) -> Result<Prepared> {
         match content {
             Content::Fixed { headers, body } => {
-                let mut map = HeaderMap::new();
-                for (name, value) in headers {
-                    let name: HeaderName = name.parse().context(name)?;
-                    map.append(name, HeaderValue::from_str(value).context(value)?);
-                }
-                Ok(Prepared::Fixed { headers: map, body: body.clone() })
+                Ok(Prepared::Fixed { headers: header_map(headers)?, body: body.clone() })
             }
-            Content::Rows { database, sql } => Ok(Prepared::Rows(Rows::open(database, sql)?)),
+            Content::Rows { headers, database, sql } => {
+                let rows = Rows::open(database, sql)?;
+                Ok(Prepared::Rows { headers: header_map(headers)?, rows })
+            }
         }
     }
 }
@@ -133,16 +153,17 @@ async fn answer(State(prepared): State<Arc<Prepared>>, request: Request) -> Resp
             response
         }
         // Only the runner asks for this, to learn that the server is up.
-        Prepared::Rows(_) if parts.uri.path() == "/readyz" => plain(StatusCode::OK, "ready"),
-        Prepared::Rows(rows) => match rows.json(parts.uri.query().unwrap_or_default()) {
-            Ok(json) => {
-                let mut response = Response::new(Body::from(json));
-                let json = HeaderValue::from_static("application/json");
-                response.headers_mut().insert("content-type", json);
-                response
+        Prepared::Rows { .. } if parts.uri.path() == "/readyz" => plain(StatusCode::OK, "ready"),
+        Prepared::Rows { headers, rows } => {
+            match rows.json(parts.uri.query().unwrap_or_default()) {
+                Ok(json) => {
+                    let mut response = Response::new(Body::from(json));
+                    *response.headers_mut() = headers.clone();
+                    response
+                }
+                Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             }
-            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        },
+        }
     }
 }
 
@@ -189,7 +210,11 @@ pub(crate) mod tests {
     #[test]
     fn content_survives_the_command_line() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = Content::Rows { database: "/x/y.db".into(), sql: "SELECT 1 -- ü".to_owned() };
+        let rows = Content::Rows {
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            database: "/x/y.db".into(),
+            sql: "SELECT 1 -- ü".to_owned(),
+        };
         let fixed = Content::Fixed {
             headers: vec![("etag".to_owned(), "\"a: b\"".to_owned())],
             body: Bytes::from_static(b"\0\xff"),

@@ -114,7 +114,7 @@ impl Http {
         let database = bench.folder("rows")?.join("rows.db");
         fill(&Connection::open(&database)?, OWNERS)?;
         let sql = "SELECT id, note FROM t WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT 20";
-        let content = Content::Rows { database, sql: sql.to_owned() };
+        let content = Content::rows(database, sql);
         Http::new(bench, &content, |server| {
             let template = Template::new("GET", server.address());
             let scripts = Varying::scripts(CONNECTIONS, &Expect::status(200), |number| {

@@ -133,9 +133,8 @@ impl Refused {
         let mut api = Generator::connect(verza.address(), 1)?;
         api.call(&request)?.json(200)?;
         let refused = api.call(&request)?;
-        let headers = refused.headers().into_iter();
-        let headers = headers.filter(|(name, _)| name != "content-length" && name != "date");
-        let content = Content::Fixed { headers: headers.collect(), body: refused.body.into() };
+        let headers = refused.given_headers();
+        let content = Content::Fixed { headers, body: refused.body.into() };
         let bare = bench.spawn_bare(&content)?;
         let scripts = (0..CONNECTIONS).map(|_| Box::new(TooOften(request.clone())) as _);
         let ours = Driven::new(verza.address(), scripts.collect())?;

@@ -125,9 +125,9 @@ pub(super) fn drive(verza: &Verza, owner: &Person, rows: u64) -> Result<Driven> 
     Driven::new(verza.address(), (0..CONNECTIONS as u64).map(script).collect())
 }
 
-fn drive_bare(server: &Server, owner: &[u8], rows: u64) -> Result<Driven> {
+fn drive_bare(server: &Server, owner: &[u8], cookie: &str, rows: u64) -> Result<Driven> {
     const FETCHED: u64 = PAGE + 1;
-    let template = Rc::new(Template::new("GET", server.address()));
+    let template = Rc::new(Template::new("GET", server.address()).header("cookie", cookie));
     let owner: Rc<str> = bytes_parameter(owner).into();
     let script = |seed| {
         let (template, owner) = (template.clone(), owner.clone());
@@ -158,9 +158,16 @@ impl List {
         let id = store::user(&store::open_to_look(&database)?, &owner.email)?;
         store::fill(&database, |connection| store::put_credentials(connection, &id, ROWS))?;
         let verza = Verza::start(bench, &stopped.folder)?;
-        let bare = bench.spawn_bare(&Content::Rows { database, sql: STATEMENT.to_owned() })?;
+        // The same work on the wire: the reference is asked, and answers, with the same headers.
+        let template = Template::new("GET", verza.address()).header("cookie", &owner.cookie);
+        let path = format!("/v1/user/credentials?limit={PAGE}&cursor={}", cursor(ROWS / 2));
+        let mut first = Generator::connect(verza.address(), 1)?;
+        let first = first.call(&template.request(&path, None, b""))?;
+        first.json(200)?;
+        let (headers, sql) = (first.given_headers(), STATEMENT.to_owned());
+        let bare = bench.spawn_bare(&Content::Rows { headers, database, sql })?;
         let ours = drive(&verza, &owner, ROWS)?;
-        let reference = drive_bare(&bare, &id, ROWS)?;
+        let reference = drive_bare(&bare, &id, &owner.cookie, ROWS)?;
         Ok(List { verza, _bare: bare, ours, reference, owner })
     }
 

@@ -5,6 +5,7 @@
 //! `pub const NAME: Declared`, then its name in the path's row.
 
 pub mod bare;
+pub mod download;
 pub mod growth;
 pub mod idle;
 pub mod ledger;
@@ -43,6 +44,11 @@ pub const PATHS: &[Path] = &[
     Path { id: "4a", title: "durable JSON write, 64 connections", workloads: &[write::TOGETHER] },
     Path { id: "4b", title: "durable JSON write, one connection", workloads: &[write::ALONE] },
     Path { id: "5", title: "list by keyset, 20 of an owner's rows", workloads: &[list::PAGES] },
+    Path {
+        id: "6",
+        title: "download of 64 KiB, 1 MiB and 10 MiB",
+        workloads: &[download::SMALL, download::MIDDLE, download::LARGE],
+    },
     Path { id: "7", title: "upload of 10 MiB", workloads: &[upload::FILES] },
     Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[ledger::MANY] },
     Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[ledger::HOT] },

@@ -8,7 +8,7 @@ use crate::bare::rows::bytes_parameter;
 use crate::bench::Bench;
 use crate::client::{Answer, Template};
 use crate::failure::{Failure, Result};
-use crate::load::{Driven, Script};
+use crate::load::{Driven, Generator, Script};
 use crate::process::Server;
 use crate::random::Random;
 use crate::verza::people::{self, Person};
@@ -95,13 +95,19 @@ impl Read {
         let id = store::user(&store::open_to_look(&database)?, &owner.email)?;
         store::fill(&database, |connection| store::put_credentials(connection, &id, ROWS))?;
         let verza = Verza::start(bench, &stopped.folder)?;
-        let bare = bench.spawn_bare(&Content::Rows { database, sql: STATEMENT.to_owned() })?;
         let template = Template::new("GET", verza.address()).bearer(&owner.bearer);
+        // The same work on the wire: the reference is asked, and answers, with the same headers.
+        let path = format!("/v1/user/credentials/{}", typed(store::row_id(0)));
+        let mut first = Generator::connect(verza.address(), 1)?;
+        let first = first.call(&template.request(&path, None, b""))?;
+        first.json(200)?;
+        let (headers, sql) = (first.given_headers(), STATEMENT.to_owned());
+        let bare = bench.spawn_bare(&Content::Rows { headers, database, sql })?;
         let ours = drive(verza.server(), move |out, number| {
             let path = format!("/v1/user/credentials/{}", typed(store::row_id(number)));
             template.write(out, &path, None, b"");
         })?;
-        let template = Template::new("GET", bare.address());
+        let template = Template::new("GET", bare.address()).bearer(&owner.bearer);
         let reference = drive(&bare, move |out, number| {
             let id = bytes_parameter(&store::row_id(number));
             template.write(out, &format!("/?{id}"), None, b"");

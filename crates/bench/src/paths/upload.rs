@@ -57,7 +57,7 @@ impl Script for Sending {
 }
 
 /// A form with one file.
-fn form(verza: &Verza, person: &Person, content: &[u8]) -> Bytes {
+pub(super) fn form(verza: &Verza, person: &Person, content: &[u8]) -> Bytes {
     const BOUNDARY: &str = "a-boundary-that-chance-does-not-make";
     let head = format!(
         "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"file\"; \

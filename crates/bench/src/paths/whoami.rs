@@ -148,11 +148,9 @@ impl Whoami {
         store::fill(&stopped.database(), |database| store::put_sessions(database, STORED))?;
         let verza = Verza::start(bench, &stopped.folder)?;
         let Asked { driven: ours, first, questions } = ask_all(&verza, &people, by)?;
-        // What the server's HTTP library adds by itself is left to it.
-        let headers = first.headers().into_iter();
-        let headers = headers.filter(|(name, _)| name != "content-length" && name != "date");
+        let headers = first.given_headers();
         let body = Bytes::from(first.body.clone());
-        let content = Content::Fixed { headers: headers.collect(), body: body.clone() };
+        let content = Content::Fixed { headers, body: body.clone() };
         let bare = bench.spawn_bare(&content)?;
         let same = questions.into_iter().map(|(request, _)| (request, body.clone()));
         let reference = drive(&bare, same.collect())?;

@@ -94,8 +94,13 @@ impl Service {
     pub(super) async fn of_term(&self, term: Option<&str>) -> Result<State> {
         let db = &self.0.db;
         let Some(term) = term else { return self.state(db).await };
+        let unknown = || Error::not_found("log");
+        // No log is called by anything else, and not every engine can be asked for it.
+        if !term.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(unknown());
+        }
         let found = store::of_origin(db, &format!("{}{term}", self.0.prefix)).await?;
-        found.ok_or_else(|| Error::not_found("log"))
+        found.ok_or_else(unknown)
     }
 
     /// The keys that ever signed checkpoints, as people who check notes write them: of every log

@@ -146,6 +146,10 @@ impl Street {
         let kill = format!("kill -{name} {pid}");
         let told = tokio::process::Command::new("sh").args(["-c", &kill]).status().await;
         assert!(told.unwrap().success());
+        if name == "STOP" {
+            // A thread on another core goes on until it is interrupted there.
+            until("all of it stands still", async || stands_still(pid).then_some(())).await;
+        }
     }
 
     async fn finish(mut self) {
@@ -159,6 +163,14 @@ impl Street {
         }
         self.test.finish().await;
     }
+}
+
+/// Whether all threads of a process are stopped: the state behind the name in `/proc`.
+fn stands_still(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut stats = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+    stats.all(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T ")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
