@@ -20,6 +20,16 @@ CREATE INDEX fraud_signals_other ON fraud_signals (other);
 CREATE INDEX fraud_signals_subject ON fraud_signals (subject, kind);
 CREATE INDEX fraud_signals_at ON fraud_signals (at);
 
+-- How much somebody makes: a row a minute, so that what is made fast is counted fast.
+CREATE TABLE fraud_counts (
+    person UUID NOT NULL,
+    kind TEXT NOT NULL,
+    minute BIGINT NOT NULL,
+    made BIGINT NOT NULL,
+    PRIMARY KEY (person, kind, minute)
+) WITHOUT ROWID;
+CREATE INDEX fraud_counts_minute ON fraud_counts (minute);
+
 CREATE TABLE fraud_alerts (
     id UUID PRIMARY KEY,
     rule TEXT NOT NULL,

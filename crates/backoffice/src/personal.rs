@@ -55,6 +55,17 @@ const TABLES: &[Table] = &[
             Column("seconds", Shown::Number),
         ],
     ),
+    of(
+        "fraud_counts",
+        "person = $1",
+        "minute, kind",
+        &[
+            Column("person", id::<User>()),
+            Column("kind", Shown::Text),
+            Column("minute", Shown::Number),
+            Column("made", Shown::Number),
+        ],
+    ),
     impersonal("fraud_alerts", "for admins alone: to be told of an alert would be to evade it"),
     impersonal("proposals", "how the platform is to behave; who proposed it is an id"),
     of(
@@ -95,6 +106,7 @@ impl Holder for Held {
                 "UPDATE flags SET details = '' WHERE reporter = $1",
                 "UPDATE flags SET excerpt = '' WHERE holder = $1",
                 "DELETE FROM fraud_signals WHERE person = $1 OR other = $1",
+                "DELETE FROM fraud_counts WHERE person = $1",
             ] {
                 tx.execute(sql, params![person.id]).await?;
             }

@@ -1,5 +1,6 @@
 //! Who follows the journal and applies the rules.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ impl Reader for Watcher {
             for fact in facts {
                 self.follow(tx, fact).await?;
             }
-            Ok(())
+            self.count(tx, facts).await
         }
         .boxed()
     }
@@ -49,9 +50,6 @@ impl Watcher {
                 Some(owner) => store::name(tx, &fact.subject, owner).await,
                 None => Ok(()),
             },
-            "credential.created" => self.count(tx, fact, "credential", "credentials").await,
-            "verification.requested" => self.count(tx, fact, "verification", "verifications").await,
-            "deposit.initiated" => self.count(tx, fact, "deposit", "deposits").await,
             "flag.raised" => self.flagged(tx, fact).await,
             "session.started" => self.signed_in(tx, fact).await,
             "withdrawal.requested" => self.touched(tx, fact, "a withdrawal", 70).await,
@@ -78,25 +76,35 @@ impl Watcher {
         self.raise(tx, found).await
     }
 
-    async fn count(&self, tx: &Tx, fact: &Recorded, kind: &'static str, words: &str) -> Result<()> {
-        // What an admin or the platform does is no traffic of a user's.
-        let Some(person) = fact.actor.filter(|_| fact.role != Some(kernel::Role::Admin)) else {
-            return Ok(());
-        };
-        store::insert(tx, &bare(fact, kind, person)).await?;
-        let count = store::in_an_hour(tx, person, kind, fact.at).await?;
+    /// What people make, by the minute: once for all of it that comes together, because the
+    /// journal is written no faster than its readers read.
+    async fn count(&self, tx: &Tx, facts: &[Recorded]) -> Result<()> {
+        let mut made: BTreeMap<_, i64> = BTreeMap::new();
+        for fact in facts {
+            // What an admin or the platform does is no traffic of a user's.
+            let person = fact.actor.filter(|_| fact.role != Some(kernel::Role::Admin));
+            if let (Some(person), Some(kind)) = (person, kind_made(&fact.verb)) {
+                *made.entry((person, kind, rules::minute_of(fact.at))).or_default() += 1;
+            }
+        }
         let most = self.modes.velocity_per_hour.get();
-        let Some(score) = rules::velocity(count, most) else { return Ok(()) };
-        let found = Finding {
-            rule: Rule::Velocity,
-            key: format!("{person} {kind}"),
-            subject: person.to_string(),
-            person: Some(person),
-            other: None,
-            score,
-            reasons: vec![format!("{count} {words} in an hour, where {most} are usual at most")],
-        };
-        self.raise(tx, found).await
+        for ((person, kind, minute), more) in made {
+            let count = store::made(tx, person, kind, minute, more).await?;
+            let Some(score) = rules::velocity(count, most) else { continue };
+            let found = Finding {
+                rule: Rule::Velocity,
+                key: format!("{person} {kind}"),
+                subject: person.to_string(),
+                person: Some(person),
+                other: None,
+                score,
+                reasons: vec![format!(
+                    "{count} {kind}s in an hour, where {most} are usual at most"
+                )],
+            };
+            self.raise(tx, found).await?;
+        }
+        Ok(())
     }
 
     async fn flagged(&self, tx: &Tx, fact: &Recorded) -> Result<()> {
@@ -213,6 +221,16 @@ impl Watcher {
 
     fn hash(&self, text: &str) -> [u8; 32] {
         hmac_sha256(self.key.expose(), text.as_bytes())
+    }
+}
+
+/// What the velocity rule counts.
+fn kind_made(verb: &str) -> Option<&'static str> {
+    match verb {
+        "credential.created" => Some("credential"),
+        "verification.requested" => Some("verification"),
+        "deposit.initiated" => Some("deposit"),
+        _ => None,
     }
 }
 

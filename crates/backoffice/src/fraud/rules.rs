@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// The velocity rule counts within this time.
-pub(super) const HOUR: Duration = Duration::from_secs(3600);
+use kernel::Timestamp;
+
+/// The velocity rule counts within so many minutes.
+pub(super) const HOUR_MINUTES: i64 = 60;
 /// How long a sign-in from nowhere known makes what follows suspicious.
 pub(super) const TAKEOVER: Duration = Duration::from_secs(24 * 3600);
 /// The time in which pairs and flags are counted.
@@ -18,6 +20,11 @@ const FLAGS: i64 = 3;
 const COLLUSION: i64 = 60;
 /// A verdict that comes sooner was hardly looked at.
 pub(super) const HASTE: Duration = Duration::from_secs(120);
+
+/// The minute of an instant, counted from 1970.
+pub(super) fn minute_of(at: Timestamp) -> i64 {
+    at.seconds().div_euclid(60)
+}
 
 /// The score of so many of a kind in an hour where `most` are usual; none while they are.
 pub(super) fn velocity(count: i64, most: i64) -> Option<i64> {

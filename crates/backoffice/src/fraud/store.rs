@@ -48,17 +48,22 @@ fn before(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp::from_micros(at.micros().saturating_sub(micros))
 }
 
-/// How many of a kind somebody has made within an hour up to `at`.
-pub(super) async fn in_an_hour(
+/// Adds to what somebody has made of a kind in a minute; answers how many they have made within
+/// an hour up to its end.
+pub(super) async fn made(
     tx: &Tx,
     person: Id<User>,
     kind: &str,
-    at: Timestamp,
+    minute: i64,
+    more: i64,
 ) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM fraud_signals
-               WHERE person = $1 AND kind = $2 AND at > $3 AND at <= $4";
-    let since = before(at, rules::HOUR);
-    Ok(tx.one(sql, params![person, kind, since, at], |row| row.take()).await?)
+    let sql = "INSERT INTO fraud_counts (person, kind, minute, made) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (person, kind, minute) DO UPDATE SET made = fraud_counts.made + $4";
+    tx.execute(sql, params![person, kind, minute, more]).await?;
+    let sql = "SELECT CAST(SUM(made) AS BIGINT) FROM fraud_counts
+               WHERE person = $1 AND kind = $2 AND minute > $3 AND minute <= $4";
+    let since = minute - rules::HOUR_MINUTES;
+    Ok(tx.one(sql, params![person, kind, since, minute], |row| row.take()).await?)
 }
 
 /// How many people have flagged a thing within a month up to `at`.
@@ -140,7 +145,10 @@ pub(super) async fn pair(
 /// Forgets signals that no rule looks at any more.
 pub(super) async fn prune(tx: &Tx) -> Result<u64> {
     let old = before(tx.now(), rules::KEPT);
-    Ok(tx.execute("DELETE FROM fraud_signals WHERE at < $1", params![old]).await?)
+    let signals = tx.execute("DELETE FROM fraud_signals WHERE at < $1", params![old]).await?;
+    let old = rules::minute_of(old);
+    let counts = tx.execute("DELETE FROM fraud_counts WHERE minute < $1", params![old]).await?;
+    Ok(signals + counts)
 }
 
 const COLUMNS: &str = "id, rule, subject, person, other, score, reasons, enforced, seen, state, \

@@ -21,6 +21,9 @@ const REST: Duration = Duration::from_millis(500);
 /// more than one fact does.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// How long a runner that was told to stop goes on.
+const LAST: Duration = Duration::from_secs(2);
+
 /// Whoever gives facts their places holds this.
 const SEQUENCER: &str = "journal.sequence";
 
@@ -162,16 +165,27 @@ impl Runner {
         reading.await.unwrap_or_else(|_| Err(Error::internal("the reader panicked")))
     }
 
-    /// Follows the journal until told to stop.
+    /// Follows the journal until told to stop. Then what is there gets its places for a moment
+    /// more: on a busy platform others write on meanwhile, and who starts next reads on.
     pub async fn run(&self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            self.drain().await;
+        loop {
+            let stopped = stop.is_cancelled();
+            tokio::select! {
+                biased;
+                () = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(LAST).await;
+                } => return,
+                _ = self.drain() => {}
+            }
+            if stopped {
+                return;
+            }
             tokio::select! {
                 () = self.db.facts_written() => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(REST) => {}
                 () = stop.cancelled() => {}
             }
         }
-        self.drain().await;
     }
 }

@@ -210,7 +210,8 @@ impl House {
     pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("a server runs");
         let ended = tokio::time::timeout(Duration::from_secs(40), child.wait()).await;
-        ended.expect("it ends within its grace").unwrap()
+        let Ok(ended) = ended else { panic!("it does not end within its grace\n{}", self.log()) };
+        ended.unwrap()
     }
 
     pub async fn stop(&mut self) {
