@@ -14,19 +14,21 @@ use futures_util::future::BoxFuture;
 use kernel::caller::{Origin, RequestId};
 use kernel::{Caller, Error, Kind, Level, Principal, Result, Role, Secret};
 use platform::trace;
+use tokio::net::TcpListener;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
+use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
-use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Response, Status};
 use tonic_health::server::HealthReporter;
 
 use crate::orders::{self, Orders};
-use crate::peer::{self, STRANGER, TlsFiles};
+use crate::peer::{self, STRANGER};
 use crate::routes::{self, Routes};
 use crate::status::to_status;
 use crate::streamfair::{self, Streamfair};
 use crate::threel1;
+use crate::tls::{TlsFiles, secured};
 use crate::users::{self, Users};
 use crate::wire::DESCRIPTORS;
 use crate::wire::orders::order_service_server::OrderServiceServer;
@@ -282,12 +284,13 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Serves on a listener (tokio's `TcpListener`) until told to stop; calls in flight finish.
+/// Serves on a listener until told to stop; calls in flight finish.
 ///
 /// # Errors
-/// When the listener fails, or when the descriptions that reflection tells are broken.
+/// When the listener fails, or when the descriptions that reflection tells are broken;
+/// `Unavailable` `no_certificate`: certificates that cannot be read at the start.
 pub async fn serve(
-    listener: impl Into<TcpIncoming>,
+    listener: TcpListener,
     services: Services,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<()> {
@@ -302,12 +305,6 @@ pub async fn serve(
         .timeout(CALL_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)));
-    if let Some(tls) = &tls {
-        server = server.tls_config(server_tls(tls)?).map_err(|error| {
-            let message = "The certificates of gRPC are wrong.";
-            Error::invalid("invalid_configuration", message).because(ServeError(error))
-        })?;
-    }
     let mut router = server.add_service(health_service).add_service(reflection);
     if let Some(older) = older {
         router = add_older(router, older, &gate, &health).await;
@@ -315,7 +312,17 @@ pub async fn serve(
     if let Some(inner) = inner {
         router = add_inner(router, inner, gate, &health).await;
     }
-    router.serve_with_incoming_shutdown(listener.into(), stop).await.map_err(|error| {
+    let served = match tls {
+        Some(files) => {
+            let incoming = secured(listener, files.server()?);
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+    };
+    served.map_err(|error| {
         Error::unavailable("grpc", "gRPC is not served.").because(ServeError(error))
     })
 }
@@ -387,14 +394,6 @@ async fn add_inner(
         add!(OrdersServer, orders::Served::new(inside, orders));
     }
     router
-}
-
-fn server_tls(files: &TlsFiles) -> Result<ServerTlsConfig> {
-    let tls = ServerTlsConfig::new().identity(files.identity()?);
-    Ok(match files.authority()? {
-        Some(authority) => tls.client_ca_root(authority),
-        None => tls,
-    })
 }
 
 #[cfg(test)]

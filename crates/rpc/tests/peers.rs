@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -641,4 +641,55 @@ async fn with_an_authority_both_sides_show_a_certificate_of_it() {
     fails(&users_at(served.url()), "service_unavailable").await;
     let bare = Peer::new(options(url.clone())).unwrap_err();
     assert_eq!(bare.code(), "invalid_configuration");
+}
+
+/// What an authority has made, in the place of what was there, as if it were written later: tests
+/// are faster than the file system's clock.
+fn renew(to: &TlsFiles, from: &TlsFiles) {
+    let paths = |files: &TlsFiles| {
+        [files.certificate.clone(), files.key.clone(), files.authority.clone().unwrap()]
+    };
+    let later = std::time::SystemTime::now() + Duration::from_secs(60);
+    for (from, to) in paths(from).iter().zip(paths(to)) {
+        std::fs::copy(from, &to).unwrap();
+        std::fs::File::options().write(true).open(&to).unwrap().set_modified(later).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn new_certificates_are_taken_up_by_both_sides_while_they_run() {
+    let authorities = [(); 4].map(|()| Authority::new());
+    let [at_server, at_client, old, new] = authorities.each_ref().map(Authority::files);
+    renew(&at_server, &old);
+    renew(&at_client, &old);
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let served = Serving::at(loopback, Some(at_server.clone())).await;
+    let url = format!("https://{}", served.address);
+    let users = |tls: &TlsFiles| {
+        let options = PeerOptions { tls: Some(tls.clone()), ..options(url.clone()) };
+        rpc::users::Remote::new(Peer::new(options).unwrap())
+    };
+    let kept = users(&at_client);
+    kept.authenticate("somebody").await.unwrap();
+
+    // The server's own: who comes from now on is shown the new one, and asked for one of it.
+    renew(&at_server, &new);
+    users(&new).authenticate("somebody").await.unwrap();
+    fails(&users(&old), "service_unavailable").await;
+    kept.authenticate("somebody").await.expect("a connection that is open goes on");
+
+    // The client's: its next connection is made with the new one.
+    let address = served.stop().await;
+    let served = Serving::at(address, Some(at_server.clone())).await;
+    fails(&kept, "service_unavailable").await;
+    renew(&at_client, &new);
+    std::fs::write(&at_client.key, "half of a key").unwrap();
+    fails(&kept, "service_unavailable").await;
+    renew(&at_client, &new);
+    kept.authenticate("somebody").await.unwrap();
+
+    // Files that are no good change nothing.
+    std::fs::write(&at_server.certificate, "half of a certificate").unwrap();
+    users(&new).authenticate("somebody").await.unwrap();
+    drop(served);
 }
