@@ -279,6 +279,20 @@ impl Hub {
         seats.of(user).iter().any(|seat| matches!(seat.topic, Topic::Chat { .. }))
     }
 
+    /// Those who listen, in this process, to their conversations.
+    pub fn chatting(&self) -> Vec<Id<User>> {
+        let seats = self.seats.lock();
+        let listens =
+            |seat: &Arc<Seat>| matches!(seat.topic, Topic::Chat { .. }).then_some(seat.user);
+        seats.of_user.values().filter_map(|own| own.iter().find_map(listens)).collect()
+    }
+
+    /// Whether there are any.
+    pub fn is_anybody_chatting(&self) -> bool {
+        let seats = self.seats.lock();
+        seats.of_user.values().flatten().any(|seat| matches!(seat.topic, Topic::Chat { .. }))
+    }
+
     /// There is something to be handed out.
     pub(crate) fn ring(&self) {
         self.come.notify_one();
