@@ -324,6 +324,26 @@ fn what_is_read_or_known_is_believed_for_a_second_and_alone_for_ever() {
 }
 
 #[test]
+fn a_clock_that_jumps_makes_nothing_be_believed_for_longer() {
+    let (start, hour) = (ManualClock::START, Duration::from_secs(3600));
+    let board = Board::new(true);
+    let know = |now| {
+        let reading = board.begin_reading(now);
+        futures_util::FutureExt::now_or_never(board.finish_reading(reading, &[0; SHARDS])).unwrap();
+    };
+    know(start);
+    assert!(board.believes(start, start));
+    assert!(!board.believes(start, start + hour), "forward: it is read again");
+    // Back: what was read and known an hour from now is worth nothing till it is read again.
+    let earlier = start - hour;
+    assert!(!board.believes(start, earlier));
+    assert!(board.believes(earlier, earlier));
+    know(earlier);
+    assert!(board.believes(start, earlier));
+    assert!(!board.believes(start, earlier + Duration::from_secs(1)));
+}
+
+#[test]
 fn one_transaction_tells_each_shard_once_and_in_order() {
     let session = id(99);
     let twice = Notice::part_of(id(3), session);
