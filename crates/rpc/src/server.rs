@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -115,9 +115,19 @@ pub trait Gate: Send + Sync {
     /// `Limited`.
     fn admit(&self, door: Door, ip: Option<IpAddr>) -> BoxFuture<'_, Result<()>>;
 
-    /// A call was answered. A failure is logged here and nowhere else. `request` is the id of the
-    /// client's request that it is a part of, or empty.
-    fn answered(&self, rpc: &'static str, request: &str, failure: Option<&Error>);
+    /// A call was answered. A failure is logged here and nowhere else.
+    fn answered(&self, answered: Answered<'_>);
+}
+
+/// A call that was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    pub rpc: &'static str,
+    /// The id of the client's request that it is a part of, or empty.
+    pub request: &'a str,
+    /// How long it took till its answer, or the beginning of one that comes in pieces, was there.
+    pub took: Duration,
+    pub failure: Option<&'a Error>,
 }
 
 /// What every service asks before it does anything.
@@ -204,11 +214,13 @@ async fn answer<T>(
     (rpc, request): (&'static str, &str),
     call: impl Future<Output = Result<T>>,
 ) -> Result<Response<T>, Status> {
+    let begun = Instant::now();
     let outcome = match AssertUnwindSafe(call).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::internal(format!("{rpc} panicked"))),
     };
-    gate.answered(rpc, request, outcome.as_ref().err());
+    let (took, failure) = (begun.elapsed(), outcome.as_ref().err());
+    gate.answered(Answered { rpc, request, took, failure });
     outcome.map(Response::new).map_err(|error| to_status(&error))
 }
 

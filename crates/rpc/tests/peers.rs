@@ -24,7 +24,7 @@ use platform::breaker::{Breaker, Policy, State};
 use rpc::orders::{self, Engagement, Filter, NewOrder, Order, Orders, Price, Spelling};
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
 use rpc::routes::{Answer, Call, Routes};
-use rpc::server::{Door, Gate, Inner, Services};
+use rpc::server::{Answered, Door, Gate, Inner, Services};
 use rpc::users::{Profile, Reissued, Status, Users};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -42,7 +42,7 @@ impl Gate for Open {
         async { Ok(()) }.boxed()
     }
 
-    fn answered(&self, _: &'static str, _: &str, _: Option<&Error>) {}
+    fn answered(&self, _: Answered<'_>) {}
 }
 
 fn somebody() -> Principal {
