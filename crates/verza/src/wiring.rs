@@ -1055,6 +1055,8 @@ fn local(listener: &TcpListener) -> Result<SocketAddr> {
 /// Starts what this process is.
 pub async fn start(config: Config) -> Result<Running> {
     crate::choose_cryptography();
+    // Before anything is made that counts: what is made earlier counts for nobody, for ever.
+    telemetry::metrics()?;
     let sockets = Sockets::open(&config).await?;
     let ops_address = local(&sockets.ops)?;
     let grpc_address = sockets.grpc.as_ref().map(local).transpose()?;
