@@ -204,6 +204,8 @@ async fn an_answer_says_how_long_it_took_and_a_trace_is_carried_on() {
     let house = house(Policy::default());
     let response = house.ask("GET", "/other").await;
     assert!(response.headers()["server-timing"].to_str().unwrap().starts_with("total;dur="));
+    let hsts = response.headers()["strict-transport-security"].to_str().unwrap();
+    assert!(hsts.starts_with("max-age=63072000"), "clients come by HTTPS here: {hsts}");
     let trace = "0af7651916cd43dd8448eb211c80319c";
     for (header, expected) in [
         (format!("00-{trace}-b7ad6b7169203331-01"), trace),

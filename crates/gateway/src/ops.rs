@@ -3,6 +3,7 @@
 //! It has no authentication. It listens on loopback, or on an address that only the operator's
 //! own network reaches.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
-use kernel::Result;
+use kernel::{Error, Result};
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::db::Db;
 use platform::http::{self as route, Audience, Info, Limit, Route, openapi};
@@ -109,9 +112,9 @@ async fn take_profile(
     name: &str,
     take: impl FnOnce() -> Result<Vec<u8>> + Send + 'static,
 ) -> Response {
-    match tokio::task::spawn_blocking(take).await {
+    match tokio::task::spawn_blocking(|| take().and_then(|profile| gzipped(&profile))).await {
         Ok(Ok(profile)) => {
-            let file = format!("attachment; filename=\"{name}.pb\"");
+            let file = format!("attachment; filename=\"{name}.pb.gz\"");
             let headers = [
                 (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
                 (header::CONTENT_DISPOSITION, file),
@@ -121,6 +124,13 @@ async fn take_profile(
         Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// As profile.proto has it: profiles are stored gzipped (RFC 1952).
+fn gzipped(profile: &[u8]) -> Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = gzip.write_all(profile).and_then(|()| gzip.finish());
+    written.map_err(|error| Error::internal("a profile cannot be packed").because(error))
 }
 
 #[derive(Deserialize)]

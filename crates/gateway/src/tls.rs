@@ -1,6 +1,7 @@
 //! HTTPS in the process: certificates from files that may change under way, or one made for this
 //! machine to try things out with.
 
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,19 +12,15 @@ use axum::Router;
 use axum::response::{IntoResponse, Redirect};
 use http::Uri;
 use kernel::{Error, Result, World};
-use parking_lot::RwLock;
+use platform::certificates::{Reloaded, certified_key};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at: a certificate that is renewed in time has weeks left.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A certificate made here is valid for this long, which is what browsers accept at most.
 const DEV_LIFETIME: Duration = Duration::from_secs(397 * 24 * 3600);
@@ -39,24 +36,24 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// When the files were last written, as far as the file system says.
-type Stamp = [Option<SystemTime>; 2];
-
 /// The server's side of TLS: 1.3 and 1.2, HTTP/2 and HTTP/1.1 by ALPN (RFC 7301).
 pub struct Tls {
-    files: CertificateFiles,
     shown: Arc<Shown>,
     config: Arc<ServerConfig>,
-    stamp: RwLock<Stamp>,
 }
 
 /// The certificate that is shown to clients now.
-#[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct Shown(Arc<Reloaded<CertifiedKey>>);
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shown").field(&self.0.get()).finish()
+    }
+}
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read()))
+        Some(self.0.get())
     }
 }
 
@@ -65,16 +62,15 @@ impl Tls {
     /// `Unavailable` `no_certificate`: a file that cannot be read, is no PEM, or holds another
     /// certificate's key.
     pub fn new(files: CertificateFiles) -> Result<Arc<Self>> {
-        let stamp = files.stamp();
-        let shown = Arc::new(Shown(RwLock::new(files.load()?)));
+        let paths = vec![files.certificate.clone(), files.key.clone()];
+        let shown = Arc::new(Shown(Reloaded::new(paths, move || files.load())?));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::internal("TLS has no versions").because(error))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let config = Arc::new(config);
-        Ok(Arc::new(Self { files, shown, config, stamp: RwLock::new(stamp) }))
+        Ok(Arc::new(Self { shown, config: Arc::new(config) }))
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
@@ -84,59 +80,18 @@ impl Tls {
     /// Takes up the files if they have changed; answers whether they had. Files that are no good
     /// change nothing: connections go on with what they had.
     pub fn reload(&self) -> Result<bool> {
-        let stamp = self.files.stamp();
-        if *self.stamp.read() == stamp {
-            return Ok(false);
-        }
-        *self.stamp.write() = stamp;
-        *self.shown.0.write() = self.files.load()?;
-        Ok(true)
+        self.shown.0.reload()
     }
 
     /// Follows the files until told to stop.
     pub async fn follow(&self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.cancelled() => return,
-            }
-            let certificate = self.files.certificate.display();
-            match self.reload() {
-                Ok(false) => {}
-                Ok(true) => tracing::info!(%certificate, "the new certificate is in use"),
-                Err(error) => {
-                    tracing::error!(%error, "the new certificate is no good; the old one stays");
-                }
-            }
-        }
+        self.shown.0.follow(stop).await;
     }
 }
 
 impl CertificateFiles {
-    fn stamp(&self) -> Stamp {
-        [&self.certificate, &self.key].map(|path| fs::metadata(path).ok()?.modified().ok())
-    }
-
-    fn load(&self) -> Result<Arc<CertifiedKey>> {
-        let unreadable = |path: &Path, error: rustls::pki_types::pem::Error| {
-            let message = format!("{} is no PEM file that can be read.", path.display());
-            no_certificate(message).because(error)
-        };
-        let chain = CertificateDer::pem_file_iter(&self.certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| unreadable(&self.certificate, error))?;
-        if chain.is_empty() {
-            let message = format!("There is no certificate in {}.", self.certificate.display());
-            return Err(no_certificate(message));
-        }
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|error| unreadable(&self.key, error))?;
-        let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
-        pair.map(Arc::new).map_err(|error| {
-            let (key, certificate) = (self.key.display(), self.certificate.display());
-            let message = format!("{key} is not the key of the certificate in {certificate}.");
-            no_certificate(message).because(error)
-        })
+    fn load(&self) -> Result<CertifiedKey> {
+        certified_key(&self.certificate, &self.key)
     }
 
     /// A certificate of this machine, signed by itself, for `localhost` and `hosts`: browsers will
@@ -180,7 +135,8 @@ impl CertificateFiles {
     }
 
     fn are_fresh(&self, world: &World) -> bool {
-        let [Some(written), Some(_)] = self.stamp() else { return false };
+        let written = fs::metadata(&self.certificate).and_then(|file| file.modified());
+        let Ok(written) = written else { return false };
         let since = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let written = kernel::Timestamp::default() + since;
         world.now().since(written) < DEV_RENEWED_AFTER && self.load().is_ok()
@@ -203,10 +159,6 @@ pub(crate) fn unwritable(path: &Path, error: std::io::Error) -> Error {
     Error::unavailable("unwritable", message).because(error)
 }
 
-fn no_certificate(message: String) -> Error {
-    Error::unavailable("no_certificate", message)
-}
-
 /// What answers by HTTP where the platform is reached by HTTPS: the same place there. Built from
 /// the configured address and never from what the client says the host is.
 pub fn redirect_router(public_url: &str) -> Router {
@@ -223,7 +175,8 @@ mod tests {
     use std::net::SocketAddr;
 
     use axum::routing::get;
-    use rustls::pki_types::ServerName;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
     use rustls::{ClientConfig, RootCertStore};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};

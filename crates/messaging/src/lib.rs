@@ -18,6 +18,7 @@ pub mod webhook;
 use std::sync::Arc;
 
 use platform::db::{Db, Migration, Migrations};
+use platform::fleet::Air;
 use platform::http::Route;
 use platform::jobs::Registry;
 use platform::journal::Reader;
@@ -38,12 +39,16 @@ pub const MIGRATIONS: Migrations = Migrations {
 };
 
 /// What the context is made of.
+#[derive(Clone)]
 pub struct Options {
     pub db: Db,
     pub users: Arc<dyn Users>,
     pub limiter: Arc<Limiter>,
     /// How many streams there may be, and how they are kept.
     pub streams: stream::Policy,
+    /// Where processes tell each other who is there and who types. Without it, each knows its own
+    /// listeners only.
+    pub air: Option<Arc<Air>>,
 }
 
 /// The services of the context.
@@ -53,16 +58,17 @@ pub struct Context {
     /// Everybody who listens; somebody must [`stream::Hub::run`] it where clients are served.
     pub hub: Arc<stream::Hub>,
     pub tickets: ticket::Service,
+    /// Somebody must [`chat::Service::run`] it where clients are served.
     pub chat: chat::Service,
 }
 
 impl Context {
     pub fn new(options: Options) -> Self {
-        let Options { db, users, limiter, streams } = options;
+        let Options { db, users, streams, .. } = options.clone();
         let hub = stream::Hub::new(db.clone(), Arc::clone(&users), streams);
         Self {
             notifications: notification::Service::new(db.clone(), Arc::clone(&hub)),
-            chat: chat::Service::new(db.clone(), Arc::clone(&users), limiter, Arc::clone(&hub)),
+            chat: chat::Service::new(options, Arc::clone(&hub)),
             tickets: ticket::Service::new(db, users),
             hub,
         }

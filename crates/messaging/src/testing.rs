@@ -13,8 +13,9 @@ use http_body_util::BodyExt;
 use kernel::id::kinds::{Session, User};
 use kernel::{Caller, Error, Id, Principal, Result, Role, Timestamp};
 use parking_lot::Mutex;
+use platform::crypto::MasterKey;
 use platform::db::Db;
-use platform::fleet::Notice;
+use platform::fleet::{Air, Fleet, Notice, Redis, RedisOptions};
 use platform::http::Failure;
 use platform::journal::{Fact, Runner};
 use platform::limits::{Limiter, Quotas};
@@ -113,7 +114,22 @@ pub(crate) fn context(db: &Db, people: &Arc<People>) -> Context {
 
 pub(crate) fn context_with(db: &Db, people: &Arc<People>, streams: stream::Policy) -> Context {
     let limiter = Arc::new(Limiter::new(Quotas::default()));
-    Context::new(Options { db: db.clone(), users: people.clone(), limiter, streams })
+    Context::new(Options { db: db.clone(), users: people.clone(), limiter, streams, air: None })
+}
+
+/// As one process of several, which talk over this Redis.
+pub(crate) fn context_with_others(
+    db: &Db,
+    people: &Arc<People>,
+    redis: &RedisOptions,
+) -> (Context, Fleet) {
+    let (limiter, master) = (Arc::new(Limiter::new(Quotas::default())), MasterKey::new([1; 32]));
+    // Its pauses before it connects again are real.
+    let redis = Redis::new(redis, platform::world::system()).unwrap();
+    let air = Some(Air::new(&redis, "chat", &master, db.world()));
+    let fleet = Fleet::new(db.clone(), Some(redis), &master);
+    let streams = stream::Policy::default();
+    (Context::new(Options { db: db.clone(), users: people.clone(), limiter, streams, air }), fleet)
 }
 
 pub(crate) fn user(number: u128) -> Id<User> {

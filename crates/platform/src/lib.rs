@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod breaker;
+pub mod certificates;
 pub mod crypto;
 pub mod db;
 pub mod fleet;

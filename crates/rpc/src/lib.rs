@@ -33,4 +33,5 @@ pub mod threel1;
 pub mod users;
 
 mod json;
+mod tls;
 mod wire;

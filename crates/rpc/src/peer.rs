@@ -8,12 +8,12 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::Uri;
 use kernel::{Error, Result, Secret, World};
 use platform::breaker::Breaker;
 use platform::retry::Budget;
@@ -21,11 +21,13 @@ use platform::trace;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Status, Streaming, TimeoutExpired};
 use tonic_prost::ProstCodec;
 
 use crate::status::{from_status, is_ours};
+use crate::tls::Secured;
+pub use crate::tls::TlsFiles;
 
 /// The largest message between our own processes, in bytes.
 pub(crate) const MESSAGE_MAX: usize = 8 * 1024 * 1024;
@@ -42,34 +44,6 @@ const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(2
 
 /// The code of who does not show the secret of the platform.
 pub(crate) const STRANGER: &str = "unknown_peer";
-
-/// Certificates of one process, as PEM files.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The chain and key that this process shows.
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    /// Whose certificates are believed. A listener with these asks everybody for one.
-    pub authority: Option<PathBuf>,
-}
-
-impl TlsFiles {
-    fn read(path: &PathBuf) -> Result<Vec<u8>> {
-        std::fs::read(path).map_err(|error| {
-            let message = format!("{} cannot be read: {error}.", path.display());
-            Error::invalid("invalid_configuration", message)
-        })
-    }
-
-    pub(crate) fn identity(&self) -> Result<Identity> {
-        Ok(Identity::from_pem(Self::read(&self.certificate)?, Self::read(&self.key)?))
-    }
-
-    pub(crate) fn authority(&self) -> Result<Option<Certificate>> {
-        let Some(path) = &self.authority else { return Ok(None) };
-        Self::read(path).map(|pem| Some(Certificate::from_pem(pem)))
-    }
-}
 
 /// How another process is reached.
 #[derive(Clone)]
@@ -125,34 +99,36 @@ pub(crate) enum Repeat {
 
 impl Peer {
     /// # Errors
-    /// `Invalid` `invalid_configuration`: an address that is none, certificates that cannot be
-    /// read, or `https` without them.
+    /// `Invalid` `invalid_configuration`: an address that is none, or `https` without
+    /// certificates; `Unavailable` `no_certificate`: some that cannot be read.
     pub fn new(options: PeerOptions) -> Result<Self> {
         let wrong = |what: String| Error::invalid("invalid_configuration", what);
         let PeerOptions { name, url, secret, tls, question_max, request_max, world, breaker } =
             options;
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|error| wrong(format!("{url:?} is no address of the {name}: {error}.")))?;
-        let endpoint = match endpoint.uri().scheme_str() {
-            Some("http") => endpoint,
-            Some("https") => {
-                let tls = client_tls(tls.as_ref())?;
-                endpoint.tls_config(tls).map_err(|error| {
-                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                    wrong(format!("The certificates for {url} are wrong: {error} {cause}."))
-                })?
-            }
+        let secured = match endpoint.uri().scheme_str() {
+            Some("http") => None,
+            Some("https") => Some(Secured::new(endpoint.uri(), tls)?),
             _ => return Err(wrong(format!("{url:?} begins with neither http:// nor https://."))),
         };
-        let channel = endpoint
+        let endpoint = match &secured {
+            Some(secured) => secured.endpoint()?,
+            None => endpoint,
+        };
+        let endpoint = endpoint
             .connect_timeout(CONNECT_MAX)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_EVERY)
             .keep_alive_while_idle(true)
             .http2_max_header_list_size(TRAILERS_MAX)
             .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(8 << 20)
-            .connect_lazy();
+            .initial_connection_window_size(8 << 20);
+        let channel = match secured {
+            Some(secured) => endpoint
+                .connect_with_connector_lazy(tower::service_fn(move |_: Uri| secured.connect())),
+            None => endpoint.connect_lazy(),
+        };
         let shown = Secret::new(format!("Bearer {}", secret.expose()));
         let mut authorization = MetadataValue::try_from(shown.expose().as_str())
             .map_err(|_| wrong("The secret of the platform cannot stand in a header.".into()))?;
@@ -324,17 +300,6 @@ impl Peer {
         let message = format!("The {} {what}. Try again in a moment.", self.0.name);
         Error::unavailable(code, message).retry_after(RETRY_AFTER)
     }
-}
-
-fn client_tls(files: Option<&TlsFiles>) -> Result<ClientTlsConfig> {
-    let missing = || {
-        let message = "An address with https:// needs grpc.tls_certificate, grpc.tls_key and \
-                       grpc.tls_authority.";
-        Error::invalid("invalid_configuration", message)
-    };
-    let files = files.ok_or_else(missing)?;
-    let authority = files.authority()?.ok_or_else(missing)?;
-    Ok(ClientTlsConfig::new().identity(files.identity()?).ca_certificate(authority))
 }
 
 /// Why an answer was lost, for the log.

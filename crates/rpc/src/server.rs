@@ -7,26 +7,28 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::caller::{Origin, RequestId};
 use kernel::{Caller, Error, Kind, Level, Principal, Result, Role, Secret};
 use platform::trace;
+use tokio::net::TcpListener;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
+use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
-use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Response, Status};
 use tonic_health::server::HealthReporter;
 
 use crate::orders::{self, Orders};
-use crate::peer::{self, STRANGER, TlsFiles};
+use crate::peer::{self, STRANGER};
 use crate::routes::{self, Routes};
 use crate::status::to_status;
 use crate::streamfair::{self, Streamfair};
 use crate::threel1;
+use crate::tls::{TlsFiles, secured};
 use crate::users::{self, Users};
 use crate::wire::DESCRIPTORS;
 use crate::wire::orders::order_service_server::OrderServiceServer;
@@ -113,9 +115,19 @@ pub trait Gate: Send + Sync {
     /// `Limited`.
     fn admit(&self, door: Door, ip: Option<IpAddr>) -> BoxFuture<'_, Result<()>>;
 
-    /// A call was answered. A failure is logged here and nowhere else. `request` is the id of the
-    /// client's request that it is a part of, or empty.
-    fn answered(&self, rpc: &'static str, request: &str, failure: Option<&Error>);
+    /// A call was answered. A failure is logged here and nowhere else.
+    fn answered(&self, answered: Answered<'_>);
+}
+
+/// A call that was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    pub rpc: &'static str,
+    /// The id of the client's request that it is a part of, or empty.
+    pub request: &'a str,
+    /// How long it took till its answer, or the beginning of one that comes in pieces, was there.
+    pub took: Duration,
+    pub failure: Option<&'a Error>,
 }
 
 /// What every service asks before it does anything.
@@ -202,11 +214,13 @@ async fn answer<T>(
     (rpc, request): (&'static str, &str),
     call: impl Future<Output = Result<T>>,
 ) -> Result<Response<T>, Status> {
+    let begun = Instant::now();
     let outcome = match AssertUnwindSafe(call).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::internal(format!("{rpc} panicked"))),
     };
-    gate.answered(rpc, request, outcome.as_ref().err());
+    let (took, failure) = (begun.elapsed(), outcome.as_ref().err());
+    gate.answered(Answered { rpc, request, took, failure });
     outcome.map(Response::new).map_err(|error| to_status(&error))
 }
 
@@ -282,12 +296,13 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Serves on a listener (tokio's `TcpListener`) until told to stop; calls in flight finish.
+/// Serves on a listener until told to stop; calls in flight finish.
 ///
 /// # Errors
-/// When the listener fails, or when the descriptions that reflection tells are broken.
+/// When the listener fails, or when the descriptions that reflection tells are broken;
+/// `Unavailable` `no_certificate`: certificates that cannot be read at the start.
 pub async fn serve(
-    listener: impl Into<TcpIncoming>,
+    listener: TcpListener,
     services: Services,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<()> {
@@ -302,12 +317,6 @@ pub async fn serve(
         .timeout(CALL_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)));
-    if let Some(tls) = &tls {
-        server = server.tls_config(server_tls(tls)?).map_err(|error| {
-            let message = "The certificates of gRPC are wrong.";
-            Error::invalid("invalid_configuration", message).because(ServeError(error))
-        })?;
-    }
     let mut router = server.add_service(health_service).add_service(reflection);
     if let Some(older) = older {
         router = add_older(router, older, &gate, &health).await;
@@ -315,7 +324,17 @@ pub async fn serve(
     if let Some(inner) = inner {
         router = add_inner(router, inner, gate, &health).await;
     }
-    router.serve_with_incoming_shutdown(listener.into(), stop).await.map_err(|error| {
+    let served = match tls {
+        Some(files) => {
+            let incoming = secured(listener, files.server()?);
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, stop).await
+        }
+    };
+    served.map_err(|error| {
         Error::unavailable("grpc", "gRPC is not served.").because(ServeError(error))
     })
 }
@@ -387,14 +406,6 @@ async fn add_inner(
         add!(OrdersServer, orders::Served::new(inside, orders));
     }
     router
-}
-
-fn server_tls(files: &TlsFiles) -> Result<ServerTlsConfig> {
-    let tls = ServerTlsConfig::new().identity(files.identity()?);
-    Ok(match files.authority()? {
-        Some(authority) => tls.client_ca_root(authority),
-        None => tls,
-    })
 }
 
 #[cfg(test)]

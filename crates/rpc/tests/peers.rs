@@ -5,14 +5,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kernel::caller::{Acting, Actor, Idempotency, Origin, RequestId};
 use kernel::id::kinds::{self, User};
 use kernel::{
@@ -23,10 +25,10 @@ use platform::breaker::{Breaker, Policy, State};
 use rpc::orders::{self, Engagement, Filter, NewOrder, Order, Orders, Price, Spelling};
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
 use rpc::routes::{Answer, Call, Routes};
-use rpc::server::{Door, Gate, Inner, Services};
+use rpc::server::{Answered, Door, Gate, Inner, Services};
 use rpc::users::{Profile, Reissued, Status, Users};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -41,7 +43,7 @@ impl Gate for Open {
         async { Ok(()) }.boxed()
     }
 
-    fn answered(&self, _: &'static str, _: &str, _: Option<&Error>) {}
+    fn answered(&self, _: Answered<'_>) {}
 }
 
 fn somebody() -> Principal {
@@ -641,4 +643,158 @@ async fn with_an_authority_both_sides_show_a_certificate_of_it() {
     fails(&users_at(served.url()), "service_unavailable").await;
     let bare = Peer::new(options(url.clone())).unwrap_err();
     assert_eq!(bare.code(), "invalid_configuration");
+}
+
+/// What an authority has made, in the place of what was there, as if it were written later: tests
+/// are faster than the file system's clock.
+fn renew(to: &TlsFiles, from: &TlsFiles) {
+    let paths = |files: &TlsFiles| {
+        [files.certificate.clone(), files.key.clone(), files.authority.clone().unwrap()]
+    };
+    static TIMES: AtomicU64 = AtomicU64::new(4_000_000_000);
+    let seconds = TIMES.fetch_add(1, Ordering::Relaxed);
+    let later = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    for (from, to) in paths(from).iter().zip(paths(to)) {
+        std::fs::copy(from, &to).unwrap();
+        std::fs::File::options().write(true).open(&to).unwrap().set_modified(later).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn new_certificates_are_taken_up_by_both_sides_while_they_run() {
+    let authorities = [(); 4].map(|()| Authority::new());
+    let [at_server, at_client, old, new] = authorities.each_ref().map(Authority::files);
+    renew(&at_server, &old);
+    renew(&at_client, &old);
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let served = Serving::at(loopback, Some(at_server.clone())).await;
+    let url = format!("https://{}", served.address);
+    let users = |tls: &TlsFiles| {
+        let options = PeerOptions { tls: Some(tls.clone()), ..options(url.clone()) };
+        rpc::users::Remote::new(Peer::new(options).unwrap())
+    };
+    let kept = users(&at_client);
+    kept.authenticate("somebody").await.unwrap();
+
+    // The server's own: who comes from now on is shown the new one, and asked for one of it.
+    renew(&at_server, &new);
+    users(&new).authenticate("somebody").await.unwrap();
+    fails(&users(&old), "service_unavailable").await;
+    kept.authenticate("somebody").await.expect("a connection that is open goes on");
+
+    // The client's: its next connection is made with the new one.
+    let address = served.stop().await;
+    let served = Serving::at(address, Some(at_server.clone())).await;
+    fails(&kept, "service_unavailable").await;
+    renew(&at_client, &new);
+    std::fs::write(&at_client.key, "half of a key").unwrap();
+    fails(&kept, "service_unavailable").await;
+    renew(&at_client, &new);
+    kept.authenticate("somebody").await.unwrap();
+
+    // Files that are no good change nothing.
+    std::fs::write(&at_server.certificate, "half of a certificate").unwrap();
+    users(&new).authenticate("somebody").await.unwrap();
+    drop(served);
+}
+
+/// Sends a body as it is to an RPC; answers its status.
+async fn sent_raw(address: SocketAddr, path: &str, body: &'static [u8]) -> tonic::Code {
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let executor = TokioExecutor::new();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{address}{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("authorization", format!("Bearer {SECRET}"))
+        .body(Full::new(Bytes::from_static(body)));
+    let (head, body) = sender.send_request(request.unwrap()).await.unwrap().into_parts();
+    assert_eq!(head.status, StatusCode::OK);
+    let body = body.collect().await.unwrap();
+    let status = head.headers.get("grpc-status").cloned();
+    let status = status.or_else(|| body.trailers()?.get("grpc-status").cloned());
+    tonic::Code::from_bytes(status.expect("a status").as_bytes())
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_have_a_status_and_harm_nobody() {
+    let served = Serving::start().await;
+    // In front of each message: whether it is compressed, and its length in four bytes.
+    for (body, expected) in [
+        (&b""[..], tonic::Code::Internal),
+        (b"\0\0\0\0\x04\xff\xff\xff\xff", tonic::Code::Internal),
+        (b"\0\0\0\0\x02\x0a\x7f", tonic::Code::Internal),
+        (b"\0\0\0\0\x03\x0a\x01\xff", tonic::Code::Internal),
+        (b"\0\0\0\0\x09\x0a\x01a", tonic::Code::Internal),
+        (b"\0\0\0", tonic::Code::Internal),
+        (b"\x01\0\0\0\x01a", tonic::Code::Internal),
+        (b"\x07\0\0\0\0", tonic::Code::Internal),
+        (b"\0\xff\xff\xff\xff", tonic::Code::OutOfRange),
+        (b"\0\0\x80\0\x01", tonic::Code::OutOfRange),
+    ] {
+        let code = sent_raw(served.address, "/verza.v1.Users/Authenticate", body).await;
+        assert_eq!(code, expected, "{body:?}");
+    }
+    users_at(served.url()).authenticate("somebody").await.unwrap();
+}
+
+/// A service that speaks HTTP/2, and answers every call with this: a head, and a body that ends, or
+/// does not.
+async fn says(status: u16, headers: &[(&str, &str)], body: &'static [u8], ends: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut head = http::Response::new(()).into_parts().0;
+    head.status = StatusCode::from_u16(status).unwrap();
+    for (name, value) in headers {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        head.headers.insert(name, value.parse().unwrap());
+    }
+    let answer = hyper::service::service_fn(move |_| {
+        let first =
+            futures_util::stream::iter([Ok::<_, Error>(Frame::data(Bytes::from_static(body)))]);
+        let rest = futures_util::stream::pending().take(if ends { 0 } else { 1 });
+        let answer = http::Response::from_parts(head.clone(), StreamBody::new(first.chain(rest)));
+        async { Ok::<_, Error>(answer) }
+    });
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), answer.clone()));
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_off_or_answers_what_is_no_answer_is_unavailable_in_time() {
+    let grpc = ("content-type", "application/grpc");
+    for (status, headers, body) in [
+        (200, &[("content-type", "text/html")][..], &b"<h1>It works!</h1>"[..]),
+        (502, &[("content-type", "text/html")], b"<h1>Bad gateway</h1>"),
+        (200, &[grpc], b""),
+        (200, &[grpc], b"\0\0\0\0\x04\xff\xff\xff\xff"),
+        (200, &[grpc], b"\0\xff\xff\xff\xff"),
+        (200, &[grpc, ("grpc-status", "99")], b""),
+        (200, &[grpc, ("grpc-status", "0")], b""),
+    ] {
+        let url = says(status, headers, body, true).await;
+        fails(&users_at(url), "service_unavailable").await;
+    }
+    // Begins to answer, and does not go on.
+    for body in [&b""[..], b"\0\0\0\0\x09\x0a"] {
+        fails(&users_at(says(200, &[grpc], body, false).await), "service_timeout").await;
+    }
+    // Resets the connection on what it was asked: what it has not read when it closes is a reset.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let _ = stream.peek(&mut [0]).await;
+        }
+    });
+    fails(&users_at(url), "service_unavailable").await;
 }

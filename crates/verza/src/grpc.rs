@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use kernel::{Error, Kind, Result, World};
 use platform::http::Limit;
 use platform::limits::{Limiter, Subject};
-use rpc::server::{Door, Gate, Inner, Older, Services};
+use rpc::server::{Answered, Door, Gate, Inner, Older, Services};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -40,13 +40,15 @@ impl Gate for Watch {
         .boxed()
     }
 
-    fn answered(&self, rpc: &'static str, request: &str, failure: Option<&Error>) {
+    fn answered(&self, answered: Answered<'_>) {
+        let Answered { rpc, request, took, failure } = answered;
         let outcome = match failure.map(Error::kind) {
             None => "ok",
             Some(Kind::Internal | Kind::Unavailable) => "failed",
             Some(_) => "refused",
         };
         metrics::counter!("grpc_requests_total", "rpc" => rpc, "outcome" => outcome).increment(1);
+        metrics::histogram!("grpc_request_seconds", "rpc" => rpc).record(took);
         let request_id = Some(request).filter(|id| !id.is_empty());
         match failure {
             Some(error) if error.kind() == Kind::Internal => {

@@ -17,7 +17,7 @@ use kernel::{Asset, Caller, Error, Id, Kind, Money, Result, Secret, World};
 use organizations::Organizations;
 use platform::crypto::MasterKey;
 use platform::db::{Db, Migrations, PostgresOptions, SqliteOptions};
-use platform::fleet::{Fleet, Redis, RedisOptions};
+use platform::fleet::{Air, Fleet, Redis, RedisOptions};
 use platform::http::{Info, Route};
 use platform::jobs::{Registry, Worker};
 use platform::journal::{Reader, Runner};
@@ -476,6 +476,7 @@ impl Platform {
             users: users.clone(),
             limiter: limiter.clone(),
             streams: config.streams.policy(),
+            air: fleet.redis().map(|redis| Air::new(redis, "chat", &master_key, db.world())),
         });
         let webhooks = messaging::webhook::Webhooks::new(messaging::webhook::Options {
             db: db.clone(),
@@ -1054,6 +1055,8 @@ fn local(listener: &TcpListener) -> Result<SocketAddr> {
 /// Starts what this process is.
 pub async fn start(config: Config) -> Result<Running> {
     crate::choose_cryptography();
+    // Before anything is made that counts: what is made earlier counts for nobody, for ever.
+    telemetry::metrics()?;
     let sockets = Sockets::open(&config).await?;
     let ops_address = local(&sockets.ops)?;
     let grpc_address = sockets.grpc.as_ref().map(local).transpose()?;
@@ -1132,8 +1135,10 @@ fn serve(
         tasks.push(tokio::spawn(grpc::serve(listener, services, stop.clone(), options.grace)));
     }
     if platform.config.server.role.serves_clients() {
-        let (hub, stop) = (Arc::clone(&platform.messaging.hub), stop.clone());
-        tasks.push(tokio::spawn(async move { hub.run(stop).await }));
+        let (hub, chat) = (Arc::clone(&platform.messaging.hub), platform.messaging.chat.clone());
+        let (for_hub, for_chat) = (stop.clone(), stop.clone());
+        tasks.push(tokio::spawn(async move { hub.run(for_hub).await }));
+        tasks.push(tokio::spawn(async move { chat.run(for_chat).await }));
     }
     tasks.extend(start_workers(platform, stop, options.grace));
     Ok(Ends { stop: stop.clone(), tasks, last, supporting })

@@ -1,6 +1,7 @@
 //! Sockets: listening, serving, and stopping without dropping anybody.
 
 mod opening;
+mod stalled;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 use crate::guard::{BearsSecrets, Peer};
 use crate::tls::Tls;
 use opening::Opening;
+use stalled::Stalled;
 
 /// What one HTTP/1 connection may buffer: the head of a request must fit, and uploads and downloads
 /// of many at once must not fill the memory.
@@ -54,6 +56,8 @@ pub struct ServerOptions {
     pub tls: Option<Https>,
     /// How long a client may take over the head of a request.
     pub header_timeout: Duration,
+    /// How long a client may read nothing of what is sent to it.
+    pub unread_timeout: Duration,
     /// How long requests in flight may go on after the word to stop.
     pub grace: Duration,
     /// Connections that are open at once; who comes beyond that is hung up on.
@@ -63,8 +67,9 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         let header_timeout = Duration::from_secs(10);
-        let grace = Duration::from_secs(30);
-        Self { tls: None, header_timeout, grace, connections_max: CONNECTIONS_MAX }
+        let (unread_timeout, grace) = (Duration::from_secs(30), Duration::from_secs(30));
+        let connections_max = CONNECTIONS_MAX;
+        Self { tls: None, header_timeout, unread_timeout, grace, connections_max }
     }
 }
 
@@ -124,8 +129,8 @@ pub async fn serve(
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(options.connections_max));
     let tasks = TaskTracker::new();
-    let patience = options.header_timeout;
-    let line = Line { builder, router, tls: options.tls, patience, stop: stop.clone() };
+    let (patience, unread) = (options.header_timeout, options.unread_timeout);
+    let line = Line { builder, router, tls: options.tls, patience, unread, stop: stop.clone() };
     let refused = metrics::counter!("connections_refused_total");
     let take_in = |stream: TcpStream, peer| {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
@@ -224,6 +229,7 @@ struct Line {
     router: Router,
     tls: Option<Https>,
     patience: Duration,
+    unread: Duration,
     stop: CancellationToken,
 }
 
@@ -280,7 +286,8 @@ impl Line {
             request.extensions_mut().insert(Peer(peer));
             answer(router.clone(), request)
         });
-        let stream = TokioIo::new(Opening::new(stream, self.patience));
+        let stream = Stalled::new(Opening::new(stream, self.patience), self.unread);
+        let stream = TokioIo::new(stream);
         let mut builder = self.builder.clone();
         let is_late = self.stop.is_cancelled();
         if is_late {

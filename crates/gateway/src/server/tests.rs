@@ -17,6 +17,17 @@ struct House {
     served: JoinHandle<()>,
     /// How many requests have reached a handler.
     asked: Arc<AtomicUsize>,
+    /// Held by each answer without end.
+    streams: Arc<()>,
+}
+
+/// An answer that goes on for as long as somebody reads it.
+fn endless(held: Arc<()>) -> Body {
+    let chunks = std::iter::repeat_with(move || {
+        let _ = &held;
+        Ok::<_, Infallible>(bytes::Bytes::from_static(&[b'x'; 16 * 1024]))
+    });
+    Body::from_stream(futures_util::stream::iter(chunks))
 }
 
 impl House {
@@ -26,7 +37,7 @@ impl House {
             ..ServerOptions::default()
         };
         configure(&mut options);
-        let asked = Arc::new(AtomicUsize::new(0));
+        let (asked, streams) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
         let (on_get, on_post) = (asked.clone(), asked.clone());
         let count = |asked: &Arc<AtomicUsize>| asked.fetch_add(1, Ordering::SeqCst);
         let secret = async || {
@@ -36,6 +47,7 @@ impl House {
             response.extensions_mut().insert(BearsSecrets);
             response
         };
+        let held = Arc::clone(&streams);
         let cookie = async || ([(header::SET_COOKIE, "a=b")], "s".repeat(5000));
         let router = Router::new()
             .route("/", get(async move || format!("{}", count(&on_get))))
@@ -46,6 +58,7 @@ impl House {
                     body
                 }),
             )
+            .route("/endless", get(async move || endless(held)))
             .route("/large", get(async || "l".repeat(5000)))
             .route("/small", get(async || "l".repeat(500)))
             .route("/secret", get(secret))
@@ -54,7 +67,7 @@ impl House {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let served = tokio::spawn(serve(listener, router, options, stop.clone()));
-        Self { address, stop, served, asked }
+        Self { address, stop, served, asked, streams }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -134,10 +147,13 @@ async fn what_one_could_read_in_two_ways_is_read_once_and_nothing_behind_it() {
         ("transfer-encoding: chunked\r\n\r\n5;\nx\r\nhello\r\n0\r\n\r\n", "400"),
         ("transfer-encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n", "400"),
         ("transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello\r\n0\r\n\r\n", "400"),
+        // Line feeds alone do not end the lines of chunks, which some take for more of them.
+        ("transfer-encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", "400"),
+        ("transfer-encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n", "400"),
         // Both, which is read as chunked and ends the connection (RFC 9112 section 6.1).
         ("content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "200"),
         ("transfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n", "200"),
-        // Bare line feeds and carriage returns in a head.
+        // Carriage returns alone, and what is no text, in a head.
         ("x-a: b\rx-c: d\r\n\r\n", "400"),
         ("x-a: b\0c\r\n\r\n", "400"),
     ] {
@@ -155,6 +171,26 @@ async fn what_one_could_read_in_two_ways_is_read_once_and_nothing_behind_it() {
         Some("400"),
         "HTTP/1.0 knows no chunks"
     );
+}
+
+#[tokio::test]
+async fn a_line_feed_alone_ends_a_line_of_the_head_and_hides_none() {
+    // As RFC 9112, section 2.2, lets us, and as nginx reads it before us: whoever sees one line in
+    // two would miss a length or a coding.
+    let house = House::open(|_| {}).await;
+    for (head, body) in [
+        ("x-a: b\ncontent-length: 5\n\n", "hello"),
+        ("x-a: b\ncontent-length: 5\r\n\n", "hello"),
+        ("x-a: b\ntransfer-encoding: chunked\n\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let close = "connection: close\r\n";
+        let request = format!("POST /echo HTTP/1.1\nhost: x\n{close}{head}{body}");
+        let answer = house.raw(request.as_bytes()).await;
+        assert_eq!(statuses(&answer), ["200"], "{head:?}: {answer}");
+        assert!(answer.ends_with("\r\n\r\nhello"), "{head:?}: {answer}");
+    }
+    let folded = "POST /echo HTTP/1.1\nhost: x\nx-a: b\n content-length: 5\n\nhello";
+    assert_eq!(statuses(&house.raw(folded.as_bytes()).await), ["400"]);
 }
 
 #[tokio::test]
@@ -209,6 +245,44 @@ async fn farewell(stream: &mut TcpStream) -> Option<u32> {
         rest = &rest[9 + length..];
     }
     code
+}
+
+const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
+/// GET http://x/endless.
+const GET_ENDLESS: &[u8] = b"\x82\x86\x04\x08/endless\x41\x01x";
+
+#[tokio::test]
+async fn who_does_not_read_is_hung_up_on_and_who_reads_slowly_is_not() {
+    let house = House::open(|options| options.unread_timeout = Duration::from_millis(500)).await;
+    // A whole connection may be sent at once: what stops it is that nobody reads.
+    let windows = [
+        PREFACE,
+        &frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]),
+        &frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0]),
+        &frame(HEADERS, END_STREAM | END_HEADERS, 1, GET_ENDLESS),
+    ]
+    .concat();
+    let request = b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n".to_vec();
+    for bytes in [request, windows] {
+        let streams = || Arc::strong_count(&house.streams);
+        let before = streams();
+        let mut stream = house.connect().await;
+        stream.write_all(&bytes).await.unwrap();
+        // For longer than it may read nothing, a little at a time.
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(1500) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stream.read_exact(&mut vec![0; 256 * 1024]).await.expect("it goes on");
+        }
+        assert_eq!(streams(), before + 1);
+        let given_up = async {
+            while streams() > before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(SOON, given_up).await.expect("it is not held for ever");
+    }
 }
 
 /// ENHANCE_YOUR_CALM (RFC 9113, 7).

@@ -1,5 +1,6 @@
 //! Chat as it happens: what one WebSocket tells and hears.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::http::{ConversationBody, MessageBody};
+use super::presence::Word;
 use super::service::Service;
 use super::store;
 use crate::stream::{End, Feed, Signal, Step, Thing};
@@ -47,11 +49,9 @@ struct Gone;
 /// Tells and hears until either side ends it.
 pub(super) async fn serve(service: Service, caller: Caller, feed: Feed, mut socket: WebSocket) {
     let Ok(user) = caller.user() else { return };
-    service.tell_presence(user, true).await;
+    service.came_or_went(user).await;
     let ended = talk(&service, &caller, feed, &mut socket).await;
-    if !service.hub.is_online(user) {
-        service.tell_presence(user, false).await;
-    }
+    service.came_or_went(user).await;
     if let Ok(end) = ended {
         let frame =
             CloseFrame { code: end.close_code(), reason: Utf8Bytes::from_static(end.as_str()) };
@@ -67,18 +67,18 @@ async fn talk(
 ) -> Result<End, Gone> {
     let ready = Told { event: "ready", seq: Some(feed.place()), data: json!({}) };
     send(socket, text(&ready)).await?;
-    for told in service.who_is_online(caller).await {
-        send(socket, told).await?;
+    let mut online = Online::default();
+    for peer in service.peers(caller).await {
+        send(socket, online.look(service, peer)).await?;
     }
     let mut unanswered = 0;
     loop {
         tokio::select! {
             step = feed.next() => match step {
-                Step::Tell(thing) => {
-                    if let Some(told) = service.told(caller, &thing).await {
-                        send(socket, told).await?;
-                    }
+                Step::Tell(Thing::Signal(Signal::Presence { user })) => {
+                    send(socket, online.look(service, user)).await?;
                 }
+                Step::Tell(thing) => send(socket, service.told(caller, &thing).await).await?,
                 Step::Beat if unanswered == UNANSWERED_MAX => return Err(Gone),
                 Step::Beat => {
                     unanswered += 1;
@@ -95,6 +95,23 @@ async fn talk(
                 Some(Ok(_)) => unanswered = 0,
             },
         }
+    }
+}
+
+/// Whom a client has been told to be there. Signals say no more than that something may have
+/// changed: whether it has, and what is so, is looked up when it is told. So a client hears of a
+/// change once, and last of all what is so, whatever happened at once and however often it was
+/// signalled.
+#[derive(Default)]
+struct Online(HashSet<Id<kinds::User>>);
+
+impl Online {
+    /// What is to be told of a user, if it is news.
+    fn look(&mut self, service: &Service, user: Id<kinds::User>) -> Option<Frame> {
+        let online = service.presence.is_online(user);
+        let is_news = if online { self.0.insert(user) } else { self.0.remove(&user) };
+        let data = json!({ "userId": user, "online": online });
+        is_news.then(|| text(&Told { event: "presence.updated", seq: None, data }))?
     }
 }
 
@@ -115,7 +132,10 @@ impl Service {
     /// whoever asks for it: the event says that there is something.
     async fn told(&self, caller: &Caller, thing: &Thing) -> Option<Frame> {
         match thing {
-            Thing::Signal(signal) => text(&of_signal(*signal)),
+            Thing::Signal(Signal::Typing { conversation, user }) => {
+                let data = json!({ "conversationId": conversation, "userId": user });
+                text(&Told { event: "typing", seq: None, data })
+            }
             Thing::Fact(fact) => match self.of_fact(caller, fact).await {
                 Ok(told) => told,
                 Err(error) => {
@@ -125,7 +145,7 @@ impl Service {
                     None
                 }
             },
-            Thing::Notification(..) => None,
+            Thing::Signal(Signal::Presence { .. }) | Thing::Notification(..) => None,
         }
     }
 
@@ -157,40 +177,14 @@ impl Service {
             return;
         }
         let Ok(everybody) = store::participants(&self.db, conversation_id).await else { return };
-        for other in everybody.iter().filter(|other| other.user != user) {
-            self.hub.signal(other.user, Signal::Typing { conversation: conversation_id, user });
-        }
+        let others = everybody.iter().map(|other| other.user).filter(|other| *other != user);
+        let to: Vec<_> = others.collect();
+        self.tell_typing(conversation_id, user, &to);
+        self.presence.say(&Word::Typing { conversation: conversation_id, user, to });
     }
 
-    /// Tells those who talk with a user whether they are there.
-    async fn tell_presence(&self, user: Id<kinds::User>, online: bool) {
-        match store::peers(&self.db, user).await {
-            Ok(peers) => peers
-                .into_iter()
-                .for_each(|peer| self.hub.signal(peer, Signal::Presence { user, online })),
-            Err(error) => tracing::warn!(%error, "nobody is told who is there"),
-        }
-    }
-
-    async fn who_is_online(&self, caller: &Caller) -> Vec<Option<Frame>> {
+    async fn peers(&self, caller: &Caller) -> Vec<Id<kinds::User>> {
         let Ok(user) = caller.user() else { return Vec::new() };
-        let peers = store::peers(&self.db, user).await.unwrap_or_default();
-        let online = peers.into_iter().filter(|peer| self.hub.is_online(*peer));
-        online.map(|user| text(&of_signal(Signal::Presence { user, online: true }))).collect()
-    }
-}
-
-fn of_signal(signal: Signal) -> Told<serde_json::Value> {
-    match signal {
-        Signal::Typing { conversation, user } => Told {
-            event: "typing",
-            seq: None,
-            data: json!({ "conversationId": conversation, "userId": user }),
-        },
-        Signal::Presence { user, online } => Told {
-            event: "presence.updated",
-            seq: None,
-            data: json!({ "userId": user, "online": online }),
-        },
+        store::peers(&self.db, user).await.unwrap_or_default()
     }
 }

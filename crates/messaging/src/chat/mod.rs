@@ -16,10 +16,12 @@
 //! - A closed conversation takes no more messages, and is not opened again.
 //! - What is written is sealed under the key of whoever wrote it, and is in no fact: facts say that
 //!   a message was sent, and its id.
+//! - Who is there and who types is so at this moment, and is stored nowhere.
 
 mod http;
 mod live;
 mod model;
+mod presence;
 mod rules;
 mod service;
 mod store;

@@ -12,8 +12,10 @@ use platform::limits::{Limiter, Quota, Subject as Counted};
 use rpc::users::Users;
 
 use super::model::{Conversation, Kind, Message, Part, Participant, Status, Subject, Text, View};
+use super::presence::Presence;
 use super::rules::{self, Refusal};
 use super::store;
+use crate::Options;
 use crate::stream::Hub;
 
 /// Messages that one user may send.
@@ -38,11 +40,14 @@ pub struct Service {
     pub(super) users: Arc<dyn Users>,
     pub(super) limiter: Arc<Limiter>,
     pub(super) hub: Arc<Hub>,
+    pub(super) presence: Arc<Presence>,
 }
 
 impl Service {
-    pub(crate) fn new(db: Db, users: Arc<dyn Users>, limiter: Arc<Limiter>, hub: Arc<Hub>) -> Self {
-        Self { db, users, limiter, hub }
+    pub(crate) fn new(options: Options, hub: Arc<Hub>) -> Self {
+        let Options { db, users, limiter, air, .. } = options;
+        let presence = Arc::new(Presence::new(Arc::clone(&hub), air));
+        Self { db, users, limiter, hub, presence }
     }
 
     /// Opens a conversation, or answers the one that there is; and whether it is new.

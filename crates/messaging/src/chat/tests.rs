@@ -16,6 +16,7 @@ use platform::db::{Db, Migrations, Read};
 use platform::journal::Runner;
 use platform::on_both_engines;
 use platform::privacy::{Erasure, Holder, Person};
+use platform::testing::{PrivateRedis, eventually};
 use serde_json::{Value as Json, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -24,7 +25,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use crate::testing::{Answer, People, ask, context, get};
+use crate::stream::Signal;
+use crate::testing::{Answer, People, ask, context, context_with_others, get};
 
 const TABLES: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
 const CONVERSATIONS: &str = "/v1/chat/conversations";
@@ -415,6 +417,35 @@ impl House {
     }
 }
 
+/// One process of several, which talk over Redis.
+struct Process {
+    house: House,
+    talking: tokio::task::JoinHandle<()>,
+}
+
+impl Process {
+    async fn start(db: &Db, cast: &Cast, redis: &PrivateRedis) -> Self {
+        let (context, fleet) = context_with_others(db, &cast.people, &redis.options());
+        let chat = context.chat.clone();
+        let house = House::open(context, &[&cast.anne, &cast.vera]).await;
+        let (for_fleet, for_chat) = (CancellationToken::new(), house.stop.clone());
+        tokio::spawn(async move { fleet.run(for_fleet).await });
+        let talking = tokio::spawn(async move { chat.run(for_chat).await });
+        Self { house, talking }
+    }
+
+    /// Waits until it knows whether somebody is at another process.
+    async fn knows(&self, who: &Caller, is_there: bool) {
+        let (presence, user) = (&self.house.context.chat.presence, who.user().unwrap());
+        eventually("the word gets around", async || presence.is_elsewhere(user) == is_there).await;
+    }
+}
+
+/// What is told of somebody.
+fn is_there(who: &Caller, online: bool) -> Json {
+    json!({ "userId": id(who), "online": online })
+}
+
 struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
@@ -517,9 +548,8 @@ on_both_engines! { TABLES;
         let mut of_anne = house.socket(0, "").await;
         let mut of_ben = house.socket(2, "").await;
         let mut of_vera = house.socket(1, "").await;
-        let online = |who: &Caller, online: bool| json!({ "userId": id(who), "online": online });
-        assert_eq!(of_anne.event("presence.updated").await["data"], online(vera, true));
-        assert_eq!(of_vera.event("presence.updated").await["data"], online(anne, true));
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, true));
+        assert_eq!(of_vera.event("presence.updated").await["data"], is_there(anne, true));
         let typing = json!({ "type": "typing", "conversationId": conversation });
         of_vera.say(json!({ "type": "nonsense" })).await;
         of_ben.say(typing.clone()).await;
@@ -528,7 +558,94 @@ on_both_engines! { TABLES;
         let told = of_anne.until("typing").await;
         assert_eq!(told["data"], json!({ "conversationId": conversation, "userId": id(vera) }));
         of_vera.0.close(None).await.unwrap();
-        assert_eq!(of_anne.event("presence.updated").await["data"], online(vera, false));
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, false));
+    }
+
+    async fn what_is_signalled_again_is_told_once(t: &TestDb) {
+        let cast = Cast::new(&t.db);
+        let Cast { anne, vera, context, .. } = &cast;
+        let path = cast.with_vera(anne).await;
+        let house = House::open(context.clone(), &[anne, vera]).await;
+        let mut of_anne = house.socket(0, "").await;
+        let mut of_vera = house.socket(1, "").await;
+        assert_eq!(of_vera.event("presence.updated").await["data"]["online"], true);
+        let again = || {
+            let user = vera.user().unwrap();
+            context.hub.signal(anne.user().unwrap(), Signal::Presence { user });
+        };
+        again();
+        assert_eq!(of_anne.event("presence.updated").await["data"]["online"], true);
+        again();
+        // Another device, which goes again.
+        let mut other = house.socket(1, "").await;
+        other.event("presence.updated").await;
+        other.0.close(None).await.unwrap();
+        again();
+        let conversation = path.rsplit('/').next().unwrap();
+        of_vera.say(json!({ "type": "typing", "conversationId": conversation })).await;
+        of_anne.event("typing").await;
+    }
+
+    async fn those_who_talk_see_each_other_through_other_processes(t: &TestDb) {
+        let cast = Cast::new(&t.db);
+        let Cast { anne, vera, .. } = &cast;
+        let path = cast.with_vera(anne).await;
+        let conversation = path.rsplit('/').next().unwrap();
+        let mut redis = PrivateRedis::start().await;
+        let there_db = t.replica();
+        let here = Process::start(&t.db, &cast, &redis).await;
+        let there = Process::start(&there_db, &cast, &redis).await;
+
+        let mut of_anne = here.house.socket(0, "").await;
+        let mut of_vera = there.house.socket(1, "").await;
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, true));
+        assert_eq!(of_vera.event("presence.updated").await["data"], is_there(anne, true));
+        let typing = json!({ "type": "typing", "conversationId": conversation });
+        of_vera.say(typing.clone()).await;
+        let told = of_anne.event("typing").await;
+        assert_eq!(told["data"], json!({ "conversationId": conversation, "userId": id(vera) }));
+        of_anne.say(typing.clone()).await;
+        assert_eq!(of_vera.event("typing").await["data"]["userId"], id(anne));
+
+        // A second device at the other process, and the first one goes: she is still there.
+        let mut of_vera_here = here.house.socket(1, "").await;
+        of_vera_here.event("presence.updated").await;
+        of_vera.0.close(None).await.unwrap();
+        here.knows(vera, false).await;
+        of_vera_here.say(typing.clone()).await;
+        of_anne.event("typing").await;
+        of_vera_here.0.close(None).await.unwrap();
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, false));
+
+        // Redis goes and comes back, and with it what was said before.
+        redis.kill();
+        let _of_vera = there.house.socket(1, "").await;
+        redis.start_again().await;
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, true));
+
+        // Her process dies without a word; its silence says so.
+        there.talking.abort();
+        t.clock.advance(Duration::from_secs(30));
+        here.house.context.chat.look_around().await;
+        assert!(here.house.context.chat.presence.is_online(vera.user().unwrap()));
+        t.clock.advance(Duration::from_secs(10));
+        here.house.context.chat.look_around().await;
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, false));
+    }
+
+    async fn a_process_that_stops_takes_its_listeners_with_it(t: &TestDb) {
+        let cast = Cast::new(&t.db);
+        let Cast { anne, vera, .. } = &cast;
+        cast.with_vera(anne).await;
+        let redis = PrivateRedis::start().await;
+        let there_db = t.replica();
+        let here = Process::start(&t.db, &cast, &redis).await;
+        let there = Process::start(&there_db, &cast, &redis).await;
+        let mut of_anne = here.house.socket(0, "").await;
+        let _of_vera = there.house.socket(1, "").await;
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, true));
+        there.house.stop.cancel();
+        assert_eq!(of_anne.event("presence.updated").await["data"], is_there(vera, false));
     }
 
     async fn a_socket_is_closed_with_the_reason(t: &TestDb) {

@@ -59,8 +59,17 @@ impl Feed {
         self.seat.waiting()
     }
 
-    /// The next step, as soon as there is one. May be dropped while it waits: nothing is lost.
+    /// The next step, as soon as there is one. May be dropped while it waits: nothing is lost. Who
+    /// takes too long over a step to ask for the next one has stopped reading; then that is the
+    /// end.
     pub async fn next(&mut self) -> Step {
+        self.seat.handed(None);
+        let step = self.step().await;
+        self.seat.handed(Some(Instant::now()));
+        step
+    }
+
+    async fn step(&mut self) -> Step {
         loop {
             if let Some(end) = self.seat.ended() {
                 return Step::End(end);

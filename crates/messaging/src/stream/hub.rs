@@ -13,6 +13,7 @@ use platform::fleet::{Follower, Notice};
 use platform::journal;
 use rpc::users::Users;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::feed::Feed;
 use super::model::{End, Signal, Source, Thing, Topic};
@@ -32,6 +33,8 @@ pub struct Policy {
     pub heartbeat: Duration,
     /// How often a session is looked at where nobody says that it has changed: it may be over.
     pub look: Duration,
+    /// How long a client may take over reading one thing.
+    pub unread: Duration,
 }
 
 impl Default for Policy {
@@ -42,6 +45,7 @@ impl Default for Policy {
             waiting_max: 256,
             heartbeat: Duration::from_secs(15),
             look: Duration::from_secs(60),
+            unread: Duration::from_secs(30),
         }
     }
 }
@@ -93,6 +97,8 @@ pub(super) struct Seat {
     pub(super) bell: Notify,
     /// How often it was asked to look at its session.
     looks: AtomicU64,
+    /// Since when its client has something to read, and does not ask for more.
+    handed_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -111,7 +117,14 @@ impl Seat {
             bell: Notify::new(),
             // Once at the beginning: it may have ended while the seat was taken.
             looks: AtomicU64::new(1),
+            // Its client may never read anything.
+            handed_at: Mutex::new(Some(Instant::now())),
         })
+    }
+
+    /// Its client has been handed something, or asks for more.
+    pub(super) fn handed(&self, at: Option<Instant>) {
+        *self.handed_at.lock() = at;
     }
 
     /// Hands something over. Where too much waits already, it ends the stream instead.
@@ -247,7 +260,12 @@ impl Hub {
     pub(super) fn leave(&self, seat: &Arc<Seat>) {
         let mut seats = self.seats.lock();
         let Some(own) = seats.of_user.get_mut(&seat.user) else { return };
+        let taken = own.len();
         own.retain(|other| !Arc::ptr_eq(other, seat));
+        if own.len() == taken {
+            // It was taken away before.
+            return;
+        }
         if own.is_empty() {
             seats.of_user.remove(&seat.user);
         }
@@ -261,6 +279,30 @@ impl Hub {
         drop(seats);
         metrics::gauge!("streams_open", "topic" => seat.topic.as_str()).decrement(1.0);
         self.left.notify_waiters();
+    }
+
+    /// Ends the streams of those who have stopped reading, and gives their seats to others: while a
+    /// client does not read, nobody asks its stream to go on, and so it would never end by itself.
+    pub(super) fn end_unread(&self, now: Instant) {
+        let is_unread = |seat: &&Arc<Seat>| {
+            let handed_at = *seat.handed_at.lock();
+            handed_at.is_some_and(|at| now.duration_since(at) >= self.policy.unread)
+        };
+        let seats = self.seats.lock();
+        let unread: Vec<_> =
+            seats.of_user.values().flatten().filter(is_unread).map(Arc::clone).collect();
+        drop(seats);
+        for seat in unread {
+            seat.end(End::SlowReader);
+            self.leave(&seat);
+        }
+    }
+
+    /// How many have something to read.
+    #[cfg(test)]
+    pub(super) fn unread(&self) -> usize {
+        let seats = self.seats.lock();
+        seats.of_user.values().flatten().filter(|seat| seat.handed_at.lock().is_some()).count()
     }
 
     /// Says to those who listen to a user's conversations what is so at this moment. Who has much
@@ -277,6 +319,20 @@ impl Hub {
     pub fn is_online(&self, user: Id<User>) -> bool {
         let seats = self.seats.lock();
         seats.of(user).iter().any(|seat| matches!(seat.topic, Topic::Chat { .. }))
+    }
+
+    /// Those who listen, in this process, to their conversations.
+    pub fn chatting(&self) -> Vec<Id<User>> {
+        let seats = self.seats.lock();
+        let listens =
+            |seat: &Arc<Seat>| matches!(seat.topic, Topic::Chat { .. }).then_some(seat.user);
+        seats.of_user.values().filter_map(|own| own.iter().find_map(listens)).collect()
+    }
+
+    /// Whether there are any.
+    pub fn is_anybody_chatting(&self) -> bool {
+        let seats = self.seats.lock();
+        seats.of_user.values().flatten().any(|seat| matches!(seat.topic, Topic::Chat { .. }))
     }
 
     /// There is something to be handed out.

@@ -85,10 +85,9 @@ pub enum Signal {
         conversation: Id<Conversation>,
         user: Id<User>,
     },
-    /// Whether somebody listens to their conversations.
+    /// Somebody may have begun, or ceased, to listen to their conversations.
     Presence {
         user: Id<User>,
-        online: bool,
     },
 }
 

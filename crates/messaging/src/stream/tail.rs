@@ -8,6 +8,7 @@ use kernel::Id;
 use kernel::Result;
 use kernel::id::kinds::User;
 use platform::journal;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
@@ -19,6 +20,8 @@ use crate::notification;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Facts handed out at once.
 const BATCH: i64 = 500;
+/// How often it is looked who has stopped reading.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long streams that were told to end may take over saying so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -27,7 +30,7 @@ impl Hub {
     /// waits a moment for the words to get out.
     pub async fn run(&self, stop: CancellationToken) {
         let mut placed = self.db.facts_placed();
-        let mut failing = false;
+        let (mut failing, mut swept_at) = (false, Instant::now());
         while !stop.is_cancelled() {
             let followed = self.follow_once().await;
             if let Err(error) = &followed
@@ -36,12 +39,19 @@ impl Hub {
                 tracing::warn!(%error, "the journal cannot be followed");
             }
             failing = followed.is_err();
-            let looks = failing || (self.db.is_shared() && self.open_streams() > 0);
+            let listened = self.open_streams() > 0;
+            let looks = failing || (self.db.is_shared() && listened);
             tokio::select! {
                 _ = placed.changed() => {}
                 () = self.come.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY), if looks => {}
+                () = tokio::time::sleep_until(swept_at + SWEEP_EVERY), if listened => {}
                 () = stop.cancelled() => {}
+            }
+            let now = Instant::now();
+            if now >= swept_at + SWEEP_EVERY {
+                swept_at = now;
+                self.end_unread(now);
             }
         }
         self.close();

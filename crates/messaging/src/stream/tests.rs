@@ -10,7 +10,7 @@ use platform::db::Migrations;
 use platform::fleet::Fleet;
 use platform::journal::{Fact, Runner};
 use platform::on_both_engines;
-use platform::testing::TestDb;
+use platform::testing::{TestDb, eventually};
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
@@ -298,6 +298,37 @@ on_both_engines! { TABLES;
         assert!(matches!(end, Step::End(End::SlowReader)), "{end:?}");
         let mut resumed = open(Some(slow.place())).await;
         assert_eq!(subjects(&mut resumed, 20).await, names);
+    }
+
+    async fn who_stops_reading_gives_up_the_seat_and_is_told_why_on_reading_on(t: &TestDb) {
+        let policy = Policy { per_user: 2, ..Policy::default() };
+        let context = context_with(&t.db, &Arc::default(), policy);
+        let mut unread = events(&context, 1, "").await.listen();
+        let mut reads = events(&context, 1, "").await.listen();
+        unread.block().await.unwrap();
+        for name in ["first", "second"] {
+            made(t, name, 1).await;
+        }
+        go_on(&context, t).await;
+        assert_eq!(resource(unread.next().await), "first");
+        assert_eq!(resource(reads.next().await), "first");
+        assert_eq!(resource(reads.next().await), "second");
+        let waits = tokio::spawn(async move { (reads.next().await, reads) });
+        tokio::task::yield_now().await;
+        eventually("it waits for more", async || context.hub.unread() == 1).await;
+
+        let after = |seconds| tokio::time::Instant::now() + Duration::from_secs(seconds);
+        context.hub.end_unread(after(29));
+        assert_eq!(context.hub.open_streams(), 2);
+        context.hub.end_unread(after(30));
+        assert_eq!(context.hub.open_streams(), 1, "who waits for what is to come, stays");
+        let _other = events(&context, 1, "").await.listen();
+        assert_eq!(last_words(&mut unread).await, "slow_reader");
+        drop(unread);
+        assert_eq!(context.hub.open_streams(), 2, "a seat is given back once");
+        made(t, "third", 1).await;
+        go_on(&context, t).await;
+        assert_eq!(resource(waits.await.unwrap().0), "third");
     }
 
     async fn stopping_ends_every_stream_with_its_reason_and_waits_for_no_more(t: &TestDb) {

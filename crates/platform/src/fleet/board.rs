@@ -202,13 +202,16 @@ impl Board {
         self.age(read_at, now) < STALE_MAX
     }
 
-    /// How far behind the store something read at `read_at` may be at `now`.
+    /// How far behind the store something read at `read_at` may be at `now`. A time that is still
+    /// to come says nothing: the clock was set back since.
     pub fn age(&self, read_at: Timestamp, now: Timestamp) -> Duration {
         if !self.is_shared {
             return Duration::ZERO;
         }
         let known = Timestamp::from_micros(self.known_until.load(Ordering::Acquire));
-        now.since(known.max(read_at))
+        // Of two requests at once, one may have read the clock a moment before the other.
+        let since = |at| if at > now + STALE_MAX { Duration::MAX } else { now.since(at) };
+        since(known).min(since(read_at))
     }
 
     pub fn liveness(&self) -> Liveness {

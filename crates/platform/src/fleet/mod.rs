@@ -19,13 +19,17 @@
 //! store, or the counters were, less than [`STALE_MAX`] before `now`. See [`Board::believes`],
 //! the one place that decides, and `docs/decisions/0018`.
 //!
+//! What is so for a moment only, and may be lost, is said on the [`Air`] instead.
+//!
 //! | file | holds |
 //! |---|---|
+//! | `air` | words over Redis that are kept nowhere |
 //! | `board` | what this process has heard, and who is told |
 //! | `counters` | the SQL |
 //! | `redis` | the connection to Redis and its health |
 //! | `stream` | notices over Redis |
 
+mod air;
 mod board;
 mod counters;
 mod redis;
@@ -39,6 +43,7 @@ use std::time::Duration;
 use kernel::{Result, Secret};
 use tokio_util::sync::CancellationToken;
 
+pub use air::{Air, Heard};
 pub(crate) use board::Told;
 pub use board::{Board, Follower, Liveness, Notice, SHARDS};
 pub(crate) use counters::tick;

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{MultiplexedConnection, PubSub};
 use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
 use kernel::{Error, Result, Secret, World};
 use parking_lot::RwLock;
@@ -98,6 +98,20 @@ impl Redis {
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(timeout));
         self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// A connection of one's own, to hear what is said on a channel. Its pings are the subscriber's
+    /// matter.
+    pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<PubSub> {
+        let joined = async {
+            let mut connection = self.client.get_async_pubsub().await?;
+            connection.subscribe(channel).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, joined).await {
+            Ok(joined) => joined,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
     }
 
     /// Asks over the common connection.

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::board::Told;
-use super::{Board, Fleet, Follower, Liveness, Notice, Redis, RedisOptions, SHARDS, stream};
+use super::{
+    Air, Board, Fleet, Follower, Heard, Liveness, Notice, Redis, RedisOptions, SHARDS, stream,
+};
 use crate::crypto::MasterKey;
 use crate::db::Db;
 use crate::testing::{ManualClock, PrivateRedis, TestDb, eventually};
@@ -322,6 +324,26 @@ fn what_is_read_or_known_is_believed_for_a_second_and_alone_for_ever() {
 }
 
 #[test]
+fn a_clock_that_jumps_makes_nothing_be_believed_for_longer() {
+    let (start, hour) = (ManualClock::START, Duration::from_secs(3600));
+    let board = Board::new(true);
+    let know = |now| {
+        let reading = board.begin_reading(now);
+        futures_util::FutureExt::now_or_never(board.finish_reading(reading, &[0; SHARDS])).unwrap();
+    };
+    know(start);
+    assert!(board.believes(start, start));
+    assert!(!board.believes(start, start + hour), "forward: it is read again");
+    // Back: what was read and known an hour from now is worth nothing till it is read again.
+    let earlier = start - hour;
+    assert!(!board.believes(start, earlier));
+    assert!(board.believes(earlier, earlier));
+    know(earlier);
+    assert!(board.believes(start, earlier));
+    assert!(!board.believes(start, earlier + Duration::from_secs(1)));
+}
+
+#[test]
 fn one_transaction_tells_each_shard_once_and_in_order() {
     let session = id(99);
     let twice = Notice::part_of(id(3), session);
@@ -370,4 +392,74 @@ proptest! {
         let is_complete = (1..=last).all(|number| named.contains(&number));
         prop_assert_eq!(memory.remembers(id(1)), is_complete);
     }
+}
+
+/// Somebody on the air, until this is dropped.
+struct Talker {
+    air: Arc<Air>,
+    heard: tokio::sync::mpsc::Receiver<Heard>,
+    stop: CancellationToken,
+}
+
+impl Talker {
+    async fn join(redis: &PrivateRedis, key: u8) -> Self {
+        let world = crate::world::system();
+        let redis = Redis::new(&redis.options(), world.clone()).unwrap();
+        let air = Air::new(&redis, "test", &MasterKey::new([key; 32]), &world);
+        let (hear, heard) = tokio::sync::mpsc::channel(8);
+        let stop = CancellationToken::new();
+        let (for_redis, for_air, said) = (stop.clone(), stop.clone(), Arc::clone(&air));
+        let kept = Arc::clone(&redis);
+        tokio::spawn(async move { kept.keep(&for_redis).await });
+        tokio::spawn(async move { said.run(hear, &for_air).await });
+        let mut talker = Self { air, heard, stop };
+        assert_eq!(talker.next().await, Heard::Joined);
+        eventually("it can speak", async || redis.is_up()).await;
+        talker
+    }
+
+    async fn next(&mut self) -> Heard {
+        let heard = tokio::time::timeout(Duration::from_secs(20), self.heard.recv());
+        heard.await.expect("something is said in time").expect("it hears")
+    }
+
+    async fn text(&mut self) -> String {
+        match self.next().await {
+            Heard::Said { text, .. } => text,
+            Heard::Joined => panic!("it was there already"),
+        }
+    }
+}
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_on_the_air_is_heard_by_all_others_and_by_no_stranger() {
+    let mut redis = PrivateRedis::start().await;
+    let (mut one, mut two) = (Talker::join(&redis, 1).await, Talker::join(&redis, 1).await);
+    let mut stranger = Talker::join(&redis, 2).await;
+    one.air.say("hello".into());
+    let Heard::Said { by, text } = two.next().await else { panic!("two was there already") };
+    assert_eq!(text, "hello");
+    // Words without our mark, under another's name, and of another key.
+    for word in ["", "x", "a.b.c", &format!("{by}..forged"), &format!("{by}.AAAA.forged")] {
+        redis.command(&["PUBLISH", "verza:air:test", word]).await;
+    }
+    stranger.air.say("of a stranger".into());
+    two.air.say("an answer".into());
+    one.air.say("a.word with dots.".into());
+    assert_eq!(two.text().await, "a.word with dots.");
+    assert_eq!(one.text().await, "an answer");
+    two.air.say("last".into());
+    assert_eq!(one.text().await, "last");
+    assert!(stranger.heard.try_recv().is_err(), "it hears none of us");
+
+    redis.kill();
+    one.air.say("lost".into());
+    redis.start_again().await;
+    assert_eq!((one.next().await, two.next().await), (Heard::Joined, Heard::Joined));
 }

@@ -1023,9 +1023,12 @@ impl Default for Log {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Traces {
-    /// Where an OpenTelemetry collector takes OTLP over gRPC, such as http://localhost:4317; none
-    /// are sent without it. There is no TLS on the way: keep the collector beside the platform.
+    /// Where an OpenTelemetry collector takes OTLP over gRPC, such as http://localhost:4317, or
+    /// with TLS https://collector.example:4317; none are sent without it.
     pub otlp_endpoint: Option<String>,
+    /// The authority (PEM) whose certificates are believed of the collector, in the place of those
+    /// that the system knows.
+    pub otlp_authority: Option<PathBuf>,
     /// How many of a hundred traces are sent.
     pub sampled_percent: u32,
     /// What this process is called in them.
@@ -1034,7 +1037,8 @@ pub struct Traces {
 
 impl Default for Traces {
     fn default() -> Self {
-        Self { otlp_endpoint: None, sampled_percent: 100, service_name: "verza".into() }
+        let service_name = "verza".into();
+        Self { otlp_endpoint: None, otlp_authority: None, sampled_percent: 100, service_name }
     }
 }
 

@@ -14,8 +14,11 @@ use verza::demo::client::Client;
 use verza::demo::story::{self, Stage as Scene};
 use verza::wiring::MIGRATIONS;
 
+use crate::collector::{Collector, astray};
 use crate::house::{bare_command, free_port};
-use crate::town::{Town, until};
+use crate::observed::shows;
+use crate::town::{PASSWORD, Town, until};
+use crate::world::Stage;
 
 /// How long the gateway waits for a service; and the least that an answer may then take.
 const PATIENCE: Duration = Duration::from_millis(1000);
@@ -38,10 +41,15 @@ struct Street {
     orders: Part,
     worker: Part,
     gateway: Part,
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Street {
     async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    async fn start_with(settings: Vec<(&'static str, String)>) -> Self {
         let part = |role| Part { role, ops_port: free_port(), grpc_port: free_port(), child: None };
         let mut street = Self {
             test: TestDb::postgres(MIGRATIONS).await,
@@ -51,6 +59,7 @@ impl Street {
             orders: part("orders"),
             worker: part("worker"),
             gateway: part("gateway"),
+            settings,
         };
         street.start_users().await;
         street.start_orders().await;
@@ -105,6 +114,8 @@ impl Street {
             .env("VERZA_BREAKER_FAILURES_MAX", "1000")
             .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
             .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
+            .env("VERZA_TRACES_SERVICE_NAME", part.role)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -263,4 +274,62 @@ async fn without_the_order_service_only_orders_wait() {
     assert_eq!(again.done(), made);
     assert_eq!(town.all("/v1/orders", &admin).await.len(), 2);
     street.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_is_one_trace_through_all_parts_and_counted_in_each() {
+    let collector = Collector::start().await;
+    let endpoint = ("VERZA_TRACES_OTLP_ENDPOINT", collector.url.clone());
+    let street = Street::start_with(vec![endpoint]).await;
+    let town = street.town();
+    let (trace, client) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let body = json!({
+        "name": "Anne", "email": "anne@example.com", "password": PASSWORD, "role": "user",
+    });
+    let register = town.call(Method::POST, "/v1/auth/register", None).json(&body);
+    register.header("traceparent", &format!("00-{trace}-{client}-01")).done().await;
+    // The gateway hands the request on, the user service writes, the worker sends the letter.
+    let expected =
+        [("gateway", "request"), ("users", "call"), ("users", "transaction"), ("worker", "job")];
+    let spans = until("the trace is whole", async || {
+        let spans = collector.trace(trace);
+        let has = |(service, name): &(&str, &str)| {
+            spans.iter().any(|(of, span)| of == service && span.name == *name)
+        };
+        expected.iter().all(has).then_some(spans)
+    })
+    .await;
+    assert_eq!(astray(&spans, client), [], "each stands below another: {spans:#?}");
+
+    let ops = |part: &Part| format!("http://127.0.0.1:{}", part.ops_port);
+    let closed = [("breaker_state", r#"breaker="user service" 0"#)];
+    shows(&town, &ops(&street.gateway), &closed).await;
+    let answered = [
+        ("grpc_requests_total", r#"rpc="Call" outcome="ok""#),
+        ("grpc_request_seconds_bucket", r#"rpc="Call" le="0.5""#),
+        ("db_connections_open", ""),
+        ("db_connections_waiting", ""),
+    ];
+    shows(&town, &ops(&street.users), &answered).await;
+    street.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_wrong_passwords_leave_the_circuit_closed() {
+    let stage = Stage::in_parts().await;
+    let town = stage.town();
+    let anne = town.join("Anne", "user").await;
+    for round in 0..100 {
+        let guesses = (0..10).map(|n| {
+            let email = format!("x{round}.{n}@example.com");
+            let body = json!({ "email": email, "password": "a wrong guess" });
+            town.call(Method::POST, "/v1/auth/login", None).json(&body).answer()
+        });
+        for answer in futures_util::future::join_all(guesses).await {
+            answer.problem(401, "invalid_credentials");
+        }
+    }
+    town.login("anne@example.com").await;
+    town.get("/v1/me", &anne).done().await;
+    stage.finish().await;
 }
