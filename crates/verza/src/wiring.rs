@@ -439,6 +439,7 @@ impl Platform {
             db: db.clone(),
             blobs,
             issuance: trust.issuance.clone(),
+            judge: files::judge(&config, trust.judging.clone())?,
             mailer: mailer.clone(),
             options: documents::Options {
                 owner_bytes_max: config.storage.quota_mb * 1024 * 1024,
