@@ -268,6 +268,45 @@ async fn a_log_that_was_set_back_is_told_by_a_saved_checkpoint() {
     house.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exported_audit_trail_is_checked_by_its_signed_manifest() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    let town = house.town();
+    let admin = town.set_up(&house.setup_link().await).await;
+    let anne = town.join("Anne", "user").await;
+    logged(&town, &anne).await;
+    let key = town.call(Method::GET, "/v1/audit/key", None).answer().await.text();
+    let until = platform::world::system().now().to_second_text();
+    for (path, who) in [("/v1/admin/audit-logs", &admin), ("/v1/audit/logs", &anne)] {
+        for format in ["csv", "jsonl"] {
+            let ask = async |format: &str| {
+                let path = format!("{path}?to={until}&format={format}");
+                town.get(&path, who).answer().await
+            };
+            let (file, note) = (house.folder().join("trail"), house.folder().join("trail.note"));
+            let exported = ask(format).await;
+            assert!(exported.is_done() && exported.bytes.len() > 100);
+            std::fs::write(&file, &exported.bytes).unwrap();
+            let manifest = ask(&format!("{format}.manifest")).await.text();
+            std::fs::write(&note, manifest).unwrap();
+            let arguments =
+                ["verify", text(&file), "--manifest", text(&note), "--log-key", key.trim()];
+            let output = house.run(&arguments).await;
+            ended_with(&output, 0);
+            assert!(out(&output).contains("VALID") && out(&output).contains("leaves then"));
+            let mut bytes = exported.bytes.to_vec();
+            bytes[60] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+            ended_with(&house.run(&arguments).await, 1);
+        }
+    }
+    // Other lists are not signed.
+    let refused = town.get("/v1/user/credentials?format=csv.manifest", &anne).answer().await;
+    assert!(!refused.is_done());
+    house.finish().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_backed_up_or_restored_is_said_in_a_sentence() {
     let mut house = House::on_sqlite();
