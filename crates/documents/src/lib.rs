@@ -34,6 +34,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0005_inspections",
             sql: include_str!("../migrations/0005_inspections.sql"),
         },
+        Migration {
+            name: "0006_judgements",
+            sql: include_str!("../migrations/0006_judgements.sql"),
+        },
     ],
 };
 
@@ -76,6 +80,8 @@ pub struct Parts {
     pub db: Db,
     pub blobs: Blobs,
     pub issuance: trust::issuance::service::Service,
+    /// Who judges signed credentials that are uploaded.
+    pub judge: credential::Judge,
     pub mailer: Mailer,
     pub options: Options,
 }
@@ -92,7 +98,7 @@ pub struct Documents {
 
 impl Documents {
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, blobs, issuance, mailer, options } = parts;
+        let Parts { db, blobs, issuance, judge, mailer, options } = parts;
         let links = Links::new(&options.public_url);
         let limits = file::Limits {
             file_bytes: options.file_bytes_max,
@@ -101,7 +107,7 @@ impl Documents {
         let upload_key = options.upload_key.unwrap_or_else(|| Secret::new(db.world().random()));
         let files =
             file::Service::new(db.clone(), blobs, limits, options.scanner, options.inspector);
-        let credentials = credential::Service::new(db, issuance);
+        let credentials = credential::Service::new(db, issuance, files.clone(), judge);
         let shares = share::Service::new(credentials.clone(), mailer, links.clone());
         let uploads = upload::Service::new(files.clone(), links.clone(), upload_key);
         Self { files, credentials, shares, uploads, links }
@@ -117,6 +123,7 @@ impl Documents {
 
     pub fn jobs(&self, registry: &mut Registry) {
         file::register(registry, &self.files);
+        credential::register(registry, &self.credentials);
         upload::register(registry, &self.uploads);
     }
 }

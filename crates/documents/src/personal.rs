@@ -84,6 +84,7 @@ const TABLES: &[Table] = &[
             Column("issued", id::<Issued>()),
             Column("verified_at", Shown::Time),
             Column("valid_until", Shown::Time),
+            Column("judgement", Shown::Json),
             Column("search", Shown::Withheld("title, issuer and kind once more")),
             Column("version", Shown::Number),
             Column("created_at", Shown::Time),
@@ -181,8 +182,8 @@ async fn erase_credentials(tx: &Tx, owner: Id<User>) -> Result<()> {
     tx.execute(sql, params![owner]).await?;
     let sql = "UPDATE credentials SET title = '', kind = '', issuer_name = '', search = '',
                    document_number = NULL, issue_date = NULL, expiry_date = NULL, file = NULL,
-                   file_sha256 = NULL, deleted_at = COALESCE(deleted_at, $2), updated_at = $2,
-                   version = version + 1
+                   file_sha256 = NULL, judgement = NULL,
+                   deleted_at = COALESCE(deleted_at, $2), updated_at = $2, version = version + 1
                WHERE owner = $1";
     tx.execute(sql, params![owner, now]).await?;
     Ok(())

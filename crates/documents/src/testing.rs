@@ -16,6 +16,7 @@ use platform::db::{Db, Migrations, Read};
 use platform::http::Failure;
 use platform::jobs::{Registry, Worker};
 use platform::mail::{MailOptions, Mailer};
+use platform::outbound::guarded::Guarded;
 use platform::params;
 use platform::testing::TestDb;
 use serde_json::{Value as Json, json};
@@ -23,7 +24,7 @@ use tower::ServiceExt;
 use trust::issuance::service::VerdictClaim;
 use trust::{Trust, TrustOptions};
 
-use crate::credential::Outcome;
+use crate::credential::{Judge, Outcome};
 use crate::{Documents, Options, Parts};
 
 pub(crate) const TABLES: &[Migrations] =
@@ -99,6 +100,17 @@ impl App {
     }
 
     pub(crate) async fn over(t: &TestDb, options: Options, blobs: Blobs) -> Self {
+        Self::judging(t, options, blobs, None, &[]).await
+    }
+
+    /// Which asks issuers by a client, and trusts some of them.
+    pub(crate) async fn judging(
+        t: &TestDb,
+        options: Options,
+        blobs: Blobs,
+        client: Option<Guarded>,
+        trusted: &[String],
+    ) -> Self {
         let db = t.db.clone();
         let folder = t.directory().join("files");
         let trust = Trust::new(TrustOptions {
@@ -112,11 +124,13 @@ impl App {
         })
         .unwrap();
         trust.start().await.unwrap();
+        let judge = Judge::new(trust.judging.clone(), client, trusted, "").unwrap();
         let mailer = Mailer::new(db.clone(), MasterKey::new([9; 32]), MailOptions::default());
         let documents = Documents::new(Parts {
             db: db.clone(),
             blobs,
             issuance: trust.issuance.clone(),
+            judge,
             mailer: mailer.clone(),
             options,
         });

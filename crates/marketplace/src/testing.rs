@@ -84,6 +84,8 @@ pub(crate) fn documents(t: &TestDb, trust: &trust::Trust) -> documents::Document
         db: t.db.clone(),
         blobs: blobs.expect("the test's blobs"),
         issuance: trust.issuance.clone(),
+        judge: documents::credential::Judge::new(trust.judging.clone(), None, &[], "")
+            .expect("the test's judge"),
         mailer: Mailer::new(t.db.clone(), MasterKey::new([7; 32]), MailOptions::default()),
         options: documents::Options::at(PUBLIC_URL),
     })

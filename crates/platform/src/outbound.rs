@@ -58,6 +58,18 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// In words for whoever has named the address: they tell nothing of the network here.
+    pub const fn told(&self) -> &'static str {
+        match self {
+            Self::TooSlow => "no answer in time",
+            Self::TooLarge => "the answer is too large",
+            Self::Unreached(_) => "it cannot be reached",
+            Self::Broken(_) => "the connection broke",
+        }
+    }
+}
+
 impl std::error::Error for Failure {}
 
 impl From<reqwest::Error> for Failure {

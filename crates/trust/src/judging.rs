@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use kernel::{Kind, Result, World};
+use verify::judge::foreign::{self, Source, Wanted};
 use verify::judge::report::Report;
 use verify::judge::trust::Trust;
 use verify::judge::{self, Options, Presented};
+use verify::key::did;
 
 use crate::authority::service::Service as Authority;
 use crate::key::service::Service as Keys;
@@ -40,15 +42,57 @@ impl Judging {
             // Our own documents are always pins.
             let _ = trust.pin(&pin);
         }
-        let options = Options {
+        let status_lists = self.own_status(file).await?;
+        let options = Options { status_lists, challenge, ..self.options(trust) };
+        Ok(judge::verify(file, &options))
+    }
+
+    /// What the server brings to a judgement: its time, and what it believes.
+    pub fn options(&self, trust: Trust) -> Options {
+        Options {
             now: self.world.now().seconds(),
             trust,
             status_age_max: STATUS_AGE_MAX.as_secs().cast_signed(),
             document_sha256: None,
-            status_lists: self.own_status(file).await?,
-            challenge,
+            status_lists: Vec::new(),
+            challenge: None,
+        }
+    }
+
+    /// The names under which this platform issues.
+    pub fn own_issuers(&self) -> [String; 2] {
+        [self.keys.did().to_owned(), self.authority.issuer().to_owned()]
+    }
+
+    /// What this platform itself publishes at an address: nobody else need be asked for it.
+    pub async fn own(&self, wanted: &Wanted) -> Result<Option<Vec<u8>>> {
+        let url = wanted.url.as_str();
+        let text = match wanted.source {
+            Source::DidDocument => {
+                let own = did::document_url(self.keys.did()).is_ok_and(|own| own == url);
+                own.then(|| crate::key::http::document(&self.keys, &self.authority).to_string())
+            }
+            Source::IssuerMetadata => {
+                let own = foreign::metadata_url(self.authority.issuer());
+                own.filter(|own| own == url).map(|_| self.authority.issuer_metadata().to_string())
+            }
+            Source::KeySet => None,
+            Source::TokenList | Source::BitstringList => {
+                let Some(list) = self.lists.own(url) else { return Ok(None) };
+                let found = if wanted.source == Source::TokenList {
+                    self.lists.token(list).await.map(|token| token.to_string())
+                } else {
+                    self.lists.edition(list).await.map(|edition| edition.to_string())
+                };
+                match found {
+                    Ok(found) => Some(found),
+                    // A credential may name whatever it likes.
+                    Err(error) if error.kind() == Kind::NotFound => None,
+                    Err(error) => return Err(error),
+                }
+            }
         };
-        Ok(judge::verify(file, &options))
+        Ok(text.map(String::into_bytes))
     }
 
     /// The lists that a token of ours names, in both encodings; nothing is fetched for others'.

@@ -199,9 +199,13 @@ pub struct VerifyArgs {
     /// The document itself, to learn whether it is the one that was checked
     #[arg(long, value_name = "FILE")]
     pub document: Option<PathBuf>,
-    /// Takes a W3C credential of any issuer and any form, under an eddsa-jcs-2022 proof
+    /// Takes a credential of any issuer and any form: an SD-JWT, a JWT, an eddsa-jcs-2022 document,
+    /// or a badge baked into PNG or SVG
     #[arg(long)]
     pub foreign: bool,
+    /// The signed manifest of FILE, which is an exported audit trail
+    #[arg(long, value_name = "FILE", conflicts_with = "foreign")]
+    pub manifest: Option<PathBuf>,
     /// How old the revocation list in the file may be, in hours
     #[arg(long, value_name = "HOURS")]
     pub max_status_age: Option<u64>,

@@ -1,7 +1,11 @@
 //! The store of files as it is configured.
 
+use std::time::Duration;
+
 use kernel::{Error, Result, World};
 use platform::blob::{Blobs, Encryption, S3Options};
+use platform::network::Network;
+use platform::outbound::guarded::{self, Guarded};
 
 use crate::config::{Config, S3Encryption};
 
@@ -38,6 +42,8 @@ pub(crate) fn check(config: &Config, world: World) -> Result<()> {
     }
     scanner(config)?;
     inspector(config)?;
+    issuers(config)?;
+    documents::credential::Judge::check_anchors(&credential_anchors(config)?)?;
     let Some(bucket) = bucket(config)? else { return Ok(()) };
     Blobs::on_s3(bucket, world).map(drop).map_err(|error| {
         let message = format!("files.s3_endpoint: {}", error.message());
@@ -58,6 +64,49 @@ pub(crate) fn scanner(config: &Config) -> Result<Option<documents::file::Scanner
     let clamd = config.files.clamd.as_deref().map(documents::file::Scanner::parse).transpose();
     clamd.map_err(|_| {
         let message = "files.clamd is neither host:port nor the path of a socket.";
+        Error::invalid("invalid_configuration", message)
+    })
+}
+
+/// How long an issuer may take to answer, and how much it may answer: a status list of a million
+/// credentials that are all revoked at random is 125 kB.
+const ISSUER_PATIENCE: Duration = Duration::from_secs(6);
+const ISSUER_ANSWER_MAX: usize = 1 << 20;
+
+/// Who asks issuers, if anybody does.
+fn issuers(config: &Config) -> Result<Option<Guarded>> {
+    if !config.files.ask_issuers {
+        return Ok(None);
+    }
+    let networks: Result<Vec<Network>> =
+        config.files.issuer_networks.iter().map(|text| text.parse()).collect();
+    let networks = networks.map_err(|error| {
+        let message = format!("files.issuer_networks: {error}.");
+        Error::invalid("invalid_configuration", message)
+    })?;
+    let options = guarded::Options {
+        networks,
+        timeout: ISSUER_PATIENCE,
+        answer_max: ISSUER_ANSWER_MAX,
+        ..guarded::Options::default()
+    };
+    Guarded::new(options).map(Some)
+}
+
+/// Who judges signed credentials that are uploaded.
+pub(crate) fn judge(
+    config: &Config,
+    judging: trust::judging::Judging,
+) -> Result<documents::credential::Judge> {
+    let anchors = credential_anchors(config)?;
+    let trusted = &config.files.trusted_issuers;
+    documents::credential::Judge::new(judging, issuers(config)?, trusted, &anchors)
+}
+
+fn credential_anchors(config: &Config) -> Result<String> {
+    let Some(path) = &config.files.credential_anchors else { return Ok(String::new()) };
+    std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("files.credential_anchors: {}: {error}.", path.display());
         Error::invalid("invalid_configuration", message)
     })
 }

@@ -1,8 +1,14 @@
-//! Who signs for the platform what the money context states.
+//! Who signs for the platform what the money context states, and what lists were exported.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
 use kernel::{Error, Result};
 use platform::db::Db;
+use trust::Trust;
 use trust::key::service::{Purpose, Service as Keys};
+use verify::log::checkpoint::Checkpoint;
+use verify::log::export::Manifest;
 use verify::log::note::{Note, NoteError, VerifierKey};
 
 /// The keys of the transparency log, under the name of solvency: who knows those knows these, and a
@@ -23,6 +29,41 @@ impl Notary {
 
 fn unsigned(error: NoteError) -> Error {
     Error::internal("a statement of solvency cannot be signed").because(error)
+}
+
+/// Signs manifests of exported lists, with the log as it stands then.
+pub(crate) fn signer_of_exports(
+    trust: &Trust,
+    db: &Db,
+    public_url: &str,
+) -> platform::http::Signer {
+    let host = public_url.split_once("://").map_or(public_url, |(_, rest)| rest);
+    let origin = format!("{}/exports", host.trim_end_matches('/'));
+    let (keys, db) = (trust.keys.clone(), db.clone());
+    platform::http::Signer(Arc::new(move |written| {
+        let (keys, db, origin) = (keys.clone(), db.clone(), origin.clone());
+        async move {
+            let (_, head) = trust::log::head(&db).await?;
+            let log = Note::parse(&head).ok().and_then(|note| Checkpoint::parse(note.text()).ok());
+            let now = db.world().now();
+            let manifest = Manifest {
+                origin: origin.clone(),
+                list: written.list,
+                format: written.format.to_owned(),
+                made_at: now.to_second_text(),
+                rows: written.rows,
+                bytes: written.bytes,
+                sha256: written.sha256,
+                log,
+            };
+            let broken =
+                |error: NoteError| Error::internal("an export cannot be signed").because(error);
+            let mut note = Note::new(manifest.text()).map_err(broken)?;
+            note.sign(&origin, &keys.signer(Purpose::Log, now)?.key).map_err(broken)?;
+            Ok(note.to_string())
+        }
+        .boxed()
+    }))
 }
 
 impl money::solvency::Notary for Notary {

@@ -42,7 +42,7 @@ use crate::datadir::{self, DataDir};
 use crate::files;
 use crate::grpc;
 use crate::mail;
-use crate::notary::Notary;
+use crate::notary::{self, Notary};
 use crate::owners::{Keepers, WalletBrake};
 use crate::purse::{Escrow, order_prices};
 use crate::roles::{self, Away};
@@ -71,6 +71,10 @@ pub const API_INFO: Info<'static> = Info {
                   that anyone can check. Amounts are whole minor units: 5000 with NGN is fifty \
                   naira. Errors are RFC 9457 problems. Lists are arrays with a Link header.",
 };
+
+/// The lists whose exports are signed: the audit trails.
+const SIGNED_LISTS: [&str; 3] =
+    ["/v1/audit/logs", "/v1/admin/audit-logs", "/v1/enterprise/audit-logs"];
 
 /// How long a component is waited for that should say how it is.
 const PROBE_MAX: Duration = Duration::from_secs(2);
@@ -439,6 +443,7 @@ impl Platform {
             db: db.clone(),
             blobs,
             issuance: trust.issuance.clone(),
+            judge: files::judge(&config, trust.judging.clone())?,
             mailer: mailer.clone(),
             options: documents::Options {
                 owner_bytes_max: config.storage.quota_mb * 1024 * 1024,
@@ -540,6 +545,10 @@ impl Platform {
         routes.extend(orders::routes(&self.orders));
         routes.extend(self.organizations.routes());
         routes.extend(self.backoffice.routes());
+        let signer = notary::signer_of_exports(&self.trust, &self.db, &self.public_url);
+        for route in routes.iter_mut().filter(|route| SIGNED_LISTS.contains(&route.path)) {
+            route.handler = route.handler.clone().layer(axum::Extension(signer.clone()));
+        }
         let docs = gateway::docs_routes(&API_INFO, &routes);
         routes.extend(docs);
         routes

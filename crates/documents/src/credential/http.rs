@@ -14,6 +14,7 @@ use platform::http::{
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::judgement::Shown as Automatic;
 use super::model::{Credential, Date, Edit, EditTexts, Filter, NewCredential, Status, Texts, line};
 use super::service::Service;
 use crate::links::Links;
@@ -289,6 +290,9 @@ struct CredentialBody {
     /// Until when the last positive verdict holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_until: Option<Timestamp>,
+    /// What software found out about a file that is itself a signed credential. It is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    automatic_check: Option<Automatic>,
     version: i64,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -361,6 +365,7 @@ impl Api {
             issued_id: credential.issued,
             verified_at: credential.verified_at,
             valid_until: credential.valid_until,
+            automatic_check: credential.judgement.map(Into::into),
             version: credential.version,
             created_at: credential.created_at,
             updated_at: credential.updated_at,

@@ -8,10 +8,16 @@
 //!   after a rejection only.
 //! - It belongs to one user. Others read it by a grant, which a verification gives and takes, or
 //!   through a share; to everyone else it does not exist.
+//! - Where the file is itself a signed credential, software judges it in the background. What it
+//!   finds stands beside the status and never changes it: a verdict is a person's.
 //! - Deleting hides it, ends its shares and grants, and lets go of its file. The signed form that
 //!   a verdict issued stays valid: taking that back is revoking.
 
 mod http;
+pub(crate) mod judge;
+#[cfg(test)]
+mod judge_tests;
+pub(crate) mod judgement;
 pub(crate) mod model;
 pub(crate) mod rules;
 mod service;
@@ -20,5 +26,7 @@ pub(crate) mod store;
 mod tests;
 
 pub use http::routes;
+pub use judge::{Judge, register};
+pub use judgement::{Checked, Judgement, Verdict as AutomaticVerdict};
 pub use model::{Credential, Date, Edit, Filter, NewCredential, Outcome, Status, Texts};
 pub use service::Service;

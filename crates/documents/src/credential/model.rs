@@ -8,6 +8,8 @@ use kernel::id::kinds::{Credential as CredentialKind, File, Issued, User};
 use kernel::{Error, Id, Result, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::judgement::Judgement;
+
 const TITLE_CHARS_MAX: usize = 200;
 const KIND_CHARS_MAX: usize = 60;
 const ISSUER_CHARS_MAX: usize = 200;
@@ -168,6 +170,9 @@ pub struct Credential {
     pub verified_at: Option<Timestamp>,
     /// Until when the last positive verdict holds.
     pub valid_until: Option<Timestamp>,
+    /// What software has found out about a file that is itself a signed credential.
+    #[serde(default)]
+    pub judgement: Option<Judgement>,
     /// Grows by one with each change.
     pub version: i64,
     pub created_at: Timestamp,

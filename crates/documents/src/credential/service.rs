@@ -5,8 +5,11 @@ use std::sync::Arc;
 use kernel::id::kinds::{Credential as CredentialKind, User};
 use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
 use platform::db::{Db, Read, Tx};
+use platform::jobs::NewJob;
 use platform::journal::Fact;
 
+use super::judge::{self, Judge, Look};
+use super::judgement::Judgement;
 use super::model::{Credential, Edit, Filter, NewCredential, Outcome, Status};
 use super::rules::{self, Act};
 use super::store;
@@ -20,6 +23,8 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     db: Db,
     issuance: Issuance,
+    files: file::Service,
+    judge: Judge,
 }
 
 fn unknown() -> Error {
@@ -32,8 +37,16 @@ fn collided() -> Error {
 }
 
 impl Service {
-    pub(crate) fn new(db: Db, issuance: Issuance) -> Self {
-        Self(Arc::new(Inner { db, issuance }))
+    pub(crate) fn new(db: Db, issuance: Issuance, files: file::Service, judge: Judge) -> Self {
+        Self(Arc::new(Inner { db, issuance, files, judge }))
+    }
+
+    pub(super) fn files(&self) -> &file::Service {
+        &self.0.files
+    }
+
+    pub(super) fn judge_of(&self) -> &Judge {
+        &self.0.judge
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -57,11 +70,17 @@ impl Service {
         new: &NewCredential,
     ) -> Result<Credential> {
         let (owner, id) = (caller.user()?, tx.world().id());
-        let file_sha256 = match new.file {
+        let file = match new.file {
             Some(file) => Some(file::refer(tx, owner, file).await?),
             None => None,
         };
-        store::insert(tx, id, owner, new, file_sha256).await?;
+        let is_signed = file.is_some_and(|(_, media)| judge::may_be_signed(media));
+        let judgement = is_signed.then_some(Judgement::Pending);
+        let sha256 = file.map(|(sha256, _)| sha256);
+        store::insert(tx, id, owner, new, sha256, judgement.as_ref()).await?;
+        if is_signed {
+            tx.enqueue(NewJob::new(&Look { credential: id })?);
+        }
         // The type is a word of the owner's, and facts are for good.
         tx.record(Fact::by(caller, "credential.created").on(id));
         store::get(tx, id, tx.now()).await?.ok_or_else(unknown)

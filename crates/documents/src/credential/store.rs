@@ -5,12 +5,13 @@ use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
 use platform::db::{Bind, DbError, Read, Row, Tx, Value, like};
 use platform::params;
 
+use super::judgement::Judgement;
 use super::model::{Credential, Date, Filter, NewCredential, Outcome, Status};
 use super::rules;
 
 const COLUMNS: &str = "id, owner, title, kind, issuer_name, document_number, issue_date, \
                        expiry_date, status, file, file_sha256, issued, verified_at, valid_until, \
-                       version, created_at, updated_at, deleted_at";
+                       judgement, version, created_at, updated_at, deleted_at";
 
 fn read(row: &Row<'_>, now: Timestamp) -> Result<Credential, DbError> {
     let mut credential = Credential {
@@ -28,6 +29,7 @@ fn read(row: &Row<'_>, now: Timestamp) -> Result<Credential, DbError> {
         issued: row.take()?,
         verified_at: row.take()?,
         valid_until: row.take()?,
+        judgement: judgement(row.take()?)?,
         version: row.take()?,
         created_at: row.take()?,
         updated_at: row.take()?,
@@ -40,6 +42,17 @@ fn read(row: &Row<'_>, now: Timestamp) -> Result<Credential, DbError> {
 
 fn status(text: &str) -> Result<Status, DbError> {
     text.parse().map_err(|_| DbError::Other(format!("{text:?} is no status of a credential")))
+}
+
+fn judgement(text: Option<String>) -> Result<Option<Judgement>, DbError> {
+    let read = |text: String| {
+        serde_json::from_str(&text).map_err(|_| DbError::Other("a judgement is none".to_owned()))
+    };
+    text.map(read).transpose()
+}
+
+fn written(judgement: Option<&Judgement>) -> Option<String> {
+    judgement.and_then(|judgement| serde_json::to_string(judgement).ok())
 }
 
 fn date(text: Option<String>) -> Result<Option<Date>, DbError> {
@@ -61,13 +74,15 @@ pub(crate) async fn insert(
     owner: Id<User>,
     new: &NewCredential,
     file_sha256: Option<[u8; 32]>,
+    judgement: Option<&Judgement>,
 ) -> Result<()> {
     let issue_date = new.issue_date.map(|date| date.to_string());
     let expiry_date = new.expiry_date.map(|date| date.to_string());
     tx.execute(
         "INSERT INTO credentials (id, owner, title, kind, issuer_name, document_number, issue_date,
-             expiry_date, status, file, file_sha256, search, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'draft', $9, $10, $11, 1, $12, $12)",
+             expiry_date, status, file, file_sha256, search, version, created_at, updated_at,
+             judgement)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'draft', $9, $10, $11, 1, $12, $12, $13)",
         params![
             id,
             owner,
@@ -80,11 +95,23 @@ pub(crate) async fn insert(
             new.file,
             file_sha256,
             searched(&new.title, &new.issuer_name, &new.kind),
-            tx.now()
+            tx.now(),
+            written(judgement)
         ],
     )
     .await?;
     Ok(())
+}
+
+/// Keeps what was found out about a credential, or that there is nothing; `false` where it has been
+/// deleted. Its version stays: nobody's edit is about this.
+pub(crate) async fn judged(
+    tx: &Tx,
+    id: Id<CredentialKind>,
+    judgement: Option<&Judgement>,
+) -> Result<bool> {
+    let sql = "UPDATE credentials SET judgement = $2 WHERE id = $1 AND deleted_at IS NULL";
+    Ok(tx.touch(sql, params![id, written(judgement)]).await?)
 }
 
 /// A credential that has not been deleted.
@@ -172,7 +199,7 @@ pub(crate) async fn delete(tx: &Tx, credential: &Credential) -> Result<bool> {
     Ok(tx
         .touch(
             "UPDATE credentials SET deleted_at = $3, updated_at = $3, file = NULL,
-                 version = version + 1
+                 judgement = NULL, version = version + 1
              WHERE id = $1 AND version = $2 AND deleted_at IS NULL",
             params![credential.id, credential.version, tx.now()],
         )

@@ -345,7 +345,7 @@ impl Api {
         }
         if status != StatusCode::NOT_MODIFIED {
             headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-            insert(headers, header::CONTENT_TYPE, file.media_type.as_str());
+            insert(headers, header::CONTENT_TYPE, file.media_type.served_as());
         }
         Ok(response)
     }
@@ -362,7 +362,7 @@ impl Service {
         // Only all of it can be had here.
         headers.remove(header::ACCEPT_RANGES);
         headers.insert(header::CONTENT_LENGTH, file.size.into());
-        insert(headers, header::CONTENT_TYPE, file.media_type.as_str());
+        insert(headers, header::CONTENT_TYPE, file.media_type.served_as());
         Ok(response)
     }
 }

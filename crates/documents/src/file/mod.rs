@@ -46,8 +46,13 @@ pub(crate) use service::Origin;
 pub use service::{Limits, Service};
 pub(crate) use store::{blobs, drop_from_copy, is_stored, stored};
 
-/// Counts one more credential that refers to a file of its owner's; answers the file's SHA-256.
-pub(crate) async fn refer(tx: &Tx, owner: Id<User>, id: Id<FileKind>) -> Result<[u8; 32]> {
+/// Counts one more credential that refers to a file of its owner's; answers the file's SHA-256, and
+/// what it is.
+pub(crate) async fn refer(
+    tx: &Tx,
+    owner: Id<User>,
+    id: Id<FileKind>,
+) -> Result<([u8; 32], MediaType)> {
     store::refer(tx, owner, id).await?.ok_or_else(|| {
         Error::field("/fileId", "not_found", "there is no such file of yours: upload it first")
     })

@@ -15,10 +15,29 @@ pub enum MediaType {
     WebP,
     /// Office Open XML text, as word processors write it, without macros.
     Docx,
+    /// A signed W3C credential in JSON.
+    Credential,
+    /// A signed credential whose claims are shown one by one.
+    SdJwt,
+    /// A W3C credential in a JWT.
+    VcJwt,
+    /// A badge baked into SVG. Only what is signed in it matters here: it is handed out as text,
+    /// which nothing runs.
+    SvgBadge,
 }
 
 impl MediaType {
-    pub const ALL: [Self; 5] = [Self::Pdf, Self::Png, Self::Jpeg, Self::WebP, Self::Docx];
+    pub const ALL: [Self; 9] = [
+        Self::Pdf,
+        Self::Png,
+        Self::Jpeg,
+        Self::WebP,
+        Self::Docx,
+        Self::Credential,
+        Self::SdJwt,
+        Self::VcJwt,
+        Self::SvgBadge,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -27,7 +46,24 @@ impl MediaType {
             Self::Jpeg => "image/jpeg",
             Self::WebP => "image/webp",
             Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            Self::Credential => "application/vc",
+            Self::SdJwt => "application/dc+sd-jwt",
+            Self::VcJwt => "application/vc+jwt",
+            Self::SvgBadge => "image/svg+xml",
         }
+    }
+
+    /// As what it is handed out.
+    pub(super) const fn served_as(self) -> &'static str {
+        match self {
+            Self::SvgBadge => "text/plain; charset=utf-8",
+            other => other.as_str(),
+        }
+    }
+
+    /// Whether it is nothing but a signed credential.
+    pub const fn is_credential(self) -> bool {
+        matches!(self, Self::Credential | Self::SdJwt | Self::VcJwt | Self::SvgBadge)
     }
 
     /// The endings that a name of this kind may have; the first is the one that is added.
@@ -38,6 +74,11 @@ impl MediaType {
             Self::Jpeg => &["jpg", "jpeg"],
             Self::WebP => &["webp"],
             Self::Docx => &["docx"],
+            Self::Credential => &["json", "jsonld"],
+            Self::SdJwt => &["sd-jwt", "txt"],
+            Self::VcJwt => &["jwt", "txt"],
+            // What opens pictures would run the scripts in it.
+            Self::SvgBadge => &["txt"],
         }
     }
 

@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use kernel::{Error, Result};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use verify::credential::baked;
+
 use super::model::MediaType;
 
 /// How many of the first bytes are needed to tell what a file is.
@@ -42,12 +46,14 @@ pub(super) fn sniff(head: &[u8]) -> Result<MediaType> {
     } else if is_docx(head) {
         Some(MediaType::Docx)
     } else {
-        None
+        credential(head)
     };
     known.ok_or_else(|| {
         let found = infer::get(head).map(|kind| kind.mime_type());
         let found = found.map(|found| format!(" This is {found}.")).unwrap_or_default();
-        refused(&format!("Only PDF, PNG, JPEG, WebP and DOCX files are taken.{found}"))
+        refused(&format!(
+            "Only PDF, PNG, JPEG, WebP and DOCX files and signed credentials are taken.{found}"
+        ))
     })
 }
 
@@ -66,6 +72,43 @@ fn is_docx(head: &[u8]) -> bool {
             .any(|entry| entry.starts_with(ENTRY) && entry[NAME_AT..] == *b"word/")
 }
 
+/// What kind of signed credential begins like this. Text is taken only where it says of itself
+/// that it is one.
+fn credential(head: &[u8]) -> Option<MediaType> {
+    let is_cut = head.len() >= HEAD_BYTES;
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // The last character may go on behind the head.
+        Err(error) if is_cut && error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).ok()?
+        }
+        Err(_) => return None,
+    };
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    if baked::is_svg(text) {
+        return Some(MediaType::SvgBadge);
+    }
+    if text.trim_start().starts_with('{') {
+        // A bundle or a case file of ours holds a credential and is none.
+        let is_ours = ["\"verza-bundle/", "\"verza-case/"].iter().any(|mark| text.contains(mark));
+        let says = text.contains("\"VerifiableCredential\"") && !is_ours;
+        return says.then_some(MediaType::Credential);
+    }
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    // The base64url of `{"`.
+    if !text.starts_with("eyJ") || !text.bytes().all(letter) {
+        return None;
+    }
+    let header = text.split_once('.').map(|(header, _)| URL_SAFE_NO_PAD.decode(header).ok());
+    let header: serde_json::Value = serde_json::from_slice(&header??).ok()?;
+    let typ = header["typ"].as_str().unwrap_or_default();
+    let typ = typ.strip_prefix("application/").unwrap_or(typ);
+    Some(match typ {
+        "dc+sd-jwt" | "vc+sd-jwt" => MediaType::SdJwt,
+        _ => MediaType::VcJwt,
+    })
+}
+
 /// Whether a file is one thing only, from its first bytes to its last. What follows after an
 /// image's end, an archive behind a PDF, a page in front of one: each would be another file in
 /// hiding, which other readers than ours see. After a JPEG's end cameras do write, so there it is
@@ -79,7 +122,10 @@ pub(super) fn check_end(media: MediaType, head: &[u8], tail: &[u8], size: u64) -
             None => false,
         },
         MediaType::Docx => ends_as_zip(tail),
-        MediaType::Pdf | MediaType::Jpeg => true,
+        // The last of a JSON object, or of an element.
+        MediaType::Credential => tail.trim_ascii_end().ends_with(b"}"),
+        MediaType::SvgBadge => tail.trim_ascii_end().ends_with(b"</svg>"),
+        MediaType::Pdf | MediaType::Jpeg | MediaType::SdJwt | MediaType::VcJwt => true,
     };
     if !whole {
         let message = "The file is cut off, or something follows after its end. Save it anew.";
@@ -88,7 +134,8 @@ pub(super) fn check_end(media: MediaType, head: &[u8], tail: &[u8], size: u64) -
     if media != MediaType::Docx && ends_as_zip(tail) {
         return Err(refused("There is an archive in hiding in this file. Save it anew."));
     }
-    if reads_as_page(head) {
+    // A badge in SVG is a page by its nature, and is handed out as text.
+    if media != MediaType::SvgBadge && reads_as_page(head) {
         return Err(refused("There is a web page in hiding in this file. Save it anew."));
     }
     Ok(())

@@ -108,6 +108,11 @@ impl Service {
         if booked { Ok(()) } else { Err(self.quota_exceeded()) }
     }
 
+    /// A file, whoever owns it: for what the platform itself does with it.
+    pub(crate) async fn stored(&self, id: Id<FileKind>) -> Result<Option<File>> {
+        store::get(self.db(), id).await
+    }
+
     /// A file of somebody's own.
     pub(crate) async fn own(&self, owner: Id<User>, id: Id<FileKind>) -> Result<Option<File>> {
         Ok(store::get(self.db(), id).await?.filter(|file| file.owner == owner))

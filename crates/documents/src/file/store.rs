@@ -17,7 +17,7 @@ fn read(row: &Row<'_>) -> Result<File, DbError> {
         id: row.take()?,
         owner: row.take()?,
         name: row.take()?,
-        media_type: MediaType::parse(&row.take::<String>()?).ok_or_else(|| odd("media type"))?,
+        media_type: media_type(&row.take::<String>()?)?,
         size: u64::try_from(row.take::<i64>()?).map_err(|_| odd("size"))?,
         sha256: row.take()?,
         blob: row.take::<String>()?.parse().map_err(|_| odd("key"))?,
@@ -28,6 +28,10 @@ fn read(row: &Row<'_>) -> Result<File, DbError> {
             .map(|text| serde_json::from_str(&text).map_err(|_| odd("inspection")))
             .transpose()?,
     })
+}
+
+fn media_type(text: &str) -> Result<MediaType, DbError> {
+    MediaType::parse(text).ok_or_else(|| DbError::Other("a file's media type is none".to_owned()))
 }
 
 fn signed(size: u64) -> i64 {
@@ -106,11 +110,16 @@ pub(super) async fn list(
     Ok(page.page(rows, |file| Cursor::by_id(file.id)))
 }
 
-pub(super) async fn refer(tx: &Tx, owner: Id<User>, id: Id<FileKind>) -> Result<Option<[u8; 32]>> {
+pub(super) async fn refer(
+    tx: &Tx,
+    owner: Id<User>,
+    id: Id<FileKind>,
+) -> Result<Option<([u8; 32], MediaType)>> {
     let sql = "UPDATE files SET used_by = used_by + 1
                WHERE id = $1 AND owner = $2 AND state = 'stored' AND scanning = FALSE
-               RETURNING sha256";
-    Ok(tx.maybe(sql, params![id, owner], |row| row.take()).await?)
+               RETURNING sha256, media_type";
+    let read = |row: &Row<'_>| Ok((row.take()?, media_type(&row.take::<String>()?)?));
+    Ok(tx.maybe(sql, params![id, owner], read).await?)
 }
 
 pub(super) async fn release(tx: &Tx, id: Id<FileKind>) -> Result<()> {

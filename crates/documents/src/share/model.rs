@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
+use crate::credential::judgement::Shown as Automatic;
 use crate::credential::{Credential, Date, Status};
 use trust::issuance::service::Issued;
 
@@ -223,6 +224,9 @@ pub struct View {
     pub issue_date: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry_date: Option<Date>,
+    /// What software found out about a file that is itself a signed credential. It is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automatic_check: Option<Automatic>,
     /// Until when this link works.
     pub shared_until: Timestamp,
     pub how_to_check: &'static str,
@@ -240,6 +244,9 @@ const CHECK_ASK: &str = "This page shows the state of things at this moment, as 
      knows it. Ask the owner for the signed credential to check it without this platform.";
 const CHECK_NOTHING: &str =
     "Nobody has verified this credential on this platform: what it says is what its owner says.";
+const CHECK_SOFTWARE: &str = "No verifier has looked at this credential. Its file is signed by somebody \
+     else, and software has looked at that signature: what it found is listed on this page. Title, \
+     type and issuer are what its owner says. Ask the owner for the file to check it yourself.";
 
 impl View {
     pub(super) fn of(share: &Share, credential: Credential, issued: Option<Issued>) -> Self {
@@ -259,6 +266,7 @@ impl View {
         let how_to_check = match (judged, &signed_credential) {
             (true, Some(_)) => CHECK_SIGNED,
             (true, None) => CHECK_ASK,
+            (false, _) if credential.judgement.is_some() => CHECK_SOFTWARE,
             (false, _) => CHECK_NOTHING,
         };
         Self {
@@ -272,6 +280,7 @@ impl View {
             document_number: credential.document_number.filter(|_| shows(Field::DocumentNumber)),
             issue_date: credential.issue_date.filter(|_| shows(Field::IssueDate)),
             expiry_date: credential.expiry_date.filter(|_| shows(Field::ExpiryDate)),
+            automatic_check: credential.judgement.map(Into::into),
             shared_until: share.expires_at,
             how_to_check,
             signed_credential,

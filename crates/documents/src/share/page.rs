@@ -10,6 +10,7 @@ use kernel::Timestamp;
 use platform::crypto::sha256;
 
 use super::service::Opened;
+use crate::credential::judgement::Shown as Automatic;
 
 /// A page, and the content security policy that lets it have its one style sheet and no more.
 pub(super) struct Page {
@@ -78,7 +79,11 @@ pub(super) fn view(opened: &Opened) -> Page {
         let Some(value) = value else { continue };
         push(&mut body, format_args!("\n<dt>{label}</dt><dd>{}</dd>", Text(&value)));
     }
-    push(&mut body, format_args!("\n</dl>\n<h2>How to check this yourself</h2>\n"));
+    push(&mut body, format_args!("\n</dl>\n"));
+    if let Some(automatic) = &view.automatic_check {
+        automatic_check(&mut body, automatic);
+    }
+    push(&mut body, format_args!("<h2>How to check this yourself</h2>\n"));
     push(&mut body, format_args!("<p>{}</p>\n", Text(view.how_to_check)));
     let signed = view.signed_credential.as_ref();
     if signed.is_some() {
@@ -93,6 +98,41 @@ pub(super) fn view(opened: &Opened) -> Page {
         push(&mut body, format_args!("{picture}\n<p>This page, for a phone.</p>\n"));
     }
     frame(&view.title, &body)
+}
+
+/// What software has found out. Nothing of it looks like the status that a verifier's word gives.
+fn automatic_check(body: &mut String, automatic: &Automatic) {
+    push(body, format_args!("<h2>What software found in the file</h2>\n"));
+    push(body, format_args!("<p>{}</p>\n", Text(automatic.notice)));
+    let Some(verdict) = automatic.verdict else {
+        return push(body, format_args!("<p>It has not been looked at yet.</p>\n"));
+    };
+    let summary = automatic.summary.as_deref().unwrap_or_default();
+    let verdict = verdict.as_str();
+    push(body, format_args!("<p><strong>{verdict}</strong>: {}</p>\n<dl>", Text(summary)));
+    let trusted = match automatic.issuer_trusted {
+        Some(true) => "yes",
+        _ => "no",
+    };
+    for (label, value) in [
+        ("The file says it was issued by", automatic.issuer.as_deref()),
+        ("This platform trusts that issuer", Some(trusted)),
+        ("The file calls itself", automatic.about.as_deref()),
+    ] {
+        let Some(value) = value else { continue };
+        push(body, format_args!("\n<dt>{label}</dt><dd>{}</dd>", Text(value)));
+    }
+    if let Some(at) = automatic.checked_at {
+        let at = at.to_second_text();
+        push(body, format_args!("\n<dt>As of</dt><dd>{at}</dd>"));
+    }
+    push(body, format_args!("\n</dl>\n<details><summary>Every check</summary>\n<ul>"));
+    for check in &automatic.checks {
+        let (name, outcome, reason) =
+            (Text(&check.name), Text(&check.outcome), Text(&check.reason));
+        push(body, format_args!("\n<li>{name}: {outcome}. {reason}</li>"));
+    }
+    push(body, format_args!("\n</ul></details>\n"));
 }
 
 const CHECK_STEPS: &str = "<ol>\n<li>Save the signed credential below as credential.json.</li>\n\

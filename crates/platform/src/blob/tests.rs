@@ -381,3 +381,38 @@ fn many_streams_share_one_budget() {
     }
     assert_eq!(budget.share(), BUFFER_BYTES.end);
 }
+
+/// Writes what `cargo xtask judges` shows to boto3: addresses and a form, with all they bind.
+#[tokio::test]
+#[ignore = "writes files for outside judges"]
+async fn presigned_addresses_for_outside_judges_are_written() {
+    let folder = std::env::var_os("VERZA_JUDGES").expect("the folder to write to");
+    let server = S3Server::start().await;
+    let options = server.options();
+    let encrypted = S3Options { encryption: Encryption::Store, ..options.clone() };
+    let facts = |options: S3Options| {
+        let blobs = Blobs::on_s3(options, crate::testing::world().0).unwrap();
+        let inbox = blobs.inbox().unwrap();
+        let (slot, lasts) = (slot("one-1", b"bytes"), Duration::from_secs(3600));
+        let put = inbox.put(&slot, lasts).unwrap();
+        let headers: serde_json::Map<String, serde_json::Value> =
+            put.headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let put = serde_json::json!({ "method": put.method, "url": put.url, "headers": headers });
+        let post: serde_json::Map<String, serde_json::Value> = inbox
+            .post(&slot, lasts)
+            .unwrap()
+            .fields
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
+        (put, post)
+    };
+    let ((put, post), (put_encrypted, _)) = (facts(options.clone()), facts(encrypted));
+    let facts = serde_json::json!({
+        "accessKey": options.access_key, "secretKey": options.secret_key.expose(),
+        "region": options.region, "date": post["x-amz-date"],
+        "put": put, "putEncrypted": put_encrypted, "post": post,
+    });
+    let path = std::path::Path::new(&folder).join("presigned.json");
+    std::fs::write(path, facts.to_string()).unwrap();
+}

@@ -1,6 +1,9 @@
 //! Any list as a file: `?format=csv` or `?format=jsonl`, or an `Accept` header that asks for one of
 //! the two. All of it, page after page from the list's own handler, so that who may see which row is
 //! decided in one place, and memory does not grow with the list.
+//!
+//! Where the route has a [`Signer`], `csv.manifest` and `jsonl.manifest` answer what such a file is,
+//! signed, in the place of the file.
 
 use std::sync::Arc;
 
@@ -8,16 +11,37 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use kernel::{Error, PageRequest};
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 use utoipa::openapi::{RefOr, Schema};
 
 use super::reply::{Failure, Problem};
 
 /// What one page of a list may come to, which is far more than any does.
 const PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// A list as it was written into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The list's path, with the query that narrows it.
+    pub list: String,
+    /// `csv` or `jsonl`.
+    pub format: &'static str,
+    /// Without a header.
+    pub rows: u64,
+    pub bytes: u64,
+    pub sha256: [u8; 32],
+}
+
+/// Who signs what was written; the answer is the signed text. As an extension of requests.
+#[derive(Clone)]
+pub struct Signer(
+    pub Arc<dyn Fn(Written) -> BoxFuture<'static, kernel::Result<String>> + Send + Sync>,
+);
 
 /// What a list is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +60,18 @@ impl Format {
     ///
     /// # Errors
     /// A field error at `/format`.
-    fn asked(request: &Request) -> kernel::Result<Option<Self>> {
+    fn asked(request: &Request) -> kernel::Result<Option<(Self, bool)>> {
+        let can_sign = request.extensions().get::<Signer>().is_some();
+        let file = |format| Ok(Some((format, false)));
         let query = request.uri().query().unwrap_or_default();
         let mut words = form_urlencoded::parse(query.as_bytes());
         if let Some((_, word)) = words.find(|(name, _)| name == "format") {
             return match &*word {
                 "json" => Ok(None),
-                "csv" => Ok(Some(Self::Csv)),
-                "jsonl" => Ok(Some(Self::JsonLines)),
+                "csv" => file(Self::Csv),
+                "jsonl" => file(Self::JsonLines),
+                "csv.manifest" if can_sign => Ok(Some((Self::Csv, true))),
+                "jsonl.manifest" if can_sign => Ok(Some((Self::JsonLines, true))),
                 _ => Err(Error::field("/format", "invalid", "json, csv or jsonl")),
             };
         }
@@ -52,7 +80,8 @@ impl Format {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|range| range.split(';').next());
-        Ok(media.find_map(|media| Self::of_media_type(media.trim())).flatten())
+        let found = media.find_map(|media| Self::of_media_type(media.trim())).flatten();
+        Ok(found.map(|format| (format, false)))
     }
 
     /// What a list is under a media type: `Some(None)` for itself, and `None` where it cannot be.
@@ -153,9 +182,9 @@ pub(super) async fn exported(
     request: Request,
     next: Next,
 ) -> Response {
-    let format = match Format::asked(&request) {
+    let (format, is_manifest) = match Format::asked(&request) {
         Ok(None) => return next.run(request).await,
-        Ok(Some(format)) => format,
+        Ok(Some(asked)) => asked,
         Err(error) => return Problem(error).into_response(),
     };
     let (parts, _) = request.into_parts();
@@ -166,9 +195,12 @@ pub(super) async fn exported(
         Ok(first) => first,
         Err(refused) => return *refused,
     };
+    if is_manifest {
+        return manifest(list, uri, first).await;
+    }
     let name = uri.path().rsplit('/').next().unwrap_or_default();
     let name = format!("attachment; filename=\"{name}.{}\"", format.ending());
-    let (head, after) = (format.head(&list.columns) + &first.0, first.1);
+    let (head, after) = (format.head(&list.columns) + &first.text, first.after);
     let pages = stream::unfold(Some((list, head, after)), move |state| {
         let uri = uri.clone();
         async move {
@@ -176,7 +208,7 @@ pub(super) async fn exported(
             let text = Ok::<_, std::io::Error>(Bytes::from(text));
             let Some(cursor) = after else { return Some((text, None)) };
             match list.page(&uri, Some(&cursor)).await {
-                Ok((next, after)) => Some((text, Some((list, next, after)))),
+                Ok(next) => Some((text, Some((list, next.text, next.after)))),
                 // What has been sent cannot be taken back: the file ends in the middle, and the
                 // client's connection says so.
                 Err(_) => Some((Err(std::io::Error::other("a page could not be read")), None)),
@@ -192,6 +224,46 @@ pub(super) async fn exported(
     response
 }
 
+/// Reads the whole list as the file would hold it, and has signed what that comes to.
+async fn manifest(list: List, uri: Uri, first: Piece) -> Response {
+    let Some(Signer(sign)) = list.parts.extensions.get::<Signer>().cloned() else {
+        return Problem(Error::internal("nobody signs this list")).into_response();
+    };
+    let mut hash = Sha256::new_with_prefix(list.format.head(&list.columns));
+    let mut bytes = list.format.head(&list.columns).len() as u64;
+    let (mut piece, mut rows) = (first, 0);
+    loop {
+        hash.update(&piece.text);
+        bytes += piece.text.len() as u64;
+        rows += piece.rows;
+        let Some(cursor) = piece.after else { break };
+        piece = match list.page(&uri, Some(&cursor)).await {
+            Ok(next) => next,
+            Err(refused) => return *refused,
+        };
+    }
+    let sha256 = hash.finalize().into();
+    let written =
+        Written { list: narrowed(&uri), format: list.format.ending(), rows, bytes, sha256 };
+    match sign(written).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
+        Err(error) => Problem(error).into_response(),
+    }
+}
+
+/// The address of a list without what is about pages and formats.
+fn narrowed(uri: &Uri) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(kept(uri)).finish();
+    if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) }
+}
+
+/// A page as text, how many rows that is, and the cursor of the next one.
+struct Piece {
+    text: String,
+    rows: u64,
+    after: Option<String>,
+}
+
 /// A list that is read page by page from its own handler.
 struct List {
     parts: http::request::Parts,
@@ -201,12 +273,8 @@ struct List {
 }
 
 impl List {
-    /// One page as text, and the cursor of the next one; or what the handler has answered instead.
-    async fn page(
-        &self,
-        uri: &Uri,
-        cursor: Option<&str>,
-    ) -> Result<(String, Option<String>), Box<Response>> {
+    /// One page; or what the handler has answered instead.
+    async fn page(&self, uri: &Uri, cursor: Option<&str>) -> Result<Piece, Box<Response>> {
         let mut parts = self.parts.clone();
         parts.uri = paged(uri, cursor);
         let response = self.next.clone().run(Request::from_parts(parts, Body::empty())).await;
@@ -221,22 +289,26 @@ impl List {
         };
         let body = to_bytes(response.into_body(), PAGE_BYTES_MAX).await.map_err(|_| broken())?;
         let rows: Vec<Json> = serde_json::from_slice(&body).map_err(|_| broken())?;
-        let rows = rows.iter().map(|row| self.format.row(&self.columns, row));
-        Ok((rows.collect(), after))
+        let text = rows.iter().map(|row| self.format.row(&self.columns, row)).collect();
+        Ok(Piece { text, rows: rows.len() as u64, after })
     }
 }
 
 /// The address of a page: as asked for, but for what is about pages and formats.
 fn paged(uri: &Uri, cursor: Option<&str>) -> Uri {
-    let query = uri.query().unwrap_or_default();
-    let kept = form_urlencoded::parse(query.as_bytes())
-        .filter(|(name, _)| !["format", "limit", "page", "cursor"].contains(&&**name));
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(kept).append_pair("limit", &PageRequest::MAX_LIMIT.to_string());
+    query.extend_pairs(kept(uri)).append_pair("limit", &PageRequest::MAX_LIMIT.to_string());
     if let Some(cursor) = cursor {
         query.append_pair("cursor", cursor);
     }
     format!("{}?{}", uri.path(), query.finish()).parse().unwrap_or_else(|_| uri.clone())
+}
+
+/// What a query says besides pages and formats.
+fn kept(uri: &Uri) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)> {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| !["format", "limit", "page", "cursor"].contains(&&**name))
 }
 
 /// The cursor in `<..?..cursor=x>; rel="next"`.
@@ -334,6 +406,36 @@ mod tests {
         let (_, media, text) = ask(101, "", "application/json, text/csv").await;
         assert_eq!(media, "application/json");
         assert_eq!(serde_json::from_str::<Vec<Json>>(&text.unwrap()).unwrap().len(), 20);
+    }
+
+    #[tokio::test]
+    async fn a_manifest_says_what_the_file_of_the_same_list_is() {
+        let row = get(Audience::Public, "/v1/rows").summary("Rows").paged();
+        let route = table(&250_i64, [row.returns::<Vec<Row>>(200).to(rows)]).remove(0);
+        let sign = |written: Written| {
+            let text = format!("{written:?}");
+            Box::pin(async move { Ok(text) }) as BoxFuture<'static, kernel::Result<String>>
+        };
+        let signer = Signer(Arc::new(sign));
+        let router = axum::Router::new().route("/v1/rows", route.handler);
+        let signing = router.clone().layer(axum::Extension(signer));
+        let ask = async |router: &axum::Router, query: &str| {
+            let request = Request::get(format!("/v1/rows?{query}")).body(Body::empty()).unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            let status = answer.status();
+            (status, to_bytes(answer.into_body(), usize::MAX).await.unwrap())
+        };
+        for format in ["csv", "jsonl"] {
+            let (_, file) = ask(&signing, &format!("format={format}&a=b")).await;
+            let (_, told) = ask(&signing, &format!("limit=7&format={format}.manifest&a=b")).await;
+            let sha256: [u8; 32] = Sha256::digest(&file).into();
+            let list = "/v1/rows?a=b".to_owned();
+            let bytes = file.len() as u64;
+            let written = Written { list, format, rows: 250, bytes, sha256 };
+            assert_eq!(told, format!("{written:?}"));
+        }
+        let (status, _) = ask(&router, "format=csv.manifest").await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "nobody signs it");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod openapi;
 mod reply;
 mod route;
 
+pub use export::{Signer, Written};
 pub use extract::{At, By, Form, Json, JsonOrForm, Paging, Query, Raw};
 pub use openapi::{Info, openapi};
 pub use reply::{

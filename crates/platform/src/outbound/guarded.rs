@@ -146,6 +146,26 @@ impl Guarded {
         Ok(Address(url))
     }
 
+    /// Asks for what lies at an address, all of it.
+    ///
+    /// # Errors
+    /// [`Failure::TooLarge`] where that is more than is read of an answer.
+    pub async fn get(&self, at: &Address, headers: HeaderMap) -> Result<Answer, Failure> {
+        if self.rules.refuses_host(at.host()) {
+            return Err(Failure::Unreached(NotPublic.to_string()));
+        }
+        let mut response = self.client.get(at.0.clone()).headers(headers).send().await?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > self.answer_max {
+                return Err(Failure::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = std::mem::take(response.headers_mut());
+        Ok(Answer { status: response.status(), headers, body: body.freeze() })
+    }
+
     /// Posts a body; answers what came back, cut off after what is read of an answer. A body that
     /// breaks off does not undo the status before it.
     pub async fn post(

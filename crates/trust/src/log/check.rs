@@ -1,8 +1,8 @@
 //! The log's audit of itself: everything recomputed, nothing believed but the keys.
 
-use kernel::Result;
+use kernel::{Result, Timestamp};
 use platform::db::Read;
-use platform::journal;
+use platform::{journal, params};
 use verify::key::multikey::PublicKey;
 use verify::log::checkpoint::Checkpoint;
 use verify::log::merkle;
@@ -144,6 +144,17 @@ async fn public_keys(db: &impl Read) -> Result<Vec<PublicKey>> {
             .map_err(|error| broken("a key of the log is none", error))
     })
     .collect()
+}
+
+/// When the oldest fact happened that has no leaf yet; nothing where the log has all of them.
+pub async fn unsequenced_since(db: &impl Read) -> Result<Option<Timestamp>> {
+    let Some(log) = store::state(db).await? else { return Ok(None) };
+    let covered = log.after_seq.saturating_add(log.edge.size().cast_signed());
+    let numbered = "SELECT at FROM facts WHERE seq > $1 ORDER BY seq LIMIT 1";
+    let numbered = db.maybe(numbered, params![covered], |row| row.take()).await?;
+    let waiting = "SELECT at FROM facts WHERE seq IS NULL ORDER BY id LIMIT 1";
+    let waiting: Option<Timestamp> = db.maybe(waiting, &[], |row| row.take()).await?;
+    Ok(numbered.into_iter().chain(waiting).min())
 }
 
 /// How many leaves the log has, and its newest checkpoint; nothing of a log that has not begun.

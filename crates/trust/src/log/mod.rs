@@ -28,7 +28,7 @@ mod succession;
 mod tests;
 mod watch;
 
-pub use check::{LogReport, check, head};
+pub use check::{LogReport, check, head, unsequenced_since};
 pub(crate) use jobs::register;
 pub use memory::Memory;
 pub(crate) use memory::replace;

@@ -73,6 +73,62 @@ fn a_witness_is_named_by_its_own_vkey_and_an_address() {
 
 platform::on_both_engines! { TABLES;
 
+async fn the_oldest_fact_without_a_leaf_is_known(t: &TestDb) {
+    let trust = trust(t).await;
+    happen(t, &trust, 3).await;
+    assert_eq!(crate::log::unsequenced_since(&t.db).await.unwrap(), None);
+    t.clock.advance(MINUTE);
+    for _ in 0..2 {
+        t.db.run("test", |tx| async move {
+            tx.record(Fact::by(&Caller::nobody(), "thing.done").on("x"));
+            Ok(())
+        })
+        .await
+        .unwrap();
+        t.clock.advance(MINUTE);
+    }
+    let oldest = crate::log::unsequenced_since(&t.db).await.unwrap().unwrap();
+    assert_eq!(t.db.world().now().since(oldest), 2 * MINUTE);
+    happen(t, &trust, 0).await;
+    assert_eq!(crate::log::unsequenced_since(&t.db).await.unwrap(), None);
+}
+
+async fn nothing_is_lost_while_ten_times_as_much_happens_as_is_taken_up(t: &TestDb) {
+    const WRITERS: usize = 10;
+    const FACTS: usize = 40;
+    let trust = trust(t).await;
+    happen(t, &trust, 1).await;
+    let before = size(&trust).await;
+    let runner = Runner::new(t.db.clone(), trust.readers());
+    let writers = (0..WRITERS).map(|_| {
+        let db = t.db.clone();
+        tokio::spawn(async move {
+            for _ in 0..FACTS {
+                db.run("test", |tx| async move {
+                    tx.record(Fact::by(&Caller::nobody(), "thing.done").on("x"));
+                    Ok(())
+                })
+                .await
+                .unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    // One reader beside ten writers: it is behind all the time, and nobody waits for it.
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        runner.drain().await;
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    runner.drain().await;
+    let report = trust.log.check().await.unwrap();
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert_eq!(report.size, before + (WRITERS * FACTS) as u64);
+    assert_eq!(crate::log::unsequenced_since(&t.db).await.unwrap(), None);
+}
+
 async fn a_witnessed_checkpoint_is_published_and_stands_under_the_proofs(t: &TestDb) {
     let (trust, served) = watched(t).await;
     let claim = &claim(t);

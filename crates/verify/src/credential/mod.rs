@@ -6,6 +6,7 @@
 //! and a reader of either ignores the other.
 
 pub mod badge;
+pub mod baked;
 pub mod jcs;
 pub mod proof;
 pub mod rdfc;

@@ -123,6 +123,11 @@ impl<'a> Token<'a> {
         self.payload.get(name)?.as_str()
     }
 
+    /// What was signed, and the signature: for algorithms that [`Key`] has none of.
+    pub(crate) fn signed(&self) -> (&[u8], &[u8]) {
+        (self.input.as_bytes(), &self.signature)
+    }
+
     /// Checks the signature under the algorithm that goes with the key.
     pub fn verify(&self, key: &Key) -> Result<(), JwsError> {
         let alg = self.header.get("alg").and_then(Value::as_str);

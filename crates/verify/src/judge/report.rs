@@ -39,6 +39,8 @@ pub(super) enum Form {
     Token,
     /// A case file, with or without a document.
     Case,
+    /// A document of any issuer under Data Integrity proofs.
+    Foreign,
 }
 
 /// The checks, in the order in which a report lists them.
@@ -160,7 +162,10 @@ impl Name {
             | Self::CaseInclusion
             | Self::CaseVerdict
             | Self::CaseReceipt => form == Form::Case,
-            _ => form != Form::Token,
+            Self::Contexts | Self::JcsSignature | Self::ProofPurpose | Self::VerificationMethod => {
+                form != Form::Token
+            }
+            _ => !matches!(form, Form::Token | Form::Foreign),
         }
     }
 

@@ -89,6 +89,21 @@ impl Trust {
         !self.did_documents.is_empty() || !self.keys.is_empty()
     }
 
+    /// The issuers' Multikeys.
+    pub(super) fn bare_keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    /// Whether this very key was pinned.
+    pub(super) fn pins(&self, key: &PublicKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// The pinned document of a DID.
+    pub(super) fn did_document(&self, did: &str) -> Option<&Value> {
+        self.did_documents.iter().find(|document| document["id"] == did)
+    }
+
     /// The certificates that end a chain.
     pub(super) fn anchors(&self) -> &[Anchor] {
         &self.anchors

@@ -64,26 +64,42 @@ async fn make(config: &Config, place: &Path, with_keys: bool, json: bool) -> Res
 pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<ExitCode> {
     let folder = check::folder_of(&args.backup);
     let report = look(config, &folder, &args.brought).await?;
-    if report.is_sound() {
+    let in_backup = &report.manifest.log.checkpoint;
+    let known = match &args.brought.checkpoint {
+        Some(path) => Some(read(path)?),
+        // What this machine remembers of the log that it served.
+        None => {
+            trust::log::Memory::in_folder(&config.storage.data_dir).recall().unwrap_or_default()
+        }
+    };
+    let seen = restoring::newest(in_backup, known.as_deref());
+    let set_back = report.is_set_back() || seen != in_backup;
+    if report.is_restorable() {
         let bar = spinner();
         bar.set_message("copying");
         let world = platform::world::system();
-        let restored = restoring::restore(&folder, &args.to, &world).await;
+        let restored = restoring::restore(&folder, &args.to, seen, &world).await;
         bar.finish_and_clear();
         restored?;
     }
     if args.json {
-        let restored = report.is_sound();
+        let restored = report.is_restorable();
         print_json(&json!({ "restored": restored, "report": report }))?;
         return Ok(verdict(restored));
     }
     print(&report);
-    if !report.is_sound() {
+    if !report.is_restorable() {
         say!("\nNothing was restored.");
         return Ok(verdict(false));
     }
     let to = args.to.display();
     say!("\nRestored to {to}.");
+    if set_back {
+        say!(
+            "The log has signed more than this backup holds. That is remembered: at its start the \
+             server closes the log where it stands and goes on in another one, which says so."
+        );
+    }
     if !report.manifest.has_master_key {
         say!("Put the master key there as {to}/master.key, or configure it, before the start.");
     }
@@ -92,6 +108,13 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<ExitCode> {
         report.manifest.public_url
     );
     Ok(verdict(true))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("Cannot read {}: {error}.", path.display());
+        Error::unavailable("unreadable_file", message)
+    })
 }
 
 async fn look(config: &Config, folder: &Path, args: &BroughtArgs) -> Result<Report> {
@@ -103,12 +126,7 @@ async fn look(config: &Config, folder: &Path, args: &BroughtArgs) -> Result<Repo
         // One that is configured, or in the data folder: none is no reason to stop.
         None => datadir::existing_master_key(config).ok(),
     };
-    let checkpoint = args.checkpoint.as_deref().map(|path| {
-        std::fs::read_to_string(path).map_err(|error| {
-            let message = format!("Cannot read {}: {error}.", path.display());
-            Error::unavailable("unreadable_file", message)
-        })
-    });
+    let checkpoint = args.checkpoint.as_deref().map(read);
     let brought = Brought { master, checkpoint: checkpoint.transpose()? };
     let bar = spinner();
     bar.set_message("reading the backup");

@@ -20,6 +20,15 @@ pub async fn migrate_data(config: &Config, args: &MigrateDataArgs) -> Result<Exi
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} rows {eta} {msg}") {
         bar.set_style(style);
     }
+    // Where the files cannot go, the rows stay: moved rows would not move a second time.
+    let new = match args.files_to.as_deref() {
+        None => None,
+        Some("s3") => Some(files::store(config, world.clone())?),
+        Some(folder) => Some(Blobs::on_disk(folder, world.clone())?),
+    };
+    if let Some(new) = &new {
+        new.probe().await?;
+    }
     let moved = relocate::relocate(&from, &to, &world, |step| {
         show(&bar, step);
         Ok(())
@@ -29,15 +38,11 @@ pub async fn migrate_data(config: &Config, args: &MigrateDataArgs) -> Result<Exi
     let moved = moved.inspect_err(|_| {
         eprintln!("The source is as it was. The same command goes on where this one has ended.");
     })?;
-    let files = match &args.files_to {
+    let files = match &new {
         None => None,
-        Some(place) => {
+        Some(new) => {
             let old = old_files(config, &from)?;
-            let new = match place.as_str() {
-                "s3" => files::store(config, world.clone())?,
-                folder => Blobs::on_disk(folder, world.clone())?,
-            };
-            Some(relocate::copy_files(&from, &old, &new, &world, |_| ()).await?)
+            Some(relocate::copy_files(&from, &old, new, &world, |_| ()).await?)
         }
     };
     if args.json {

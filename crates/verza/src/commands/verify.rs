@@ -4,8 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use kernel::{Error, Result};
+use serde_json::json;
 use verify::judge::report::{Report, Verdict};
 use verify::judge::{self, Options, Presented, trust::Trust};
+use verify::log::export::Manifest;
+use verify::log::note::{NoteError, VerifierKey};
 
 use super::{print_json, verdict};
 use crate::cli::VerifyArgs;
@@ -14,6 +17,9 @@ use crate::cli::VerifyArgs;
 const STATUS_AGE_MAX_HOURS: u64 = 168;
 
 pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
+    if let Some(manifest) = &args.manifest {
+        return verify_export(args, manifest);
+    }
     let mut pins = Vec::new();
     for path in [&args.did, &args.root, &args.issuer].into_iter().flatten() {
         pins.push(String::from_utf8_lossy(&read(path)?).into_owned());
@@ -45,6 +51,43 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         }
     }
     Ok(verdict(report.verdict == Verdict::Valid))
+}
+
+/// An exported list against its manifest, and that against the log's key.
+fn verify_export(args: &VerifyArgs, manifest: &Path) -> Result<ExitCode> {
+    let note = String::from_utf8_lossy(&read(manifest)?).into_owned();
+    let file = read(&args.file)?;
+    let wrong = |error: NoteError| Error::invalid("not_a_key", error.to_string());
+    let lines = args.log_key.iter().flat_map(|keys| keys.lines());
+    let logs: Vec<VerifierKey> =
+        lines.map(|key| VerifierKey::parse(key.trim()).map_err(wrong)).collect::<Result<_>>()?;
+    if logs.is_empty() {
+        let message = "Give the log's vkey, as you got it elsewhere, with --log-key.";
+        return Err(Error::invalid("no_log_key", message));
+    }
+    let signed = Manifest::open(&note, &logs).map_err(|error| error.to_string());
+    let found = signed.and_then(|manifest| manifest.check(&file).map(|()| manifest));
+    let is_valid = found.is_ok();
+    match (&found, args.json) {
+        (Ok(manifest), true) => print_json(&json!({
+            "verdict": "valid",
+            "list": manifest.list,
+            "format": manifest.format,
+            "madeAt": manifest.made_at,
+            "rows": manifest.rows,
+            "log": manifest.log.as_ref().map(|log| json!({ "origin": log.origin, "size": log.size })),
+        }))?,
+        (Err(reason), true) => print_json(&json!({ "verdict": "invalid", "reason": reason }))?,
+        (Err(reason), false) => say!("INVALID\n  {reason}"),
+        (Ok(manifest), false) => {
+            let Manifest { list, rows, made_at, log, .. } = manifest;
+            say!("VALID\n  {rows} rows of {list}, as {made_at} by {}", manifest.origin);
+            if let Some(log) = log {
+                say!("  the log {} had {} leaves then", log.origin, log.size);
+            }
+        }
+    }
+    Ok(verdict(is_valid))
 }
 
 /// Judges the bytes of a file against keys that the reader brings.

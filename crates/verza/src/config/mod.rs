@@ -240,6 +240,15 @@ pub struct Files {
     /// Certificates, PEM, of the authorities whose signatures in PDFs mean something here. Without
     /// it every signer is unknown.
     pub signature_anchors: Option<PathBuf>,
+    /// Issuers whose credentials are valid here when they are uploaded, by their identifiers, such as
+    /// did:web:university.example or https://registry.example. This platform itself is one.
+    pub trusted_issuers: Vec<String>,
+    /// Certificates, PEM, of the authorities whose issuers' credentials (x5c) are valid here as well.
+    pub credential_anchors: Option<PathBuf>,
+    /// Whether issuers are asked for their keys and status lists when somebody uploads a credential.
+    pub ask_issuers: bool,
+    /// Networks that are not public in which issuers may be asked all the same, such as 10.2.0.0/16.
+    pub issuer_networks: Vec<String>,
     /// A bucket of S3, or of anything that speaks S3, which must be there.
     pub s3_bucket: Option<String>,
     /// Where it is, such as https://s3.eu-central-1.amazonaws.com or http://minio:9000.
@@ -271,6 +280,10 @@ impl Default for Files {
             max_mb: 50,
             clamd: None,
             signature_anchors: None,
+            trusted_issuers: Vec::new(),
+            credential_anchors: None,
+            ask_issuers: true,
+            issuer_networks: Vec::new(),
             s3_bucket: None,
             s3_endpoint: None,
             s3_public_endpoint: None,

@@ -48,12 +48,27 @@ pub struct Check {
 pub struct Report {
     pub manifest: Manifest,
     pub checks: Vec<Check>,
+    /// Whether the log has signed more than the backup holds.
+    #[serde(skip)]
+    set_back: bool,
 }
 
 impl Report {
     /// Whether nothing is broken.
     pub fn is_sound(&self) -> bool {
         self.checks.iter().all(|check| check.outcome != Outcome::Broken)
+    }
+
+    /// Whether it can be restored: sound, but that the log may have signed more since. Serving it
+    /// is no fork where the machine remembers what was signed: another log goes on then.
+    pub fn is_restorable(&self) -> bool {
+        let is_only_old = |check: &Check| check.name == CONTINUITY && self.set_back;
+        self.checks.iter().all(|check| check.outcome != Outcome::Broken || is_only_old(check))
+    }
+
+    /// Whether the log has signed more than the backup holds.
+    pub fn is_set_back(&self) -> bool {
+        self.set_back
     }
 
     fn add(&mut self, name: &'static str, outcome: Outcome, says: impl Into<String>) {
@@ -73,6 +88,9 @@ impl Report {
     }
 }
 
+/// The check that compares with a checkpoint which somebody has seen.
+const CONTINUITY: &str = "continuity";
+
 /// What the reader brings.
 #[derive(Default)]
 pub struct Brought {
@@ -87,7 +105,7 @@ pub struct Brought {
 /// Fails where there is no backup that can be understood.
 pub async fn check(folder: &Path, brought: &Brought, world: &World) -> Result<Report> {
     let manifest = Manifest::read(folder)?;
-    let mut report = Report { manifest, checks: Vec::new() };
+    let mut report = Report { manifest, checks: Vec::new(), set_back: false };
     authenticate(&mut report, folder, brought)?;
     let listed = report.manifest.contents.clone();
     let of = folder.to_owned();
@@ -245,9 +263,10 @@ async fn check_log(report: &mut Report, db: &Db, brought: &Brought) -> Result<()
     let Some(continuity) = log.continuity else {
         let says = "no checkpoint was given: whether the log goes on from one that somebody has \
                     seen is not known (--checkpoint)";
-        report.add("continuity", Outcome::Unproved, says);
+        report.add(CONTINUITY, Outcome::Unproved, says);
         return Ok(());
     };
+    report.set_back = matches!(continuity, Continuity::Behind { .. });
     let (outcome, says) = match continuity {
         Continuity::Continues { size } => {
             (Outcome::Proved, format!("the log goes on from the checkpoint of {size} leaves"))
@@ -266,7 +285,7 @@ async fn check_log(report: &mut Report, db: &Db, brought: &Brought) -> Result<()
         ),
         Continuity::Foreign(what) => (Outcome::Broken, format!("the checkpoint: {what}")),
     };
-    report.add("continuity", outcome, says);
+    report.add(CONTINUITY, outcome, says);
     Ok(())
 }
 

@@ -5,16 +5,42 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use kernel::{Error, Result, World};
+use trust::log::Memory;
 
 use super::{Draft, MASTER_KEY, blocking, cannot_write, contents, sync_folders};
 
 /// Copies a backup that was found sound into a data folder. Every byte is hashed once more on the
-/// way.
-pub async fn restore(backup: &Path, place: &Path, world: &World) -> Result<()> {
+/// way. `seen` is the newest checkpoint of the log that is known to have been signed: the folder
+/// remembers it, so that a log which was set back is found out at the first start.
+pub async fn restore(backup: &Path, place: &Path, seen: &str, world: &World) -> Result<()> {
     let draft = Draft::beside(place, world)?;
     let (from, to) = (backup.to_owned(), draft.path.clone());
     blocking(move || copy_all(&from, &to)).await?;
+    if !seen.is_empty() {
+        Memory::in_folder(&draft.path).keep(seen)?;
+    }
     draft.keep()
+}
+
+/// Which of two checkpoints a restored folder is to remember: what the backup ends with, or what is
+/// `known` on this machine, if that is of the same platform and vouches for more. Whether either is
+/// genuine, the start decides.
+pub fn newest<'a>(in_backup: &'a str, known: Option<&'a str>) -> &'a str {
+    let head = |note: &'a str| {
+        let mut lines = note.lines();
+        let (origin, size) = (lines.next()?, lines.next()?.parse::<u64>().ok()?);
+        let (platform, _) = origin.rsplit_once('/')?;
+        Some((platform, origin, size))
+    };
+    match (head(in_backup), known.and_then(|known| head(known).map(|head| (known, head)))) {
+        // A log of another term is one that the backup does not know, or the one before.
+        (Some((own, origin, size)), Some((known, (platform, other, vouched)))) => {
+            let is_newer = if origin == other { vouched > size } else { other > origin };
+            if own == platform && is_newer { known } else { in_backup }
+        }
+        (None, Some((known, _))) => known,
+        _ => in_backup,
+    }
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<()> {
@@ -39,4 +65,28 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
         }
     }
     sync_folders(to).map_err(|error| cannot_write(to, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vouches_for_more_of_the_same_log_is_remembered() {
+        let note = |origin: &str, size: u64| format!("{origin}\n{size}\nAAAA\n\n\u{2014} a b\n");
+        let backup = note("a.example/audit/2026", 7);
+        for (known, is_newer) in [
+            (note("a.example/audit/2026", 8), true),
+            (note("a.example/audit/2026", 6), false),
+            (note("a.example/audit/2026-2", 1), true),
+            (note("a.example/audit/2025", 99), false),
+            (note("b.example/audit/2026", 99), false),
+            ("nothing".to_owned(), false),
+        ] {
+            let found = newest(&backup, Some(&known));
+            assert_eq!(found == known, is_newer, "{known}");
+        }
+        assert_eq!(newest(&backup, None), backup);
+        assert_eq!(newest("", None), "");
+    }
 }

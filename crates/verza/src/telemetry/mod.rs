@@ -91,6 +91,10 @@ pub(crate) async fn measure(db: &Db) {
         set("jobs_waiting", waiting as f64);
         set("jobs_dead", dead as f64);
     }
+    if let Ok(since) = trust::log::unsequenced_since(db).await {
+        let age = since.map_or(0.0, |since| db.world().now().since(since).as_secs_f64());
+        set("log_unsequenced_age_seconds", age);
+    }
     if let Some(connections) = db.connections() {
         set("db_connections_max", connections.max as f64);
         set("db_connections_open", connections.open as f64);

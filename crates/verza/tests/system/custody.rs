@@ -247,6 +247,8 @@ async fn a_log_that_was_set_back_is_told_by_a_saved_checkpoint() {
     let restored = house.folder().join("restored");
     ended_with(&house.run(&["restore", text(&old), "--to", text(&restored)]).await, 0);
     std::fs::copy(&key, restored.join("master.key")).unwrap();
+    // On a machine that remembers nothing.
+    std::fs::remove_file(restored.join("log.checkpoint")).unwrap();
     house.set("VERZA_STORAGE_DATA_DIR", text(&restored));
     house.start().await;
     let town = house.town();
@@ -265,6 +267,107 @@ async fn a_log_that_was_set_back_is_told_by_a_saved_checkpoint() {
     std::fs::write(&late, note.replacen('\n', "x\n", 1)).unwrap();
     let (output, _) = report(&house, &forked, &["--checkpoint", text(&late)]).await;
     ended_with(&output, 1);
+    house.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exported_audit_trail_is_checked_by_its_signed_manifest() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    let town = house.town();
+    let admin = town.set_up(&house.setup_link().await).await;
+    let anne = town.join("Anne", "user").await;
+    logged(&town, &anne).await;
+    let key = town.call(Method::GET, "/v1/audit/key", None).answer().await.text();
+    // Nothing happens from here on.
+    let end = "2100-01-01T00:00:00Z";
+    for (path, who) in [("/v1/admin/audit-logs", &admin), ("/v1/audit/logs", &anne)] {
+        for format in ["csv", "jsonl"] {
+            let ask = async |format: &str| {
+                let path = format!("{path}?to={end}&format={format}");
+                town.get(&path, who).answer().await
+            };
+            let (file, note) = (house.folder().join("trail"), house.folder().join("trail.note"));
+            let exported = ask(format).await;
+            assert!(exported.is_done() && exported.bytes.len() > 100);
+            std::fs::write(&file, &exported.bytes).unwrap();
+            let manifest = ask(&format!("{format}.manifest")).await.text();
+            std::fs::write(&note, manifest).unwrap();
+            let arguments =
+                ["verify", text(&file), "--manifest", text(&note), "--log-key", key.trim()];
+            let output = house.run(&arguments).await;
+            ended_with(&output, 0);
+            assert!(out(&output).contains("VALID") && out(&output).contains("leaves then"));
+            let mut bytes = exported.bytes.to_vec();
+            bytes[60] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+            ended_with(&house.run(&arguments).await, 1);
+        }
+    }
+    // Other lists are not signed.
+    let refused = town.get("/v1/user/credentials?format=csv.manifest", &anne).answer().await;
+    assert!(!refused.is_done());
+    house.finish().await;
+}
+
+/// The origin of the log that grows, once it has a leaf.
+async fn origin(house: &House) -> String {
+    let town = house.town();
+    until("a checkpoint", async || {
+        let answer = town.call(Method::GET, "/v1/audit/checkpoint", None).answer().await;
+        let note = answer.is_done().then(|| answer.text())?;
+        note.lines().next().map(str::to_owned)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_backup_that_is_restored_is_found_to_be_a_fork_and_goes_on_elsewhere() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    let (anne, _) = lived_in(&house).await;
+    let old = house.folder().join("old");
+    ended_with(&house.run(&["backup", "create", "--with-keys", text(&old)]).await, 0);
+    house.town().credential(&anne, "Later").await;
+    logged(&house.town(), &anne).await;
+    let first = origin(&house).await;
+    let late = checkpoint(&house, "late.txt").await;
+    // What the data folder remembers itself comes within seconds.
+    let size = |note: &str| note.lines().nth(1).unwrap().parse::<u64>().unwrap();
+    let wanted = size(&std::fs::read_to_string(&late).unwrap());
+    let memory = house.data().join("log.checkpoint");
+    until("the machine remembers it", async || {
+        let kept = std::fs::read_to_string(&memory).ok()?;
+        (size(&kept) >= wanted).then_some(())
+    })
+    .await;
+    house.stop().await;
+
+    // Once by what the old folder remembers, and once by a checkpoint that was saved elsewhere.
+    for (place, brought) in [("by-memory", false), ("by-checkpoint", true)] {
+        let restored = house.folder().join(place);
+        let mut arguments = vec!["restore", text(&old), "--to", text(&restored)];
+        if brought {
+            // A machine that is new to the log.
+            let new = house.folder().join("new");
+            house.set("VERZA_STORAGE_DATA_DIR", text(&new));
+            arguments.extend(["--checkpoint", text(&late)]);
+        }
+        let output = house.run(&arguments).await;
+        ended_with(&output, 0);
+        assert!(out(&output).contains("has signed more than this backup"), "{}", out(&output));
+        house.set("VERZA_STORAGE_DATA_DIR", text(&restored));
+        house.start().await;
+        assert_eq!(origin(&house).await, format!("{first}-2"), "{place}");
+        let anne = house.town().login(&anne.email).await;
+        logged(&house.town(), &anne).await;
+        // Whoever has seen the old log sees that it was closed, and not another history of it.
+        let closed = format!("/v1/audit/of/{}/checkpoint", first.rsplit('/').next().unwrap());
+        let town = house.town();
+        let closed = town.call(Method::GET, &closed, None).answer().await.text();
+        assert!(size(&closed) < wanted, "{closed}");
+        house.stop().await;
+    }
     house.finish().await;
 }
 

@@ -37,5 +37,6 @@ mod stop;
 mod story;
 mod strangers;
 mod town;
+mod wallet;
 mod wire;
 mod world;

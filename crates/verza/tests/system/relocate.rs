@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kernel::{Error, Result};
+use platform::blob::S3Server;
 use platform::db::{Db, SqliteOptions};
 use platform::params;
 use platform::testing::TestDb;
@@ -191,6 +192,81 @@ async fn what_cannot_be_moved_is_said_and_left_alone() {
     assert_eq!(differing[0].table, "mail_sink");
     is_served_by_nobody(&new).await;
     test.finish().await;
+}
+
+/// Every file below a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_platform_moves_its_files_into_a_bucket_and_is_backed_up_from_there() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    let town = house.town();
+    let anne = town.join("Anne", "user").await;
+    let file = town.upload(&anne, "diploma.pdf", &pdf("the document")).await;
+    house.stop().await;
+    let bucket = S3Server::start().await;
+    let options = bucket.options();
+    for (name, value) in [
+        ("VERZA_FILES_S3_BUCKET", options.bucket.as_str()),
+        ("VERZA_FILES_S3_ENDPOINT", &options.endpoint),
+        ("VERZA_FILES_S3_REGION", &options.region),
+        ("VERZA_FILES_S3_PATH_STYLE", "true"),
+        ("VERZA_FILES_S3_ACCESS_KEY", &options.access_key),
+        ("VERZA_FILES_S3_SECRET_KEY", "a forged one"),
+    ] {
+        house.set(name, value);
+    }
+    let test = TestDb::postgres(MIGRATIONS).await;
+    let (from, to) = (format!("sqlite:{}", house.data().display()), test.postgres_url().unwrap());
+    let arguments = ["migrate-data", "--from", &from, "--to", &to, "--files-to", "s3"];
+    // The bucket's server looks at signatures.
+    let refused = house.run(&arguments).await;
+    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+    assert!(files_below(bucket.folder.path()).iter().all(|path| !holds(path, "the document")));
+    house.set("VERZA_FILES_S3_SECRET_KEY", options.secret_key.expose());
+    let moved = house.run(&arguments).await;
+    let told = String::from_utf8_lossy(&moved.stdout).into_owned();
+    assert_eq!(moved.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&moved.stderr));
+    assert!(told.contains("1 files copied"), "{told}");
+    assert!(files_below(bucket.folder.path()).iter().any(|path| holds(path, "the document")));
+
+    let key = std::fs::read_to_string(house.data().join("master.key")).unwrap();
+    std::fs::rename(house.data(), house.folder().join("old")).unwrap();
+    house.set("VERZA_DATABASE_URL", &to);
+    house.set("VERZA_SECRETS_MASTER_KEY", &key);
+    house.start().await;
+    let town = house.town();
+    let anne = town.login(&anne.email).await;
+    let content = town.get(&format!("/v1/files/{file}/content"), &anne).answer().await;
+    assert_eq!(content.bytes, pdf("the document"));
+    let (backup, back) = (house.folder().join("backup"), house.folder().join("back"));
+    let (backup, back) = (backup.to_str().unwrap(), back.to_str().unwrap());
+    for arguments in [
+        &["backup", "create", backup][..],
+        &["backup", "verify", backup],
+        &["restore", backup, "--to", back],
+    ] {
+        let done = house.run(arguments).await;
+        assert_eq!(done.status.code(), Some(0), "{arguments:?} {done:?}");
+    }
+    assert!(files_below(Path::new(back)).iter().any(|path| holds(path, "the document")));
+    house.finish().await;
+    test.finish().await;
+}
+
+fn holds(path: &Path, words: &str) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| bytes == pdf(words))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
