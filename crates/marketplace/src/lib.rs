@@ -49,6 +49,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0023_attachments",
             sql: include_str!("../migrations/0023_attachments.sql"),
         },
+        Migration { name: "0024_search", sql: include_str!("../migrations/0024_search.sql") },
     ],
 };
 

@@ -37,6 +37,7 @@ const TABLES: &[Table] = &[
             Column("rating_rank", Shown::Number),
             Column("jobs_done", Shown::Number),
             Column("search_text", Shown::Withheld("the profile once more, to be searched")),
+            Column("search_name", Shown::Withheld("the name once more, to be ranked by")),
             Column("category_keys", Shown::Withheld("the categories once more")),
             Column("since", Shown::Time),
             Column("updated_at", Shown::Time),

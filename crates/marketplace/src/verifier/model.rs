@@ -351,6 +351,9 @@ fn prose(fields: &mut Fields, pointer: &str, text: &str, max: usize) -> String {
 #[serde(rename_all = "snake_case")]
 #[schema(as = VerifierSort)]
 pub enum Sort {
+    /// What the search fits best first, which is whose name has most of its words; alike, the best
+    /// first.
+    Relevance,
     /// Best first.
     #[default]
     Rating,
@@ -362,7 +365,7 @@ pub enum Sort {
 /// What the marketplace's list is narrowed to.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// Words of the name, the headline, the text or the jurisdiction.
+    /// Words of the profile and of the services, all of them; the last may be the beginning of one.
     pub text: Option<String>,
     /// A category of an offered service, or a part of its title.
     pub service: Option<String>,
@@ -370,6 +373,8 @@ pub struct Search {
     pub category: Option<String>,
     /// The lowest mean rating, in thousandths of a star.
     pub rating_min: i64,
+    /// From which price to which a service is looked for, in minor units.
+    pub price: Option<(i64, i64)>,
     pub currency: Option<Asset>,
     pub sort: Sort,
 }

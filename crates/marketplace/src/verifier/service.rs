@@ -84,10 +84,11 @@ impl Service {
         self.db
             .run("verifier.replace_services", |tx| async move {
                 store::know(&tx, me.id, me.approved, tx.now()).await?;
-                store::claim(&tx, me.id, account_name).await?;
+                let me_now = store::claim(&tx, me.id, account_name).await?;
                 refuse_foreign(&store::offers(&tx, me.id).await?, offers)?;
                 let offers = store::replace_offers(&tx, me.id, offers).await?;
                 store::replace_prices(&tx, me.id, &rules::price_ranges(&offers)).await?;
+                store::index(&tx, &me_now, &offers).await?;
                 let fact = Fact::by(caller, "verifier.services_replaced").on(me.id);
                 tx.record(fact.with("services", offers.iter().map(|o| o.id).collect::<Vec<_>>()));
                 Ok(offers)
