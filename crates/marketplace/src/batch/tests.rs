@@ -214,6 +214,26 @@ async fn workers_that_die_do_no_row_twice_and_leave_none_behind(t: &TestDb) {
     assert_eq!(codes, ["duplicate", "required"]);
 }
 
+async fn the_organization_is_told_how_far_its_batch_is(t: &TestDb) {
+    let desk = Desk::open(t, 450).await;
+    let id = desk.submit("", table(0..450) + "HR-1,Twice,Bachelor,Education,U\n").await;
+    desk.worker().drain().await.unwrap();
+    let page = kernel::PageRequest::first(2000);
+    let all = platform::journal::Filter::default();
+    let eve = id_of(&desk.eve);
+    let facts = platform::journal::of_party(&t.db, eve, &all, &page).await.unwrap().items;
+    let of_batch = facts.iter().rev().filter(|fact| fact.subject == id);
+    let told: Vec<_> = of_batch
+        .map(|fact| (fact.verb.as_str(), fact.data["done"].clone(), fact.data["total"].clone()))
+        .collect();
+    assert_eq!(told, [
+        ("batch.submitted", Json::Null, Json::Null),
+        ("batch.progressed", json!(200), json!(451)),
+        ("batch.progressed", json!(400), json!(451)),
+        ("batch.completed", json!(450), json!(451)),
+    ]);
+}
+
 async fn a_budget_is_never_overspent_and_a_retry_does_the_rest(t: &TestDb) {
     let desk = Desk::open(t, 5).await;
     let query = format!("&budget={}&currency=USD", 2 * PRICE + 5);
