@@ -50,6 +50,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0023_attachments.sql"),
         },
         Migration { name: "0024_search", sql: include_str!("../migrations/0024_search.sql") },
+        Migration { name: "0025_rollups", sql: include_str!("../migrations/0025_rollups.sql") },
     ],
 };
 
@@ -204,9 +205,14 @@ impl Marketplace {
         verification::jobs::register(&self.verifications, registry);
         dispute::jobs::register(&self.disputes, registry);
         batch::jobs::register(&self.batches, registry);
+        overview::rollup::register(&self.overviews.db, registry);
     }
 
     pub fn readers(&self) -> Vec<Arc<dyn Reader>> {
-        vec![Arc::new(verifier::reader::Follower), Arc::new(verification::reader::Follower)]
+        vec![
+            Arc::new(verifier::reader::Follower),
+            Arc::new(verification::reader::Follower),
+            Arc::new(overview::rollup::Keeper),
+        ]
     }
 }

@@ -247,6 +247,33 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "verdict_days",
+        "party = $1",
+        "side, day, verdict, currency",
+        &[
+            Column("party", id::<User>()),
+            Column("side", Shown::Text),
+            Column("day", Shown::Number),
+            Column("verdict", Shown::Text),
+            Column("currency", Shown::Text),
+            Column("verdicts", Shown::Number),
+            Column("paid", Shown::Number),
+            Column("fees", Shown::Number),
+            Column("refunded", Shown::Number),
+            Column("work", Shown::Number),
+        ],
+    ),
+    of(
+        "request_days",
+        "party = $1",
+        "day",
+        &[
+            Column("party", id::<User>()),
+            Column("day", Shown::Number),
+            Column("requests", Shown::Number),
+        ],
+    ),
+    of(
         "reviews",
         "author = $1 OR verifier = $1",
         "id",
