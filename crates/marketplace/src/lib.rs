@@ -51,6 +51,10 @@ pub const MIGRATIONS: Migrations = Migrations {
         },
         Migration { name: "0024_search", sql: include_str!("../migrations/0024_search.sql") },
         Migration { name: "0025_rollups", sql: include_str!("../migrations/0025_rollups.sql") },
+        Migration {
+            name: "0026_reputation",
+            sql: include_str!("../migrations/0026_reputation.sql"),
+        },
     ],
 };
 
@@ -203,6 +207,7 @@ impl Marketplace {
 
     pub fn jobs(&self, registry: &mut Registry) {
         verification::jobs::register(&self.verifications, registry);
+        verifier::jobs::register(&self.verifiers, registry);
         dispute::jobs::register(&self.disputes, registry);
         batch::jobs::register(&self.batches, registry);
         overview::rollup::register(&self.overviews.db, registry);

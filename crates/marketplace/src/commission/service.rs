@@ -55,6 +55,7 @@ impl Service {
             credential,
             verifier: asked.verifier,
             service: asked.service,
+            expedited: false,
             notes: asked.notes.clone(),
         };
         let verification = self.verifications.request_in(tx, caller, &wanted).await?;

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::model::Day;
 use crate::dispute::model::{Ground, NewEvidence, Resolution, Ruling};
-use crate::testing::Client;
+use crate::testing::{Client, id_of};
 use crate::verification::model::{Command, Text};
 use crate::verification::tests::{DAY, FEE, FUNDS, MIGRATIONS, PRICE, Stage, stage};
 
@@ -105,6 +105,39 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!((count("1d").await, count("2d").await), ((0, 0), (0, 1)));
     }
 
+    async fn reputation_is_gone_over_once_a_week_and_lost_at_once(t: &TestDb) {
+        let stage = stage(t).await;
+        stage.fund(&stage.owner, 3 * FUNDS).await;
+        let (verifiers, id) = (&stage.market.verifiers, id_of(&stage.verifier).same_as());
+        let reputation =
+            async || verifiers.find(&t.db, id).await.unwrap().unwrap().reputation;
+        assert_eq!(reputation().await, 5_000);
+        let contested = stage.judged_and_read(Command::Verify).await;
+        for _ in 0..3 {
+            stage.judged_and_read(Command::Reject).await;
+        }
+        verifiers.repute_due().await.unwrap();
+        assert_eq!(reputation().await, 6_500);
+        assert_eq!(verifiers.repute_due().await.unwrap(), 0, "a week has to pass");
+
+        stage.overturned(contested).await;
+        stage.follow().await;
+        assert_eq!(reputation().await, 4_550);
+        stage.follow().await;
+        assert_eq!(reputation().await, 4_550, "once");
+        t.clock.advance(4 * DAY);
+        verifiers.repute_due().await.unwrap();
+        assert_eq!(reputation().await, 5_435, "three of four verdicts stand");
+        t.clock.advance(40 * DAY);
+        verifiers.repute_due().await.unwrap();
+        assert_eq!(reputation().await, 5_304, "nothing recent: back towards the start");
+        let client = Client::over(stage.market.routes());
+        let shown = client.get(&stage.owner, &format!("/v1/marketplace/verifiers/{id}")).await;
+        assert_eq!(shown["reputation"], 53);
+        let own = client.get(&stage.verifier, "/v1/verifier/analytics").await;
+        assert_eq!(own["reputation"], 53);
+    }
+
     async fn the_days_are_what_a_recount_finds_after_any_history(t: &TestDb) {
         let stage = stage(t).await;
         stage.fund(&stage.owner, 8 * FUNDS).await;
@@ -162,6 +195,17 @@ impl Stage<'_> {
     /// Lets the readers of the journal come by.
     async fn follow(&self) {
         Runner::new(self.t.db.clone(), self.market.readers()).drain().await;
+    }
+
+    /// A dispute about a verdict, which the owner wins.
+    async fn overturned(&self, id: Id<kinds::Verification>) {
+        let evidence = NewEvidence { text: Text::some("", "Words.").unwrap(), file: None };
+        let disputes = &self.market.disputes;
+        let opened = disputes.open(&self.owner, id, Ground::Other, &evidence).await.unwrap();
+        let ruling = Ruling::parse(Resolution::RefundUser, None, "Reasons.").unwrap();
+        disputes.resolve(&self.admin, opened.id, &ruling).await.unwrap();
+        self.t.clock.advance(4 * DAY);
+        disputes.close_due().await.unwrap();
     }
 
     /// A verification from the request to the verdict, and the journal read.

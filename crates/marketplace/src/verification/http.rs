@@ -257,6 +257,9 @@ struct VerificationRequest {
     verifier_id: Option<VerifierId>,
     /// One of the verifier's services for the credential's type.
     service_id: Option<ServiceId>,
+    /// Sooner, for the service's `expeditedPrice`.
+    #[serde(default)]
+    expedited: bool,
     /// Minor units; of a request without a verifier, who names the price otherwise.
     price: Option<i64>,
     /// Of the price.
@@ -295,13 +298,18 @@ impl VerificationRequest {
         }
         fields.check()?;
         let (credential, service) = (self.credential_id, self.service_id);
-        Ok(Asked::Verifier(NewVerification { credential, verifier, service, notes }))
+        let expedited = self.expedited;
+        let asked = NewVerification { credential, verifier, service, expedited, notes };
+        Ok(Asked::Verifier(asked))
     }
 
     fn posting(&self, notes: Text) -> Result<Asked> {
         let mut fields = Fields::new();
         if self.service_id.is_some() {
             fields.add("/serviceId", "not_allowed", "with a verifier only");
+        }
+        if self.expedited {
+            fields.add("/expedited", "not_allowed", "with a verifier only");
         }
         if self.currency.is_none() {
             fields.add("/currency", "required", "say what the price is in, or name a verifier");

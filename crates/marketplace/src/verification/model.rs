@@ -310,6 +310,8 @@ pub struct NewVerification {
     pub credential: Id<kinds::Credential>,
     pub verifier: Id<kinds::Verifier>,
     pub service: Option<Id<kinds::Service>>,
+    /// Sooner, for the price that the service has for it.
+    pub expedited: bool,
     pub notes: Text,
 }
 

@@ -195,6 +195,30 @@ impl Service {
             .await
     }
 
+    /// Goes over the reputations that are due; answers how many.
+    pub async fn repute_due(&self) -> Result<usize> {
+        let now = self.db.world().now();
+        let mut done = 0;
+        loop {
+            let due = store::to_repute(&self.db, now - rules::REPUTATION_EVERY, 200).await?;
+            if due.is_empty() {
+                return Ok(done);
+            }
+            done += due.len();
+            let due = &due;
+            self.db
+                .run("verifier.repute", |tx| async move {
+                    for (id, was) in due {
+                        let recent = store::recent(&tx, *id, now - rules::RECENT).await?;
+                        // Whoever has lost some meanwhile is gone over the next time.
+                        store::repute(&tx, *id, (*was, rules::reputation(*was, recent))).await?;
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+    }
+
     /// Counts one verdict.
     pub async fn count_job(&self, tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
         store::count_job(tx, id).await

@@ -10,16 +10,17 @@ use platform::params;
 use uuid::Uuid;
 
 use super::model::{
-    Availability, Away, NewOffer, Offer, Profile, Rating, Search, Sort, Status, Verifier, key,
+    Availability, Away, Expedited, NewOffer, Offer, Profile, Rating, Search, Sort, Status,
+    Verifier, key,
 };
 use super::office::Standing;
-use super::rules::PriceRange;
+use super::rules::{PriceRange, Recent};
 
 const COLUMNS: &str = "verifiers.id, verifiers.name, verifiers.headline, verifiers.bio, \
                        verifiers.categories, verifiers.jurisdiction, verifiers.licence, \
                        verifiers.status, verifiers.approved, verifiers.suspended, \
                        verifiers.rating_sum, verifiers.rating_count, verifiers.jobs_done, \
-                       verifiers.since, verifiers.languages, verifiers.away_from, \
+                       verifiers.reputation, verifiers.since, verifiers.languages, verifiers.away_from, \
                        verifiers.away_until, verifiers.auto_accept";
 
 fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
@@ -40,6 +41,7 @@ fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
         suspended: row.take()?,
         rating: Rating { sum: row.take()?, count: row.take()? },
         jobs_done: row.take()?,
+        reputation: row.take()?,
         since: row.take()?,
         availability: Availability {
             languages: serde_json::from_str(&row.take::<String>()?).map_err(unreadable)?,
@@ -202,7 +204,8 @@ pub(super) async fn claim(tx: &Tx, id: Id<kinds::Verifier>, fallback: &str) -> R
     Ok(tx.one(&sql, params![id, tx.now(), fallback], read).await?)
 }
 
-const OFFER_COLUMNS: &str = "id, title, category, price, currency, sla_hours, active";
+const OFFER_COLUMNS: &str =
+    "id, title, category, price, currency, sla_hours, expedited_price, expedited_hours, active";
 
 fn read_offer(row: &Row<'_>) -> Result<Offer, DbError> {
     Ok(Offer {
@@ -211,6 +214,10 @@ fn read_offer(row: &Row<'_>) -> Result<Offer, DbError> {
         category: row.take()?,
         price: Money::new(row.take()?, row.take()?),
         sla_hours: row.take()?,
+        expedited: {
+            let (price, hours) = (row.take::<Option<i64>>()?, row.take::<Option<u32>>()?);
+            price.zip(hours).map(|(price, hours)| Expedited { price, hours })
+        },
         active: row.take()?,
     })
 }
@@ -256,8 +263,8 @@ pub(crate) async fn replace_offers(
         let id = offer.id.unwrap_or_else(|| tx.world().id());
         tx.execute(
             "INSERT INTO services (id, verifier, place, title, title_key, category, category_key,
-                 price, currency, sla_hours, active)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                 price, currency, sla_hours, expedited_price, expedited_hours, active)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             params![
                 id,
                 verifier,
@@ -269,6 +276,8 @@ pub(crate) async fn replace_offers(
                 offer.price.minor,
                 offer.price.asset,
                 offer.sla_hours,
+                offer.expedited.map(|it| it.price),
+                offer.expedited.map(|it| it.hours),
                 offer.active
             ],
         )
@@ -306,6 +315,49 @@ pub(super) async fn rate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result
                    rating_rank = (rating_sum + $2) * 1000 / (rating_count + 1)
                WHERE id = $1";
     Ok(tx.touch(sql, params![id, stars]).await?)
+}
+
+/// Verifiers whose reputation was last gone over so long ago, and what it is.
+pub(super) async fn to_repute(
+    db: &impl Read,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<(Id<kinds::Verifier>, i64)>> {
+    let sql = "SELECT id, reputation FROM verifiers WHERE reputed_at <= $1
+               ORDER BY reputed_at, id LIMIT $2";
+    Ok(db.all(sql, params![before, limit], |row| Ok((row.take()?, row.take()?))).await?)
+}
+
+/// The verdicts of a verifier since then, and how many of them were overturned.
+pub(super) async fn recent(
+    db: &impl Read,
+    id: Id<kinds::Verifier>,
+    since: Timestamp,
+) -> Result<Recent> {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT),
+                   CAST(COALESCE(SUM(CASE WHEN state = 'overturned' THEN 1 ELSE 0 END), 0) AS BIGINT)
+               FROM verifications WHERE verifier = $1 AND fee IS NOT NULL AND ended_at >= $2";
+    let read = |row: &Row<'_>| Ok(Recent { verdicts: row.take()?, overturned: row.take()? });
+    Ok(db.one(sql, params![id, since], read).await?)
+}
+
+/// Saves a reputation that was gone over, unless it has become another one meanwhile.
+pub(super) async fn repute(
+    tx: &Tx,
+    id: Id<kinds::Verifier>,
+    (was, is): (i64, i64),
+) -> Result<bool> {
+    let sql = "UPDATE verifiers SET reputation = $3, reputed_at = $4
+               WHERE id = $1 AND reputation = $2";
+    Ok(tx.touch(sql, params![id, was, is, tx.now()]).await?)
+}
+
+/// A verdict was overturned.
+pub(super) async fn lose_reputation(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+    let Some(known) = get(tx, id).await? else { return Ok(()) };
+    let sql = "UPDATE verifiers SET reputation = $2 WHERE id = $1";
+    tx.touch(sql, params![id, super::rules::overturned(known.reputation)]).await?;
+    Ok(())
 }
 
 /// Takes one rating back.

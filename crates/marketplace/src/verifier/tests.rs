@@ -31,7 +31,7 @@ fn stage(t: &TestDb) -> Stage {
 fn offer(title: &str, category: &str, minor: i64, currency: Asset) -> NewOffer {
     let (title, category) = (title.to_owned(), category.to_owned());
     let price = Money::new(minor, currency);
-    NewOffer { id: None, title, category, price, sla_hours: 48, active: true }
+    NewOffer { id: None, title, category, price, sla_hours: 48, expedited: None, active: true }
 }
 
 async fn record(t: &TestDb, fact: Fact) {
@@ -411,6 +411,8 @@ fn a_service_is_refused_with_all_that_is_wrong_about_it() {
         price: 0,
         currency: Asset::USD,
         sla_hours: 0,
+        expedited_price: None,
+        expedited_hours: Some(1),
         active: true,
     };
     let fine = OfferDraft {
@@ -418,11 +420,22 @@ fn a_service_is_refused_with_all_that_is_wrong_about_it() {
         category: "Education".to_owned(),
         price: 1,
         sla_hours: 1,
+        expedited_hours: None,
         ..draft.clone()
     };
-    let error = model::parse_offers(vec![fine, draft]).unwrap_err();
+    let slow = OfferDraft { expedited_price: Some(0), expedited_hours: Some(1), ..fine.clone() };
+    let error = model::parse_offers(vec![fine, draft, slow]).unwrap_err();
     let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
-    assert_eq!(pointers, ["/1/title", "/1/category", "/1/price", "/1/slaHours"]);
+    let expected = [
+        "/1/title",
+        "/1/category",
+        "/1/price",
+        "/1/slaHours",
+        "/1/expeditedPrice",
+        "/2/expeditedPrice",
+        "/2/expeditedHours",
+    ];
+    assert_eq!(pointers, expected);
 }
 
 #[test]
