@@ -90,6 +90,8 @@ impl Cells {
             document,
             verifier: self.read(10)?.or(defaults.verifier),
             service: self.read(11)?.or(defaults.service),
+            expedited: false,
+            board: None,
             reference: text(0),
             subject: text(1),
             notes: text(12),

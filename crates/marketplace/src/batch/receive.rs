@@ -12,7 +12,7 @@ use platform::db::Tx;
 use super::model::{BODY_BYTES_MAX, Cells, Defaults, Estimate, Format, Problem, ROWS_MAX};
 use super::service::Service;
 use super::{csv, json, store, xlsx};
-use crate::commission::model::{Document, NewCommission};
+use crate::commission::model::{Document, NewCommission, To};
 
 /// Rows that are looked at, and written down, together; of a workbook those of one step.
 const TOGETHER: usize = 500;
@@ -208,7 +208,10 @@ impl Service {
                 Err(error) => return Err(error),
             },
         };
-        let key = (asked.verifier, asked.service, kind);
+        let To::Verifier { verifier, service, .. } = asked.to else {
+            return Err(Error::internal("a row of a batch stands on no board"));
+        };
+        let key = (verifier, service, kind);
         if let Some(price) = known.prices.get(&key) {
             return Ok(price.clone());
         }
