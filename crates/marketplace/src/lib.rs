@@ -25,6 +25,8 @@ pub mod verification;
 pub mod verifier;
 
 #[cfg(test)]
+mod apart;
+#[cfg(test)]
 mod testing;
 
 pub use personal::Held;

@@ -1,5 +1,7 @@
 //! A batch whose worker is killed in the midst of it, twice: each good row is done once.
 
+use std::time::Duration;
+
 use platform::db::{Read, Row};
 use serde_json::{Value as Json, json};
 use verza::wiring;
@@ -9,6 +11,11 @@ use crate::town::{PRICE, Person, Town, until, verifier_id};
 
 const GOOD: i64 = 600;
 const BATCHES: &str = "/v1/enterprise/verifications/batch";
+
+/// What the server may take, with everything that it takes when nobody asks for anything.
+const MEMORY_MAX: u64 = 100_000_000;
+
+const SAMPLE: Duration = Duration::from_millis(10);
 
 /// Good rows, and among them one that is there twice and one that says too little.
 fn table() -> String {
@@ -31,17 +38,9 @@ struct Desk {
 impl Desk {
     /// An enterprise with the money for all rows, and its batch under way.
     async fn open(house: &House) -> Self {
-        let town = house.town();
-        let admin = town.set_up(&house.setup_link().await).await;
-        let verifier = town.join("Vera", "verifier").await;
-        town.open_shop(&admin, &verifier).await;
-        let eve = town.join("Eve", "enterprise").await;
-        town.approve(&admin, &eve).await;
-        let eve = town.login(&eve.email).await;
+        let (town, eve, vera) = enterprise(house).await;
         town.deposit(&eve, GOOD * PRICE).await;
-        let path = format!("{BATCHES}?verifierId={}", verifier_id(&verifier));
-        let call = town.post(&path, &eve).key("the-batch").media("text/csv", table());
-        let made = call.done().await;
+        let made = send(&town, &eve, &vera, table()).await;
         assert_eq!(made["estimate"]["bad"], 2, "{made}");
         let batch = made["batch"]["id"].as_str().unwrap().to_owned();
         Self { town, eve, batch }
@@ -59,6 +58,24 @@ impl Desk {
         })
         .await
     }
+}
+
+/// An enterprise, and a verifier for it.
+async fn enterprise(house: &House) -> (Town, Person, Person) {
+    let town = house.town();
+    let admin = town.set_up(&house.setup_link().await).await;
+    let vera = town.join("Vera", "verifier").await;
+    town.open_shop(&admin, &vera).await;
+    let eve = town.join("Eve", "enterprise").await;
+    town.approve(&admin, &eve).await;
+    let eve = town.login(&eve.email).await;
+    (town, eve, vera)
+}
+
+async fn send(town: &Town, eve: &Person, vera: &Person, table: String) -> Json {
+    let path = format!("{BATCHES}?verifierId={}", verifier_id(vera));
+    let call = town.post(&path, eve).key("the-batch").within(Duration::from_secs(300));
+    call.media("text/csv", table).done().await
 }
 
 /// What the kill has left, while nobody serves it; and the minute is over that a dead worker holds
@@ -126,4 +143,28 @@ async fn each_good_row_is_done_once_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_good_row_is_done_once_on_postgres() {
     each_good_row_is_done_once(House::on_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_rows_in_one_request_take_little_memory() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    let (town, eve, vera) = enterprise(&house).await;
+    let mut table = String::from("reference,subject,title,type,issuer\n");
+    for row in 0..100_000 {
+        table += &format!("HR-{row},Anne {row},Bachelor,Education,University X\n");
+    }
+    let mut sent = std::pin::pin!(send(&town, &eve, &vera, table));
+    let mut peak = 0;
+    let made = loop {
+        tokio::select! {
+            made = &mut sent => break made,
+            () = tokio::time::sleep(SAMPLE) => peak = peak.max(house.own_memory()),
+        }
+    };
+    assert_eq!(made["estimate"]["good"], 100_000, "{}", made["estimate"]);
+    println!("{} MB at most", peak / 1_000_000);
+    assert!(peak < MEMORY_MAX, "{} MB at most", peak / 1_000_000);
+    house.kill().await;
+    house.finish().await;
 }
