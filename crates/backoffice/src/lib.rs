@@ -36,6 +36,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0004_governance",
             sql: include_str!("../migrations/0004_governance.sql"),
         },
+        Migration {
+            name: "0005_message_flags",
+            sql: include_str!("../migrations/0005_message_flags.sql"),
+        },
     ],
 };
 

@@ -68,6 +68,15 @@ pub struct Memory {
     pub peak_kib: u64,
 }
 
+/// The memory of a process that is its own, in KiB: without the files that it has mapped, which the
+/// kernel takes back when it likes.
+pub fn own_memory(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).context(path)?;
+    let own = kibibytes(&status, "RssAnon:");
+    own.ok_or_else(|| Failure::new("the server has no memory any more"))
+}
+
 /// A running server. Dropping it kills it.
 pub struct Server {
     child: Child,

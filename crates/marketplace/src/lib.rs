@@ -25,6 +25,8 @@ pub mod verification;
 pub mod verifier;
 
 #[cfg(test)]
+mod apart;
+#[cfg(test)]
 mod testing;
 
 pub use personal::Held;
@@ -48,6 +50,12 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration {
             name: "0023_attachments",
             sql: include_str!("../migrations/0023_attachments.sql"),
+        },
+        Migration { name: "0024_search", sql: include_str!("../migrations/0024_search.sql") },
+        Migration { name: "0025_rollups", sql: include_str!("../migrations/0025_rollups.sql") },
+        Migration {
+            name: "0026_reputation",
+            sql: include_str!("../migrations/0026_reputation.sql"),
         },
     ],
 };
@@ -201,11 +209,17 @@ impl Marketplace {
 
     pub fn jobs(&self, registry: &mut Registry) {
         verification::jobs::register(&self.verifications, registry);
+        verifier::jobs::register(&self.verifiers, registry);
         dispute::jobs::register(&self.disputes, registry);
         batch::jobs::register(&self.batches, registry);
+        overview::rollup::register(&self.overviews.db, registry);
     }
 
     pub fn readers(&self) -> Vec<Arc<dyn Reader>> {
-        vec![Arc::new(verifier::reader::Follower), Arc::new(verification::reader::Follower)]
+        vec![
+            Arc::new(verifier::reader::Follower),
+            Arc::new(verification::reader::Follower),
+            Arc::new(overview::rollup::Keeper),
+        ]
     }
 }

@@ -399,7 +399,8 @@ mod postgres {
     }
 }
 
-/// The columns and indexes of a database in words that are the same on both engines, sorted.
+/// The columns and indexes of a database in words that are the same on both engines, sorted; without
+/// the indexes of words, which each engine keeps in its own way.
 pub async fn schema(db: &Db) -> Vec<String> {
     let (columns, indexes) = if db.is_shared() {
         (
@@ -411,17 +412,19 @@ pub async fn schema(db: &Db) -> Vec<String> {
             "SELECT CAST(name.relname AS TEXT), CAST(kept.relname AS TEXT), indisunique
              FROM pg_index JOIN pg_class AS name ON name.oid = indexrelid
                  JOIN pg_class AS kept ON kept.oid = indrelid
+                 JOIN pg_am AS method ON method.oid = name.relam AND method.amname = 'btree'
              WHERE kept.relnamespace = CAST(CAST(current_schema() AS TEXT) AS regnamespace)
                  AND NOT indisprimary",
         )
     } else {
         (
             "SELECT kept.name, found.cid, found.name, found.type, found.\"notnull\"
-             FROM sqlite_master AS kept, pragma_table_info(kept.name) AS found
-             WHERE kept.type = 'table'",
+             FROM pragma_table_list AS kept, pragma_table_info(kept.name) AS found
+             WHERE kept.schema = 'main' AND kept.type = 'table'
+                 AND kept.name NOT LIKE 'sqlite_%'",
             "SELECT found.name, kept.name, found.\"unique\"
-             FROM sqlite_master AS kept, pragma_index_list(kept.name) AS found
-             WHERE kept.type = 'table' AND found.origin = 'c'",
+             FROM pragma_table_list AS kept, pragma_index_list(kept.name) AS found
+             WHERE kept.schema = 'main' AND kept.type = 'table' AND found.origin = 'c'",
         )
     };
     let read = |row: &Row<'_>| {

@@ -10,13 +10,14 @@ use kernel::id::kinds::User;
 use kernel::{Caller, Error, Id, Result};
 use platform::db::{Db, Tx};
 
-/// The contexts that keep credentials, verifiers, reviews and accounts.
+/// The contexts that keep credentials, verifiers, reviews, accounts and messages.
 pub(crate) struct Keepers {
     pub(crate) db: Db,
     pub(crate) credentials: documents::credential::Service,
     pub(crate) verifiers: Arc<marketplace::verifier::Service>,
     pub(crate) reviews: Arc<marketplace::review::Service>,
     pub(crate) accounts: Arc<identity::account::Service>,
+    pub(crate) chat: messaging::chat::Service,
 }
 
 impl Owners for Keepers {
@@ -36,6 +37,11 @@ impl Owners for Keepers {
                 Subject::Review(id) => {
                     let review = self.reviews.find(id).await?;
                     Found { holder: review.author, excerpt: review.text }
+                }
+                Subject::Message(id) => {
+                    let message = self.chat.message(by, id).await?;
+                    let excerpt = message.text.unwrap_or_default();
+                    Found { holder: message.sender, excerpt }
                 }
             })
         }
@@ -57,6 +63,7 @@ impl Owners for Keepers {
                     accounts.command_in(tx, by, flag.holder, Command::Suspend).await.map(drop)
                 }
                 (Sanction::Remove, Subject::Review(id)) => self.reviews.remove_in(tx, by, id).await,
+                (Sanction::Remove, Subject::Message(id)) => self.chat.remove_in(tx, by, id).await,
                 (Sanction::Revoke, Subject::Credential(id)) => {
                     let why = if reason.is_empty() { "moderation" } else { reason };
                     self.credentials.revoke_in(tx, by, id, why).await.map(drop)

@@ -494,6 +494,7 @@ impl Platform {
             verifiers: Arc::clone(&marketplace.verifiers),
             reviews: Arc::clone(&marketplace.reviews),
             accounts: Arc::clone(&identity.accounts),
+            chat: messaging.chat.clone(),
         });
         let brake = Arc::new(WalletBrake(money.wallet.clone()));
         let backoffice = backoffice::Context::new(backoffice::Options {

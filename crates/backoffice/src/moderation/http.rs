@@ -22,7 +22,9 @@ pub fn routes(service: &Service) -> Vec<Route> {
         service,
         [
             post(Audience::Any, "/v1/flags")
-                .summary("Tell admins of a credential, a verifier or a review that is not right")
+                .summary(
+                    "Tell admins of what is not right: a credential, verifier, review or message",
+                )
                 .describe(
                     "For what you see yourself, and not for your own. Whose it is does not learn \
                      who has flagged it. 409 `flag_exists` while your earlier flag is open.",
@@ -57,7 +59,7 @@ pub fn routes(service: &Service) -> Vec<Route> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewFlag)]
 struct NewBody {
-    /// The id of a credential, a verifier or a review.
+    /// The id of a credential, a verifier, a review or a message.
     #[schema(example = "rv_01h455vb4pex5vsknk084sn02q")]
     subject: String,
     #[schema(inline)]

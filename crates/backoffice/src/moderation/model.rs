@@ -18,6 +18,7 @@ pub enum Subject {
     Credential(Id<kinds::Credential>),
     Verifier(Id<kinds::Verifier>),
     Review(Id<kinds::Review>),
+    Message(Id<kinds::Message>),
 }
 
 impl Subject {
@@ -26,6 +27,7 @@ impl Subject {
             Self::Credential(_) => Kind::Credential,
             Self::Verifier(_) => Kind::Verifier,
             Self::Review(_) => Kind::Review,
+            Self::Message(_) => Kind::Message,
         }
     }
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Subject {
             Self::Credential(id) => id.fmt(f),
             Self::Verifier(id) => id.fmt(f),
             Self::Review(id) => id.fmt(f),
+            Self::Message(id) => id.fmt(f),
         }
     }
 }
@@ -53,7 +56,10 @@ impl FromStr for Subject {
         if let Ok(id) = text.parse() {
             return Ok(Self::Review(id));
         }
-        let words = "the id of a credential, a verifier or a review";
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Message(id));
+        }
+        let words = "the id of a credential, a verifier, a review or a message";
         Err(Error::field("/subject", "invalid", words))
     }
 }
@@ -66,6 +72,7 @@ pub enum Kind {
     Credential,
     Verifier,
     Review,
+    Message,
 }
 
 /// Why somebody flags.
@@ -104,7 +111,7 @@ pub enum Action {
     Dismiss,
     /// Whoever it is of is told.
     Warn,
-    /// The review goes, and its stars with it. `delete` is the same.
+    /// The review goes, and its stars with it; of a message the words. `delete` is the same.
     #[serde(alias = "delete")]
     Remove,
     /// The verdict about the credential is taken back.
@@ -129,7 +136,8 @@ macro_rules! words {
 }
 
 words! {
-    Kind { Credential = "credential", Verifier = "verifier", Review = "review" }
+    Kind { Credential = "credential", Verifier = "verifier", Review = "review",
+        Message = "message" }
     Reason {
         Spam = "spam", Abuse = "abuse", FalseInformation = "false_information",
         Impersonation = "impersonation", Fraud = "fraud", Privacy = "privacy", Other = "other"

@@ -11,10 +11,10 @@ pub(super) const OPEN_MAX: i64 = 50;
 pub(super) fn allow(kind: Kind, action: Action) -> Result<(), Error> {
     let makes_sense = match (kind, action) {
         (_, Action::Dismiss | Action::Warn | Action::Suspend)
-        | (Kind::Review, Action::Remove)
+        | (Kind::Review | Kind::Message, Action::Remove)
         | (Kind::Credential, Action::Revoke) => true,
         (Kind::Credential | Kind::Verifier, Action::Remove)
-        | (Kind::Review | Kind::Verifier, Action::Revoke) => false,
+        | (Kind::Review | Kind::Verifier | Kind::Message, Action::Revoke) => false,
     };
     if makes_sense {
         return Ok(());
@@ -22,7 +22,7 @@ pub(super) fn allow(kind: Kind, action: Action) -> Result<(), Error> {
     let words = match kind {
         Kind::Credential => "one of dismiss, warn, revoke, suspend",
         Kind::Verifier => "one of dismiss, warn, suspend",
-        Kind::Review => "one of dismiss, warn, remove, suspend",
+        Kind::Review | Kind::Message => "one of dismiss, warn, remove, suspend",
     };
     Err(Error::field("/action", "not_allowed", words))
 }

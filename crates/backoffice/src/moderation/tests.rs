@@ -31,7 +31,7 @@ impl Owners for House {
             let sees = match subject {
                 Subject::Credential(_) => by.user()? == user(2),
                 Subject::Review(id) => id.uuid() != uuid::Uuid::nil(),
-                Subject::Verifier(_) => true,
+                Subject::Verifier(_) | Subject::Message(_) => true,
             };
             let found = Found { holder: user(OWNER), excerpt: "Never again!".to_owned() };
             if sees { Ok(found) } else { Err(Error::not_found("thing")) }
@@ -180,6 +180,17 @@ on_both_engines! { TABLES;
         let dismissed = resolve(&service, 90, &made, "approve", "").await.unwrap();
         assert_eq!((&dismissed["status"], &dismissed["action"]), (&json!("dismissed"), &json!("dismiss")));
         assert!(house.done.lock().is_empty());
+    }
+
+    async fn a_message_can_be_flagged_and_its_words_taken_away(t: &TestDb) {
+        let (service, house) = service(&t.db);
+        let id = Id::<kinds::Message>::from_uuid(uuid::Uuid::from_u128(7)).to_string();
+        let made = flag(&service, &person(1), &id).await.unwrap();
+        assert_eq!(flagged(&service, "?kind=message").await[0]["subject"], json!(id));
+        let wrong = resolve(&service, 90, &made, "revoke", "").await.unwrap_err();
+        assert_eq!(wrong.fields()[0].pointer, "/action");
+        resolve(&service, 90, &made, "remove", "rude").await.unwrap();
+        assert_eq!(*house.done.lock(), [(Sanction::Remove, id)]);
     }
 
     async fn nobody_decides_about_their_own_flag(t: &TestDb) {

@@ -59,6 +59,11 @@ pub const VERIFIERS: Declared = Declared {
     prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Verifiers))?)),
 };
 
+pub const SEARCH: Declared = Declared {
+    spec: Spec { name: "a search for a word at 1e6 verifiers", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Search))?)),
+};
+
 pub const VERDICTS: Declared = Declared {
     spec: Spec { name: "list at 1e6 verifications of one owner", ..SPEC },
     prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Verdicts))?)),
@@ -101,7 +106,7 @@ impl Kind {
                 store::put_credentials(connection, owner, count)?;
                 store::put_facts(connection, owner, count)
             }
-            Kind::Market(Of::Verifiers) => filled::put_verifiers(connection, count),
+            Kind::Market(Of::Verifiers | Of::Search) => filled::put_verifiers(connection, count),
             Kind::Market(Of::Verdicts) => filled::put_verdicts(connection, owner, count),
             Kind::Market(Of::Board) => filled::put_board(connection, owner, count),
             Kind::Ledger => {

@@ -1,4 +1,4 @@
-//! Path 16, of the marketplace: pages of verifiers, of an owner's verifications and of the board.
+//! Path 16, of the marketplace: pages of verifiers and searches for one, pages of an owner's verifications and of the board.
 
 use std::rc::Rc;
 
@@ -15,6 +15,8 @@ use super::list::{CONNECTIONS, PAGE, cursor, cursor_at};
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Of {
     Verifiers,
+    /// One of them, by a word of the name.
+    Search,
     Verdicts,
     Board,
 }
@@ -27,6 +29,10 @@ impl Of {
                 let rank = 5_000 * after as i64 / rows as i64;
                 let path = "/v1/marketplace/verifiers";
                 (page(path, &cursor_at(rank, after)), market::name(after - 1))
+            }
+            Of::Search => {
+                let path = format!("/v1/marketplace/verifiers?limit={PAGE}&search=");
+                (path + market::word(after - 1).as_str(), market::name(after - 1))
             }
             Of::Verdicts => {
                 (page("/v1/user/verifications", &cursor(after)), market::notes(after - 1))

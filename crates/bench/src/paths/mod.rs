@@ -5,6 +5,7 @@
 //! `pub const NAME: Declared`, then its name in the path's row.
 
 pub mod bare;
+pub mod batch;
 pub mod download;
 pub mod growth;
 pub mod idle;
@@ -63,10 +64,12 @@ pub const PATHS: &[Path] = &[
             growth::LIST,
             growth::LEDGER,
             growth::VERIFIERS,
+            growth::SEARCH,
             growth::VERDICTS,
             growth::BOARD,
         ],
     },
+    Path { id: "batch", title: "a batch of 100 000 rows in one request", workloads: &[batch::CSV] },
     Path { id: "idle", title: "10 000 idle connections", workloads: &[idle::CONNECTED] },
     Path { id: "bare-http", title: "bare-axum by itself", workloads: &[bare::HTTP] },
     Path {

@@ -16,6 +16,11 @@ pub fn name(number: u64) -> String {
     format!("Verifier {number:09}")
 }
 
+/// A word of that name which nobody else has.
+pub fn word(number: u64) -> String {
+    format!("{number:09}")
+}
+
 /// What a request says by which it is recognised.
 pub fn notes(number: u64) -> String {
     format!("Request {number:09}")
@@ -32,12 +37,13 @@ pub fn put_verifiers(connection: &Connection, count: u64) -> Result<()> {
 
 /// A verifier with one service.
 fn put_verifier(connection: &Connection, id: &[u8], name: &str, rank: i64) -> rusqlite::Result<()> {
-    let text = format!("{}\n\n\n", name.to_lowercase());
+    let text = name.to_lowercase();
     let mut verifier = connection.prepare_cached(
         "INSERT INTO verifiers (id, name, headline, bio, categories, jurisdiction, licence, status,
              approved, suspended, rating_sum, rating_count, rating_rank, jobs_done, search_text,
-             category_keys, since, updated_at)
-         VALUES (?1, ?2, '', '', '[]', '', '', 'listed', 1, 0, ?3, 1000, ?3, 0, ?4, '|', ?5, ?5)",
+             search_name, category_keys, since, updated_at)
+         VALUES (?1, ?2, '', '', '[]', '', '', 'listed', 1, 0, ?3, 1000, ?3, 0, ?4, ?4, '|', ?5,
+             ?5)",
     )?;
     verifier.execute(params![id, name, rank, text, EPOCH])?;
     let mut service = connection.prepare_cached(
@@ -80,6 +86,14 @@ pub fn put_verdicts(connection: &Connection, owner: &[u8], count: u64) -> Result
             125
         ])?;
     }
+    Ok(())
+}
+
+/// An enterprise of this user, with a verifier who verifies for it.
+pub fn put_enterprise(connection: &Connection, user: &[u8]) -> Result<()> {
+    let turn = "UPDATE users SET role = 'enterprise', approved = 1 WHERE id = ?1";
+    connection.execute(turn, [user])?;
+    put_verifier(connection, &row_id(0), "Global Verify", 0)?;
     Ok(())
 }
 

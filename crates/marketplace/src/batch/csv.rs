@@ -110,15 +110,7 @@ impl Reader {
         self.separator =
             candidates.into_iter().max_by_key(|one| (count(one), *one == b',')).unwrap_or(b',');
         for name in text.trim_end_matches('\r').split(char::from(self.separator)) {
-            let name = name.trim().trim_matches('"');
-            let place = column(name);
-            if place.is_none() && !BESIDE.contains(&name) {
-                return Err(unknown_column(name));
-            }
-            if place.is_some() && self.header.contains(&place) {
-                let message = format!("{name:?} is there twice");
-                return Err(Error::field("/columns", "repeated", message));
-            }
+            let place = read_name(name.trim().trim_matches('"'), &self.header)?;
             self.header.push(place);
         }
         Ok(())
@@ -235,6 +227,19 @@ impl Reader {
         }
         Ok(cells)
     }
+}
+
+/// The column that a name in the first row means, and none for one of those of an errors.csv.
+pub(super) fn read_name(name: &str, known: &[Option<usize>]) -> Result<Option<usize>> {
+    let place = column(name);
+    if place.is_none() && !BESIDE.contains(&name) {
+        return Err(unknown_column(name));
+    }
+    if place.is_some() && known.contains(&place) {
+        let message = format!("{name:?} is there twice");
+        return Err(Error::field("/columns", "repeated", message));
+    }
+    Ok(place)
 }
 
 fn unknown_column(name: &str) -> Error {

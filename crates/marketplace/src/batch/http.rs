@@ -30,7 +30,9 @@ type ServiceId = Id<kinds::Service>;
 type VerificationId = Id<kinds::Verification>;
 
 const TABLE: &str = "The table: CSV (`text/csv`) whose first line names the columns, a JSON array of \
-    objects, or one object a line (`application/x-ndjson`). At most 100000 rows and 64 MiB.";
+    objects, one object a line (`application/x-ndjson`), or the first sheet of a workbook (`.xlsx`, \
+    `application/vnd.openxmlformats-officedocument.spreadsheetml.sheet`). At most 100000 rows and \
+    64 MiB, of a workbook 16 MiB.";
 
 const SUBMIT: &str = "The columns are those of the template; those that are not needed may be left \
     out. Each row becomes a verification of its own. Rows that cannot be done keep no other from it: \

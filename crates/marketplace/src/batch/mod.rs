@@ -11,7 +11,7 @@
 //!
 //! Invariants:
 //! - A table is read as it comes: memory does not grow with it, but for 16 bytes a row by which
-//!   duplicates are known.
+//!   duplicates are known. One in XLSX is kept packed until it has come in, and has its bounds.
 //! - Each row has an outcome of its own, with a code and a reason. A bad row keeps no good one from
 //!   being done.
 //! - A row is done once: its verification, its hold and its new state are one transaction, whose
@@ -21,6 +21,7 @@
 //! - What cannot be read as a table at all leaves nothing.
 //! - What leaves as CSV begins no cell with what a spreadsheet would compute.
 
+mod archive;
 pub mod csv;
 pub mod http;
 pub mod jobs;
@@ -31,6 +32,7 @@ pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod xlsx;
 
 pub use model::{Batch, Row, State};
 pub use service::Service;

@@ -90,6 +90,8 @@ impl Cells {
             document,
             verifier: self.read(10)?.or(defaults.verifier),
             service: self.read(11)?.or(defaults.service),
+            expedited: false,
+            board: None,
             reference: text(0),
             subject: text(1),
             notes: text(12),
@@ -169,6 +171,8 @@ pub enum Format {
     Json,
     /// One object a line.
     JsonLines,
+    /// The first sheet of a workbook.
+    Xlsx,
 }
 
 impl Format {
@@ -180,9 +184,10 @@ impl Format {
             "text/csv" | "application/csv" => Ok(Self::Csv),
             "application/json" => Ok(Self::Json),
             "application/x-ndjson" | "application/jsonl" => Ok(Self::JsonLines),
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => Ok(Self::Xlsx),
             _ => {
-                let message = "Send the table as text/csv, application/json or \
-                               application/x-ndjson. Save a spreadsheet as \"CSV UTF-8\".";
+                let message = "Send the table as text/csv, application/json, \
+                               application/x-ndjson, or as a workbook (.xlsx).";
                 Err(Error::invalid("unsupported_media_type", message))
             }
         }

@@ -11,10 +11,10 @@ use platform::db::Tx;
 
 use super::model::{BODY_BYTES_MAX, Cells, Defaults, Estimate, Format, Problem, ROWS_MAX};
 use super::service::Service;
-use super::{csv, json, store};
-use crate::commission::model::{Document, NewCommission};
+use super::{csv, json, store, xlsx};
+use crate::commission::model::{Document, NewCommission, To};
 
-/// Rows that are looked at, and written down, together.
+/// Rows that are looked at, and written down, together; of a workbook those of one step.
 const TOGETHER: usize = 500;
 /// Prices that are remembered while a table comes in.
 const PRICES_MAX: usize = 1000;
@@ -35,6 +35,7 @@ pub(super) struct Checked {
 enum Reader {
     Csv(csv::Reader),
     Json(json::Reader),
+    Xlsx(xlsx::Reader),
 }
 
 impl Reader {
@@ -43,6 +44,7 @@ impl Reader {
             Format::Csv => Self::Csv(csv::Reader::new()),
             Format::Json => Self::Json(json::Reader::new(true)),
             Format::JsonLines => Self::Json(json::Reader::new(false)),
+            Format::Xlsx => Self::Xlsx(xlsx::Reader::new()),
         }
     }
 
@@ -50,13 +52,16 @@ impl Reader {
         match self {
             Self::Csv(reader) => reader.push(bytes, lines),
             Self::Json(reader) => reader.push(bytes, lines),
+            Self::Xlsx(reader) => reader.push(bytes),
         }
     }
 
-    fn finish(&mut self, lines: &mut Vec<Line>) -> Result<()> {
+    /// All has come in. Adds the rows that are left, or some of them: whether there may be more.
+    fn finish(&mut self, lines: &mut Vec<Line>) -> Result<bool> {
         match self {
-            Self::Csv(reader) => reader.finish(lines),
-            Self::Json(reader) => reader.finish(lines),
+            Self::Csv(reader) => reader.finish(lines).map(|()| false),
+            Self::Json(reader) => reader.finish(lines).map(|()| false),
+            Self::Xlsx(reader) => reader.more(lines),
         }
     }
 }
@@ -107,12 +112,18 @@ impl Service {
                 }
             }
             if is_last {
-                reader.finish(&mut lines)?;
-                let rows =
-                    self.look(owner, defaults, &mut lines, &mut known, &mut estimate).await?;
-                self.keep(into, &rows).await?;
                 break;
             }
+        }
+        loop {
+            let is_more = reader.finish(&mut lines)?;
+            let rows = self.look(owner, defaults, &mut lines, &mut known, &mut estimate).await?;
+            self.keep(into, &rows).await?;
+            if !is_more {
+                break;
+            }
+            // Unpacking is work without a pause.
+            tokio::task::yield_now().await;
         }
         if estimate.good + estimate.bad == 0 {
             return Err(Error::invalid("empty_table", "The table has no rows."));
@@ -197,7 +208,10 @@ impl Service {
                 Err(error) => return Err(error),
             },
         };
-        let key = (asked.verifier, asked.service, kind);
+        let To::Verifier { verifier, service, .. } = asked.to else {
+            return Err(Error::internal("a row of a batch stands on no board"));
+        };
+        let key = (verifier, service, kind);
         if let Some(price) = known.prices.get(&key) {
             return Ok(price.clone());
         }

@@ -270,20 +270,24 @@ impl Service {
     pub(super) async fn work(&self, id: Id<kinds::Batch>, run: &Run) -> Result<()> {
         let batch = store::get(&self.db, id).await?;
         let batch = batch.filter(|batch| batch.state == State::Running);
+        let mut is_told = false;
         if let Some(batch) = &batch {
             let caller = &caller_of(batch);
             if !self.may_act(batch).await? {
                 self.cancel(caller, id).await?;
             }
-            self.do_rows(caller, batch).await?;
+            is_told = self.do_rows(caller, batch).await?;
         }
         self.db
             .run("batch.work", |tx| async move {
-                let is_running =
-                    store::get(&tx, id).await?.is_some_and(|b| b.state == State::Running);
-                if is_running && store::queued(&tx, id, 1).await?.is_empty() {
+                let batch = store::get(&tx, id).await?.filter(|b| b.state == State::Running);
+                let Some(batch) = batch else { return run.done_in(&tx).await };
+                if store::queued(&tx, id, 1).await?.is_empty() {
                     self.complete(&tx, id).await?;
-                } else if is_running {
+                } else {
+                    if is_told {
+                        tell(&tx, &batch, "batch.progressed").await?;
+                    }
                     tx.enqueue(NewJob::new(&Work { batch: id })?);
                 }
                 run.done_in(&tx).await
@@ -295,10 +299,7 @@ impl Service {
         if let Some(batch) = store::get(tx, id).await?
             && store::set_state(tx, id, State::Running, State::Completed).await?
         {
-            let counts = store::counts(tx, id).await?;
-            let fact = Fact::by(&Caller::nobody(), "batch.completed").on(id);
-            let fact = fact.about(batch.organization).with("done", counts.done);
-            tx.record(fact.with("failed", counts.failed));
+            tell(tx, &batch, "batch.completed").await?;
         }
         Ok(())
     }
@@ -312,7 +313,8 @@ impl Service {
         }
     }
 
-    async fn do_rows(&self, caller: &Caller, batch: &Batch) -> Result<()> {
+    /// Does the next rows; whether with these the batch has come so far that it is told.
+    async fn do_rows(&self, caller: &Caller, batch: &Batch) -> Result<bool> {
         let rows = store::queued(&self.db, batch.id, CHUNK).await?;
         let at_once = if self.db.is_shared() { 1 } else { SIDE_BY_SIDE };
         // Boxed: they are large, and as many as a chunk has rows.
@@ -322,7 +324,8 @@ impl Service {
             // What is not possible now is tried again with the job, later and later.
             outcome?;
         }
-        Ok(())
+        let places = rows.first().map(|row| row.place).zip(rows.last().map(|row| row.place));
+        Ok(places.is_some_and(|(first, last)| is_told(first, last)))
     }
 
     async fn do_row(&self, caller: &Caller, batch: &Batch, row: &Row) -> Result<()> {
@@ -378,6 +381,21 @@ impl Service {
             .await
             .map(drop)
     }
+}
+
+/// Whether progress is told after these rows: at the first thousand each time, and then at each
+/// thousand. Rows are counted for it, and a hundred thousand are not counted five hundred times.
+const fn is_told(first: i64, last: i64) -> bool {
+    last <= 1_000 || first / 1_000 != last / 1_000
+}
+
+/// Tells the organization how far its batch is: whoever listens to its events sees it move.
+async fn tell(tx: &Tx, batch: &Batch, verb: &'static str) -> Result<()> {
+    let counts = store::counts(tx, batch.id).await?;
+    let fact = Fact::by(&Caller::nobody(), verb).on(batch.id).about(batch.organization);
+    let fact = fact.with("done", counts.done).with("failed", counts.failed);
+    tx.record(fact.with("total", counts.total()));
+    Ok(())
 }
 
 /// A row that was done by another worker.

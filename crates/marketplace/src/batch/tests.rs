@@ -15,9 +15,11 @@ use serde_json::{Value as Json, json};
 
 use super::model::{COLUMNS, Cells, Format, ROWS_MAX};
 use super::receive::Line;
-use super::{csv, json as json_table};
+use super::{csv, json as json_table, xlsx};
 use crate::testing::{Client, id_of, with_key};
 use crate::verification::tests::{FUNDS, MIGRATIONS, PRICE, Stage, stage};
+
+mod workbooks;
 
 const BATCHES: &str = "/v1/enterprise/verifications/batch";
 
@@ -212,6 +214,26 @@ async fn workers_that_die_do_no_row_twice_and_leave_none_behind(t: &TestDb) {
     assert_eq!(codes, ["duplicate", "required"]);
 }
 
+async fn the_organization_is_told_how_far_its_batch_is(t: &TestDb) {
+    let desk = Desk::open(t, 450).await;
+    let id = desk.submit("", table(0..450) + "HR-1,Twice,Bachelor,Education,U\n").await;
+    desk.worker().drain().await.unwrap();
+    let page = kernel::PageRequest::first(2000);
+    let all = platform::journal::Filter::default();
+    let eve = id_of(&desk.eve);
+    let facts = platform::journal::of_party(&t.db, eve, &all, &page).await.unwrap().items;
+    let of_batch = facts.iter().rev().filter(|fact| fact.subject == id);
+    let told: Vec<_> = of_batch
+        .map(|fact| (fact.verb.as_str(), fact.data["done"].clone(), fact.data["total"].clone()))
+        .collect();
+    assert_eq!(told, [
+        ("batch.submitted", Json::Null, Json::Null),
+        ("batch.progressed", json!(200), json!(451)),
+        ("batch.progressed", json!(400), json!(451)),
+        ("batch.completed", json!(450), json!(451)),
+    ]);
+}
+
 async fn a_budget_is_never_overspent_and_a_retry_does_the_rest(t: &TestDb) {
     let desk = Desk::open(t, 5).await;
     let query = format!("&budget={}&currency=USD", 2 * PRICE + 5);
@@ -298,8 +320,7 @@ async fn what_is_no_table_is_refused_whole_and_leaves_no_row(t: &TestDb) {
     desk.worker().drain().await.unwrap();
     desk.has_done(0).await;
     let media = format!("POST {BATCHES}");
-    let xlsx = ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "PK");
-    let refused = desk.client.media(&desk.eve, &media, xlsx).await;
+    let refused = desk.client.media(&desk.eve, &media, ("application/vnd.ms-excel", "x")).await;
     assert_eq!(refused, (415, "unsupported_media_type".to_owned()));
 }
 
@@ -371,6 +392,11 @@ fn read(format: Format, bytes: &[u8], piece: usize) -> kernel::Result<Vec<Line>>
             let mut reader = json_table::Reader::new(format == Format::Json);
             bytes.chunks(piece).try_for_each(|part| reader.push(part, &mut lines))?;
             reader.finish(&mut lines)?;
+        }
+        Format::Xlsx => {
+            let mut reader = xlsx::Reader::new();
+            bytes.chunks(piece).try_for_each(|part| reader.push(part))?;
+            while reader.more(&mut lines)? {}
         }
     }
     Ok(lines)
@@ -457,7 +483,7 @@ proptest::proptest! {
         bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400),
         piece in 1_usize..40,
     ) {
-        for format in [Format::Csv, Format::Json, Format::JsonLines] {
+        for format in [Format::Csv, Format::Json, Format::JsonLines, Format::Xlsx] {
             let _ = read(format, &bytes, piece);
             let _ = read(format, &[b"title,type\n", &bytes[..]].concat(), piece);
             let _ = read(format, &[b"[{", &bytes[..]].concat(), piece);

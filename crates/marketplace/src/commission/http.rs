@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State as On;
 use documents::credential::{Date, Texts};
+use kernel::error::Fields;
 use kernel::id::kinds;
-use kernel::{Id, Permission, Result};
+use kernel::{Asset, Id, Permission, Result};
 use platform::http::{
     At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, table,
 };
@@ -15,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::model::{self, Commission, Draft, NewCommission};
 use super::service::Service;
 use crate::verification::http::{InfoBody, StatusQuery, VerificationBody};
-use crate::verification::model::Text;
+use crate::verification::model::{BoardTerms, Text};
 
 // Named without their parameters, which have no schemas of their own.
 type VerificationId = Id<kinds::Verification>;
@@ -33,7 +34,8 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Ask a verifier to verify a document about somebody")
                 .describe(
                     "Names a credential of the organization's, or describes a document, of which \
-                     one is made; its file is uploaded before with POST /v1/enterprise/files. The \
+                     one is made. Without a verifier it stands on the board, with a price, until \
+                     one claims it. The document's file is uploaded before with POST /v1/enterprise/files. The \
                      price is held in the organization's wallet until the verdict.",
                 )
                 .needs(Permission::VerificationsWrite)
@@ -79,10 +81,24 @@ struct RequestBody {
     /// A credential of the organization's. Either this or `document`.
     credential_id: Option<CredentialId>,
     document: Option<DocumentBody>,
-    verifier_id: VerifierId,
+    /// Left out for a request that stands on the board.
+    verifier_id: Option<VerifierId>,
     /// One of the verifier's services; the cheapest that fits the document's type where it is left
     /// out.
     service_id: Option<ServiceId>,
+    /// Sooner, for the service's `expeditedPrice`.
+    #[serde(default)]
+    expedited: bool,
+    /// Minor units; of a request without a verifier, who names the price otherwise.
+    price: Option<i64>,
+    /// Of the price.
+    currency: Option<Asset>,
+    /// Where a verifier is to be at home who claims it from the board.
+    #[serde(default)]
+    jurisdiction: String,
+    /// What a verifier is to read who claims it from the board, such as `en`.
+    #[serde(default)]
+    language: String,
     /// Whom the document is about.
     #[serde(default)]
     subject: String,
@@ -126,13 +142,38 @@ impl RequestBody {
         let draft = Draft {
             credential: self.credential_id,
             document,
-            verifier: Some(self.verifier_id),
+            verifier: self.verifier_id,
             service: self.service_id,
+            expedited: self.expedited,
+            board: self.board()?,
             reference: &self.reference,
             subject: &self.subject,
             notes: &self.notes,
         };
         NewCommission::parse(&draft, "/document")
+    }
+
+    /// The terms of a request without a verifier.
+    fn board(&self) -> Result<Option<BoardTerms>> {
+        let wanted = (self.jurisdiction.as_str(), self.language.as_str());
+        let with_terms = self.price.is_some() || self.currency.is_some();
+        let is_for_board = with_terms || wanted != ("", "");
+        let mut fields = Fields::new();
+        match self.verifier_id {
+            Some(_) if is_for_board => {
+                let message = "price, currency, jurisdiction and language: without a verifier only";
+                fields.add("/verifierId", "not_allowed", message);
+            }
+            None if self.service_id.is_some() || self.expedited => {
+                fields.add("/serviceId", "not_allowed", "with a verifier only");
+            }
+            _ => {}
+        }
+        fields.check()?;
+        if self.verifier_id.is_some() || !is_for_board {
+            return Ok(None);
+        }
+        BoardTerms::parse((self.price, self.currency), wanted).map(Some)
     }
 }
 

@@ -7,7 +7,7 @@ use kernel::{Error, Id, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::verification::Verification;
-use crate::verification::model::Text;
+use crate::verification::model::{BoardTerms, Text};
 
 const SUBJECT_CHARS_MAX: usize = 200;
 const REFERENCE_CHARS_MAX: usize = 100;
@@ -37,11 +37,23 @@ pub enum Document {
 #[derive(Debug, Clone)]
 pub struct NewCommission {
     pub document: Document,
-    pub verifier: Id<kinds::Verifier>,
-    pub service: Option<Id<kinds::Service>>,
+    pub to: To,
     pub reference: String,
     pub subject: String,
     pub notes: Text,
+}
+
+/// Who is to verify it.
+#[derive(Debug, Clone)]
+pub enum To {
+    Verifier {
+        verifier: Id<kinds::Verifier>,
+        service: Option<Id<kinds::Service>>,
+        /// Sooner, for the price that the service has for it.
+        expedited: bool,
+    },
+    /// Whoever claims it from the board.
+    Board(BoardTerms),
 }
 
 /// A commission as a client writes it: in JSON, or in a row of a batch.
@@ -52,6 +64,9 @@ pub struct Draft<'a> {
     pub document: Option<Texts<'a>>,
     pub verifier: Option<Id<kinds::Verifier>>,
     pub service: Option<Id<kinds::Service>>,
+    pub expedited: bool,
+    /// Without a verifier.
+    pub board: Option<BoardTerms>,
     pub reference: &'a str,
     pub subject: &'a str,
     pub notes: &'a str,
@@ -83,16 +98,24 @@ impl NewCommission {
                 None
             }
         };
-        if draft.verifier.is_none() {
-            fields.add("/verifierId", "required", "say who is to verify it");
-        }
+        let to = match (draft.verifier, &draft.board) {
+            (Some(verifier), _) => {
+                let Draft { service, expedited, .. } = *draft;
+                Some(To::Verifier { verifier, service, expedited })
+            }
+            (None, Some(terms)) => Some(To::Board(terms.clone())),
+            (None, None) => {
+                fields.add("/verifierId", "required", "say who is to verify it");
+                None
+            }
+        };
         let reference = line(&mut fields, "/reference", draft.reference, REFERENCE_CHARS_MAX);
         let subject = line(&mut fields, "/subject", draft.subject, SUBJECT_CHARS_MAX);
         let notes = fields.take(Text::any("/notes", draft.notes));
-        match (document, draft.verifier, notes) {
-            (Some(document), Some(verifier), Some(notes)) => {
+        match (document, to, notes) {
+            (Some(document), Some(to), Some(notes)) => {
                 fields.check()?;
-                Ok(Self { document, verifier, service: draft.service, reference, subject, notes })
+                Ok(Self { document, to, reference, subject, notes })
             }
             _ => Err(fields.into_error()),
         }

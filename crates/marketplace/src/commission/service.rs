@@ -7,9 +7,9 @@ use kernel::id::kinds;
 use kernel::{Caller, Error, Id, Page, PageRequest, Result};
 use platform::db::{Db, Tx};
 
-use super::model::{Commission, Document, NewCommission};
+use super::model::{Commission, Document, NewCommission, To};
 use super::store::{self, Beside, Place};
-use crate::verification::model::{NewVerification, State, Text, Verification};
+use crate::verification::model::{NewPosting, NewVerification, State, Text, Verification};
 use crate::verification::{self};
 
 /// Verifications for organizations.
@@ -21,7 +21,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Asks a verifier to judge a document, and holds the price in the organization's wallet.
+    /// Asks a verifier, or whoever claims it from the board, to judge a document, and holds the price in the organization's wallet.
     ///
     /// # Errors
     /// As of [`verification::Service::request`]; a field error at `/fileId` for a file
@@ -51,13 +51,18 @@ impl Service {
             Document::Credential(id) => *id,
             Document::New(new) => self.credentials.create_in(tx, caller, new).await?.id,
         };
-        let wanted = NewVerification {
-            credential,
-            verifier: asked.verifier,
-            service: asked.service,
-            notes: asked.notes.clone(),
+        let notes = asked.notes.clone();
+        let verification = match &asked.to {
+            To::Verifier { verifier, service, expedited } => {
+                let (verifier, service, expedited) = (*verifier, *service, *expedited);
+                let wanted = NewVerification { credential, verifier, service, expedited, notes };
+                self.verifications.request_in(tx, caller, &wanted).await?
+            }
+            To::Board(terms) => {
+                let wanted = NewPosting { credential, terms: terms.clone(), notes };
+                self.verifications.post_in(tx, caller, &wanted).await?
+            }
         };
-        let verification = self.verifications.request_in(tx, caller, &wanted).await?;
         let words = (asked.reference.as_str(), asked.subject.as_str());
         store::insert(tx, verification.id, verification.owner, words, place).await?;
         self.billing.record_usage(tx, organization, 1).await?;

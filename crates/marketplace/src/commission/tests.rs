@@ -102,6 +102,82 @@ async fn each_organization_sees_its_own_and_finds_it_by_its_word(t: &TestDb) {
     assert_eq!(wallet(&stage, &eve).await, (FUNDS - 2 * PRICE, 2 * PRICE));
 }
 
+async fn an_organization_s_request_may_stand_on_the_board_and_shows_its_files(t: &TestDb) {
+    let stage = stage(t).await;
+    let (eve, olga) = (enterprise(&stage, "Eve").await, enterprise(&stage, "Olga").await);
+    let client = Client::over(stage.market.routes());
+    let post = format!("POST {VERIFICATIONS}");
+    let mut body = diploma(&stage, "HR-1");
+    let words = body.as_object_mut().unwrap();
+    words.remove("verifierId");
+    let (status, refused, _) = client.send(&eve, &post, Json::Object(words.clone())).await;
+    assert_eq!((status, &refused["fields"]), (422, &json!(["/verifierId"])));
+    words.insert("price".into(), json!(PRICE));
+    let (status, refused, _) = client.send(&eve, &post, Json::Object(words.clone())).await;
+    assert_eq!((status, &refused["fields"]), (422, &json!(["/currency"])));
+    words.insert("currency".into(), json!("USD"));
+    for (more, field) in [
+        (json!({ "verifierId": "v_01h455vb4pex5vsknk084sn02q" }), "/verifierId"),
+        (json!({ "expedited": true }), "/serviceId"),
+        (json!({ "language": "xx-much-too-long-to-be-one" }), "/language"),
+        (json!({ "price": 0 }), "/price"),
+    ] {
+        let mut wrong = words.clone();
+        wrong.extend(more.as_object().unwrap().clone());
+        let (status, refused, _) = client.send(&eve, &post, Json::Object(wrong)).await;
+        assert_eq!((status, &refused["fields"]), (422, &json!([field])), "{refused}");
+    }
+    let made = client.ok(&eve, &post, body).await;
+    assert_eq!((&made["status"], &made["reference"]), (&json!("open"), &json!("HR-1")));
+    assert_eq!(wallet(&stage, &eve).await, (FUNDS - PRICE, PRICE));
+    let id = made["id"].as_str().unwrap();
+    let offered = client.get(&stage.verifier, "/v1/verifier/jobs/available").await;
+    assert_eq!(offered[0]["id"], made["id"]);
+    client.ok(&stage.verifier, &format!("POST /v1/verifier/jobs/{id}/accept"), Json::Null).await;
+
+    let attachments = format!("{VERIFICATIONS}/{id}/attachments");
+    let file = stage.upload(&eve, "transcript").await;
+    let attach = format!("POST {attachments}");
+    client.ok(&eve, &attach, json!({ "fileId": file })).await;
+    let seen = client.get(&stage.verifier, &format!("/v1/verifier/jobs/{id}/attachments")).await;
+    assert_eq!((seen.as_array().unwrap().len(), &seen[0]["fileId"]), (1, &json!(file)));
+    let content = format!("{attachments}/{file}/content");
+    assert_eq!(client.send(&eve, &format!("GET {content}"), Json::Null).await.0, 200);
+    for (request, body) in [
+        (format!("GET {attachments}"), Json::Null),
+        (format!("GET {content}"), Json::Null),
+        (attach, json!({ "fileId": file })),
+    ] {
+        assert_eq!(client.send(&olga, &request, body).await.0, 404, "{request}");
+    }
+    let verdict = json!({ "verdict": "verified" });
+    let complete = format!("POST /v1/verifier/jobs/{id}/complete");
+    client.ok(&stage.verifier, &complete, verdict).await;
+    assert_eq!(wallet(&stage, &eve).await, (FUNDS - PRICE, 0));
+}
+
+async fn sooner_costs_what_the_service_says_for_it(t: &TestDb) {
+    let stage = stage(t).await;
+    let eve = enterprise(&stage, "Eve").await;
+    let client = Client::over(stage.market.routes());
+    let post = format!("POST {VERIFICATIONS}");
+    let mut body = diploma(&stage, "HR-1");
+    body["expedited"] = json!(true);
+    let (status, refused, _) = client.send(&eve, &post, body.clone()).await;
+    assert_eq!((status, &refused["fields"]), (422, &json!(["/expedited"])));
+    let services = json!([{ "title": "Diplomas", "category": "Education", "price": PRICE,
+        "currency": "USD", "slaHours": 48, "expeditedPrice": 2 * PRICE, "expeditedHours": 6 }]);
+    client.ok(&stage.verifier, "PUT /v1/verifier/services", services).await;
+    let made = client.ok(&eve, &post, body).await;
+    assert_eq!(made["price"], 2 * PRICE);
+    assert_eq!(wallet(&stage, &eve).await, (FUNDS - 2 * PRICE, 2 * PRICE));
+    let id: Id<kinds::Verification> = made["id"].as_str().unwrap().parse().unwrap();
+    let accepted = stage.market.verifications.accept(&stage.verifier, id).await.unwrap();
+    assert_eq!(accepted.due_at, t.db.world().now() + crate::verification::tests::DAY / 4);
+    let plain = client.ok(&eve, &post, diploma(&stage, "HR-2")).await;
+    assert_eq!(plain["price"], PRICE);
+}
+
 async fn what_cannot_be_paid_or_makes_no_sense_leaves_nothing(t: &TestDb) {
     let stage = stage(t).await;
     let poor = stage.people.add(t, "Poor", Role::Enterprise);

@@ -23,7 +23,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
         [
             get(Audience::User, "/v1/user/dashboard")
                 .summary("Read my verifications at a glance")
-                .describe("Changes in percent are of the last 30 days against the 30 before.")
+                .describe("Changes in percent are of the last 30 days, today among them, against the 30 before.")
                 .returns::<UserDashboard>(200)
                 .to(dashboard),
             get(Audience::User, "/v1/user/analytics")
@@ -33,7 +33,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(of_owner),
             get(Audience::Enterprise, "/v1/enterprise/dashboard")
                 .summary("Read the organization's verifications at a glance")
-                .describe("Changes in percent are of the last 30 days against the 30 before.")
+                .describe("Changes in percent are of the last 30 days, today among them, against the 30 before.")
                 .returns::<UserDashboard>(200)
                 .to(dashboard_of_organization),
             get(Audience::Enterprise, "/v1/enterprise/analytics")
@@ -62,7 +62,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 struct PeriodQuery {
-    /// Days that end now, such as `30d`; at most `366d`.
+    /// Days, today among them, such as `30d`; at most `366d`.
     period: Option<String>,
 }
 
@@ -248,8 +248,8 @@ impl From<Analytics> for UserAnalytics {
             display: Money::new(sum.paid, sum.currency).to_string(),
         });
         Self {
-            from: of.span.from,
-            to: of.span.to,
+            from: of.span.first.begins(),
+            to: of.span.last.ends(),
             requested: Figure::of(of.requested.0, of.requested.1),
             verified: Figure::verdicts(&of, Some(Verdict::Verified)),
             rejected: Figure::verdicts(&of, Some(Verdict::Rejected)),
@@ -281,8 +281,8 @@ impl From<Analytics> for VerifierAnalytics {
     fn from(of: Analytics) -> Self {
         let work = rules::mean_work(&of.now);
         Self {
-            from: of.span.from,
-            to: of.span.to,
+            from: of.span.first.begins(),
+            to: of.span.last.ends(),
             completed: Figure::verdicts(&of, None),
             verified: Figure::verdicts(&of, Some(Verdict::Verified)),
             rejected: Figure::verdicts(&of, Some(Verdict::Rejected)),
@@ -353,8 +353,8 @@ impl From<Earnings> for EarningsSummary {
             available: available.minor,
         };
         Self {
-            from: of.span.from,
-            to: of.span.to,
+            from: of.span.first.begins(),
+            to: of.span.last.ends(),
             earned: of.sums.iter().map(EarnedSum::from).collect(),
             balances: of.standing.iter().map(standing).collect(),
         }

@@ -6,7 +6,7 @@ use kernel::{Asset, Error, Result, Timestamp};
 
 use crate::verification::model::Verdict;
 
-/// A number of days that ends now.
+/// A number of days, today among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period {
     pub days: u16,
@@ -29,23 +29,60 @@ impl Period {
         }
     }
 
-    fn length(self) -> Duration {
-        Duration::from_secs(u64::from(self.days) * 24 * 3600)
-    }
-
-    /// The period that ends now, and the one before it.
+    /// As many days up to this one, and as many before them.
     pub fn spans(self, now: Timestamp) -> (Span, Span) {
-        let length = i64::try_from(self.length().as_micros()).unwrap_or(i64::MAX);
-        let back = |times: i64| Timestamp::from_micros(now.micros() - times * length);
-        (Span { from: back(1), to: now }, Span { from: back(2), to: back(1) })
+        let (today, days) = (Day::of(now), i64::from(self.days));
+        let span = |last: Day| Span { first: last.before(days - 1), last };
+        (span(today), span(today.before(days)))
     }
 }
 
-/// From one instant on, to before another.
+pub(super) const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
+
+/// A day in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(i64);
+
+impl Day {
+    /// The day of an instant.
+    pub fn of(at: Timestamp) -> Self {
+        Self(at.micros().div_euclid(DAY_MICROS))
+    }
+
+    /// The day with this number, counted from 1970-01-01.
+    pub const fn numbered(number: i64) -> Self {
+        Self(number)
+    }
+
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// Its first instant.
+    pub fn begins(self) -> Timestamp {
+        Timestamp::from_micros(self.0.saturating_mul(DAY_MICROS))
+    }
+
+    /// The first instant of the next one.
+    pub fn ends(self) -> Timestamp {
+        Timestamp::from_micros(self.0.saturating_add(1).saturating_mul(DAY_MICROS))
+    }
+
+    fn before(self, days: i64) -> Self {
+        Self(self.0 - days)
+    }
+
+    /// From the first to the last: one day, or all there are.
+    pub(super) fn range(day: Option<Self>) -> (Self, Self) {
+        day.map_or((Self(0), Self(i64::MAX / DAY_MICROS - 1)), |day| (day, day))
+    }
+}
+
+/// Days, from the first to the last, both among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    pub from: Timestamp,
-    pub to: Timestamp,
+    pub first: Day,
+    pub last: Day,
 }
 
 /// The verdicts of one day, one kind and one currency.

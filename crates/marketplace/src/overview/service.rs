@@ -11,6 +11,7 @@ use super::model::{Line, Period, Span};
 use super::rules;
 use super::store::{self, Side};
 use crate::verification::model::{State, Verification};
+use crate::verifier::rules::REPUTATION_START;
 use crate::{verification, verifier};
 
 /// How much of each list a dashboard shows.
@@ -97,13 +98,13 @@ impl Service {
         let user = caller.user()?;
         let (span, earlier) = period.spans(self.db.world().now());
         let known = self.verifiers.find(&self.db, user.same_as()).await?;
-        let rating = known.map(|verifier| verifier.rating).unwrap_or_default();
+        let reputation = known.map_or(REPUTATION_START, |verifier| verifier.reputation);
         Ok(Analytics {
             span,
             now: store::verdicts(&self.db, Side::Verifier, user, span).await?,
             before: store::verdicts(&self.db, Side::Verifier, user, earlier).await?,
             requested: (0, 0),
-            reputation: verifier::rules::reputation(rating),
+            reputation: reputation / 100,
         })
     }
 

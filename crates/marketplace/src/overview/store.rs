@@ -1,26 +1,27 @@
-//! All SQL of overviews: they read the verifications and write nothing.
+//! All SQL by which overviews are read; `rollup` has that by which their days are kept.
 
 use std::time::Duration;
 
 use kernel::id::kinds::User;
-use kernel::{Id, Result, Timestamp};
+use kernel::{Id, Result};
 use platform::db::{DbError, Read, Row};
 use platform::params;
+use serde::{Deserialize, Serialize};
 
-use super::model::{Line, Span};
+use super::model::{Day, Line, Span};
 use crate::verification::model::{State, Verdict};
 
-const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
-
 /// Whose side is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Side {
     Owner,
     Verifier,
 }
 
 impl Side {
-    const fn column(self) -> &'static str {
+    /// The column of `verifications` with them, which is also what the side is called.
+    pub(super) const fn column(self) -> &'static str {
         match self {
             Self::Owner => "owner",
             Self::Verifier => "verifier",
@@ -35,21 +36,15 @@ pub(super) async fn verdicts(
     user: Id<User>,
     span: Span,
 ) -> Result<Vec<Line>> {
-    let who = side.column();
-    let sql = format!(
-        "SELECT ended_at / {DAY_MICROS}, verdict, currency, CAST(count(*) AS BIGINT),
-             CAST(SUM(price - refunded) AS BIGINT), CAST(SUM(fee) AS BIGINT),
-             CAST(SUM(refunded) AS BIGINT), CAST(SUM(ended_at - accepted_at) AS BIGINT)
-         FROM verifications
-         WHERE {who} = $1 AND fee IS NOT NULL AND ended_at >= $2 AND ended_at < $3
-         GROUP BY ended_at / {DAY_MICROS}, verdict, currency
-         ORDER BY 1, 2, 3"
-    );
-    Ok(db.all(&sql, params![user, span.from, span.to], read).await?)
+    let sql = "SELECT day, verdict, currency, verdicts, paid, fees, refunded, work
+               FROM verdict_days WHERE party = $1 AND side = $2 AND day >= $3 AND day <= $4
+               ORDER BY day, verdict, currency";
+    let (first, last) = (span.first.number(), span.last.number());
+    Ok(db.all(sql, params![user, side.column(), first, last], read).await?)
 }
 
 fn read(row: &Row<'_>) -> Result<Line, DbError> {
-    let day = Timestamp::from_micros(row.take::<i64>()? * DAY_MICROS);
+    let day = Day::numbered(row.take()?).begins();
     let text = row.take::<String>()?;
     let verdict = [Verdict::Verified, Verdict::Rejected].into_iter().find(|it| it.as_str() == text);
     Ok(Line {
@@ -80,7 +75,8 @@ pub(super) async fn tally(db: &impl Read, side: Side, user: Id<User>) -> Result<
 
 /// How many verifications an owner has asked for in a while.
 pub(super) async fn requested(db: &impl Read, owner: Id<User>, span: Span) -> Result<i64> {
-    let sql = "SELECT CAST(count(*) AS BIGINT) FROM verifications
-               WHERE owner = $1 AND requested_at >= $2 AND requested_at < $3";
-    Ok(db.one(sql, params![owner, span.from, span.to], |row| row.take()).await?)
+    let sql = "SELECT CAST(COALESCE(SUM(requests), 0) AS BIGINT) FROM request_days
+               WHERE party = $1 AND day >= $2 AND day <= $3";
+    let (first, last) = (span.first.number(), span.last.number());
+    Ok(db.one(sql, params![owner, first, last], |row| row.take()).await?)
 }

@@ -42,24 +42,31 @@ impl Service {
     /// `NotFound` for another's credential; `Conflict` `wrong_state` while the credential is not
     /// free, and `insufficient_funds`.
     pub async fn post(&self, caller: &Caller, asked: &NewPosting) -> Result<Verification> {
-        let owner = caller.user()?;
         self.db
             .once(caller, "verification.post", |tx| {
-                Box::pin(async move {
-                    let credential =
-                        self.credentials.begin_verification(&tx, owner, asked.credential).await?;
-                    let new = self.blank(&tx, State::Open, credential, asked.price);
-                    let posted = Verification {
-                        notes: asked.notes.as_str().to_owned(),
-                        board_until: Some(new.due_at),
-                        jurisdiction: asked.jurisdiction.clone(),
-                        language: asked.language.clone(),
-                        ..new
-                    };
-                    self.insert(&tx, caller, posted).await
-                })
+                Box::pin(async move { self.post_in(&tx, caller, asked).await })
             })
             .await
+    }
+
+    /// [`Self::post`] within a transaction that does more.
+    pub(crate) async fn post_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        asked: &NewPosting,
+    ) -> Result<Verification> {
+        let owner = caller.user()?;
+        let credential = self.credentials.begin_verification(tx, owner, asked.credential).await?;
+        let new = self.blank(tx, State::Open, credential, asked.terms.price);
+        let posted = Verification {
+            notes: asked.notes.as_str().to_owned(),
+            board_until: Some(new.due_at),
+            jurisdiction: asked.terms.jurisdiction.clone(),
+            language: asked.terms.language.clone(),
+            ..new
+        };
+        self.insert(tx, caller, posted).await
     }
 
     /// Requests that wait for the calling verifier's answer, and those that the board offers them;

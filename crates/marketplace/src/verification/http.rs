@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State as On;
 use kernel::error::Fields;
 use kernel::id::kinds;
-use kernel::{Asset, Error, Id, Money, Result, Role, Timestamp};
+use kernel::{Asset, Error, Id, Result, Role, Timestamp};
 use platform::http::{
     At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, put, table,
 };
@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::board::Search;
-use super::model::{NewPosting, NewVerification, Note, Report, State, Text, Verdict, Verification};
+use super::model::{
+    BoardTerms, NewPosting, NewVerification, Note, Report, State, Text, Verdict, Verification,
+};
 use super::rules::{self, Urgency};
 use super::service::{Dashboard, Job, Service};
 use crate::verifier::model::language_code;
@@ -257,6 +259,9 @@ struct VerificationRequest {
     verifier_id: Option<VerifierId>,
     /// One of the verifier's services for the credential's type.
     service_id: Option<ServiceId>,
+    /// Sooner, for the service's `expeditedPrice`.
+    #[serde(default)]
+    expedited: bool,
     /// Minor units; of a request without a verifier, who names the price otherwise.
     price: Option<i64>,
     /// Of the price.
@@ -295,7 +300,9 @@ impl VerificationRequest {
         }
         fields.check()?;
         let (credential, service) = (self.credential_id, self.service_id);
-        Ok(Asked::Verifier(NewVerification { credential, verifier, service, notes }))
+        let expedited = self.expedited;
+        let asked = NewVerification { credential, verifier, service, expedited, notes };
+        Ok(Asked::Verifier(asked))
     }
 
     fn posting(&self, notes: Text) -> Result<Asked> {
@@ -303,20 +310,14 @@ impl VerificationRequest {
         if self.service_id.is_some() {
             fields.add("/serviceId", "not_allowed", "with a verifier only");
         }
-        if self.currency.is_none() {
-            fields.add("/currency", "required", "say what the price is in, or name a verifier");
+        if self.expedited {
+            fields.add("/expedited", "not_allowed", "with a verifier only");
         }
-        if !self.price.is_some_and(|price| (1..=Money::MAX_MINOR).contains(&price)) {
-            let message = "minor units, from 1: what you pay whoever takes it; or name a verifier";
-            fields.add("/price", "required", message);
-        }
-        fields.check()?;
-        let (Some(price), Some(currency)) = (self.price, self.currency) else {
-            return Err(Error::internal("a price that was checked"));
-        };
         let wanted = (self.jurisdiction.as_str(), self.language.as_str());
-        let price = Money::new(price, currency);
-        NewPosting::parse(self.credential_id, price, wanted, notes).map(Asked::Board)
+        let terms = fields.take(BoardTerms::parse((self.price, self.currency), wanted));
+        let Some(terms) = terms else { return Err(fields.into_error()) };
+        fields.check()?;
+        Ok(Asked::Board(NewPosting { credential: self.credential_id, terms, notes }))
     }
 }
 

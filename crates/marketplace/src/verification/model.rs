@@ -310,6 +310,8 @@ pub struct NewVerification {
     pub credential: Id<kinds::Credential>,
     pub verifier: Id<kinds::Verifier>,
     pub service: Option<Id<kinds::Service>>,
+    /// Sooner, for the price that the service has for it.
+    pub expedited: bool,
     pub notes: Text,
 }
 
@@ -317,25 +319,37 @@ pub struct NewVerification {
 #[derive(Debug, Clone)]
 pub struct NewPosting {
     pub credential: Id<kinds::Credential>,
+    pub terms: BoardTerms,
+    pub notes: Text,
+}
+
+/// What whoever takes a request from the board gets, and has to be.
+#[derive(Debug, Clone)]
+pub struct BoardTerms {
     /// What the owner pays, whoever takes it.
     pub price: Money,
     /// Where its verifier is to be at home; anywhere when empty.
     pub jurisdiction: String,
     /// What its verifier is to read; any language when empty.
     pub language: String,
-    pub notes: Text,
 }
 
-impl NewPosting {
+impl BoardTerms {
     /// # Errors
-    /// Field errors at `/jurisdiction` and `/language`.
+    /// Field errors at `/price`, `/currency`, `/jurisdiction` and `/language`.
     pub fn parse(
-        credential: Id<kinds::Credential>,
-        price: Money,
+        (price, currency): (Option<i64>, Option<Asset>),
         (jurisdiction, language): (&str, &str),
-        notes: Text,
     ) -> Result<Self> {
         let mut fields = Fields::new();
+        if currency.is_none() {
+            fields.add("/currency", "required", "say what the price is in, or name a verifier");
+        }
+        let price = price.filter(|price| (1..=Money::MAX_MINOR).contains(price));
+        if price.is_none() {
+            let message = "minor units, from 1: what you pay whoever takes it; or name a verifier";
+            fields.add("/price", "required", message);
+        }
         let jurisdiction = jurisdiction.trim();
         if jurisdiction.chars().count() > 100 || jurisdiction.chars().any(char::is_control) {
             fields.add("/jurisdiction", "invalid", "one line of at most 100 characters");
@@ -344,9 +358,12 @@ impl NewPosting {
             "" => Some(String::new()),
             code => fields.take(language_code("/language", code)),
         };
+        let (Some(price), Some(currency), Some(language)) = (price, currency, language) else {
+            return Err(fields.into_error());
+        };
         fields.check()?;
-        let (jurisdiction, language) = (jurisdiction.to_owned(), language.unwrap_or_default());
-        Ok(Self { credential, price, jurisdiction, language, notes })
+        let price = Money::new(price, currency);
+        Ok(Self { price, jurisdiction: jurisdiction.to_owned(), language })
     }
 }
 

@@ -105,6 +105,7 @@ impl Service {
         let credential = self.credentials.begin_verification(tx, owner, asked.credential).await?;
         let (offer, by_itself) =
             self.verifiers.choose(tx, asked.verifier, &credential.kind, asked.service).await?;
+        let offer = if asked.expedited { verifier::rules::sooner(offer)? } else { offer };
         let new = Verification {
             verifier: Some(asked.verifier),
             service: Some(offer.id),
@@ -596,14 +597,15 @@ impl Service {
             tally.iter().filter(|(state, _)| wanted(*state)).map(|(_, count)| count).sum()
         };
         let known = self.verifiers.find(&self.db, verifier).await?;
-        let rating = known.map(|verifier| verifier.rating).unwrap_or_default();
+        let start = verifier::rules::REPUTATION_START;
+        let reputation = known.map_or(start, |verifier| verifier.reputation);
         Ok(Dashboard {
             // What the board offers waits for everybody.
             waiting_jobs: count(|state| state == State::Pending),
             active_jobs: count(State::is_at_work),
             completed_jobs: count(|state| state.has_verdict()),
             earnings: store::earnings(&self.db, verifier).await?,
-            reputation: verifier::rules::reputation(rating),
+            reputation: reputation / 100,
         })
     }
 

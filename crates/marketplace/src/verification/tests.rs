@@ -72,6 +72,7 @@ pub(crate) fn diplomas(minor: i64) -> NewOffer {
         category: "education".to_owned(),
         price: Money::new(minor, Asset::USD),
         sla_hours: 48,
+        expedited: None,
         active: true,
     }
 }
@@ -156,7 +157,7 @@ impl Stage<'_> {
     fn asked(&self, credential: Id<kinds::Credential>) -> NewVerification {
         let verifier = id_of(&self.verifier).same_as();
         let notes = Text::any("/notes", "As soon as you can.").unwrap();
-        NewVerification { credential, verifier, service: None, notes }
+        NewVerification { credential, verifier, service: None, expedited: false, notes }
     }
 
     pub(crate) async fn requested(&self) -> Verification {

@@ -79,7 +79,8 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
 /// What the marketplace's list is narrowed to.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 struct SearchQuery {
-    /// Words of the name, the headline, the text or the jurisdiction.
+    /// Words of the profile and of the services, all of them; accents and letter case make no
+    /// difference, and the last may be the beginning of a word.
     search: Option<String>,
     /// A category of an offered service, or a part of its title.
     service: Option<String>,
@@ -87,11 +88,17 @@ struct SearchQuery {
     category: Option<String>,
     /// The lowest mean rating, from 0 to 5.
     rating: Option<f64>,
+    /// Only those with a service for this price or more, in minor units of the currency.
+    #[serde(rename = "minPrice")]
+    price_min: Option<i64>,
+    /// Only those with a service for this price or less, in minor units of the currency.
+    #[serde(rename = "maxPrice")]
+    price_max: Option<i64>,
     /// Only those with a price in this currency. A list sorted by price is always in one.
     currency: Option<String>,
-    #[serde(default)]
+    /// Left out: `relevance` where words are searched, `rating` where none are.
     #[param(inline)]
-    sort: Sort,
+    sort: Option<Sort>,
 }
 
 impl SearchQuery {
@@ -106,17 +113,35 @@ impl SearchQuery {
             if text.as_ref().is_some_and(|text| text.chars().count() > 100) {
                 return Err(Error::field(pointer, "too_long", "at most 100 characters"));
             }
+            if text.as_ref().is_some_and(|text| text.contains('\0')) {
+                return Err(Error::field(pointer, "invalid", "text without U+0000"));
+            }
         }
         let stated = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let text = stated(self.search);
+        let by_itself = if text.is_some() { Sort::Relevance } else { Sort::Rating };
         Ok(Search {
-            text: stated(self.search),
+            price: price_range(self.price_min, self.price_max)?,
+            sort: self.sort.unwrap_or(by_itself),
+            text,
             service: stated(self.service),
             category: stated(self.category),
             rating_min: (rating * 1000.0).round() as i64,
             currency: self.currency.as_deref().map(str::parse::<Asset>).transpose()?,
-            sort: self.sort,
         })
     }
+}
+
+fn price_range(min: Option<i64>, max: Option<i64>) -> Result<Option<(i64, i64)>> {
+    if min.is_none() && max.is_none() {
+        return Ok(None);
+    }
+    let range = (min.unwrap_or(0), max.unwrap_or(Money::MAX_MINOR));
+    if range.0 < 0 || range.1 > Money::MAX_MINOR || range.0 > range.1 {
+        let message = format!("from 0 to {}, and no more than maxPrice", Money::MAX_MINOR);
+        return Err(Error::field("/minPrice", "out_of_range", message));
+    }
+    Ok(Some(range))
 }
 
 /// A verifier as the marketplace shows them.
@@ -135,6 +160,9 @@ struct VerifierBody {
     rating_count: i64,
     /// Verdicts given.
     jobs_done: i64,
+    /// From 0 to 100: seven tenths of what it was a week ago, and three of the part of the last 30
+    /// days' verdicts that was not overturned; an overturned verdict takes three tenths at once.
+    reputation: i64,
     /// The types of credential that can be verified here, each once.
     services: Vec<String>,
     /// For people: `$10-$50`.
@@ -180,6 +208,7 @@ impl From<Shown> for VerifierBody {
             jurisdiction: verifier.jurisdiction,
             licence: verifier.licence,
             jobs_done: verifier.jobs_done,
+            reputation: verifier.reputation / 100,
             services,
             price_range: rules::price_range_text(&ranges),
             prices: ranges
@@ -326,6 +355,12 @@ pub(super) struct ServiceBody {
     display: String,
     /// Hours from the acceptance to the verdict.
     sla_hours: u32,
+    /// What it costs sooner, in minor units; absent where it is not to be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expedited_price: Option<i64>,
+    /// How soon that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expedited_hours: Option<u32>,
     active: bool,
 }
 
@@ -340,6 +375,8 @@ impl From<Offer> for ServiceBody {
             currency,
             display: offer.price.to_string(),
             sla_hours: offer.sla_hours,
+            expedited_price: offer.expedited.map(|it| it.price),
+            expedited_hours: offer.expedited.map(|it| it.hours),
             active: offer.active,
         }
     }
@@ -361,6 +398,10 @@ struct NewService {
     /// Hours from the acceptance to the verdict; 72 when left out.
     #[serde(default = "default_sla_hours")]
     sla_hours: u32,
+    /// What it costs sooner, in minor units; with `expeditedHours`.
+    expedited_price: Option<i64>,
+    /// Fewer than `slaHours`.
+    expedited_hours: Option<u32>,
     #[serde(default = "active")]
     active: bool,
 }
@@ -382,6 +423,8 @@ impl From<NewService> for OfferDraft {
             price: body.price,
             currency: body.currency,
             sla_hours: body.sla_hours,
+            expedited_price: body.expedited_price,
+            expedited_hours: body.expedited_hours,
             active: body.active,
         }
     }

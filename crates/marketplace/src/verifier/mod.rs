@@ -7,9 +7,12 @@
 //! - The marketplace shows who is listed, approved and not suspended; nobody else takes requests.
 //! - Prices are whole minor units with their currency. What a list sorts by (`verifier_prices`,
 //!   `rating_rank`, `search_text`) is written together with what it is made of.
+//! - Reputation follows one stated rule ([`rules::reputation`]), from verdicts that stand and those that
+//!   were overturned; nobody sets it.
 //! - Whoever offers a service has a name: the one they chose, or their account's.
 
 pub mod http;
+pub mod jobs;
 pub mod model;
 pub mod office;
 pub mod reader;

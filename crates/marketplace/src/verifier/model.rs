@@ -69,6 +69,8 @@ pub struct Verifier {
     pub rating: Rating,
     /// Verdicts given.
     pub jobs_done: i64,
+    /// Out of ten thousand: see [`super::rules::reputation`].
+    pub reputation: i64,
     pub since: Timestamp,
     pub availability: Availability,
 }
@@ -196,6 +198,7 @@ impl Verifier {
             suspended: false,
             rating: Rating::default(),
             jobs_done: 0,
+            reputation: super::rules::REPUTATION_START,
             since,
             availability: Availability::default(),
         }
@@ -261,7 +264,18 @@ pub struct Offer {
     pub price: Money,
     /// Hours from the acceptance to the verdict.
     pub sla_hours: u32,
+    /// What it costs sooner; none where it is not to be had.
+    pub expedited: Option<Expedited>,
     pub active: bool,
+}
+
+/// The same work, sooner and for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expedited {
+    /// Minor units, in the currency of the service.
+    pub price: i64,
+    /// Hours from the acceptance to the verdict, fewer than otherwise.
+    pub hours: u32,
 }
 
 /// A service about to be saved; without an id it is a new one.
@@ -272,6 +286,7 @@ pub struct NewOffer {
     pub category: String,
     pub price: Money,
     pub sla_hours: u32,
+    pub expedited: Option<Expedited>,
     pub active: bool,
 }
 
@@ -284,6 +299,8 @@ pub struct OfferDraft {
     pub price: i64,
     pub currency: Asset,
     pub sla_hours: u32,
+    pub expedited_price: Option<i64>,
+    pub expedited_hours: Option<u32>,
     pub active: bool,
 }
 
@@ -306,6 +323,7 @@ pub fn parse_offers(drafts: Vec<OfferDraft>) -> Result<Vec<NewOffer>> {
             let message = format!("from 1 to {SLA_HOURS_MAX}");
             fields.add(&format!("/{index}/slaHours"), "out_of_range", message);
         }
+        let expedited = expedited(&mut fields, index, &draft);
         if draft.id.is_some_and(|id| !seen.insert(id)) {
             fields.add(&format!("/{index}/id"), "repeated", "each service once");
         }
@@ -315,11 +333,34 @@ pub fn parse_offers(drafts: Vec<OfferDraft>) -> Result<Vec<NewOffer>> {
             category,
             price: Money::new(draft.price, draft.currency),
             sla_hours: draft.sla_hours,
+            expedited,
             active: draft.active,
         });
     }
     fields.check()?;
     Ok(offers)
+}
+
+/// Sooner is for no less, and sooner.
+fn expedited(fields: &mut Fields, index: usize, draft: &OfferDraft) -> Option<Expedited> {
+    let (price, hours) = match (draft.expedited_price, draft.expedited_hours) {
+        (None, None) => return None,
+        (Some(price), Some(hours)) => (price, hours),
+        _ => {
+            let message = "a price and the hours for it go together";
+            fields.add(&format!("/{index}/expeditedPrice"), "required", message);
+            return None;
+        }
+    };
+    if !(draft.price..=Money::MAX_MINOR).contains(&price) {
+        let message = "minor units, no fewer than those of the price";
+        fields.add(&format!("/{index}/expeditedPrice"), "out_of_range", message);
+    }
+    if !(1..draft.sla_hours).contains(&hours) {
+        let message = "from 1 to fewer than slaHours";
+        fields.add(&format!("/{index}/expeditedHours"), "out_of_range", message);
+    }
+    Some(Expedited { price, hours })
 }
 
 /// The form of a text by which texts are compared: letter case does not matter.
@@ -351,6 +392,9 @@ fn prose(fields: &mut Fields, pointer: &str, text: &str, max: usize) -> String {
 #[serde(rename_all = "snake_case")]
 #[schema(as = VerifierSort)]
 pub enum Sort {
+    /// What the search fits best first, which is whose name has most of its words; alike, the best
+    /// first.
+    Relevance,
     /// Best first.
     #[default]
     Rating,
@@ -362,7 +406,7 @@ pub enum Sort {
 /// What the marketplace's list is narrowed to.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// Words of the name, the headline, the text or the jurisdiction.
+    /// Words of the profile and of the services, all of them; the last may be the beginning of one.
     pub text: Option<String>,
     /// A category of an offered service, or a part of its title.
     pub service: Option<String>,
@@ -370,6 +414,8 @@ pub struct Search {
     pub category: Option<String>,
     /// The lowest mean rating, in thousandths of a star.
     pub rating_min: i64,
+    /// From which price to which a service is looked for, in minor units.
+    pub price: Option<(i64, i64)>,
     pub currency: Option<Asset>,
     pub sort: Sort,
 }

@@ -117,7 +117,7 @@ impl Service {
 struct OfficeQuery {
     /// `pending`, `suspended`, `hidden`, `open`; empty or `all` for everybody.
     status: Option<String>,
-    /// Part of a name, a headline, a text or a jurisdiction.
+    /// Words of the profile and the services, all of them; the last may be the beginning of one.
     q: Option<String>,
 }
 
@@ -137,6 +137,9 @@ impl OfficeQuery {
         let text = self.q.filter(|text| !text.trim().is_empty());
         if text.as_ref().is_some_and(|text| text.len() > 200) {
             return Err(Error::field("/q", "too_long", "at most 200 bytes"));
+        }
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(Error::field("/q", "invalid", "text without U+0000"));
         }
         Ok((standing, text))
     }

@@ -9,7 +9,7 @@ use platform::journal::{Reader, Recorded};
 use super::store;
 
 /// Knows verifiers from their registration on, and shows them while they are approved and not
-/// suspended. It waits for nothing but the database: names come later, see [`super::service`].
+/// suspended; what an overturned verdict costs of their reputation, they lose here, once. It waits for nothing but the database: names come later, see [`super::service`].
 pub struct Follower;
 
 impl Reader for Follower {
@@ -29,6 +29,13 @@ impl Reader for Follower {
 }
 
 async fn follow(tx: &Tx, fact: &Recorded) -> Result<()> {
+    if fact.verb == "verification.overturned" {
+        let verifier = fact.data["verifier"].as_str().and_then(|id| id.parse().ok());
+        return match verifier {
+            Some(verifier) => store::lose_reputation(tx, verifier).await,
+            None => Ok(()),
+        };
+    }
     if !fact.verb.starts_with("user.") {
         return Ok(());
     }

@@ -1,9 +1,11 @@
 //! Pure decisions: which service fits, what a price range reads like, what reputation is.
 
+use std::time::Duration;
+
 use kernel::id::kinds;
 use kernel::{Error, Id, Money};
 
-use super::model::{AutoAccept, Offer, Rating, key};
+use super::model::{AutoAccept, Expedited, Offer, key};
 
 /// Why none of a verifier's services can be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Refusal {
     OtherKind { wants: String },
     /// No active service is for this type of credential.
     NothingFits { kind: String },
+    /// The service is not to be had sooner.
+    NotSooner,
 }
 
 impl From<Refusal> for Error {
@@ -34,6 +38,11 @@ impl From<Refusal> for Error {
                 "/serviceId",
                 "does_not_fit",
                 format!("this service is for credentials of the type {wants}"),
+            ),
+            Refusal::NotSooner => Self::field(
+                "/expedited",
+                "not_offered",
+                "this service is not to be had sooner than it says",
             ),
             Refusal::NothingFits { kind } => Self::field(
                 "/verifierId",
@@ -119,9 +128,45 @@ fn short(price: Money) -> String {
     }
 }
 
-/// From 0 to 100; who has no rating yet starts in the middle.
-pub const fn reputation(rating: Rating) -> i64 {
-    if rating.count == 0 { 50 } else { rating.rank() / 50 }
+/// What reputation is out of.
+pub const REPUTATION_MAX: i64 = 10_000;
+/// Where everybody begins.
+pub const REPUTATION_START: i64 = 5_000;
+/// Below which nobody falls: from there one can still rise.
+pub const REPUTATION_FLOOR: i64 = 1_000;
+/// How often a reputation is gone over.
+pub const REPUTATION_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Which verdicts are recent then.
+pub const RECENT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The recent work of a verifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recent {
+    pub verdicts: i64,
+    /// Of these.
+    pub overturned: i64,
+}
+
+/// A reputation gone over: seven tenths of what it was, and three of the part of the recent verdicts
+/// that was not overturned. Without a recent verdict, what is above the start decays towards it in the
+/// same way, and what is below stays: to do nothing is no way to rise.
+pub fn reputation(was: i64, recent: Recent) -> i64 {
+    let success = match recent.verdicts {
+        0 => was.min(REPUTATION_START),
+        verdicts => (verdicts - recent.overturned) * REPUTATION_MAX / verdicts,
+    };
+    ((7 * was + 3 * success) / 10).clamp(REPUTATION_FLOOR, REPUTATION_MAX)
+}
+
+/// What is left when a verdict is overturned: seven tenths, at once.
+pub fn overturned(was: i64) -> i64 {
+    (was * 7 / 10).max(REPUTATION_FLOOR)
+}
+
+/// The offer as it is to be had sooner.
+pub fn sooner(offer: Offer) -> Result<Offer, Refusal> {
+    let Expedited { price, hours } = offer.expedited.ok_or(Refusal::NotSooner)?;
+    Ok(Offer { price: Money::new(price, offer.price.asset), sla_hours: hours, ..offer })
 }
 
 #[cfg(test)]
@@ -138,6 +183,7 @@ mod tests {
             category: category.to_owned(),
             price: Money::new(minor, asset),
             sla_hours: 24,
+            expedited: None,
             active: true,
         }
     }
@@ -197,9 +243,34 @@ mod tests {
     }
 
     #[test]
-    fn reputation_is_the_rating_out_of_a_hundred() {
-        assert_eq!(reputation(Rating::default()), 50);
-        assert_eq!(reputation(Rating { sum: 49, count: 10 }), 98);
-        assert_eq!(Rating { sum: 29, count: 6 }.stars(), 4.8);
+    fn reputation_is_seven_tenths_old_and_three_tenths_recent_success() {
+        let after = |was, verdicts, overturned| reputation(was, Recent { verdicts, overturned });
+        assert_eq!(after(5_000, 10, 0), 6_500);
+        assert_eq!(after(5_000, 10, 5), 5_000);
+        assert_eq!(after(5_000, 1, 1), 3_500);
+        assert_eq!(after(10_000, 3, 0), 10_000);
+        assert_eq!(after(1_100, 4, 4), REPUTATION_FLOOR);
+        // Whoever does nothing comes back to the start from above, and stays where they are below.
+        assert_eq!(after(9_000, 0, 0), 7_800);
+        assert_eq!(after(5_000, 0, 0), 5_000);
+        assert_eq!(after(2_000, 0, 0), 2_000);
+        let idle = (0..60).fold(10_000, |was, _| after(was, 0, 0));
+        assert!((5_000..5_004).contains(&idle), "{idle}");
+        assert_eq!((overturned(5_000), overturned(1_001)), (3_500, REPUTATION_FLOOR));
+    }
+
+    #[test]
+    fn sooner_is_another_price_and_fewer_hours() {
+        let plain = offer(1, "Education", 5_000, Asset::USD);
+        assert_eq!(sooner(plain.clone()), Err(Refusal::NotSooner));
+        let expedited = Some(Expedited { price: 9_000, hours: 4 });
+        let soon = sooner(Offer { expedited, ..plain.clone() }).unwrap();
+        assert_eq!((soon.price, soon.sla_hours), (Money::new(9_000, Asset::USD), 4));
+        assert_eq!(soon.id, plain.id);
+    }
+
+    #[test]
+    fn stars_are_the_mean_to_one_decimal() {
+        assert_eq!(super::super::model::Rating { sum: 29, count: 6 }.stars(), 4.8);
     }
 }

@@ -84,10 +84,11 @@ impl Service {
         self.db
             .run("verifier.replace_services", |tx| async move {
                 store::know(&tx, me.id, me.approved, tx.now()).await?;
-                store::claim(&tx, me.id, account_name).await?;
+                let me_now = store::claim(&tx, me.id, account_name).await?;
                 refuse_foreign(&store::offers(&tx, me.id).await?, offers)?;
                 let offers = store::replace_offers(&tx, me.id, offers).await?;
                 store::replace_prices(&tx, me.id, &rules::price_ranges(&offers)).await?;
+                store::index(&tx, &me_now, &offers).await?;
                 let fact = Fact::by(caller, "verifier.services_replaced").on(me.id);
                 tx.record(fact.with("services", offers.iter().map(|o| o.id).collect::<Vec<_>>()));
                 Ok(offers)
@@ -192,6 +193,30 @@ impl Service {
                 Ok(availability.clone())
             })
             .await
+    }
+
+    /// Goes over the reputations that are due; answers how many.
+    pub async fn repute_due(&self) -> Result<usize> {
+        let now = self.db.world().now();
+        let mut done = 0;
+        loop {
+            let due = store::to_repute(&self.db, now - rules::REPUTATION_EVERY, 200).await?;
+            if due.is_empty() {
+                return Ok(done);
+            }
+            done += due.len();
+            let due = &due;
+            self.db
+                .run("verifier.repute", |tx| async move {
+                    for (id, was) in due {
+                        let recent = store::recent(&tx, *id, now - rules::RECENT).await?;
+                        // Whoever has lost some meanwhile is gone over the next time.
+                        store::repute(&tx, *id, (*was, rules::reputation(*was, recent))).await?;
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
     }
 
     /// Counts one verdict.

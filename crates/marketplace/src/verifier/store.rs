@@ -4,21 +4,23 @@ use std::collections::HashMap;
 
 use kernel::id::kinds;
 use kernel::{Asset, Cursor, Id, Money, Page, PageRequest, Result, Timestamp};
-use platform::db::{DbError, Read, Row, Tx, like};
+use platform::db::search::{Words, fold};
+use platform::db::{Bind, Db, DbError, Read, Row, Tx, like};
 use platform::params;
 use uuid::Uuid;
 
 use super::model::{
-    Availability, Away, NewOffer, Offer, Profile, Rating, Search, Sort, Status, Verifier, key,
+    Availability, Away, Expedited, NewOffer, Offer, Profile, Rating, Search, Sort, Status,
+    Verifier, key,
 };
 use super::office::Standing;
-use super::rules::PriceRange;
+use super::rules::{PriceRange, Recent};
 
 const COLUMNS: &str = "verifiers.id, verifiers.name, verifiers.headline, verifiers.bio, \
                        verifiers.categories, verifiers.jurisdiction, verifiers.licence, \
                        verifiers.status, verifiers.approved, verifiers.suspended, \
                        verifiers.rating_sum, verifiers.rating_count, verifiers.jobs_done, \
-                       verifiers.since, verifiers.languages, verifiers.away_from, \
+                       verifiers.reputation, verifiers.since, verifiers.languages, verifiers.away_from, \
                        verifiers.away_until, verifiers.auto_accept";
 
 fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
@@ -39,6 +41,7 @@ fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
         suspended: row.take()?,
         rating: Rating { sum: row.take()?, count: row.take()? },
         jobs_done: row.take()?,
+        reputation: row.take()?,
         since: row.take()?,
         availability: Availability {
             languages: serde_json::from_str(&row.take::<String>()?).map_err(unreadable)?,
@@ -120,7 +123,7 @@ pub(super) async fn set_suspended(tx: &Tx, id: Id<kinds::Verifier>, suspended: b
 pub(crate) async fn forget(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
     let sql = "UPDATE verifiers SET suspended = TRUE, status = 'hidden', name = '', headline = '',
                    bio = '', categories = '[]', jurisdiction = '', licence = '', search_text = '',
-                   category_keys = '|', languages = '[]', away_from = NULL, away_until = NULL,
+                   search_name = '', category_keys = '|', languages = '[]', away_from = NULL, away_until = NULL,
                    auto_accept = NULL
                WHERE id = $1";
     tx.touch(sql, params![id]).await?;
@@ -136,8 +139,6 @@ pub(super) async fn replace_profile(
 ) -> Result<Verifier> {
     let categories = serde_json::to_string(&profile.categories)
         .map_err(|error| DbError::Other(format!("categories: {error}")))?;
-    let about = [&profile.headline, &profile.bio, &profile.jurisdiction];
-    let about = about.map(|text| key(text)).join("\n");
     let (name, now) = (profile.name.as_deref(), tx.now());
     let (status, keys) = (profile.status.as_str(), category_keys(&profile.categories));
     let sql = format!(
@@ -145,7 +146,7 @@ pub(super) async fn replace_profile(
              name = CASE WHEN CAST($2 AS TEXT) IS NOT NULL THEN $2
                          WHEN name = '' THEN $3 ELSE name END,
              headline = $4, bio = $5, categories = $6, jurisdiction = $7, licence = $8,
-             status = $9, search_text = $10, category_keys = $11, updated_at = $12
+             status = $9, category_keys = $10, updated_at = $11
          WHERE id = $1 RETURNING {COLUMNS}"
     );
     let params = params![
@@ -158,20 +159,27 @@ pub(super) async fn replace_profile(
         profile.jurisdiction,
         profile.licence,
         status,
-        about,
         keys,
         now
     ];
     let verifier = tx.one(&sql, params, read).await?;
-    set_search_text(tx, &verifier, &about).await?;
+    let offers = offers(tx, id).await?;
+    index(tx, &verifier, &offers).await?;
     Ok(verifier)
 }
 
-/// The name is searched as well, and may have come from either place.
-async fn set_search_text(tx: &Tx, verifier: &Verifier, about: &str) -> Result<()> {
-    let text = format!("{}\n{about}", key(&verifier.name));
-    let sql = "UPDATE verifiers SET search_text = $2 WHERE id = $1";
-    tx.touch(sql, params![verifier.id, text]).await?;
+/// Writes the words by which a verifier is found: of the profile, and of the services that can be
+/// had.
+pub(super) async fn index(tx: &Tx, verifier: &Verifier, offers: &[Offer]) -> Result<()> {
+    let Verifier { id, name, headline, bio, categories, jurisdiction, .. } = verifier;
+    let mut texts = vec![name.as_str(), headline, jurisdiction];
+    texts.extend(categories.iter().map(String::as_str));
+    let offers = offers.iter().filter(|offer| offer.active);
+    texts.extend(offers.flat_map(|offer| [offer.title.as_str(), &offer.category]));
+    texts.push(bio);
+    let (name, words) = (fold(name), fold(&texts.join("\n")));
+    let sql = "UPDATE verifiers SET search_name = $2, search_text = $3 WHERE id = $1";
+    tx.touch(sql, params![id, name, words]).await?;
     Ok(())
 }
 
@@ -188,16 +196,16 @@ fn category_keys(categories: &[String]) -> String {
 
 /// Claims the verifier's row, so that two replacements of the services follow one another, and
 /// names who has no name yet.
-pub(super) async fn claim(tx: &Tx, id: Id<kinds::Verifier>, fallback: &str) -> Result<()> {
-    let sql = "UPDATE verifiers SET updated_at = $2,
-                   search_text = CASE WHEN name = '' THEN $4 || search_text ELSE search_text END,
-                   name = CASE WHEN name = '' THEN $3 ELSE name END
-               WHERE id = $1";
-    tx.touch(sql, params![id, tx.now(), fallback, key(fallback)]).await?;
-    Ok(())
+pub(super) async fn claim(tx: &Tx, id: Id<kinds::Verifier>, fallback: &str) -> Result<Verifier> {
+    let sql = format!(
+        "UPDATE verifiers SET updated_at = $2, name = CASE WHEN name = '' THEN $3 ELSE name END
+         WHERE id = $1 RETURNING {COLUMNS}"
+    );
+    Ok(tx.one(&sql, params![id, tx.now(), fallback], read).await?)
 }
 
-const OFFER_COLUMNS: &str = "id, title, category, price, currency, sla_hours, active";
+const OFFER_COLUMNS: &str =
+    "id, title, category, price, currency, sla_hours, expedited_price, expedited_hours, active";
 
 fn read_offer(row: &Row<'_>) -> Result<Offer, DbError> {
     Ok(Offer {
@@ -206,6 +214,10 @@ fn read_offer(row: &Row<'_>) -> Result<Offer, DbError> {
         category: row.take()?,
         price: Money::new(row.take()?, row.take()?),
         sla_hours: row.take()?,
+        expedited: {
+            let (price, hours) = (row.take::<Option<i64>>()?, row.take::<Option<u32>>()?);
+            price.zip(hours).map(|(price, hours)| Expedited { price, hours })
+        },
         active: row.take()?,
     })
 }
@@ -251,8 +263,8 @@ pub(crate) async fn replace_offers(
         let id = offer.id.unwrap_or_else(|| tx.world().id());
         tx.execute(
             "INSERT INTO services (id, verifier, place, title, title_key, category, category_key,
-                 price, currency, sla_hours, active)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                 price, currency, sla_hours, expedited_price, expedited_hours, active)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             params![
                 id,
                 verifier,
@@ -264,6 +276,8 @@ pub(crate) async fn replace_offers(
                 offer.price.minor,
                 offer.price.asset,
                 offer.sla_hours,
+                offer.expedited.map(|it| it.price),
+                offer.expedited.map(|it| it.hours),
                 offer.active
             ],
         )
@@ -303,6 +317,49 @@ pub(super) async fn rate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result
     Ok(tx.touch(sql, params![id, stars]).await?)
 }
 
+/// Verifiers whose reputation was last gone over so long ago, and what it is.
+pub(super) async fn to_repute(
+    db: &impl Read,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<(Id<kinds::Verifier>, i64)>> {
+    let sql = "SELECT id, reputation FROM verifiers WHERE reputed_at <= $1
+               ORDER BY reputed_at, id LIMIT $2";
+    Ok(db.all(sql, params![before, limit], |row| Ok((row.take()?, row.take()?))).await?)
+}
+
+/// The verdicts of a verifier since then, and how many of them were overturned.
+pub(super) async fn recent(
+    db: &impl Read,
+    id: Id<kinds::Verifier>,
+    since: Timestamp,
+) -> Result<Recent> {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT),
+                   CAST(COALESCE(SUM(CASE WHEN state = 'overturned' THEN 1 ELSE 0 END), 0) AS BIGINT)
+               FROM verifications WHERE verifier = $1 AND fee IS NOT NULL AND ended_at >= $2";
+    let read = |row: &Row<'_>| Ok(Recent { verdicts: row.take()?, overturned: row.take()? });
+    Ok(db.one(sql, params![id, since], read).await?)
+}
+
+/// Saves a reputation that was gone over, unless it has become another one meanwhile.
+pub(super) async fn repute(
+    tx: &Tx,
+    id: Id<kinds::Verifier>,
+    (was, is): (i64, i64),
+) -> Result<bool> {
+    let sql = "UPDATE verifiers SET reputation = $3, reputed_at = $4
+               WHERE id = $1 AND reputation = $2";
+    Ok(tx.touch(sql, params![id, was, is, tx.now()]).await?)
+}
+
+/// A verdict was overturned.
+pub(super) async fn lose_reputation(tx: &Tx, id: Id<kinds::Verifier>) -> Result<()> {
+    let Some(known) = get(tx, id).await? else { return Ok(()) };
+    let sql = "UPDATE verifiers SET reputation = $2 WHERE id = $1";
+    tx.touch(sql, params![id, super::rules::overturned(known.reputation)]).await?;
+    Ok(())
+}
+
 /// Takes one rating back.
 pub(super) async fn unrate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Result<()> {
     let sql = "UPDATE verifiers SET rating_sum = rating_sum - $2, rating_count = rating_count - 1,
@@ -315,30 +372,41 @@ pub(super) async fn unrate(tx: &Tx, id: Id<kinds::Verifier>, stars: i64) -> Resu
 
 /// Everybody, newest accounts first.
 pub(super) async fn known(
-    db: &impl Read,
+    db: &Db,
     standing: Option<Standing>,
     text: Option<&str>,
     page: &PageRequest,
 ) -> Result<Page<Verifier>> {
     let stands = standing.map_or("TRUE", Standing::condition);
+    let (found, text) = by_words(db, text.map(Words::parse).as_ref(), "$2");
     let sql = format!(
-        "SELECT {COLUMNS} FROM verifiers
-         WHERE id < $1 AND {stands}
-             AND (CAST($2 AS TEXT) IS NULL OR search_text LIKE $2 ESCAPE '!')
-         ORDER BY id DESC LIMIT $3 OFFSET $4"
+        "SELECT {COLUMNS} FROM verifiers WHERE verifiers.id < $1 AND {stands} AND {found}
+         ORDER BY verifiers.id DESC LIMIT $3 OFFSET $4"
     );
-    let text = text.map(|text| format!("%{}%", like(&key(text))));
     let (after, fetch) = (page.after_id(), page.fetch());
     let params = params![after, text, fetch, page.offset];
     let rows = db.all(&sql, params, read).await?;
     Ok(page.page(rows, |one| Cursor::by_id(one.id)))
 }
 
+/// The condition of a search for words, and its parameter. Another text of SQL where nothing is
+/// searched, so that each can be planned by itself.
+fn by_words(db: &Db, words: Option<&Words>, marker: &str) -> (String, Option<String>) {
+    match words {
+        None => (format!("CAST({marker} AS TEXT) IS NULL"), None),
+        Some(words) => {
+            let shared = db.is_shared();
+            let condition = words.condition(shared, "verifiers", "search_text", marker);
+            (condition, Some(words.bound(shared)))
+        }
+    }
+}
+
 const OPEN: &str = "verifiers.status = 'listed' AND verifiers.approved AND NOT verifiers.suspended";
 
-/// `$1` to `$5` narrow the list, `$6` is the currency of a price sort or a filter of its own.
-const NARROWED: &str = "(CAST($1 AS TEXT) IS NULL OR verifiers.search_text LIKE $1 ESCAPE '!')
-    AND (CAST($2 AS TEXT) IS NULL
+/// `$2` to `$6` narrow the list, and so do `$12` and `$13`; `$6` is the currency of a price sort, of
+/// the two prices, or a filter of its own.
+const NARROWED: &str = "(CAST($2 AS TEXT) IS NULL
          OR verifiers.category_keys LIKE '%|' || $2 || '|%' ESCAPE '!'
          OR EXISTS (SELECT 1 FROM services WHERE services.verifier = verifiers.id
                     AND services.active AND services.category_key LIKE $2 ESCAPE '!'))
@@ -349,49 +417,85 @@ const NARROWED: &str = "(CAST($1 AS TEXT) IS NULL OR verifiers.search_text LIKE 
                          OR services.title_key LIKE $3 ESCAPE '!')))
     AND verifiers.rating_rank >= $5
     AND (CAST($6 AS TEXT) IS NULL
-         OR EXISTS (SELECT 1 FROM verifier_prices WHERE verifier_prices.verifier = verifiers.id
-                    AND verifier_prices.currency = $6))
+         OR EXISTS (SELECT 1 FROM services WHERE services.verifier = verifiers.id
+                    AND services.active AND services.currency = $6
+                    AND services.price >= $12 AND services.price <= $13))
     AND NOT (verifiers.away_from IS NOT NULL AND verifiers.away_from <= $11
              AND (verifiers.away_until IS NULL OR verifiers.away_until > $11))";
 
-/// One page of the marketplace. A sort by price takes `currency`.
+/// The first parameter behind those of [`NARROWED`] and of the page.
+const RANKED_FROM: usize = 14;
+
+/// SQL: how well a verifier's name has the words, and then their rating. Every word that is one of
+/// the name's weighs two, and half of that the last one where the name has it as a beginning. It is
+/// made of the row alone: a measure that weighs how rare a word is, as both engines have one of their
+/// own, changes with every other row, and pages would skip and repeat.
+fn rank(words: &Words) -> String {
+    let mut rank = String::from("(0");
+    for place in 0..words.len() {
+        let (whole, begun) = (RANKED_FROM + 2 * place, RANKED_FROM + 2 * place + 1);
+        rank.push_str(&format!(
+            " + CASE WHEN ' ' || verifiers.search_name || ' ' LIKE ${whole} THEN 2
+                     WHEN ' ' || verifiers.search_name LIKE ${begun} THEN 1 ELSE 0 END"
+        ));
+    }
+    rank + ") * 10000 + verifiers.rating_rank"
+}
+
+/// The parameters of [`rank`]. Words have nothing in them that `LIKE` would take for a joker.
+fn ranked_by(words: &Words) -> Vec<String> {
+    words.iter().flat_map(|word| [format!("% {word} %"), format!("% {word}%")]).collect()
+}
+
+/// One page of the marketplace. A sort by price takes `currency`, and so do bounds of the price.
 pub(super) async fn list(
-    db: &impl Read,
+    db: &Db,
     search: &Search,
     currency: Asset,
     now: Timestamp,
     page: &PageRequest,
 ) -> Result<Page<Verifier>> {
     let by_price = search.sort == Sort::Price;
+    let words = search.text.as_deref().map(Words::parse);
+    let best = words.as_ref().filter(|_| search.sort == Sort::Relevance);
     let (from, sort_key, direction) = match search.sort {
-        Sort::Rating => ("verifiers", "verifiers.rating_rank", "DESC"),
-        Sort::Newest => ("verifiers", "verifiers.since", "DESC"),
+        Sort::Relevance | Sort::Rating => {
+            let key = best.map_or_else(|| "verifiers.rating_rank".to_owned(), rank);
+            ("verifiers", key, "DESC")
+        }
+        Sort::Newest => ("verifiers", "verifiers.since".to_owned(), "DESC"),
         Sort::Price => (
             "verifier_prices AS offered
              JOIN verifiers ON offered.currency = $6 AND verifiers.id = offered.verifier",
-            "offered.lowest",
+            "offered.lowest".to_owned(),
             "ASC",
         ),
     };
     let beyond = if by_price { ">" } else { "<" };
     let start = if by_price { (i64::MIN, Uuid::nil()) } else { (i64::MAX, Uuid::max()) };
     let (after_key, after_id) = page.after.map_or(start, |cursor| (cursor.key, cursor.id));
+    let (found, text) = by_words(db, words.as_ref(), "$1");
     let sql = format!(
-        "SELECT {COLUMNS}, {sort_key} FROM {from} WHERE {OPEN} AND {NARROWED}
+        "SELECT {COLUMNS}, {sort_key} FROM {from} WHERE {OPEN} AND {found} AND {NARROWED}
            AND ({sort_key}, verifiers.id) {beyond} ($7, $8)
          ORDER BY {sort_key} {direction}, verifiers.id {direction} LIMIT $9 OFFSET $10"
     );
     let part = |text: &String| format!("%{}%", like(&key(text)));
-    let text = search.text.as_ref().map(part);
     let category = search.category.as_deref().map(|category| like(&key(category)));
     let title = search.service.as_ref().map(part);
     let service = search.service.as_deref().map(key);
-    let currency = if by_price { Some(currency) } else { search.currency };
+    let (lowest, highest) = search.price.unwrap_or((0, Money::MAX_MINOR));
+    let in_currency = by_price || search.price.is_some();
+    let currency = if in_currency { Some(currency) } else { search.currency };
     let (limit, offset, rating) = (page.fetch(), page.offset, search.rating_min);
-    let params = params![
-        text, category, title, service, rating, currency, after_key, after_id, limit, offset, now
-    ];
-    let rows = db.all(&sql, params, |row| Ok((read(row)?, row.take::<i64>()?))).await?;
+    let mut params = params![
+        text, category, title, service, rating, currency, after_key, after_id, limit, offset, now,
+        lowest, highest
+    ]
+    .to_vec();
+    let ranked = best.map(ranked_by).unwrap_or_default();
+    params.extend(ranked.iter().map(Bind::bind));
+    let rows = db.all(&sql, &params, |row| Ok((read(row)?, row.take::<i64>()?))).await?;
     let ends = |(verifier, key): &(Verifier, i64)| Cursor { key: *key, id: verifier.id.uuid() };
     Ok(page.page(rows, ends).map(|(verifier, _)| verifier))
 }

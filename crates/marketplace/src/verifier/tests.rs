@@ -31,7 +31,7 @@ fn stage(t: &TestDb) -> Stage {
 fn offer(title: &str, category: &str, minor: i64, currency: Asset) -> NewOffer {
     let (title, category) = (title.to_owned(), category.to_owned());
     let price = Money::new(minor, currency);
-    NewOffer { id: None, title, category, price, sla_hours: 48, active: true }
+    NewOffer { id: None, title, category, price, sla_hours: 48, expedited: None, active: true }
 }
 
 async fn record(t: &TestDb, fact: Fact) {
@@ -143,7 +143,9 @@ platform::on_both_engines! { MIGRATIONS;
             let status = one.split(' ').next_back().unwrap();
             assert_eq!(names(&format!("?status={status}")).await, [one], "{status}");
         }
-        assert_eq!(names("?q=LGA").await, ["Olga open"]);
+        assert_eq!(names("?q=ÓLG").await, ["Olga open"]);
+        assert_eq!(names("?q=diploma&status=open").await, ["Olga open"]);
+        assert!(names("?q=olga&status=hidden").await.is_empty());
         let path = format!("/v1/admin/verifiers/{}", ids[3].same_as::<kinds::Verifier>());
         let shown = client.get(&admin, &path).await;
         assert_eq!(shown["email"], "olga@example.org");
@@ -243,7 +245,19 @@ platform::on_both_engines! { MIGRATIONS;
         let text = |text: &str| Search { text: Some(text.to_owned()), ..Search::default() };
         let category = |c: &str| Search { category: Some(c.to_owned()), ..Search::default() };
         let service = |s: &str| Search { service: Some(s.to_owned()), ..Search::default() };
-        let cases: [(Search, &[&str]); 14] = [
+        let price = |price, currency| {
+            Search { price: Some(price), currency: Some(currency), ..Search::default() }
+        };
+        let both = Search { price: Some((500, 1500)), ..text("check") };
+        let cases: [(Search, &[&str]); 22] = [
+            (text("QUEBEC check"), &["Bob Checks"]),
+            (text("friend bob"), &["Bob Checks"]),
+            (text("diplomas"), &["Ada Checks"]),
+            (text("ada bob"), &[]),
+            (price((1000, 1000), Asset::USD), &["Ada Checks"]),
+            (price((1001, 9000), Asset::USD), &[]),
+            (price((0, 9000), Asset::NGN), &["Bob Checks"]),
+            (both, &["Ada Checks"]),
             (Search::default(), &["Ada Checks", "Bob Checks"]),
             (text("checks"), &["Ada Checks", "Bob Checks"]),
             (text("REGISTRAR"), &["Bob Checks"]),
@@ -291,7 +305,7 @@ platform::on_both_engines! { MIGRATIONS;
             }
             assert_eq!(seen.len(), 23, "{sort:?}");
             let keys: Vec<i64> = seen.iter().map(|shown| match sort {
-                Sort::Rating => -shown.verifier.rating.rank(),
+                Sort::Relevance | Sort::Rating => -shown.verifier.rating.rank(),
                 Sort::Price => shown.offers.iter().map(|o| o.price.minor).min().unwrap(),
                 Sort::Newest => -shown.verifier.since.micros(),
             }).collect();
@@ -303,6 +317,73 @@ platform::on_both_engines! { MIGRATIONS;
         }
         let euro = Search { sort: Sort::Price, currency: Some(Asset::EUR), ..Search::default() };
         assert!(stage.found(&euro).await.is_empty());
+    }
+
+    async fn what_is_searched_is_ranked_by_the_name_and_paged_without_a_gap(t: &TestDb) {
+        let stage = stage(t);
+        let service = [offer("Diplomas of Lyon", "Education", 1000, Asset::USD)];
+        for n in 0..12_u8 {
+            let name = match n % 3 {
+                0 => format!("Lyon {n:02}"),
+                1 => format!("Lyonesse {n:02}"),
+                _ => format!("Other {n:02}"),
+            };
+            let caller = stage.verifier(t, &name, &service).await;
+            if n > 0 {
+                stage.rate(t, &caller, &[1 + n % 5]).await;
+            }
+        }
+        let search = Search {
+            text: Some("lyon".to_owned()),
+            sort: Sort::Relevance,
+            ..Search::default()
+        };
+        let all = stage.found(&search).await;
+        let kinds: Vec<&str> = all.iter().map(|name| name.split(' ').next().unwrap()).collect();
+        let expected = [["Lyon"; 4], ["Lyonesse"; 4], ["Other"; 4]].concat();
+        assert_eq!(kinds, expected);
+        let mut paged = Vec::new();
+        let mut request = PageRequest::first(5);
+        loop {
+            let page = stage.verifiers.search(&search, &request).await.unwrap();
+            paged.extend(page.items);
+            let Some(next) = page.next else { break };
+            request.after = Some(next);
+        }
+        for alike in paged.chunks(4) {
+            let ranks: Vec<i64> = alike.iter().map(|one| -one.verifier.rating.rank()).collect();
+            assert!(ranks.is_sorted(), "{ranks:?}");
+        }
+        let names: Vec<_> = paged.into_iter().map(|shown| shown.verifier.name).collect();
+        assert_eq!(names, all);
+        // The same words in another order of the list.
+        let by_rating = stage.found(&Search { sort: Sort::Rating, ..search }).await;
+        assert_eq!(by_rating.len(), 12);
+        assert_ne!(by_rating, all);
+    }
+
+    async fn words_are_those_of_the_last_profile_and_of_services_that_can_be_had(t: &TestDb) {
+        let stage = stage(t);
+        let caller = stage.verifier(t, "Zora", &[offer("Payslips", "Jobs", 1, Asset::USD)]).await;
+        let text = |text: &str| Search { text: Some(text.to_owned()), ..Search::default() };
+        let profile = ProfileDraft { bio: "Marigold".to_owned(), ..ProfileDraft::default() };
+        stage.verifiers.replace_profile(&caller, &profile.parse().unwrap()).await.unwrap();
+        for word in ["zora", "payslip", "jobs", "marigold", "marigold payslips zora"] {
+            assert_eq!(stage.found(&text(word)).await, ["Zora"], "{word}");
+        }
+        let mut paused = offer("Licences", "Health", 1, Asset::USD);
+        paused.active = false;
+        stage.verifiers.replace_offers(&caller, &[paused]).await.unwrap();
+        let profile = ProfileDraft { bio: "Thistle".to_owned(), ..ProfileDraft::default() };
+        stage.verifiers.replace_profile(&caller, &profile.parse().unwrap()).await.unwrap();
+        assert_eq!(stage.found(&text("thistle")).await, ["Zora"]);
+        for word in ["payslip", "jobs", "marigold", "licences", "health"] {
+            assert!(stage.found(&text(word)).await.is_empty(), "{word}");
+        }
+        record(t, user_fact("user.deleted", id_of(&caller), Role::Verifier)).await;
+        follow(t).await;
+        let left = stage.verifiers.known(None, Some("zora"), &PageRequest::first(5)).await;
+        assert!(left.unwrap().items.is_empty());
     }
 
     async fn two_replacements_at_once_leave_one_of_the_two_sets(t: &TestDb) {
@@ -330,6 +411,8 @@ fn a_service_is_refused_with_all_that_is_wrong_about_it() {
         price: 0,
         currency: Asset::USD,
         sla_hours: 0,
+        expedited_price: None,
+        expedited_hours: Some(1),
         active: true,
     };
     let fine = OfferDraft {
@@ -337,11 +420,22 @@ fn a_service_is_refused_with_all_that_is_wrong_about_it() {
         category: "Education".to_owned(),
         price: 1,
         sla_hours: 1,
+        expedited_hours: None,
         ..draft.clone()
     };
-    let error = model::parse_offers(vec![fine, draft]).unwrap_err();
+    let slow = OfferDraft { expedited_price: Some(0), expedited_hours: Some(1), ..fine.clone() };
+    let error = model::parse_offers(vec![fine, draft, slow]).unwrap_err();
     let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
-    assert_eq!(pointers, ["/1/title", "/1/category", "/1/price", "/1/slaHours"]);
+    let expected = [
+        "/1/title",
+        "/1/category",
+        "/1/price",
+        "/1/slaHours",
+        "/1/expeditedPrice",
+        "/2/expeditedPrice",
+        "/2/expeditedHours",
+    ];
+    assert_eq!(pointers, expected);
 }
 
 #[test]

@@ -203,6 +203,38 @@ impl Service {
             .await
     }
 
+    /// A message of a conversation that the caller sees.
+    ///
+    /// # Errors
+    /// `NotFound`, also for one of others, and for one whose words were taken away.
+    pub async fn message(&self, caller: &Caller, id: Id<kinds::Message>) -> Result<Message> {
+        let unknown = || Error::not_found("message");
+        let found = store::message(&self.db, id).await?.ok_or_else(unknown)?;
+        match self.seen(&self.db, caller, found.conversation).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == kernel::Kind::NotFound => return Err(unknown()),
+            Err(error) => return Err(error),
+        }
+        let message = self.opened(found).await?;
+        if message.text.is_none() { Err(unknown()) } else { Ok(message) }
+    }
+
+    /// Takes the words of a message away, for everybody and for good; that there was one stays.
+    ///
+    /// # Errors
+    /// `NotFound`, also where they are gone.
+    pub async fn remove_in(&self, tx: &Tx, caller: &Caller, id: Id<kinds::Message>) -> Result<()> {
+        let unknown = || Error::not_found("message");
+        let found = store::message(tx, id).await?.ok_or_else(unknown)?;
+        let conversation = store::get(tx, found.conversation).await?.ok_or_else(unknown)?;
+        if !store::empty_message(tx, id).await? {
+            return Err(unknown());
+        }
+        let fact = fact(tx, caller, "message.removed", &conversation).await?;
+        tx.record(fact.with("message", id).with("number", found.number));
+        Ok(())
+    }
+
     /// Marks everything in a conversation as read; doing it again changes nothing.
     ///
     /// # Errors

@@ -210,6 +210,18 @@ pub(super) async fn messages(
     Ok(db.all(&sql, params![id, below, limit], read_message).await?)
 }
 
+/// A message, of whatever conversation.
+pub(super) async fn message(db: &impl Read, id: Id<MessageKind>) -> Result<Option<Message>> {
+    let sql = format!("SELECT {MESSAGE} FROM chat_messages WHERE id = $1");
+    Ok(db.maybe(&sql, params![id], read_message).await?)
+}
+
+/// Takes the words of a message away; `false` where it has none any more.
+pub(super) async fn empty_message(tx: &Tx, id: Id<MessageKind>) -> Result<bool> {
+    let sql = "UPDATE chat_messages SET body = '' WHERE id = $1 AND body <> ''";
+    Ok(tx.touch(sql, params![id]).await?)
+}
+
 /// The number of a message of a conversation.
 pub(super) async fn number_of(
     db: &impl Read,

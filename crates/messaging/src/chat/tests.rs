@@ -119,6 +119,36 @@ fn as_admin(path: &str) -> String {
 }
 
 on_both_engines! { TABLES;
+    async fn the_words_of_a_message_are_taken_away_for_everybody(t: &TestDb) {
+        let cast = Cast::new(&t.db);
+        let path = cast.with_vera(&cast.anne).await;
+        cast.write(&cast.anne, &path, "Good morning.").await;
+        let rude = cast.write(&cast.vera, &path, "Never again!").await;
+        let id = rude["id"].as_str().unwrap().parse().unwrap();
+        let chat = &cast.context.chat;
+        let seen = chat.message(&cast.anne, id).await.unwrap();
+        assert_eq!((seen.text.as_deref(), seen.sender), (Some("Never again!"), cast.vera.user().unwrap()));
+        for stranger in [&cast.ben, &cast.ada] {
+            let unseen = chat.message(stranger, id).await.unwrap_err();
+            assert_eq!(unseen.kind(), kernel::Kind::NotFound);
+        }
+        let remove = async || {
+            let ada = &cast.ada;
+            t.db.run("test.remove", |tx| async move { chat.remove_in(&tx, ada, id).await }).await
+        };
+        remove().await.unwrap();
+        assert_eq!(remove().await.unwrap_err().kind(), kernel::Kind::NotFound);
+        for who in [&cast.anne, &cast.vera] {
+            let shown = cast.get(who, &format!("{path}/messages")).await;
+            let words: Vec<_> = shown.as_array().unwrap().iter().map(|m| m["body"].clone()).collect();
+            assert_eq!(words.len(), 2);
+            assert!(words.contains(&json!("Good morning.")) && words.contains(&Json::Null), "{shown}");
+        }
+        assert!(chat.message(&cast.anne, id).await.is_err());
+        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM facts WHERE verb = 'message.removed'";
+        assert_eq!(t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap(), 1);
+    }
+
     async fn a_conversation_with_support_goes_from_question_to_close(t: &TestDb) {
         let cast = Cast::new(&t.db);
         let Cast { anne, ada, .. } = &cast;

@@ -3,8 +3,9 @@
 //! The portable words are `UUID`, `BIGINT`, `TEXT`, `BYTES` and `BOOLEAN`. A table ends with
 //! `);` or `) WITHOUT ROWID;` (narrow tables found by their key only; a hint that PostgreSQL does
 //! not need). `APPEND ONLY table;` makes triggers that refuse UPDATE and DELETE;
-//! `APPEND ONLY table EXCEPT column;` lets that one column be set once. An id is written as
-//! `UUID '00000000-0000-7000-8000-000000000001'`.
+//! `APPEND ONLY table EXCEPT column;` lets that one column be set once. `FULL TEXT table (column);`
+//! makes the index by which [`super::search`] finds the rows of a table whose key is `id`. An id is
+//! written as `UUID '00000000-0000-7000-8000-000000000001'`.
 
 use kernel::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -141,6 +142,8 @@ fn dialect(sql: &str, postgres: bool) -> Result<String> {
     for statement in statements(&sql) {
         if let Some(rest) = statement.strip_prefix("APPEND ONLY ") {
             out.push_str(&append_only(rest, &sql, postgres)?);
+        } else if let Some(rest) = statement.strip_prefix("FULL TEXT ") {
+            out.push_str(&full_text(rest, postgres)?);
         } else {
             out.push_str(&in_words(statement, postgres));
         }
@@ -200,6 +203,50 @@ fn ids_as_bytes(statement: &str) -> String {
         out.push_str(&format!("x'{}'{rest}", id.replace('-', "")));
     }
     out
+}
+
+fn full_text(rest: &str, postgres: bool) -> Result<String> {
+    let words = rest.strip_suffix(')').and_then(|rest| rest.split_once('('));
+    let Some((table, column)) = words.map(|(table, column)| (table.trim(), column.trim())) else {
+        return Err(Error::internal(format!("FULL TEXT is not followed by: {rest}")));
+    };
+    Ok(if postgres { full_text_postgres(table, column) } else { full_text_sqlite(table, column) })
+}
+
+/// The table of FTS5 has the row's id twice: as it is, and as a word, by which what it has of a row is
+/// found again to be taken out. Row numbers would not do: they change when the file is packed. What is
+/// taken out is gone at once (`secure-delete`): a word of somebody who was forgotten must not lie in
+/// the index until it is merged.
+fn full_text_sqlite(table: &str, column: &str) -> String {
+    let index = format!("{table}_search");
+    let add = |row: &str| {
+        format!(
+            "INSERT INTO {index} (id, row_key, words)
+             VALUES ({row}.id, hex({row}.id), {row}.{column})"
+        )
+    };
+    let drop = format!("DELETE FROM {index} WHERE {index} MATCH 'row_key : ' || hex(OLD.id)");
+    format!(
+        "CREATE VIRTUAL TABLE {index} USING fts5(id UNINDEXED, row_key, words,
+             tokenize = 'unicode61 remove_diacritics 2');
+         INSERT INTO {index} ({index}, rank) VALUES ('secure-delete', 1);
+         INSERT INTO {index} (id, row_key, words) SELECT id, hex(id), {column} FROM {table};
+         CREATE TRIGGER {index}_new AFTER INSERT ON {table} BEGIN {}; END;
+         CREATE TRIGGER {index}_changed AFTER UPDATE OF {column} ON {table}
+         WHEN OLD.{column} <> NEW.{column} BEGIN {drop}; {}; END;
+         CREATE TRIGGER {index}_gone AFTER DELETE ON {table} BEGIN {drop}; END",
+        add("NEW"),
+        add("NEW")
+    )
+}
+
+/// Rows that are there already lose their accents here; FTS5 takes them off by itself.
+fn full_text_postgres(table: &str, column: &str) -> String {
+    format!(
+        "UPDATE {table} SET {column} =
+             regexp_replace(normalize({column}, NFKD), '[\\u0300-\\u036f]', '', 'g');
+         CREATE INDEX {table}_search ON {table} USING gin (to_tsvector('simple', {column}))"
+    )
 }
 
 fn append_only(rest: &str, sql: &str, postgres: bool) -> Result<String> {

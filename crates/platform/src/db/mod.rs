@@ -13,6 +13,7 @@ mod migrate;
 mod once;
 mod portable;
 mod postgres;
+pub mod search;
 mod sqlite;
 #[cfg(test)]
 mod tests;

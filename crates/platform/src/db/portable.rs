@@ -397,13 +397,15 @@ async fn tables(db: &impl Read, postgres: bool) -> Result<Vec<Table>> {
     in_order(tables, &references)
 }
 
+// Indexes of words are tables too (`virtual`, `shadow`), and are made of the others.
 const SQLITE_CATALOG: (&str, &str) = (
     "SELECT kept.name, found.name, found.type, found.pk
-     FROM sqlite_master AS kept, pragma_table_info(kept.name) AS found
-     WHERE kept.type = 'table' AND kept.name NOT LIKE 'sqlite_%' ORDER BY kept.name, found.cid",
+     FROM pragma_table_list AS kept, pragma_table_info(kept.name) AS found
+     WHERE kept.schema = 'main' AND kept.type = 'table' AND kept.name NOT LIKE 'sqlite_%'
+     ORDER BY kept.name, found.cid",
     "SELECT kept.name, found.\"table\"
-     FROM sqlite_master AS kept, pragma_foreign_key_list(kept.name) AS found
-     WHERE kept.type = 'table'",
+     FROM pragma_table_list AS kept, pragma_foreign_key_list(kept.name) AS found
+     WHERE kept.schema = 'main' AND kept.type = 'table'",
 );
 
 const POSTGRES_CATALOG: (&str, &str) = (

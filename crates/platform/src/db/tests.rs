@@ -6,6 +6,7 @@ mod migrations;
 mod once;
 mod portable;
 mod programs;
+mod search;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -192,6 +192,15 @@ impl House {
         .await
     }
 
+    /// The memory that is the server's own at this moment, in bytes; not the files that it has
+    /// mapped, which the kernel takes back when it likes.
+    pub fn own_memory(&self) -> u64 {
+        let pid = self.child.as_ref().and_then(Child::id).expect("a server runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        own.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// SIGKILL: nobody is asked, nothing is flushed.
     pub async fn kill(&mut self) {
         let mut child = self.child.take().expect("a server runs");

@@ -9,6 +9,7 @@
 
 mod acme;
 mod bad_input;
+mod batches;
 mod casefile;
 mod cli;
 mod collector;

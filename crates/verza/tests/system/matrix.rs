@@ -702,6 +702,12 @@ async fn organizations_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
     town.accept(vera, job).await;
     let ask = json!({ "status": "needs_info", "message": "Which year?" });
     town.put(&format!("/v1/verifier/jobs/{job}/status"), vera).json(&ask).done().await;
+    let attach = format!("{path}/{job}/attachments");
+    let part = reqwest::multipart::Part::bytes(pdf("transcript")).file_name("b.pdf");
+    let form = reqwest::multipart::Form::new().part("file", part);
+    let paper = town.post("/v1/enterprise/files", eve).form(form).done().await;
+    let body = json!({ "fileId": paper["id"] });
+    witness.change(post.clone(), &attach, Some(eve), body).await;
     let path = format!("{path}/{job}/info");
     witness.change(post, &path, Some(eve), json!({ "message": "1999" })).await;
     webhooks_are_witnessed(witness, eve).await;

@@ -16,7 +16,9 @@ fn body_of(name: &str) -> Json {
         "chat::send" => json!({ "body": "x" }),
         "passkey::rename" => json!({ "name": "x" }),
         "verification::complete" => json!({ "verdict": "verified" }),
-        "attachment::attach" | "attachment::attach_to_job" => {
+        "attachment::attach"
+        | "attachment::attach_of_organization"
+        | "attachment::attach_to_job" => {
             json!({ "fileId": "file_01h455vb4pex5vsknk084sn02q" })
         }
         "verification::note" => json!({ "note": "x" }),

@@ -185,6 +185,12 @@ impl Call {
         call
     }
 
+    /// Waits longer than is usual.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.request = self.request.timeout(time);
+        self
+    }
+
     pub fn form(mut self, form: reqwest::multipart::Form) -> Self {
         self.request = self.request.multipart(form);
         self

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State as On;
 use axum::response::Response;
 use kernel::id::kinds;
-use kernel::{Id, Timestamp};
+use kernel::{Id, Permission, Timestamp};
 use platform::http::{At, Audience, By, Created, Json, Once, Reply, Route, get, post, table};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,6 +41,24 @@ pub(in crate::verification) fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Download a file that is attached")
                 .returns_media(200, "application/octet-stream", "The file.")
                 .to(content),
+            get(Audience::Key, "/v1/enterprise/verifications/{id}/attachments")
+                .summary("List the files of either side, oldest first")
+                .needs(Permission::VerificationsRead)
+                .returns::<Vec<AttachmentBody>>(200)
+                .to(list_of_organization),
+            post(Audience::Key, "/v1/enterprise/verifications/{id}/attachments")
+                .summary("Show the verifier a file of the organization's")
+                .describe("As long as nothing is decided. They read it while at work.")
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Accepted)
+                .takes::<NewAttachmentBody>()
+                .returns::<AttachmentBody>(201)
+                .to(attach_of_organization),
+            get(Audience::Key, "/v1/enterprise/verifications/{id}/attachments/{file}/content")
+                .summary("Download a file that is attached")
+                .needs(Permission::VerificationsRead)
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(content_of_organization),
             get(Audience::Verifier, "/v1/verifier/jobs/{id}/attachments")
                 .summary("List what the owner shows me, and my own, oldest first")
                 .returns::<Vec<AttachmentBody>>(200)
@@ -117,6 +135,14 @@ async fn list(
     listed(&service, &caller, Relation::Owner, id).await
 }
 
+async fn list_of_organization(
+    On(service): Services,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Json<Vec<AttachmentBody>>> {
+    listed(&service, &caller, Relation::Owner, id).await
+}
+
 async fn list_of_job(
     On(service): Services,
     By(caller): By,
@@ -144,6 +170,15 @@ async fn attach(
     Ok(Created(service.attach(&caller, Relation::Owner, id, body.file_id).await?.into()))
 }
 
+async fn attach_of_organization(
+    On(service): Services,
+    By(caller): By,
+    At(id): Of,
+    Json(body): Json<NewAttachmentBody>,
+) -> Reply<Created<AttachmentBody>> {
+    Ok(Created(service.attach(&caller, Relation::Owner, id, body.file_id).await?.into()))
+}
+
 async fn attach_to_job(
     On(service): Services,
     By(caller): By,
@@ -154,6 +189,15 @@ async fn attach_to_job(
 }
 
 async fn content(On(service): Services, By(caller): By, At(of): OfFile) -> Reply<Response> {
+    let file = service.view_attachment(&caller, Relation::Owner, of).await?;
+    Ok(service.files.whole(&file).await?)
+}
+
+async fn content_of_organization(
+    On(service): Services,
+    By(caller): By,
+    At(of): OfFile,
+) -> Reply<Response> {
     let file = service.view_attachment(&caller, Relation::Owner, of).await?;
     Ok(service.files.whole(&file).await?)
 }

@@ -9,7 +9,7 @@ use crate::testing::{Client, with_key};
 use crate::verification::tests::{MIGRATIONS, Stage, stage};
 
 impl Stage<'_> {
-    async fn upload(&self, caller: &Caller, words: &str) -> Id<kinds::File> {
+    pub(crate) async fn upload(&self, caller: &Caller, words: &str) -> Id<kinds::File> {
         let form = format!(
             "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{words}.pdf\"\r\n\r\n\
              %PDF-1.4\n{words}\n%%EOF\r\n--x--\r\n"

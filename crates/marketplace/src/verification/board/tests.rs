@@ -9,7 +9,7 @@ use kernel::id::kinds;
 use kernel::{Asset, Caller, Error, Id, Kind, Money, Role};
 use serde_json::{Value as Json, json};
 
-use super::super::model::{Command, NewPosting, State, Text, Verification};
+use super::super::model::{BoardTerms, Command, NewPosting, State, Text, Verification};
 use crate::testing::{Client, id_of};
 use crate::verification::tests::{
     DAY, FEE, FUNDS, MIGRATIONS, PRICE, Stage, diplomas, refused_with, stage, stage_with,
@@ -19,6 +19,11 @@ use crate::verifier::store as verifiers;
 
 const AVAILABLE: &str = "/v1/verifier/jobs/available";
 
+fn on_board(credential: Id<kinds::Credential>, wanted: (&str, &str)) -> NewPosting {
+    let terms = BoardTerms::parse((Some(PRICE), Some(Asset::USD)), wanted).unwrap();
+    NewPosting { credential, terms, notes: Text::default() }
+}
+
 impl Stage<'_> {
     async fn posted(&self) -> Verification {
         self.posted_for("", "").await
@@ -27,9 +32,7 @@ impl Stage<'_> {
     /// On the board, for a verifier of this jurisdiction who reads this language.
     async fn posted_for(&self, jurisdiction: &str, language: &str) -> Verification {
         let credential = self.credential(&self.owner).await;
-        let (price, notes) = (Money::new(PRICE, Asset::USD), Text::default());
-        let wanted = (jurisdiction, language);
-        let asked = NewPosting::parse(credential, price, wanted, notes).unwrap();
+        let asked = on_board(credential, (jurisdiction, language));
         self.market.verifications.post(&self.owner, &asked).await.unwrap()
     }
 
@@ -236,8 +239,7 @@ platform::on_both_engines! { MIGRATIONS;
         stage.offers(&stage.rival, &[diplomas(1)]).await;
         stage.fund(&stage.rival, PRICE).await;
         let credential = stage.credential(&stage.rival).await;
-        let (price, notes) = (Money::new(PRICE, Asset::USD), Text::default());
-        let own = NewPosting::parse(credential, price, ("", ""), notes).unwrap();
+        let own = on_board(credential, ("", ""));
         let own = stage.market.verifications.post(&stage.rival, &own).await.unwrap();
         assert_eq!(stage.offered(&stage.rival, "").await, ids(&[&any]));
         let mine = refused_with(stage.give(&stage.rival, own.id, Command::Accept).await);

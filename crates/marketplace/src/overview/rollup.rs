@@ -1,0 +1,209 @@
+//! The days that overviews are read from, and who keeps them.
+//!
+//! A day of a party is never added to: whenever a fact says that one of its verifications has
+//! changed, the day is counted anew from all of them. So it does not matter how often it is counted,
+//! or that a verification may have gone on since the fact, and nothing drifts. What that costs is
+//! bounded by the verdicts of one party on one day, once for all facts that are read together.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use kernel::id::kinds::{User, Verification};
+use kernel::{Id, Result, Timestamp};
+use platform::db::{Bind, Db, DbError, Read, Row, Tx};
+use platform::jobs::{Job, NewJob, Registry};
+use platform::journal::{Reader, Recorded};
+use platform::params;
+use serde::{Deserialize, Serialize};
+
+use super::model::{DAY_MICROS, Day};
+use super::store::Side;
+
+/// How often all days are counted anew: what a hand in the database has put out of order mends.
+const PERIOD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Parties whose days one job counts anew.
+const TOGETHER: i64 = 100;
+
+/// Keeps the days.
+pub struct Keeper;
+
+impl Reader for Keeper {
+    fn name(&self) -> &'static str {
+        "marketplace.days"
+    }
+
+    fn read<'a>(&'a self, tx: &'a Tx, facts: &'a [Recorded]) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let changed = facts.iter().filter(|fact| is_counted(&fact.verb));
+            let changed: BTreeSet<Id<Verification>> =
+                changed.filter_map(|fact| fact.subject.parse().ok()).collect();
+            let changed: Vec<_> = changed.into_iter().collect();
+            let (mut verdicts, mut requests) = (BTreeSet::new(), BTreeSet::new());
+            for one in days_of(tx, &changed).await? {
+                requests.insert((one.owner, one.requested));
+                let Some(judged) = one.judged else { continue };
+                verdicts.insert((one.owner, Side::Owner, judged));
+                if let Some(verifier) = one.verifier {
+                    verdicts.insert((verifier, Side::Verifier, judged));
+                }
+            }
+            for (party, day) in requests {
+                count_requests(tx, party, Some(day)).await?;
+            }
+            for (party, side, day) in verdicts {
+                count_verdicts(tx, party, side, Some(day)).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Whether a fact may change what has been asked for, or what has come of it.
+fn is_counted(verb: &str) -> bool {
+    matches!(
+        verb,
+        "verification.requested"
+            | "verification.verified"
+            | "verification.rejected"
+            | "verification.upheld"
+            | "verification.overturned"
+    )
+}
+
+/// The days on which a verification counts.
+struct Counted {
+    owner: Id<User>,
+    verifier: Option<Id<User>>,
+    requested: Day,
+    judged: Option<Day>,
+}
+
+async fn days_of(tx: &Tx, ids: &[Id<Verification>]) -> Result<Vec<Counted>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let marks: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+    let sql = format!(
+        "SELECT owner, verifier, requested_at, CASE WHEN fee IS NOT NULL THEN ended_at END
+         FROM verifications WHERE id IN ({})",
+        marks.join(", ")
+    );
+    let ids: Vec<_> = ids.iter().map(Bind::bind).collect();
+    let read = |row: &Row<'_>| -> Result<Counted, DbError> {
+        Ok(Counted {
+            owner: row.take()?,
+            verifier: row.take()?,
+            requested: Day::of(row.take()?),
+            judged: row.take::<Option<Timestamp>>()?.map(Day::of),
+        })
+    };
+    Ok(tx.all(&sql, &ids, read).await?)
+}
+
+/// Counts the verdicts of a party anew: of one day, or of all.
+async fn count_verdicts(tx: &Tx, party: Id<User>, side: Side, day: Option<Day>) -> Result<()> {
+    let (first, last) = Day::range(day);
+    let (who, name) = (side.column(), side.column());
+    let gone = "DELETE FROM verdict_days
+                WHERE party = $1 AND side = $2 AND day >= $3 AND day <= $4";
+    tx.execute(gone, params![party, name, first.number(), last.number()]).await?;
+    let sql = format!(
+        "INSERT INTO verdict_days (party, side, day, verdict, currency, verdicts, paid, fees,
+             refunded, work)
+         SELECT {who}, '{name}', ended_at / {DAY_MICROS}, verdict, currency,
+             CAST(COUNT(*) AS BIGINT), CAST(SUM(price - refunded) AS BIGINT),
+             CAST(SUM(fee) AS BIGINT), CAST(SUM(refunded) AS BIGINT),
+             CAST(SUM(ended_at - accepted_at) AS BIGINT)
+         FROM verifications
+         WHERE {who} = $1 AND fee IS NOT NULL AND ended_at >= $2 AND ended_at < $3
+         GROUP BY {who}, ended_at / {DAY_MICROS}, verdict, currency"
+    );
+    tx.execute(&sql, params![party, first.begins(), last.ends()]).await?;
+    Ok(())
+}
+
+/// Counts the requests of an owner anew: of one day, or of all.
+async fn count_requests(tx: &Tx, party: Id<User>, day: Option<Day>) -> Result<()> {
+    let (first, last) = Day::range(day);
+    let gone = "DELETE FROM request_days WHERE party = $1 AND day >= $2 AND day <= $3";
+    tx.execute(gone, params![party, first.number(), last.number()]).await?;
+    let sql = format!(
+        "INSERT INTO request_days (party, day, requests)
+         SELECT owner, requested_at / {DAY_MICROS}, CAST(COUNT(*) AS BIGINT) FROM verifications
+         WHERE owner = $1 AND requested_at >= $2 AND requested_at < $3
+         GROUP BY owner, requested_at / {DAY_MICROS}"
+    );
+    tx.execute(&sql, params![party, first.begins(), last.ends()]).await?;
+    Ok(())
+}
+
+/// Count the days of the next parties anew, and leave a job for those behind them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Recount {
+    side: Side,
+    /// Behind whom; the first where there is nobody.
+    after: Option<Id<User>>,
+}
+
+impl Job for Recount {
+    const KIND: &'static str = "overview.recount";
+}
+
+pub fn register(db: &Db, registry: &mut Registry) {
+    let own = db.clone();
+    registry.on(move |job: Recount, run| {
+        let db = own.clone();
+        async move {
+            db.run("overview.recount", |tx| {
+                let (job, run) = (&job, &run);
+                async move {
+                    if let Some(next) = recount(&tx, job).await? {
+                        tx.enqueue(NewJob::new(&next)?);
+                    }
+                    run.done_in(&tx).await
+                }
+            })
+            .await
+        }
+    });
+    let own = db.clone();
+    registry.every("overview.recount_all", PERIOD, move || {
+        let db = own.clone();
+        async move { recount_all(&db).await }
+    });
+}
+
+/// Begins to count all days anew, in the background.
+pub(super) async fn recount_all(db: &Db) -> Result<()> {
+    db.run("overview.recount_all", |tx| async move {
+        for side in [Side::Owner, Side::Verifier] {
+            tx.enqueue(NewJob::new(&Recount { side, after: None })?);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Counts the days of some parties anew; answers where to go on.
+async fn recount(tx: &Tx, job: &Recount) -> Result<Option<Recount>> {
+    let who = job.side.column();
+    // Whoever has days, and whoever should: neither has to be in the other.
+    let sql = format!(
+        "SELECT party FROM verdict_days WHERE side = '{who}' AND party > $1
+         UNION SELECT {who} FROM verifications WHERE {who} > $1
+         ORDER BY 1 LIMIT $2"
+    );
+    let after = job.after.map_or(uuid::Uuid::nil(), |after| after.uuid());
+    let parties: Vec<Id<User>> = tx.all(&sql, params![after, TOGETHER], |row| row.take()).await?;
+    for party in &parties {
+        count_verdicts(tx, *party, job.side, None).await?;
+        if job.side == Side::Owner {
+            count_requests(tx, *party, None).await?;
+        }
+    }
+    let is_full = i64::try_from(parties.len()).is_ok_and(|count| count == TOGETHER);
+    let next = parties.last().filter(|_| is_full);
+    Ok(next.map(|last| Recount { side: job.side, after: Some(*last) }))
+}
