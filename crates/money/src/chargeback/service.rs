@@ -47,8 +47,9 @@ async fn open(
     if store::insert(tx, id, payment, seen).await? {
         wallet.freeze(tx, &nobody, owner, "chargeback").await?;
         let account = Account::of(owner, Code::WALLET);
-        let available = ledger::balance(tx, account, seen.amount.asset).await?;
-        let part = Money::new(available.minor.min(seen.amount.minor), seen.amount.asset);
+        let available = ledger::take(tx, &[account], seen.amount.asset).await?;
+        let available = available.iter().map(|it| it.minor).sum::<i64>();
+        let part = Money::new(available.min(seen.amount.minor), seen.amount.asset);
         if part.minor > 0 {
             let hold = wallet.hold(tx, owner, part, "chargeback", &id.to_string()).await?;
             store::held(tx, id, hold, part).await?;

@@ -36,5 +36,5 @@ pub use model::{Entry, NewTransaction, Posted, Posting, Transaction, TrialLine};
 pub use seal::{Seal, seal};
 pub use service::{
     balance, balance_at, balances, by_key, entries, entries_after, has_account, history, owners,
-    place_at, post, reverse, statement, trial_balance,
+    place_at, post, reverse, statement, take, trial_balance,
 };

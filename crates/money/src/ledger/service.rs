@@ -132,6 +132,24 @@ pub async fn balance(db: &impl Read, account: Account, asset: Asset) -> Result<M
     Ok(Money::new(rules::balance(account.code.side(), debits, credits), asset))
 }
 
+/// The balances of guarded accounts, which nobody else moves from here on until this transaction
+/// ends: for those who take no more than there is. They are taken in the order of all writers.
+pub async fn take(tx: &Tx, accounts: &[Account], asset: Asset) -> Result<Vec<Money>> {
+    let mut ids: Vec<_> = accounts.iter().map(|account| account.id(asset)).collect();
+    ids.sort_unstable();
+    let mut taken = Vec::with_capacity(ids.len());
+    for id in ids {
+        taken.push((id, store::take(tx, id).await?.unwrap_or_default()));
+    }
+    let of = |account: &Account| {
+        let id = account.id(asset);
+        let found = taken.iter().find(|(own, _)| *own == id);
+        let (debits, credits) = found.map_or((0, 0), |(_, sums)| *sums);
+        Money::new(rules::balance(account.code.side(), debits, credits), asset)
+    };
+    Ok(accounts.iter().map(of).collect())
+}
+
 /// The balance of an account as it was right after all that was recorded at `at` or before.
 pub async fn balance_at(
     db: &impl Read,

@@ -72,6 +72,13 @@ pub(super) async fn update(tx: &Tx, change: &Change) -> Result<Option<After>> {
     })
 }
 
+/// Takes the row of a guarded account for this transaction; none when it was never opened.
+pub(super) async fn take(tx: &Tx, id: Id<kinds::Account>) -> Result<Option<(i64, i64)>> {
+    let sql = "UPDATE ledger_balance SET version = version WHERE account_id = $1 AND shard = 0
+               RETURNING debits, credits";
+    Ok(tx.maybe(sql, params![id], |row| Ok((row.take()?, row.take()?))).await?)
+}
+
 /// Opens an account, or a further row of one; whoever comes second finds it open.
 pub(super) async fn open(tx: &Tx, change: &Change) -> Result<()> {
     let Change { id, account, asset, shard, .. } = change;

@@ -300,7 +300,8 @@ async fn l11_random_transactions_over_few_accounts_all_end(t: &TestDb) {
     let writers = (0..16_u128).map(|writer| {
         let db = t.db.clone();
         tokio::spawn(async move {
-            for turn in 0..25_u128 {
+            // Four hundred in all, or ten thousand at 25 times the scale.
+            for turn in 0..platform::testing::scaled(25) as u128 {
                 let mut new = NewTransaction::new("mix", format!("{writer}/{turn}"), "test");
                 for leg in 0..4_u128 {
                     let from = (writer * 7 + turn * 3 + leg * 5) % 10;
@@ -428,6 +429,24 @@ async fn a_statement_pages_through_all_currencies_without_gap_or_repeat(t: &Test
     let all = PageRequest::first(100);
     let dollars = statement(&t.db, user(0), Code::WALLET, Some(Asset::USD), &all).await.unwrap();
     assert_eq!(dollars.items.len(), 10);
+}
+
+async fn l15_however_many_rows_an_account_is_spread_over_its_total_is_the_same(t: &TestDb) {
+    let clearing = Account::platform(Code::CLEARING_SANDBOX);
+    let mut total = 0;
+    for minor in 1..=60_i64 {
+        give(&t.db, user(0), ngn(minor)).await;
+        total += minor;
+    }
+    let rows = "SELECT CAST(COUNT(*) AS BIGINT) FROM ledger_balance WHERE account_id = $1";
+    for (account, most) in [(clearing, 8), (wallet(0), 1)] {
+        let id = account.id(Asset::NGN);
+        let spread: i64 = t.db.one(rows, params![id], |row| row.take()).await.unwrap();
+        assert!((1..=most).contains(&spread) && (most == 1 || spread > 4), "{spread} of {most}");
+        let balance = crate::ledger::balance(&t.db, account, Asset::NGN).await.unwrap();
+        assert_eq!(balance, ngn(total));
+    }
+    assert_sound(&t.db).await;
 }
 
 async fn an_entry_names_the_other_side(t: &TestDb) {

@@ -53,7 +53,9 @@ impl Service {
                     Ok(true)
                 })
                 .await?;
-            if !is_ours || found.arrivals.is_empty() {
+            // A page that somebody else has taken may not be theirs for all to see yet, and there
+            // may be more behind it: whoever waits for an arrival looks again.
+            if is_ours && found.arrivals.is_empty() {
                 return Ok(());
             }
         }

@@ -198,6 +198,11 @@ impl Sim {
         self.world.lock().faults.push(fault);
     }
 
+    /// What was still to go wrong does not.
+    pub fn heal(&self) {
+        self.world.lock().faults.clear();
+    }
+
     /// What happens from here on to webhooks.
     pub fn mishaps(&self, mishaps: Mishaps) {
         self.world.lock().mishaps = mishaps;

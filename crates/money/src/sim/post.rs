@@ -1,5 +1,6 @@
 //! Webhooks: how they are sent, and what happens to them on the way.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use kernel::{Money, Timestamp};
@@ -53,6 +54,19 @@ pub struct Delivered {
     pub failed: usize,
 }
 
+/// Parcels on their way. Those of a delivery that is given up half way are not lost: they are sent
+/// by the next one.
+struct Bag<'a> {
+    sim: &'a Sim,
+    parcels: VecDeque<Parcel>,
+}
+
+impl Drop for Bag<'_> {
+    fn drop(&mut self) {
+        self.sim.world.lock().outbox.extend(self.parcels.drain(..));
+    }
+}
+
 impl Sim {
     pub(super) fn post(&self, world: &mut World, provider: ProviderName, event: Option<Json>) {
         let Some(event) = event else { return };
@@ -93,8 +107,10 @@ impl Sim {
             }
         }
         let mut delivered = Delivered::default();
-        for parcel in due {
+        let mut bag = Bag { sim: self, parcels: due.into() };
+        while let Some(parcel) = bag.parcels.front().cloned() {
             let is_taken = self.send(&parcel, now).await;
+            bag.parcels.pop_front();
             match (is_taken, parcel.is_forged) {
                 (true, false) => delivered.taken += 1,
                 (true, true) => delivered.forged_taken += 1,

@@ -116,8 +116,9 @@ impl Service {
                 Ok(unstaking.id)
             })
             .await?;
-        let found = self.cooling(owner).await?.into_iter().find(|it| it.id == id);
-        found.ok_or_else(|| Error::conflict("unstaking_ended", "This unstaking is over."))
+        // It was started, whatever has become of it since.
+        let found = store::get(&self.0.db, id).await?;
+        found.ok_or_else(|| Error::not_found("unstaking"))
     }
 
     /// Stakes again what is cooling down.
@@ -173,7 +174,8 @@ impl Service {
             .db
             .once(caller, "reward.claim", |tx| async move {
                 let rewards = Account::of(owner, Code::REWARD);
-                let amount = ledger::balance(&tx, rewards, asset).await?;
+                let amount = ledger::take(&tx, &[rewards], asset).await?;
+                let amount = amount.first().copied().unwrap_or(Money::new(0, asset));
                 if amount.minor == 0 {
                     let message = "There are no rewards to claim.";
                     return Err(Error::conflict("nothing_to_claim", message));
@@ -206,11 +208,15 @@ impl Service {
             None => Account::platform(Code::SLASH),
         };
         let staked = Account::of(owner, Code::STAKE);
-        let from_stake = ledger::balance(tx, staked, asset).await?.minor.min(amount.minor);
+        // Taken first, so that what is counted here is there when it is posted: an owner who moves
+        // it at this moment comes before or after.
+        let cooling = store::take_cooling(tx, owner).await?;
+        let there = ledger::take(tx, &[staked], asset).await?;
+        let from_stake = there.iter().map(|it| it.minor).sum::<i64>().min(amount.minor);
         let mut rest = amount.minor - from_stake;
         let mut from_cooling = 0;
         let mut taken = Vec::new();
-        for unstaking in store::cooling(tx, owner).await? {
+        for unstaking in cooling {
             if unstaking.amount.asset == asset && rest > 0 {
                 let part = unstaking.remaining.minor.min(rest);
                 (rest, from_cooling) = (rest - part, from_cooling + part);

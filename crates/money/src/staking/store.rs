@@ -39,6 +39,23 @@ pub(super) async fn cooling(db: &impl Read, owner: Id<User>) -> Result<Vec<Unsta
     Ok(db.all(&sql, params![owner], read).await?)
 }
 
+/// The same, taken for this transaction: nobody ends one of them meanwhile.
+pub(super) async fn take_cooling(tx: &Tx, owner: Id<User>) -> Result<Vec<Unstaking>> {
+    let sql = format!(
+        "UPDATE unstakings SET remaining = remaining WHERE owner = $1 AND state = 'cooling'
+         RETURNING {COLUMNS}"
+    );
+    let mut taken = tx.all(&sql, params![owner], read).await?;
+    taken.sort_unstable_by_key(|it| std::cmp::Reverse((it.unlock_at, it.id)));
+    Ok(taken)
+}
+
+/// An unstaking, whatever has become of it.
+pub(super) async fn get(db: &impl Read, id: Id<UnstakingKind>) -> Result<Option<Unstaking>> {
+    let sql = format!("SELECT {COLUMNS} FROM unstakings WHERE id = $1");
+    Ok(db.maybe(&sql, params![id], read).await?)
+}
+
 /// What has cooled down and is not pinned, with whose it is; longest first.
 pub(super) async fn due(
     db: &impl Read,

@@ -310,12 +310,9 @@ impl Service {
         kept: &Captured,
     ) -> Result<Option<NewTransaction>> {
         let had = rules::split(found.captured, found.fee)?;
-        let asset = found.hold.amount.asset;
-        let mut sources = Vec::new();
-        for code in [Code::EARN, Code::STAKE] {
-            let account = Account::of(payee, code);
-            sources.push((account, ledger::balance(tx, account, asset).await?));
-        }
+        let accounts = [Code::EARN, Code::STAKE].map(|code| Account::of(payee, code));
+        let there = ledger::take(tx, &accounts, found.hold.amount.asset).await?;
+        let sources: Vec<_> = accounts.into_iter().zip(there).collect();
         rules::take_back(new, found.hold.owner, &had, kept, &sources)
     }
 

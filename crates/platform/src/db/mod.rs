@@ -8,6 +8,8 @@
 //! On SQLite, transactions that wait for the writer at the same time share one physical commit;
 //! `sqlite` says how, and what is promised. Nobody is answered before the commit is on disk.
 
+#[cfg(any(test, feature = "testing"))]
+mod death;
 mod error;
 mod migrate;
 mod once;
@@ -32,6 +34,8 @@ use crate::crypto::MasterKey;
 use crate::fleet::Board;
 use crate::privacy::Vault;
 
+#[cfg(any(test, feature = "testing"))]
+pub use death::{Death, Moment};
 pub use error::DbError;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use migrate::in_postgres_words;
@@ -136,6 +140,8 @@ struct Inner {
     in_flight: once::InFlight,
     vault: OnceLock<Vault>,
     board: Arc<Board>,
+    #[cfg(any(test, feature = "testing"))]
+    points: death::Points,
 }
 
 enum Engine {
@@ -165,6 +171,8 @@ impl Db {
             facts_placed: watch::Sender::new(()),
             in_flight: once::InFlight::default(),
             vault: OnceLock::new(),
+            #[cfg(any(test, feature = "testing"))]
+            points: death::Points::default(),
         }))
     }
 
@@ -226,7 +234,7 @@ impl Db {
             attempt += 1;
             // Only who exports traces looks at these.
             let span = tracing::trace_span!(target: "verza::store", "transaction", name, attempt);
-            let error = match self.attempt(&work).instrument(span).await {
+            let error = match self.attempt(name, &work).instrument(span).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -239,11 +247,11 @@ impl Db {
         }
     }
 
-    async fn attempt<T, F>(&self, work: &impl Fn(Tx) -> F) -> Result<T>
+    async fn attempt<T, F>(&self, name: &'static str, work: &impl Fn(Tx) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        let tx = Tx::begin(self).await?;
+        let tx = Tx::begin(self, name).await?;
         let value = work(tx.clone()).await?;
         tx.commit().await?;
         Ok(value)

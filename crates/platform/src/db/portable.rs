@@ -263,7 +263,7 @@ impl Db {
         if !self.is_shared() {
             return Ok(Snapshot(Source::Still(self.clone())));
         }
-        let tx = Tx::begin(self).await?;
+        let tx = Tx::begin(self, "portable").await?;
         tx.batch(
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
              SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",

@@ -3,11 +3,15 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+#[cfg(any(test, feature = "testing"))]
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::{Error, Result, Timestamp, World};
 use parking_lot::Mutex;
 
+#[cfg(any(test, feature = "testing"))]
+use super::death::{Fate, Moment};
 use super::{Db, DbError, Engine, Read, Row, Value, once, postgres, sqlite, value};
 use crate::fleet::{self, Notice, Told};
 use crate::jobs::{self, NewJob};
@@ -29,6 +33,11 @@ struct Open {
     /// A statement has failed: like PostgreSQL, refuse everything until the rollback.
     failed: AtomicBool,
     consequences: Mutex<Consequences>,
+    #[cfg(any(test, feature = "testing"))]
+    fate: Option<Fate>,
+    /// Statements so far.
+    #[cfg(any(test, feature = "testing"))]
+    statements: AtomicU32,
 }
 
 /// PostgreSQL's futures are boxed wherever they are awaited: they are large, and would make every
@@ -73,7 +82,9 @@ struct Consequences {
 }
 
 impl Tx {
-    pub(super) async fn begin(db: &Db) -> Result<Self, DbError> {
+    pub(super) async fn begin(db: &Db, name: &'static str) -> Result<Self, DbError> {
+        // Names are for tests, which let a process die at one.
+        let _ = name;
         let engine = match &db.0.engine {
             Engine::Sqlite(store) => EngineTx::Sqlite(store.begin().await?),
             Engine::Postgres(store) => EngineTx::Postgres(Box::new(Box::pin(store.begin()).await?)),
@@ -84,6 +95,10 @@ impl Tx {
             db: db.clone(),
             failed: AtomicBool::new(false),
             consequences: Mutex::default(),
+            #[cfg(any(test, feature = "testing"))]
+            fate: db.0.points.take(name),
+            #[cfg(any(test, feature = "testing"))]
+            statements: AtomicU32::new(0),
         })))
     }
 
@@ -140,6 +155,11 @@ impl Tx {
         if self.0.failed.load(Ordering::Relaxed) {
             let what = "an earlier statement of this transaction failed";
             return Err(DbError::Other(what.into()));
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if let Some(fate) = &self.0.fate {
+            let before = self.0.statements.fetch_add(1, Ordering::Relaxed);
+            fate.meet(Moment::Statement(before)).await;
         }
         // Also of a statement that is given up half way nobody knows how it ended: PostgreSQL
         // would answer COMMIT with a rollback, and without an error.
@@ -254,11 +274,19 @@ impl Tx {
             let db = self.0.db.clone();
             hooks.push(Box::new(move || db.0.jobs_written.send_replace(())));
         }
+        #[cfg(any(test, feature = "testing"))]
+        if let Some(fate) = &self.0.fate {
+            fate.meet(Moment::Commit).await;
+        }
         let open = Arc::into_inner(self.0)
             .ok_or_else(|| Error::internal("a transaction was kept beyond its work"))?;
         match open.engine {
             EngineTx::Sqlite(tx) => tx.commit(hooks).await?,
             EngineTx::Postgres(tx) => Box::pin(tx.commit(hooks)).await?,
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if let Some(fate) = open.fate {
+            fate.meet(Moment::Answer).await;
         }
         Ok(())
     }
