@@ -105,7 +105,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_known_session_costs_no_statement() {
-    let fixture = fixture().await;
+    let fixture = Box::pin(fixture()).await;
     fixture.get("/v1/me").await;
     let cost = fixture.cost(fixture.get("/v1/me")).await;
     assert_eq!(cost, Counts::default());
@@ -113,7 +113,7 @@ async fn a_known_session_costs_no_statement() {
 
 #[tokio::test]
 async fn a_known_session_costs_few_allocations_beyond_the_framework_s_own() {
-    let fixture = fixture().await;
+    let fixture = Box::pin(fixture()).await;
     let body = fixture.get("/v1/me").await.to_string();
     let bare = Router::new().route("/v1/me", axum::routing::get(async move || body.clone()));
     let count = async |router: &Router| {
@@ -138,7 +138,7 @@ async fn a_known_session_costs_few_allocations_beyond_the_framework_s_own() {
 
 #[tokio::test]
 async fn a_page_visits_no_more_rows_than_it_shows_and_one() {
-    let fixture = fixture().await;
+    let fixture = Box::pin(fixture()).await;
     for n in 0..60 {
         let body = json!({ "title": format!("Diploma {n}"), "type": "Education", "issuer": "U" });
         fixture.post("/v1/user/credentials", body).await;
@@ -150,7 +150,7 @@ async fn a_page_visits_no_more_rows_than_it_shows_and_one() {
 
 #[tokio::test]
 async fn a_small_write_costs_its_rows_and_its_fact() {
-    let fixture = fixture().await;
+    let fixture = Box::pin(fixture()).await;
     let body = || json!({ "title": "Diploma", "type": "Education", "issuer": "U" });
     fixture.post("/v1/user/credentials", body()).await;
     let cost = fixture.cost(fixture.post("/v1/user/credentials", body())).await;
@@ -161,7 +161,7 @@ async fn a_small_write_costs_its_rows_and_its_fact() {
 
 #[tokio::test]
 async fn a_wallet_is_read_by_its_key() {
-    let fixture = fixture().await;
+    let fixture = Box::pin(fixture()).await;
     let balance = fixture.cost(fixture.get("/v1/user/wallet")).await;
     println!("a wallet: {balance:?}");
     assert_eq!((balance.scanned, balance.sorts), (0, 0), "{balance:?}");

@@ -133,7 +133,7 @@ platform::on_both_engines! { TABLES;
 async fn a_credential_of_a_trusted_issuer_is_judged_as_soon_as_it_is_made(t: &TestDb) {
     let now = t.db.world().now().seconds();
     let college = College::open(now).await;
-    let app = app(t, &[college.url.clone()], HERE).await;
+    let app = app(t, std::slice::from_ref(&college.url), HERE).await;
     let owner = app.user();
     let token = college.sd_jwt(now, |_| {});
     let shown = bring(&app, &owner, "degree.sd-jwt", token.as_bytes()).await;
@@ -196,7 +196,7 @@ async fn an_issuer_whom_nobody_here_knows_is_said_to_be_unknown(t: &TestDb) {
 async fn what_is_forged_is_invalid_and_makes_nobody_ask_for_lists(t: &TestDb) {
     let now = t.db.world().now().seconds();
     let college = College::open(now).await;
-    let app = app(t, &[college.url.clone()], HERE).await;
+    let app = app(t, std::slice::from_ref(&college.url), HERE).await;
     let owner = app.user();
     let good = college.sd_jwt(now, |_| {});
     let stranger = SecretKey::from_bytes(&[24; 32]).unwrap();

@@ -1,6 +1,7 @@
 //! From facts to deliveries.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -38,10 +39,10 @@ async fn read(tx: &Tx, facts: &[Recorded]) -> Result<()> {
     let mut woken = Vec::new();
     for fact in told {
         for party in fact.parties(tx).await? {
-            if !known.contains_key(&party) {
-                known.insert(party, store::all_of(tx, party).await?);
-            }
-            let endpoints = known.get(&party).map(Vec::as_slice).unwrap_or_default();
+            let endpoints = match known.entry(party) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(store::all_of(tx, party).await?),
+            };
             for endpoint in endpoints.iter().filter(|endpoint| wants(endpoint, fact)) {
                 store::add(tx, endpoint.id, fact).await?;
                 if !woken.contains(&endpoint.id) {

@@ -220,7 +220,7 @@ impl<'a> Game<'a> {
         for (id, amount) in all {
             game.pay(&mut expected, id, amount);
         }
-        game.come_to_rest(expected).await;
+        Box::pin(game.come_to_rest(expected)).await;
         game
     }
 
@@ -439,7 +439,7 @@ impl Game<'_> {
             if declines { self.model.fails(id) } else { self.model.settles(id) }
         }
         self.model.refunds_arrive();
-        self.come_to_rest(expected).await;
+        Box::pin(self.come_to_rest(expected)).await;
     }
 
     fn arm(&self, call: &str, kind: FaultKind) {
@@ -697,14 +697,14 @@ async fn destination(
 
 /// Plays a history; answers what the books came to, in words that every engine has.
 async fn history(t: &TestDb, manner: Manner) -> Vec<String> {
-    let mut game = Game::open(t, manner).await;
+    let mut game = Box::pin(Game::open(t, manner)).await;
     let steps = platform::testing::scaled(STEPS);
     let (began, mut told) = (std::time::Instant::now(), 0);
     while game.tally.steps < steps {
         let deeds = game.choose();
         game.round(deeds).await;
         if game.dice.one_in(4) {
-            game.providers().await;
+            Box::pin(game.providers()).await;
         }
         if game.tally.steps / 5_000 > told {
             told = game.tally.steps / 5_000;
@@ -712,7 +712,7 @@ async fn history(t: &TestDb, manner: Manner) -> Vec<String> {
             println!("{:?} after {:?}", game.tally, began.elapsed());
         }
     }
-    game.providers().await;
+    Box::pin(game.providers()).await;
     assert_sound(&t.db).await;
     println!("{manner:?}: {:?} in {:?}", game.tally, began.elapsed());
     let end = game.end().await;
@@ -725,7 +725,8 @@ async fn history(t: &TestDb, manner: Manner) -> Vec<String> {
 platform::on_both_engines! { MIGRATIONS;
 
 async fn a_simple_model_and_the_services_agree_on_any_history(t: &TestDb) {
-    history(t, Manner { seed: 7, width: 6, dies: true, grid: Duration::from_secs(900) }).await;
+    let manner = Manner { seed: 7, width: 6, dies: true, grid: Duration::from_secs(900) };
+    Box::pin(history(t, manner)).await;
 }
 
 }
@@ -736,7 +737,9 @@ async fn l14_a_history_with_its_providers_ends_equal_on_both_engines() {
     // By then all is over that time brings about, however long the providers took.
     let grid = Duration::from_secs(24 * 3600);
     let manner = Manner { seed: 11, width: 1, dies: false, grid };
-    assert_eq!(history(&sqlite, manner).await, history(&postgres, manner).await);
+    let ends =
+        (Box::pin(history(&sqlite, manner)).await, Box::pin(history(&postgres, manner)).await);
+    assert_eq!(ends.0, ends.1);
     sqlite.finish().await;
     postgres.finish().await;
 }

@@ -278,10 +278,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     // Global unicast only (RFC 4291): no loopback, link-local, unique local, NAT64, multicast.
     let is_global = a & 0xe000 == 0x2000;
     // Teredo and other protocol assignments, documentation twice, 6to4.
-    let is_special = (a == 0x2001 && b < 0x0200)
-        || (a == 0x2001 && b == 0x0db8)
-        || a == 0x2002
-        || (a == 0x3fff && b < 0x1000);
+    let is_special =
+        matches!((a, b), (0x2001, ..0x0200 | 0x0db8) | (0x2002, _) | (0x3fff, ..0x1000));
     is_global && !is_special
 }
 

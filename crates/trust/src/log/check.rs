@@ -41,10 +41,7 @@ pub async fn check(db: &impl Read, seen: Option<&str>) -> Result<LogReport> {
     let (size, checkpoint) = (last.edge.size(), last.checkpoint.clone());
     let mut failures = Vec::new();
     let keys = public_keys(db).await?;
-    let seen = match seen {
-        Some(text) => Some(open_any(text, &keys)),
-        None => None,
-    };
+    let seen = seen.map(|text| open_any(text, &keys));
     let mut continuity = seen.as_ref().map(|seen| match seen {
         Ok(seen) => {
             let what = format!("it is of the log {}, and this is {}", seen.origin, last.origin);

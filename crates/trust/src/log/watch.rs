@@ -290,7 +290,7 @@ impl Service {
         let own = || signed.iter().filter(|signed| signed.size == size);
         own().for_each(|signed| text.push_str(&signed.line));
         let at = own().map(|signed| signed.signed_at).min();
-        Ok(at.map(|at| Ok::<_, Error>((size, at, parsed(&text)?))).transpose()?)
+        at.map(|at| Ok((size, at, parsed(&text)?))).transpose()
     }
 }
 

@@ -392,7 +392,12 @@ fn did_key_and_did_jwk_are_their_own_keys_of_either_curve() {
         (format!("did:key:{multikey}"), format!("did:key:{multikey}#{multikey}")),
     ] {
         let token = vc_jwt_of(json!({ "typ": "vc+jwt", "kid": kid }), &unsigned(&issuer));
-        let judged = judge_with(token.as_bytes(), &options(), &Found::default(), &[issuer.clone()]);
+        let judged = judge_with(
+            token.as_bytes(),
+            &options(),
+            &Found::default(),
+            std::slice::from_ref(&issuer),
+        );
         assert_eq!(judged.report.verdict, Verdict::Valid, "{}", judged.report);
         assert!(judged.wanted.is_empty(), "nothing is asked for");
         let other = json!({ "typ": "vc+jwt", "kid": format!("{}#0", did()) });
