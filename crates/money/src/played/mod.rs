@@ -602,15 +602,15 @@ impl Game<'_> {
     async fn compare(&mut self) {
         let step = self.tally.steps;
         let end = self.end().await;
-        for who in 0..USERS {
-            assert_eq!(end.own[who], self.model.shown(who), "step {step}: user {who}");
-        }
-        assert_eq!(end.platform, self.model.shown_platform(), "step {step}: the platform");
         for rail in RAILS {
             let there = self.site.sim.balance(rail, Asset::NGN).minor - FLOAT;
             let booked = end.platform.get(Code::clearing(rail).as_str()).copied();
             assert_eq!(there, booked.unwrap_or_default(), "step {step}: P10 {rail}");
         }
+        for who in 0..USERS {
+            assert_eq!(end.own[who], self.model.shown(who), "step {step}: user {who}");
+        }
+        assert_eq!(end.platform, self.model.shown_platform(), "step {step}: the platform");
         self.compare_wallets().await;
         self.compare_statement().await;
         let now = self.t.db.world().now();
