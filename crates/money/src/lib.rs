@@ -59,6 +59,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0016_refunds", sql: include_str!("../migrations/0016_refunds.sql") },
         Migration { name: "0017_bond_pins", sql: include_str!("../migrations/0017_bond_pins.sql") },
         Migration { name: "0018_seals", sql: include_str!("../migrations/0018_seals.sql") },
+        Migration { name: "0019_asking", sql: include_str!("../migrations/0019_asking.sql") },
     ],
 };
 

@@ -392,7 +392,7 @@ impl Service {
                         store::move_to(&tx, first, State::Submitting, None).await
                     })
                     .await?;
-                if is_ours { self.ask(id).await } else { Ok(()) }
+                if is_ours { self.ask(&self.get(id).await?).await } else { Ok(()) }
             }
             state if state.is_in_flight() => self.refresh(id).await,
             _ => Ok(()),
@@ -411,30 +411,53 @@ impl Service {
         let known = Known::by(&reference, withdrawal.provider_ref.as_deref());
         let seen = self.adapter(withdrawal.provider)?.fetch_payout(known).await?;
         match rules::decide(&withdrawal, seen.as_ref())? {
-            Step::Send => self.ask(id).await,
+            Step::Send => self.ask(&withdrawal).await,
             _ => self.observe(id, seen.as_ref()).await,
         }
     }
 
-    /// Asks the provider for the payout of a withdrawal that is stored as submitting.
-    async fn ask(&self, id: Id<WithdrawalKind>) -> Result<()> {
-        let withdrawal = self.get(id).await?;
-        let payout = self.payout(&withdrawal).await?;
-        let Some(payout) = payout else {
+    /// Asks the provider for the payout of a withdrawal that is stored as submitting, unless
+    /// somebody else has asked since it was read: one may be refused what the other is granted.
+    async fn ask(&self, withdrawal: &Withdrawal) -> Result<()> {
+        let id = withdrawal.id;
+        let claim = |tx: Tx| async move { store::claim(&tx, withdrawal).await };
+        if !self.0.db.run("withdrawal.claim", claim).await? {
+            return Ok(());
+        }
+        let Some(payout) = self.payout(withdrawal).await? else {
             return self.take(id, &Step::Fail { reason: "erased_destination".into() }).await;
         };
         match self.adapter(withdrawal.provider)?.create_payout(&payout).await {
             Ok(seen) => self.observe(id, Some(&seen)).await,
-            Err(Failure::Declined { reason }) => self.take(id, &Step::Fail { reason }).await,
+            Err(Failure::Declined { reason }) => self.refused(withdrawal, reason).await,
             Err(Failure::Invalid(what)) => {
                 tracing::error!(what, withdrawal = %id, "a payout was refused as senseless");
-                self.take(id, &Step::Fail { reason: "refused".into() }).await
+                self.refused(withdrawal, "refused".into()).await
             }
             Err(Failure::Unknown(what)) => {
                 tracing::warn!(what, withdrawal = %id, "nobody knows what became of a payout");
                 self.unknown(id).await
             }
-            Err(failure @ Failure::Retryable(_)) => Err(failure.into()),
+            Err(failure @ Failure::Retryable(_)) => {
+                let release = |tx: Tx| async move { store::release(&tx, id).await };
+                self.0.db.run("withdrawal.release", release).await?;
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// What was refused may be the second asking for one that was granted: it has failed only when
+    /// the provider does not know it.
+    async fn refused(&self, withdrawal: &Withdrawal, reason: String) -> Result<()> {
+        let (id, reference) = (withdrawal.id, withdrawal.reference());
+        let known = Known::by(&reference, withdrawal.provider_ref.as_deref());
+        match self.adapter(withdrawal.provider)?.fetch_payout(known).await {
+            Ok(None) => self.take(id, &Step::Fail { reason }).await,
+            Ok(seen) => self.observe(id, seen.as_ref()).await,
+            Err(unclear) => {
+                tracing::warn!(?unclear, withdrawal = %id, "a refused payout cannot be looked up");
+                self.unknown(id).await
+            }
         }
     }
 

@@ -136,7 +136,7 @@ impl Service {
                         store::move_to(&tx, first, State::Submitting, None).await
                     })
                     .await?;
-                if is_ours { self.ask(id).await } else { Ok(()) }
+                if is_ours { self.ask(&self.get(id).await?).await } else { Ok(()) }
             }
             state if state.is_in_flight() => self.refresh(id).await,
             _ => Ok(()),
@@ -155,19 +155,22 @@ impl Service {
     async fn refresh(&self, id: Id<RefundKind>) -> Result<()> {
         let refund = self.get(id).await?;
         let payment = payment::load(&self.0.db, refund.payment).await?;
-        let reference = payment.reference();
-        let known = Known::by(&reference, payment.provider_ref.as_deref());
         let adapter = self.adapter(refund.provider)?;
-        let seen = adapter.fetch_refund(known, &refund.reference()).await?;
+        let seen = look_up(adapter, &refund, &payment).await?;
         match rules::decide(&refund, seen.as_ref())? {
-            Step::Send => self.ask(id).await,
+            Step::Send => self.ask(&refund).await,
             _ => self.observe(id, seen.as_ref()).await,
         }
     }
 
-    /// Asks the provider for a refund that is stored as submitting.
-    async fn ask(&self, id: Id<RefundKind>) -> Result<()> {
-        let refund = self.get(id).await?;
+    /// Asks the provider for a refund that is stored as submitting, unless somebody else has asked
+    /// since it was read: there are providers that pay what they are asked for twice.
+    async fn ask(&self, refund: &Refund) -> Result<()> {
+        let id = refund.id;
+        let claim = |tx: Tx| async move { store::claim(&tx, refund).await };
+        if !self.0.db.run("refund.claim", claim).await? {
+            return Ok(());
+        }
         let payment = payment::load(&self.0.db, refund.payment).await?;
         let reference = payment.reference();
         let known = Known::by(&reference, payment.provider_ref.as_deref());
@@ -175,17 +178,40 @@ impl Service {
         match adapter.create_refund(known, &refund.reference(), refund.amount).await {
             Ok(seen) => self.observe(id, Some(&seen)).await,
             Err(Failure::Declined { reason }) => {
-                self.take(id, &Step::Fail { failure: reason }).await
+                self.refused(adapter, refund, &payment, reason).await
             }
             Err(Failure::Invalid(what)) => {
                 tracing::error!(what, refund = %id, "a refund was refused as senseless");
-                self.take(id, &Step::Fail { failure: "refused".into() }).await
+                self.refused(adapter, refund, &payment, "refused".into()).await
             }
             Err(Failure::Unknown(what)) => {
                 tracing::warn!(what, refund = %id, "nobody knows what became of a refund");
                 self.unknown(id).await
             }
-            Err(failure @ Failure::Retryable(_)) => Err(failure.into()),
+            Err(failure @ Failure::Retryable(_)) => {
+                let release = |tx: Tx| async move { store::release(&tx, id).await };
+                self.0.db.run("refund.release", release).await?;
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// What was refused may be the second asking for one that was paid: it has failed only when
+    /// the provider does not know it.
+    async fn refused(
+        &self,
+        adapter: &Arc<dyn Provider>,
+        refund: &Refund,
+        payment: &Payment,
+        failure: String,
+    ) -> Result<()> {
+        match look_up(adapter, refund, payment).await {
+            Ok(None) => self.take(refund.id, &Step::Fail { failure }).await,
+            Ok(seen) => self.observe(refund.id, seen.as_ref()).await,
+            Err(unclear) => {
+                tracing::warn!(?unclear, refund = %refund.id, "a refused refund cannot be looked up");
+                self.unknown(refund.id).await
+            }
         }
     }
 
@@ -247,6 +273,16 @@ impl Service {
 
 async fn found(tx: &Tx, id: Id<RefundKind>) -> Result<Refund> {
     store::get(tx, id).await?.ok_or_else(|| Error::not_found("refund"))
+}
+
+async fn look_up(
+    adapter: &Arc<dyn Provider>,
+    refund: &Refund,
+    payment: &Payment,
+) -> Result<Option<SeenRefund>, Failure> {
+    let reference = payment.reference();
+    let known = Known::by(&reference, payment.provider_ref.as_deref());
+    adapter.fetch_refund(known, &refund.reference()).await
 }
 
 /// Where the money came from.

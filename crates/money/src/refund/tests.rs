@@ -127,6 +127,26 @@ async fn a_refund_is_made_once_whatever_is_lost_on_the_way(t: &TestDb) {
     assert_reconciled(&site).await;
 }
 
+async fn many_who_look_for_a_lost_refund_ask_for_it_once(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    // In whole, where a second one is refused, and in part, where a second one is paid.
+    for (key, amount) in [("whole", None), ("part", Some(1_000))] {
+        let id = paid(&site, ProviderName::Paystack, key, 5_000).await;
+        let call = "POST /refund".to_owned();
+        site.sim.fault(Fault { provider: None, call, kind: FaultKind::LoseRequest, times: 1 });
+        assert_eq!(refund(&site, &id, key, amount).await.0, StatusCode::CREATED);
+        site.worker.drain().await.unwrap();
+        assert_eq!(statuses(&site).await[0], "unknown", "{key}");
+        t.clock.advance(Duration::from_secs(300));
+        let looking = (0..8).map(|_| site.context.refunds.sweep());
+        for swept in futures_util::future::join_all(looking).await {
+            swept.unwrap();
+        }
+        assert_eq!(statuses(&site).await[0], "settled", "{key}");
+        assert_reconciled(&site).await;
+    }
+}
+
 async fn what_is_declined_is_back_and_what_is_spent_is_not_there(t: &TestDb) {
     let site = Site::open(&t.db).await;
     let id = paid(&site, ProviderName::Stripe, "k", 5_000).await;
