@@ -24,6 +24,9 @@ pub trait Script {
 
     /// Refuses an answer that is not the work that was asked for. An error ends the run.
     fn judge(&mut self, answer: &Answer<'_>) -> Result<()>;
+
+    /// Hears how long an answer of this status took.
+    fn took(&mut self, _status: u16, _took: Duration) {}
 }
 
 /// The answer that counts as done.
@@ -212,6 +215,38 @@ impl Generator {
         let generator_busy = (busy / seconds).min(1.0);
         Ok(Load { answers: latency.total(), seconds, latency, generator_busy })
     }
+
+    /// Sends `rate` requests a second for `length`, whether those before are answered or not: who
+    /// finds no free connection when it is due is sent on the first that is free, and has waited
+    /// since then. What is due later than the end is not sent.
+    pub fn offer(
+        &mut self,
+        scripts: &mut [Box<dyn Script>],
+        rate: f64,
+        length: Duration,
+    ) -> Result<Load> {
+        let busy_before = thread_seconds();
+        let (progress, next) = (RefCell::new(Progress::new()), Cell::new(0_u64));
+        let connections = &mut self.connections;
+        let work = async {
+            freshen(connections).await?;
+            let begun = Instant::now();
+            let due =
+                Due { begun, every: Duration::from_secs_f64(1.0 / rate), length, next: &next };
+            let pairs = connections.iter_mut().zip(scripts.iter_mut());
+            let offered = pairs.map(|(connection, script)| {
+                offer_one(connection, script.as_mut(), &due, &progress)
+            });
+            try_join_all(offered).await?;
+            Ok(begun)
+        };
+        let begun = self.runtime.block_on(within(length + PATIENCE, work))?;
+        let Progress { latency, last } = progress.into_inner();
+        let seconds = last.saturating_duration_since(begun).as_secs_f64();
+        let busy = thread_seconds().zip(busy_before).map_or(0.0, |(now, then)| now - then);
+        let generator_busy = (busy / seconds).min(1.0);
+        Ok(Load { answers: latency.total(), seconds, latency, generator_busy })
+    }
 }
 
 /// A generator with its scripts: one side of a workload over HTTP.
@@ -228,6 +263,10 @@ impl Driven {
 
     pub fn run(&mut self, length: Duration) -> Result<Load> {
         self.generator.run(&mut self.scripts, length)
+    }
+
+    pub fn offer(&mut self, rate: f64, length: Duration) -> Result<Load> {
+        self.generator.offer(&mut self.scripts, rate, length)
     }
 }
 
@@ -276,7 +315,50 @@ async fn drive(
         let answer = connection.exchange(request).await?;
         progress.borrow_mut().record(begun);
         script.judge(&answer)?;
+        script.took(answer.status, begun.elapsed());
     }
+}
+
+/// When the next request is due: they are due one after the other, at one pace.
+struct Due<'a> {
+    begun: Instant,
+    every: Duration,
+    length: Duration,
+    next: &'a Cell<u64>,
+}
+
+impl Due<'_> {
+    /// None after the end. A generator that cannot keep the pace sends less, and shows that in how
+    /// busy it was.
+    fn take(&self) -> Option<Instant> {
+        let number = self.next.replace(self.next.get() + 1);
+        let after = self.every.mul_f64(number as f64);
+        (after < self.length && self.begun.elapsed() < self.length).then(|| self.begun + after)
+    }
+}
+
+async fn offer_one(
+    connection: &mut Connection,
+    script: &mut dyn Script,
+    due: &Due<'_>,
+    progress: &RefCell<Progress>,
+) -> Result<()> {
+    let mut scratch = Vec::new();
+    while let Some(at) = due.take() {
+        scratch.clear();
+        let request = script.request(&mut scratch);
+        // Who is late waits since it was due; who is early since the clock's coarse tick woke it.
+        let mut begun = at;
+        if Instant::now() < at {
+            tokio::time::sleep_until(at.into()).await;
+            begun = Instant::now();
+        }
+        let answer = connection.exchange(request).await?;
+        progress.borrow_mut().record(begun);
+        script.judge(&answer)?;
+        script.took(answer.status, begun.elapsed());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

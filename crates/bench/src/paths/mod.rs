@@ -14,6 +14,8 @@ pub mod limits;
 pub mod list;
 pub mod login;
 pub mod market;
+pub mod orders;
+pub mod overload;
 pub mod read;
 pub mod start;
 pub mod upload;
@@ -53,6 +55,11 @@ pub const PATHS: &[Path] = &[
     Path { id: "7", title: "upload of 10 MiB", workloads: &[upload::FILES] },
     Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[ledger::MANY] },
     Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[ledger::HOT] },
+    Path {
+        id: "13a",
+        title: "a service through the gateway in one process",
+        workloads: &[orders::ONE_PROCESS],
+    },
     Path { id: "14", title: "rate limits", workloads: &[limits::ALLOWED, limits::REFUSED] },
     Path { id: "15", title: "start, idle memory, size", workloads: &[start::REDIS, start::BARE] },
     Path {
@@ -69,6 +76,7 @@ pub const PATHS: &[Path] = &[
             growth::BOARD,
         ],
     },
+    Path { id: "18", title: "four times as much as can be done", workloads: &[overload::MIX] },
     Path { id: "batch", title: "a batch of 100 000 rows in one request", workloads: &[batch::CSV] },
     Path { id: "idle", title: "10 000 idle connections", workloads: &[idle::CONNECTED] },
     Path { id: "bare-http", title: "bare-axum by itself", workloads: &[bare::HTTP] },

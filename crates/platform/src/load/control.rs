@@ -18,7 +18,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            concurrency_min: 16,
+            concurrency_min: 128,
             concurrency_max: 2048,
             lag_max: Duration::from_millis(25),
             rate_max: None,
@@ -99,6 +99,10 @@ const RATE_STEP: f64 = 0.05;
 const RATE_FLOOR: f64 = 0.5;
 /// How much of the best is still believed a look later: half of it after seven seconds.
 const BEST_KEPT: f64 = 0.99;
+/// So many requests may always stand in line, however long it takes: those of a handful of clients on
+/// a machine that is busy with something else are no overload, and refusing them makes none of them
+/// faster.
+const LINE_MIN: f64 = 128.0;
 /// A rate so far above what comes has no effect and is taken away.
 const RATE_NEEDLESS: f64 = 2.0;
 
@@ -123,7 +127,9 @@ impl Rate {
         }
         let came = seen.admitted as f64 / seconds;
         self.best = (self.best * BEST_KEPT).max(came);
-        if seen.lag > policy.lag_max {
+        // By Little's law.
+        let line = came * seen.lag.as_secs_f64();
+        if seen.lag > policy.lag_max && line >= LINE_MIN {
             let rate = self.rate.unwrap_or(came) * RATE_LEFT;
             self.rate = Some(rate.max(self.best * RATE_FLOOR).max(1.0));
         } else if let Some(rate) = self.rate {

@@ -145,6 +145,18 @@ fn without_lag_there_is_no_rate_and_with_it_there_is() {
     assert_eq!(admit(), 900);
 }
 
+#[test]
+fn a_machine_that_is_busy_with_something_else_refuses_nobody_where_few_ask() {
+    let mut rate = Rate::new();
+    for _ in 0..100 {
+        // 32 clients that ask again when they are answered, each after 30 ms.
+        rate.look(&POLICY, &RateSeen { passed: LOOK, lag: 30 * MILLI, admitted: 107 });
+        assert_eq!(rate.limit(&POLICY), None);
+    }
+    rate.look(&POLICY, &RateSeen { passed: LOOK, lag: 30 * MILLI, admitted: 500 });
+    assert!(rate.limit(&POLICY).is_some(), "five times as many are a line");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

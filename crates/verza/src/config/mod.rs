@@ -400,7 +400,7 @@ pub struct Load {
     /// Requests of one route that may be under way at most. The limit in effect shrinks while they
     /// are much slower than usual.
     pub concurrency_max: u32,
-    /// And what it shrinks to at most.
+    /// What it shrinks to at most: so many may always be under way, however slow they are.
     pub concurrency_min: u32,
     /// Milliseconds that work may wait for a processor before fewer requests are let in.
     pub lag_milliseconds: u64,
@@ -413,7 +413,7 @@ impl Default for Load {
         Self {
             shedding: true,
             concurrency_max: 2048,
-            concurrency_min: 16,
+            concurrency_min: 128,
             lag_milliseconds: 25,
             requests_per_second: 0,
         }
