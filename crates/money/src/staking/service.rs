@@ -130,6 +130,9 @@ impl Service {
         self.0
             .db
             .run("unstake.cancel", |tx| async move {
+                let found = store::get(&tx, id).await?.filter(|it| it.owner == owner);
+                let found = found.ok_or_else(|| Error::not_found("unstaking"))?;
+                take(&tx, owner, found.amount.asset).await?;
                 let ended = store::end(&tx, id, Some(owner), "cancelled").await?;
                 let ended = ended.ok_or_else(|| Error::not_found("unstaking"))?;
                 move_bond(&tx, &ended, "cancel", Code::UNSTAKE, Code::STAKE).await?;
@@ -143,9 +146,10 @@ impl Service {
     pub async fn finish_due(&self) -> Result<usize> {
         let db = &self.0.db;
         let mut finished = 0;
-        for (id, owner) in store::due(db, db.world().now(), FINISHED_AT_ONCE).await? {
+        for (id, owner, asset) in store::due(db, db.world().now(), FINISHED_AT_ONCE).await? {
             let finish = |tx: Tx| async move {
                 store::drop_pins(&tx, owner).await?;
+                take(&tx, owner, asset).await?;
                 let Some(ended) = store::end(&tx, id, None, "done").await? else {
                     return Ok(0);
                 };
@@ -208,15 +212,13 @@ impl Service {
             None => Account::platform(Code::SLASH),
         };
         let staked = Account::of(owner, Code::STAKE);
-        // Taken first, so that what is counted here is there when it is posted: an owner who moves
-        // it at this moment comes before or after.
-        let cooling = store::take_cooling(tx, owner).await?;
-        let there = ledger::take(tx, &[staked], asset).await?;
-        let from_stake = there.iter().map(|it| it.minor).sum::<i64>().min(amount.minor);
+        // Taken first, so that what is counted here is there when it is posted.
+        let there = take(tx, owner, asset).await?;
+        let from_stake = there.minor.min(amount.minor);
         let mut rest = amount.minor - from_stake;
         let mut from_cooling = 0;
         let mut taken = Vec::new();
-        for unstaking in cooling {
+        for unstaking in store::cooling(tx, owner).await? {
             if unstaking.amount.asset == asset && rest > 0 {
                 let part = unstaking.remaining.minor.min(rest);
                 (rest, from_cooling) = (rest - part, from_cooling + part);
@@ -367,6 +369,15 @@ impl Service {
             })
             .await
     }
+}
+
+/// Takes an owner's bond for this transaction, before it looks at what is cooling down: whoever
+/// else moves it comes before or after, and nothing slips from the stake into what cools down while
+/// it is counted. Answers what is staked.
+async fn take(tx: &Tx, owner: Id<User>, asset: Asset) -> Result<Money> {
+    let bond = [Account::of(owner, Code::STAKE), Account::of(owner, Code::UNSTAKE)];
+    let there = ledger::take(tx, &bond, asset).await?;
+    Ok(there.first().copied().unwrap_or(Money::new(0, asset)))
 }
 
 async fn move_bond(

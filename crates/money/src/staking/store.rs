@@ -39,36 +39,26 @@ pub(super) async fn cooling(db: &impl Read, owner: Id<User>) -> Result<Vec<Unsta
     Ok(db.all(&sql, params![owner], read).await?)
 }
 
-/// The same, taken for this transaction: nobody ends one of them meanwhile.
-pub(super) async fn take_cooling(tx: &Tx, owner: Id<User>) -> Result<Vec<Unstaking>> {
-    let sql = format!(
-        "UPDATE unstakings SET remaining = remaining WHERE owner = $1 AND state = 'cooling'
-         RETURNING {COLUMNS}"
-    );
-    let mut taken = tx.all(&sql, params![owner], read).await?;
-    taken.sort_unstable_by_key(|it| std::cmp::Reverse((it.unlock_at, it.id)));
-    Ok(taken)
-}
-
 /// An unstaking, whatever has become of it.
 pub(super) async fn get(db: &impl Read, id: Id<UnstakingKind>) -> Result<Option<Unstaking>> {
     let sql = format!("SELECT {COLUMNS} FROM unstakings WHERE id = $1");
     Ok(db.maybe(&sql, params![id], read).await?)
 }
 
-/// What has cooled down and is not pinned, with whose it is; longest first.
+/// What has cooled down and is not pinned, with whose it is and of which asset; longest first.
 pub(super) async fn due(
     db: &impl Read,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<(Id<UnstakingKind>, Id<User>)>> {
-    let sql = "SELECT id, owner FROM unstakings
+) -> Result<Vec<(Id<UnstakingKind>, Id<User>, Asset)>> {
+    let sql = "SELECT id, owner, asset FROM unstakings
                WHERE state = 'cooling' AND unlock_at <= $1
                      AND NOT EXISTS (SELECT 1 FROM bond_pins
                                      WHERE bond_pins.owner = unstakings.owner
                                            AND (until IS NULL OR until > $1))
                ORDER BY unlock_at, id LIMIT $2";
-    Ok(db.all(sql, params![now, limit], |row| Ok((row.take()?, row.take()?))).await?)
+    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?, row.take()?));
+    Ok(db.all(sql, params![now, limit], read).await?)
 }
 
 /// Keeps an owner's bond where it is because of a subject: until an instant, or until it is said

@@ -39,10 +39,13 @@ async fn stake(context: &Context, owner: Id<User>, amount: i64) {
 }
 
 async fn slash(db: &Db, context: &Context, minor: i64, key: &str) -> i64 {
+    slash_of(db, context, user(0), minor, key).await
+}
+
+async fn slash_of(db: &Db, context: &Context, owner: Id<User>, minor: i64, key: &str) -> i64 {
     let (staking, nobody) = (&context.staking, &Caller::nobody());
-    let slash = |tx| async move {
-        staking.slash(&tx, nobody, user(0), ngn(minor), key, Some(user(1))).await
-    };
+    let slash =
+        |tx| async move { staking.slash(&tx, nobody, owner, ngn(minor), key, Some(user(1))).await };
     db.run("slash", slash).await.unwrap().minor
 }
 
@@ -106,6 +109,42 @@ async fn b4_what_is_pinned_is_not_free_before_the_last_pin_is_gone(t: &TestDb) {
     t.clock.advance(DAY);
     assert_eq!(staking.finish_due().await.unwrap(), 1);
     assert_eq!(balance(&t.db, user(0), Code::EARN).await, 300);
+    assert_sound(&t.db).await;
+}
+
+async fn b4_nobody_escapes_a_slash_by_moving_the_bond_at_that_moment(t: &TestDb) {
+    let context = bonded(&t.db, None);
+    let owners: Vec<_> = (2..26).map(user).collect();
+    for owner in &owners {
+        earn(&t.db, *owner, ngn(1_000)).await;
+        stake(&context, *owner, 1_000).await;
+        context.staking.unstake(&caller(*owner), 100, None).await.unwrap();
+    }
+    let race = owners.iter().enumerate().map(|(at, owner)| {
+        let context = &context;
+        let cooling = async move {
+            if at % 2 == 0 {
+                // Who comes too late has nothing left to move.
+                let _ = context.staking.unstake(&caller(*owner), 800, None).await;
+            } else {
+                let first = context.staking.cooling(*owner).await.unwrap().remove(0);
+                let _ = context.staking.cancel(&caller(*owner), first.id).await;
+            }
+        };
+        let key = format!("race:{at}");
+        async move {
+            let slashed = slash_of(&t.db, context, *owner, 950, &key);
+            futures_util::join!(slashed, cooling).0
+        }
+    });
+    assert_eq!(futures_util::future::join_all(race).await, [950; 24]);
+    for owner in owners {
+        let of = async |code| balance(&t.db, owner, code).await;
+        assert_eq!(of(Code::STAKE).await + of(Code::UNSTAKE).await, 50);
+        let rows = context.staking.cooling(owner).await.unwrap();
+        let cooling: i64 = rows.iter().map(|it| it.remaining.minor).sum();
+        assert_eq!(of(Code::UNSTAKE).await, cooling);
+    }
     assert_sound(&t.db).await;
 }
 
