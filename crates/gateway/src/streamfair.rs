@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use kernel::{Caller, Error, Result};
+use kernel::{Caller, Error, Kind, Result};
 use platform::http::{
     At, Audience, By, ErrorShape, Limit, Query, Raw, Rendered, Reply, Route, RouteBuilder, delete,
     get, patch, post,
@@ -34,7 +34,39 @@ pub fn routes(services: &Streamfair, admin_second_factor: bool) -> Vec<Route> {
             .returns_media(200, "application/json", "`{\"status\": \"SERVING\"}`")
             .to(healthz),
     );
+    routes.push(
+        post(Audience::Any, "/streamfair/v1/{rpc}")
+            .summary("An RPC that Streamfair does not have, or not by POST")
+            .unproved()
+            .errors(ErrorShape::Own(render))
+            .body_max(BODY_MAX)
+            .takes_media("application/json", "The request message in the JSON of proto3.")
+            .returns_media(200, "application/json", "Never: 404 says what there is.")
+            .to(unknown),
+    );
     routes
+}
+
+/// Says how the RPC is called that was meant, or which there are.
+async fn unknown(At(path): At<Texts>) -> Reply<Response> {
+    let asked = path.get("rpc").map_or("", String::as_str);
+    let message = match ROWS.iter().find(|row| row.name == asked) {
+        Some(row) => format!("{} is asked for by {} {}.", row.rpc, method(row.verb), row.path),
+        None => {
+            let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+            format!("There is no such RPC. There are: {}.", names.join(", "))
+        }
+    };
+    Err(Error::new(Kind::NotFound, "unknown_rpc", message).into())
+}
+
+const fn method(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Get => "GET",
+        Verb::Post => "POST",
+        Verb::Patch => "PATCH",
+        Verb::Delete => "DELETE",
+    }
 }
 
 fn route(services: &Streamfair, row: &'static Row, admin_second_factor: bool) -> Route {

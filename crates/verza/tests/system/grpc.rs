@@ -135,6 +135,12 @@ async fn messages_are_read_as_proto3_json_has_them() {
     for body in [r#"{"limit": 1.5}"#, r#"{"limit": "x"}"#, r#"{"limit": 3000000000}"#, "[]", "{"] {
         assert_eq!(list(path, body).await.0, 400, "{body}");
     }
+    let unknown = town.post("/streamfair/v1/get_user_by_id", &cast.admin).answer().await;
+    let told = unknown.json()["message"].as_str().unwrap().to_owned();
+    assert_eq!((unknown.status, unknown.json()["code"].as_i64()), (404, Some(5)));
+    assert!(told.contains("GET /streamfair/v1/get_user_by_id/{id}"), "{told}");
+    let unknown = town.post("/streamfair/v1/make_coffee", &cast.admin).answer().await.json();
+    assert!(unknown["message"].as_str().unwrap().contains("list_users"), "{unknown}");
     // The names of proto3's JSON and those of the .proto file.
     for body in [
         json!({ "accountName": "A", "accountType": 3 }),

@@ -300,6 +300,7 @@ const WITHOUT_A_FACT: &[(&str, &str)] = &[
     ("passkey::rename", "needs an authenticator; see the passkey's own tests"),
     ("passkey::remove", "needs an authenticator; see the passkey's own tests"),
     ("issuance::judge", "asks and changes nothing"),
+    ("streamfair::unknown", "is never carried out"),
     ("notification::read", "what somebody has read is nobody's event"),
     ("notification::read_all", "what somebody has read is nobody's event"),
     ("session::refresh", "the session has its start and its end; see the session's own tests"),
