@@ -83,6 +83,6 @@ impl backoffice::fraud::Brake for WalletBrake {
     fn freeze<'a>(&'a self, tx: &'a Tx, person: Id<User>) -> BoxFuture<'a, Result<()>> {
         // Whose it is reads this: it says nothing of what was found.
         let why = "under review";
-        async move { self.0.freeze(tx, &Caller::nobody(), person, why).await }.boxed()
+        async move { self.0.freeze(tx, &Caller::nobody(), person, why).await.map(drop) }.boxed()
     }
 }

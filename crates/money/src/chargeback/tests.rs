@@ -4,8 +4,9 @@ use http::StatusCode;
 use kernel::Asset;
 use serde_json::json;
 
+use super::service::observe;
 use crate::ledger::{self, Account, Code};
-use crate::provider::ProviderName;
+use crate::provider::{DisputeStage, ProviderName, SeenDispute};
 use crate::testing::{MIGRATIONS, Site, assert_sound, balance, caller, facts, ngn, user};
 use crate::wallet::NewTransfer;
 
@@ -113,6 +114,36 @@ async fn a_charge_back_that_is_won_gives_everything_back(t: &TestDb) {
     crate::testing::give(&t.db, user(1), ngn(1)).await;
     spend(&site, 5_000).await.unwrap();
     assert_eq!(facts(&t.db, "deposit.chargeback_won").await, 1);
+    assert_reconciled(&site).await;
+}
+
+async fn of_charge_backs_won_at_once_the_last_one_thaws_the_wallet(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    crate::testing::give(&t.db, user(1), ngn(1)).await;
+    let mut payments = Vec::new();
+    for turn in 0..4 {
+        let reference = settled(&site, ProviderName::Stripe, &format!("k{turn}")).await;
+        let id = reference.replace('-', "_").parse().unwrap();
+        payments.push(crate::payment::load(&t.db, id).await.unwrap());
+    }
+    for turn in 0..5 {
+        for stage in [DisputeStage::Open, DisputeStage::Won] {
+            let told = payments.iter().enumerate().map(|(at, payment)| {
+                let seen = SeenDispute { id: format!("d{turn}.{at}"), amount: ngn(100), stage };
+                let (wallet, seen) = (&site.context.wallet, seen);
+                async move {
+                    let seen = &seen;
+                    let tell = |tx| async move { observe(&tx, wallet, payment, seen).await };
+                    t.db.run("told", tell).await
+                }
+            });
+            for told in futures_util::future::join_all(told).await {
+                told.unwrap();
+            }
+        }
+        spend(&site, 100).await.expect("nothing of it is left open");
+    }
+    assert_eq!(facts(&t.db, "wallet.thawed").await, 5);
     assert_reconciled(&site).await;
 }
 

@@ -273,4 +273,23 @@ async fn a_wallet_is_frozen_and_thawed_by_an_admin_with_a_reason(t: &TestDb) {
     assert_eq!((facts(&t.db, "wallet.frozen").await, facts(&t.db, "wallet.thawed").await), (1, 1));
 }
 
+async fn of_many_admins_at_once_one_freezes_a_wallet_and_one_thaws_it(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    give(&t.db, user(0), Money::new(500, Asset::NGN)).await;
+    for turn in 0..3 {
+        for verb in ["freeze", "thaw"] {
+            let path = format!("/v1/admin/wallets/{}/{verb}", user(0));
+            let asked = (90..98).map(|admin| {
+                let (site, path) = (&site, path.as_str());
+                let body = json!({ "reason": "it looks odd" });
+                async move { site.post(user(admin), path, &format!("{verb}{turn}"), body).await.0 }
+            });
+            let answers = futures_util::future::join_all(asked).await;
+            let done = answers.iter().filter(|status| **status == StatusCode::OK).count();
+            assert_eq!(done, 1, "{verb}: {answers:?}");
+        }
+    }
+    assert_eq!((facts(&t.db, "wallet.frozen").await, facts(&t.db, "wallet.thawed").await), (3, 3));
+}
+
 }

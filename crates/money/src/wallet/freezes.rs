@@ -32,11 +32,12 @@ impl Service {
         let why = reason(why)?;
         self.db()
             .once(admin, "wallet.freeze", |tx| async move {
-                if self.freeze_of(&tx, owner).await?.is_some() {
+                self.freeze_of(&tx, owner).await?;
+                if !self.freeze(&tx, admin, owner, why).await? {
                     let message = "This wallet is frozen already.";
                     return Err(Error::conflict("wallet_frozen", message));
                 }
-                self.freeze(&tx, admin, owner, why).await
+                Ok(())
             })
             .await
     }
@@ -53,10 +54,11 @@ impl Service {
         }
         self.db()
             .once(admin, "wallet.thaw", |tx| async move {
-                if self.freeze_of(&tx, owner).await?.is_none() {
+                self.freeze_of(&tx, owner).await?;
+                if !self.thaw(&tx, admin, owner, why).await? {
                     return Err(Error::conflict("not_frozen", "This wallet is not frozen."));
                 }
-                self.thaw(&tx, admin, owner, why).await
+                Ok(())
             })
             .await
     }

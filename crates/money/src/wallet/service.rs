@@ -318,19 +318,28 @@ impl Service {
 
     /// Freezes a wallet: nothing is sent or withdrawn from it until it is thawed. What comes in
     /// comes in, and holds go their way.
-    pub async fn freeze(&self, tx: &Tx, by: &Caller, owner: Id<User>, reason: &str) -> Result<()> {
-        if store::freeze(tx, owner, reason).await? {
+    /// Answers whether it was not frozen before.
+    pub async fn freeze(
+        &self,
+        tx: &Tx,
+        by: &Caller,
+        owner: Id<User>,
+        reason: &str,
+    ) -> Result<bool> {
+        let is_first = store::freeze(tx, owner, reason).await?;
+        if is_first {
             tx.record(Fact::by(by, "wallet.frozen").on(owner).about(owner).with("reason", reason));
         }
-        Ok(())
+        Ok(is_first)
     }
 
-    /// Ends a freeze.
-    pub async fn thaw(&self, tx: &Tx, by: &Caller, owner: Id<User>, reason: &str) -> Result<()> {
-        if store::thaw(tx, owner).await? {
+    /// Ends a freeze; answers whether there was one.
+    pub async fn thaw(&self, tx: &Tx, by: &Caller, owner: Id<User>, reason: &str) -> Result<bool> {
+        let was_frozen = store::thaw(tx, owner).await?;
+        if was_frozen {
             tx.record(Fact::by(by, "wallet.thawed").on(owner).about(owner).with("reason", reason));
         }
-        Ok(())
+        Ok(was_frozen)
     }
 
     /// Sends money from the caller's wallet to another user's.
@@ -458,6 +467,10 @@ pub(crate) async fn refuse_frozen(tx: &Tx, owner: Id<User>) -> Result<()> {
 
 /// Ends the freeze of a charge-back when nothing of it is left open.
 pub(crate) async fn thaw_if_even(tx: &Tx, owner: Id<User>) -> Result<()> {
+    // Taken before looking: of two charge-backs that end at once the second one sees the first.
+    if !store::take_freeze(tx, owner).await? {
+        return Ok(());
+    }
     for (code, money) in ledger::balances(tx, owner).await? {
         if code == Code::RECEIVABLE_NEGATIVE && money.minor > 0 {
             return Ok(());

@@ -1,7 +1,7 @@
 //! All SQL of the holds.
 
 use kernel::id::kinds::{Hold as HoldKind, User};
-use kernel::{Id, Money, Result, Timestamp};
+use kernel::{Error, Id, Money, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
@@ -40,11 +40,29 @@ pub(super) async fn freeze_of(db: &impl Read, owner: Id<User>) -> Result<Option<
     Ok(db.maybe(sql, params![owner], read).await?)
 }
 
-/// Freezes a wallet; the first reason stands.
+/// Freezes a wallet; the first reason stands, and stays until this transaction ends: who is about
+/// to thaw it looks afterwards at what it is frozen for.
 pub(super) async fn freeze(tx: &Tx, owner: Id<User>, reason: &str) -> Result<bool> {
+    if take_freeze(tx, owner).await? {
+        return Ok(false);
+    }
     let sql = "INSERT INTO wallet_freezes (owner, reason, frozen_at) VALUES ($1, $2, $3)
                ON CONFLICT DO NOTHING";
-    Ok(tx.touch(sql, params![owner, reason, tx.now()]).await?)
+    let is_first = tx.touch(sql, params![owner, reason, tx.now()]).await?;
+    // Who froze it at this moment is held to it as well. One that was thawed since is as if it had
+    // never been: the caller comes again.
+    if !is_first && !take_freeze(tx, owner).await? {
+        let message = "The wallet was thawed at this moment. Try again.";
+        return Err(Error::conflict("wallet_moved", message));
+    }
+    Ok(is_first)
+}
+
+/// Takes the freeze of a wallet for this transaction: nobody ends it meanwhile. False when it is not
+/// frozen.
+pub(super) async fn take_freeze(tx: &Tx, owner: Id<User>) -> Result<bool> {
+    let sql = "UPDATE wallet_freezes SET reason = reason WHERE owner = $1";
+    Ok(tx.touch(sql, params![owner]).await?)
 }
 
 /// Ends a freeze that was for a reason.
