@@ -13,7 +13,7 @@ use platform::testing::SeededRandom;
 
 use super::model::{Ground, NewEvidence, Resolution, Ruling, State};
 use crate::testing::id_of;
-use crate::verification::model::{Command, State as Verdict, Text};
+use crate::verification::model::{Command, NewVerification, State as Verdict, Text};
 use crate::verification::tests::{DAY, FEE, MIGRATIONS, PRICE, Stage, diplomas, stage};
 
 /// What a verifier stakes, and a tenth of that.
@@ -301,6 +301,177 @@ platform::on_both_engines! { MIGRATIONS;
         assert!(report.is_sound(), "{report:?}");
         let overturned = stage.count("verifications WHERE state = 'overturned'").await;
         assert!(overturned > 3, "the walk is too timid: {overturned}");
+    }
+}
+
+/// What came of something that was done while others did other things.
+enum Came {
+    Nothing,
+    Case(Id<kinds::Verification>),
+    Dispute(Id<kinds::Dispute>),
+    Staked(usize, i64),
+    VerifierOut(usize, i64),
+    OwnerOut(i64),
+}
+
+/// Something to be done, chosen before anybody begins.
+enum Deed {
+    Case(usize, Command),
+    Contest(Id<kinds::Verification>),
+    Decide(Id<kinds::Dispute>, Resolution),
+    Due,
+    Unstake(usize, i64),
+    Stake(usize),
+    VerifierOut(usize),
+    OwnerOut,
+}
+
+impl Stage<'_> {
+    /// Takes out what is free, unless somebody moves it at this moment.
+    async fn try_take_out(&self, caller: &Caller, code: Code, most: i64) -> i64 {
+        let free = self.of(caller, code).await.min(most);
+        let from = Account::of(id_of(caller), code);
+        let book = |tx: platform::db::Tx| async move {
+            let key = format!("test:{}", tx.world().id::<kinds::Payment>());
+            let out = NewTransaction::new("test", key, "test");
+            let to = Account::platform(Code::CLEARING_SANDBOX);
+            ledger::post(&tx, out.post(from, to, Money::new(free, Asset::USD))).await?;
+            Ok(())
+        };
+        let is_there = free > 0 && self.t.db.run("test.book", book).await.is_ok();
+        if is_there { free } else { 0 }
+    }
+
+    /// A case from its request to its verdict; none where the owner's money has gone meanwhile.
+    async fn case(&self, verifier: &Caller, verdict: Command) -> Came {
+        let credential = self.credential(&self.owner).await;
+        let notes = Text::any("/notes", "Words.").unwrap();
+        let asked = NewVerification {
+            credential,
+            verifier: id_of(verifier).same_as(),
+            service: None,
+            expedited: false,
+            notes,
+        };
+        let Ok(requested) = self.market.verifications.request(&self.owner, &asked).await else {
+            return Came::Nothing;
+        };
+        for command in [Command::Accept, verdict] {
+            // The timer may come in between, and then there is no verdict.
+            if self.give(verifier, requested.id, command).await.is_err() {
+                return Came::Nothing;
+            }
+        }
+        Came::Case(requested.id)
+    }
+
+    async fn carry_out(&self, deed: &Deed, verifiers: &[(Caller, i64, i64)]) -> Came {
+        let (staking, usd) = (&self.money.staking, Some(Asset::USD));
+        match deed {
+            Deed::Case(who, verdict) => self.case(&verifiers[*who].0, *verdict).await,
+            Deed::Contest(case) => {
+                self.is_contested(*case).await.map_or(Came::Nothing, Came::Dispute)
+            }
+            Deed::Decide(dispute, how) => {
+                self.decide(*dispute, *how).await;
+                Came::Nothing
+            }
+            Deed::Due => {
+                // All timers twice over, as of two workers.
+                let disputes = &self.market.disputes;
+                let due = futures_util::join!(
+                    disputes.close_due(),
+                    self.wallets.release_due(),
+                    self.money.staking.finish_due(),
+                    disputes.close_due(),
+                    self.wallets.release_due(),
+                    self.money.staking.finish_due(),
+                );
+                assert!(due.0.is_ok() && due.1.is_ok() && due.2.is_ok(), "{due:?}");
+                assert!(due.3.is_ok() && due.4.is_ok() && due.5.is_ok(), "{due:?}");
+                Came::Nothing
+            }
+            Deed::Unstake(who, part) => {
+                let _ = staking.unstake(&verifiers[*who].0, *part, usd).await;
+                Came::Nothing
+            }
+            Deed::Stake(who) => {
+                self.stake(&verifiers[*who].0, 1_000).await;
+                Came::Staked(*who, 1_000)
+            }
+            Deed::VerifierOut(who) => {
+                let out = self.try_take_out(&verifiers[*who].0, Code::EARN, 500).await;
+                Came::VerifierOut(*who, out)
+            }
+            Deed::OwnerOut => {
+                Came::OwnerOut(self.try_take_out(&self.owner, Code::WALLET, 3_000).await)
+            }
+        }
+    }
+}
+
+platform::on_both_engines! { MIGRATIONS;
+
+    /// The same, and everybody at once.
+    async fn no_crowd_is_paid_more_than_was_held(t: &TestDb) {
+        const AT_ONCE: usize = 6;
+        let stage = stage(t).await;
+        let dice = SeededRandom::new(20_261_123);
+        let roll = |sides: usize| {
+            let mut bytes = [0; 8];
+            dice.fill(&mut bytes);
+            usize::try_from(u64::from_le_bytes(bytes) % sides as u64).unwrap()
+        };
+        let mut verifiers = Vec::new();
+        for n in 0..3 {
+            verifiers.push((stage.bonded(&format!("V{n}")).await, BOND, 0));
+        }
+        let (mut cases, mut disputes) = (Vec::new(), Vec::new());
+        let (mut funded, mut owner_out) = (crate::verification::tests::FUNDS, 0);
+        for _ in 0..platform::testing::scaled(50) {
+            t.clock.advance(Duration::from_secs(roll(150_000) as u64));
+            let mut deeds = Vec::new();
+            for _ in 0..AT_ONCE {
+                let who = roll(verifiers.len());
+                deeds.push(match roll(9) {
+                    0 | 1 => {
+                        stage.fund(&stage.owner, PRICE).await;
+                        funded += PRICE;
+                        Deed::Case(who, [Command::Verify, Command::Reject][roll(2)])
+                    }
+                    2 if !cases.is_empty() => {
+                        Deed::Contest(cases[cases.len() - 1 - roll(cases.len().min(4))])
+                    }
+                    3 | 4 if !disputes.is_empty() => {
+                        let others = Resolution::ALL[roll(Resolution::ALL.len())];
+                        let how = if roll(2) == 0 { Resolution::RefundUser } else { others };
+                        let recent = disputes.len().min(3);
+                        Deed::Decide(disputes[disputes.len() - 1 - roll(recent)], how)
+                    }
+                    5 => Deed::Due,
+                    6 => Deed::Unstake(who, 100 + roll(2_000) as i64),
+                    7 if roll(3) == 0 => Deed::Stake(who),
+                    7 => Deed::VerifierOut(who),
+                    _ => Deed::OwnerOut,
+                });
+            }
+            let done = deeds.iter().map(|deed| stage.carry_out(deed, &verifiers));
+            for came in futures_util::future::join_all(done).await {
+                match came {
+                    Came::Nothing => {}
+                    Came::Case(id) => cases.push(id),
+                    Came::Dispute(id) => disputes.push(id),
+                    Came::Staked(who, minor) => verifiers[who].1 += minor,
+                    Came::VerifierOut(who, minor) => verifiers[who].2 += minor,
+                    Came::OwnerOut(minor) => owner_out += minor,
+                }
+            }
+            stage.adds_up(&verifiers, &cases, funded - owner_out).await;
+        }
+        let report = ledger::check(&t.db).await.unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        let overturned = stage.count("verifications WHERE state = 'overturned'").await;
+        assert!(overturned > 3, "the crowd is too timid: {overturned}");
     }
 }
 
