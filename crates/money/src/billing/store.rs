@@ -129,6 +129,13 @@ pub(super) async fn invoice(db: &impl Read, id: Id<InvoiceKind>) -> Result<Optio
     Ok(db.maybe(&sql, params![id], read_invoice).await?)
 }
 
+/// Takes an invoice: whoever else wants to change it waits, and then sees what became of it.
+pub(super) async fn take(tx: &Tx, id: Id<InvoiceKind>) -> Result<Option<Invoice>> {
+    let sql = "UPDATE invoices SET version = version WHERE id = $1";
+    tx.execute(sql, params![id]).await?;
+    invoice(tx, id).await
+}
+
 /// An owner's invoices, the latest first.
 pub(super) async fn invoices(
     db: &impl Read,

@@ -83,6 +83,7 @@ async fn arrive(tx: &Tx, provider: ProviderName, arrival: &Arrival) -> Result<()
         owner,
         provider,
         amount,
+        invoice: None,
         method: None,
         state: State::Pending,
         reason: None,

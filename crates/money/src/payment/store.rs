@@ -1,6 +1,6 @@
 //! All SQL of the payments and of what providers told us.
 
-use kernel::id::kinds::{Payment as PaymentKind, User};
+use kernel::id::kinds::{Invoice as InvoiceKind, Payment as PaymentKind, User};
 use kernel::{Asset, Id, Money, PageRequest, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
@@ -8,8 +8,9 @@ use platform::params;
 use super::model::{Payment, State, WRONG_AMOUNT};
 use crate::provider::{Arrival, Checkout, Event, ProviderName};
 
-const COLUMNS: &str = "id, owner, provider, amount, asset, method, state, reason, provider_ref,
-                       access_code, checkout_url, expires_at, created_at, updated_at, version";
+const COLUMNS: &str = "id, owner, provider, amount, asset, invoice, method, state, reason,
+                       provider_ref, access_code, checkout_url, expires_at, created_at,
+                       updated_at, version";
 
 fn read(row: &Row<'_>) -> Result<Payment, DbError> {
     Ok(Payment {
@@ -17,6 +18,7 @@ fn read(row: &Row<'_>) -> Result<Payment, DbError> {
         owner: row.take()?,
         provider: row.take()?,
         amount: Money::new(row.take()?, row.take()?),
+        invoice: row.take()?,
         method: row.take()?,
         state: row.take()?,
         reason: row.take()?,
@@ -31,15 +33,16 @@ fn read(row: &Row<'_>) -> Result<Payment, DbError> {
 }
 
 pub(super) async fn insert(tx: &Tx, payment: &Payment, next_check: Timestamp) -> Result<()> {
-    let Payment { id, owner, provider, amount, method, state, expires_at, created_at, .. } =
-        payment;
-    let sql = "INSERT INTO payments (id, owner, provider, amount, asset, method, state, version,
-                                     checks, next_check_at, expires_at, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, $8, $9, $10, $10)";
-    let (provider, state) = (provider.as_str(), state.as_str());
+    let Payment { id, owner, amount, invoice, method, expires_at, created_at, .. } = payment;
+    let sql = "INSERT INTO payments (id, owner, provider, amount, asset, invoice, method, state,
+                                     version, checks, next_check_at, expires_at, created_at,
+                                     updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 0, $9, $10, $11, $11)";
+    let (provider, state) = (payment.provider.as_str(), payment.state.as_str());
     let (minor, asset) = (amount.minor, amount.asset);
     let row = params![
-        id, owner, provider, minor, asset, method, state, next_check, expires_at, created_at
+        id, owner, provider, minor, asset, invoice, method, state, next_check, expires_at,
+        created_at
     ];
     tx.execute(sql, row).await?;
     Ok(())
@@ -58,6 +61,23 @@ pub(super) async fn of_owner(
 ) -> Result<Option<Payment>> {
     let sql = format!("SELECT {COLUMNS} FROM payments WHERE id = $1 AND owner = $2");
     Ok(db.maybe(&sql, params![id, owner], read).await?)
+}
+
+/// The payment of an invoice that can still be paid at a provider, for this amount.
+pub(super) async fn open_of_invoice(
+    db: &impl Read,
+    invoice: Id<InvoiceKind>,
+    provider: ProviderName,
+    amount: Money,
+    now: Timestamp,
+) -> Result<Option<Id<PaymentKind>>> {
+    let sql = "SELECT id FROM payments
+               WHERE invoice = $1 AND provider = $2 AND amount = $3 AND asset = $4
+                   AND state IN ('created', 'pending') AND expires_at > $5
+               ORDER BY id DESC LIMIT 1";
+    let (provider, Money { minor, asset }) = (provider.as_str(), amount);
+    let row = params![invoice, provider, minor, asset, now];
+    Ok(db.maybe(sql, row, |row| row.take()).await?)
 }
 
 /// Keeps where the payer goes; the first to come is kept.

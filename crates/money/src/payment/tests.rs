@@ -305,6 +305,7 @@ fn payment(state: State) -> Payment {
         owner: user(0),
         provider: ProviderName::Sandbox,
         amount: ngn(100),
+        invoice: None,
         method: None,
         state,
         reason: None,

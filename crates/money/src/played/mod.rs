@@ -516,7 +516,7 @@ impl Game<'_> {
             let death = point.take().map(|(name, moment)| self.t.db.die_at(name, moment));
             let work = self.work();
             let survived = match death {
-                Some(death) => death.spares(work).await.is_some(),
+                Some(death) => Box::pin(death.spares(work)).await.is_some(),
                 None => {
                     work.await;
                     true
