@@ -64,6 +64,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0020_invoice_payments",
             sql: include_str!("../migrations/0020_invoice_payments.sql"),
         },
+        Migration { name: "0021_opening", sql: include_str!("../migrations/0021_opening.sql") },
     ],
 };
 

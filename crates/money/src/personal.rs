@@ -156,6 +156,7 @@ const TABLES: &[Table] = &[
             Column("expires_at", Shown::Time),
             Column("created_at", Shown::Time),
             Column("updated_at", Shown::Time),
+            Column("asked_until", Shown::Time),
         ],
     ),
     of(

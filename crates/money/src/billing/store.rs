@@ -194,11 +194,12 @@ pub(super) async fn close(tx: &Tx, it: &Invoice, state: InvoiceState) -> Result<
     Ok(tx.touch(sql, params![it.id, it.version, state.as_str(), paid_at]).await?)
 }
 
+/// Counts an attempt that failed, unless one of this turn is counted.
 pub(super) async fn attempted(tx: &Tx, it: &Invoice, next: Option<Timestamp>) -> Result<bool> {
     let sql = "UPDATE invoices SET attempts = attempts + 1, next_attempt_at = $3,
                       version = version + 1
-               WHERE id = $1 AND version = $2";
-    Ok(tx.touch(sql, params![it.id, it.version, next]).await?)
+               WHERE id = $1 AND version = $2 AND next_attempt_at <= $4";
+    Ok(tx.touch(sql, params![it.id, it.version, next, tx.now()]).await?)
 }
 
 /// Writes down how much was served and credited.

@@ -203,6 +203,45 @@ async fn what_is_not_paid_is_tried_again_and_then_suspends(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
+async fn eight_runs_of_dunning_renewal_and_recognition_do_everything_once(t: &TestDb) {
+    let context = billed(&t.db);
+    choose(&context, "k", "team").await;
+    let billing = &context.billing;
+    let mut failed = 0;
+    for days in [0, 1, 2, 2] {
+        t.clock.advance(days * DAY);
+        for done in join_all((0..8).map(|_| billing.collect_due())).await {
+            done.unwrap();
+        }
+        failed += 1;
+        assert_eq!(facts(&t.db, "invoice.payment_failed").await, failed);
+        assert_eq!(state(&context, user(0)).await, SubscriptionState::PastDue);
+    }
+    give(&t.db, user(0), ngn(50_000)).await;
+    t.clock.advance(2 * DAY);
+    for done in join_all((0..8).map(|_| billing.collect_due())).await {
+        done.unwrap();
+    }
+    assert_eq!(facts(&t.db, "invoice.paid").await, 1);
+    t.clock.advance(23 * DAY);
+    for done in join_all((0..8).map(|_| billing.renew_due())).await {
+        done.unwrap();
+    }
+    assert_eq!(facts(&t.db, "subscription.renewed").await, 1);
+    assert_eq!(facts(&t.db, "invoice.finalized").await, 2);
+    t.clock.advance(10 * DAY);
+    for done in join_all((0..8).map(|_| billing.recognise())).await {
+        done.unwrap();
+    }
+    assert_eq!(income(&t.db).await, 9_900 + 3_300);
+    let keyed = (0..8).map(|turn| keyed(user(0), &format!("up{turn}"), "business"));
+    let keyed: Vec<_> = keyed.collect();
+    let chosen = join_all(keyed.iter().map(|by| billing.choose(by, "business"))).await;
+    assert!(chosen.iter().any(Result::is_ok), "{chosen:?}");
+    assert_eq!(facts(&t.db, "invoice.finalized").await, 3);
+    assert_all_accounted_for(&t.db, &context).await;
+}
+
 async fn numbers_have_no_gaps_and_usage_beyond_the_plan_is_billed(t: &TestDb) {
     let context = billed(&t.db);
     let all = (0..20_u128).map(|who| {

@@ -16,8 +16,9 @@ impl Service {
     /// started at this provider. Sent again with the same key, it answers the same page.
     ///
     /// # Errors
-    /// Not found, also when it is another's; `invoice_closed` and `payment_declined` (conflict);
-    /// invalid fields; `provider_unavailable` (unavailable): send it again with the same key.
+    /// Not found, also when it is another's; `invoice_closed`, `payment_declined` and
+    /// `payment_opening` (conflict); invalid fields; `provider_unavailable` (unavailable): send it
+    /// again with the same key.
     pub async fn check_out(
         &self,
         caller: &Caller,

@@ -101,8 +101,8 @@ impl Service {
     /// on which to pay. Sent again with the same key, it answers the same page.
     ///
     /// # Errors
-    /// Invalid fields; `payment_declined` (conflict); `provider_unavailable` (unavailable): send
-    /// it again with the same key.
+    /// Invalid fields; `payment_declined` and `payment_opening` (conflict); `provider_unavailable`
+    /// (unavailable): send it again with the same key.
     pub async fn deposit(&self, caller: &Caller, deposit: NewDeposit) -> Result<Payment> {
         let owner = caller.user()?;
         let provider = self.wanted(deposit.provider)?;
@@ -172,12 +172,33 @@ impl Service {
         })
     }
 
-    /// Asks the provider for the page to pay on, unless it is known.
+    /// Asks the provider for the page to pay on, unless it is known; one at a time.
+    ///
+    /// # Errors
+    /// `payment_opening` (conflict) while somebody else asks.
     pub(super) async fn open(&self, id: Id<PaymentKind>, email: Option<String>) -> Result<Payment> {
         let payment = self.get(id).await?;
         if payment.checkout_url.is_some() || payment.state != State::Created {
             return opened(payment);
         }
+        let claim = |tx: Tx| async move { store::claim(&tx, id).await };
+        if !self.0.db.run("payment.claim", claim).await? {
+            let payment = self.get(id).await?;
+            let is_known = payment.checkout_url.is_some() || payment.state != State::Created;
+            return if is_known { opened(payment) } else { Err(opening()) };
+        }
+        match self.ask(&payment, email).await {
+            Ok(()) => opened(self.get(id).await?),
+            Err(failure) => {
+                let release = |tx: Tx| async move { store::release(&tx, id).await };
+                self.0.db.run("payment.release", release).await?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Asks for the page, and keeps it.
+    async fn ask(&self, payment: &Payment, email: Option<String>) -> Result<()> {
         let order = Order {
             payer: payment.owner,
             reference: payment.reference(),
@@ -189,7 +210,7 @@ impl Service {
         let adapter = self.adapter(payment.provider)?;
         match adapter.create_collection(&order).await {
             Ok(checkout) => {
-                let (checkout, payment) = (&checkout, &payment);
+                let checkout = &checkout;
                 let is_address = adapter.capabilities().has_arrivals;
                 self.0
                     .db
@@ -197,17 +218,16 @@ impl Service {
                         if is_address {
                             store::keep_address(&tx, payment, &checkout.provider_ref).await?;
                         }
-                        store::opened(&tx, id, checkout).await.map(|_| ())
+                        store::opened(&tx, payment.id, checkout).await.map(|_| ())
                     })
-                    .await?;
+                    .await
             }
             Err(Failure::Declined { reason }) => {
-                self.take(id, &Step::Fail { reason: reason.clone() }).await?;
-                return Err(Failure::Declined { reason }.into());
+                self.take(payment.id, &Step::Fail { reason: reason.clone() }).await?;
+                Err(Failure::Declined { reason }.into())
             }
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => Err(failure.into()),
         }
-        opened(self.get(id).await?)
     }
 
     async fn get(&self, id: Id<PaymentKind>) -> Result<Payment> {
@@ -473,6 +493,11 @@ impl Service {
 fn is_about_a_dispute(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
     kind.contains("dispute") || kind.starts_with("transfer.")
+}
+
+fn opening() -> Error {
+    let message = "Its page is being asked for. Send it again with the same key.";
+    Error::conflict("payment_opening", message).retry_after(1)
 }
 
 /// The answer to a deposit needs a page to send the payer to.

@@ -387,8 +387,8 @@ impl<'a> Game<'a> {
             }
             *saw = deed.act(&self.stage).await;
             if *saw == Saw::Nothing && matches!(deed, Deed::Deposit { .. }) {
-                // A provider that failed is left alone for a while.
-                self.t.clock.advance(Duration::from_secs(11));
+                // A provider that failed is left alone for a while, and so is who died asking.
+                self.t.clock.advance(Duration::from_secs(31));
             }
         }
     }
