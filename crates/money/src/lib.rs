@@ -60,6 +60,11 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0017_bond_pins", sql: include_str!("../migrations/0017_bond_pins.sql") },
         Migration { name: "0018_seals", sql: include_str!("../migrations/0018_seals.sql") },
         Migration { name: "0019_asking", sql: include_str!("../migrations/0019_asking.sql") },
+        Migration {
+            name: "0020_invoice_payments",
+            sql: include_str!("../migrations/0020_invoice_payments.sql"),
+        },
+        Migration { name: "0021_opening", sql: include_str!("../migrations/0021_opening.sql") },
     ],
 };
 
@@ -182,15 +187,15 @@ impl Context {
         );
         let payouts = payout::Service::new(&options, providers.clone());
         let refunds = refund::Service::new(options.db.clone(), providers.clone());
-        let payments = payment::Service::new(
-            &options,
-            providers,
-            wallet.clone(),
-            payouts.clone(),
-            refunds.clone(),
-        );
-        let staking = staking::Service::new(&options);
         let billing = billing::Service::new(&options);
+        let others = payment::Others {
+            wallet: wallet.clone(),
+            payouts: payouts.clone(),
+            refunds: refunds.clone(),
+            billing: billing.clone(),
+        };
+        let payments = payment::Service::new(&options, providers, others);
+        let staking = staking::Service::new(&options);
         let statements = statement::Service::new(&options);
         Ok(Self {
             wallet,

@@ -143,6 +143,7 @@ const TABLES: &[Table] = &[
             Column("provider", Shown::Text),
             Column("asset", Shown::Text),
             Column("amount", Shown::Number),
+            Column("invoice", id::<Invoice>()),
             Column("method", Shown::Text),
             Column("state", Shown::Text),
             Column("reason", Shown::Text),
@@ -155,6 +156,7 @@ const TABLES: &[Table] = &[
             Column("expires_at", Shown::Time),
             Column("created_at", Shown::Time),
             Column("updated_at", Shown::Time),
+            Column("asked_until", Shown::Time),
         ],
     ),
     of(
@@ -227,6 +229,7 @@ const TABLES: &[Table] = &[
             Column("next_check_at", Shown::Time),
             Column("created_at", Shown::Time),
             Column("updated_at", Shown::Time),
+            Column("asked_until", Shown::Time),
         ],
     ),
     of(
@@ -251,6 +254,7 @@ const TABLES: &[Table] = &[
             Column("next_check_at", Shown::Time),
             Column("created_at", Shown::Time),
             Column("updated_at", Shown::Time),
+            Column("asked_until", Shown::Time),
         ],
     ),
     of(

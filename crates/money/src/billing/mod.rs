@@ -15,7 +15,9 @@
 //!   where it was paid for, else against the open invoice. A cheaper one starts with the next
 //!   period.
 //! - An invoice is paid once, out of the owner's wallet. When there is not enough in it, it is
-//!   tried again after 1, 3, 5 and 7 days; after that the subscription is suspended.
+//!   tried again after 1, 3, 5 and 7 days; after that the subscription is suspended. What comes
+//!   through a provider for an invoice passes through the wallet in one transaction; where the
+//!   invoice was paid meanwhile, it stays there.
 
 mod http;
 mod jobs;

@@ -128,7 +128,9 @@ impl Service {
         }
         let used = store::used(tx, it.owner, VERIFICATIONS, it.period_start).await?;
         for invoice in store::deferred_of(tx, it.owner).await? {
-            self.credit(tx, &invoice).await?;
+            if let Some(invoice) = store::take(tx, invoice.id).await? {
+                self.credit(tx, &invoice).await?;
+            }
         }
         (it.plan, it.next_plan) = (new.code.clone(), None);
         (it.period_start, it.period_end) = (tx.now(), tx.now() + self.0.policy.period);
@@ -214,7 +216,7 @@ impl Service {
         self.0
             .db
             .run("invoice.pay", |tx| async move {
-                let found = store::invoice(&tx, id).await?.filter(|it| it.owner == owner);
+                let found = store::take(&tx, id).await?.filter(|it| it.owner == owner);
                 let invoice = found.ok_or_else(|| Error::not_found("invoice"))?;
                 self.settle(&tx, &invoice).await
             })
@@ -222,10 +224,51 @@ impl Service {
         self.invoice(caller, id).await
     }
 
+    /// What an open invoice of an owner's still asks for. It is taken, so that nobody pays or
+    /// credits it until this transaction has ended.
+    ///
+    /// # Errors
+    /// Not found, also when it is another's; `invoice_closed` (conflict).
+    pub(crate) async fn payable(
+        &self,
+        tx: &Tx,
+        owner: Id<User>,
+        id: Id<InvoiceKind>,
+    ) -> Result<Money> {
+        let found = store::take(tx, id).await?.filter(|it| it.owner == owner);
+        let invoice = found.ok_or_else(|| Error::not_found("invoice"))?;
+        match invoice.due()? {
+            due if invoice.state == InvoiceState::Open && due.minor > 0 => Ok(due),
+            _ => Err(closed()),
+        }
+    }
+
+    /// Takes an invoice for the rest of a transaction; it must come before every balance.
+    pub(crate) async fn take(&self, tx: &Tx, id: Id<InvoiceKind>) -> Result<Option<Invoice>> {
+        store::take(tx, id).await
+    }
+
+    /// Pays a taken invoice out of its owner's wallet, where what has come in for it covers it;
+    /// answers what was paid. An invoice that was paid otherwise is left as it is.
+    pub(crate) async fn pay_from(
+        &self,
+        tx: &Tx,
+        it: &Invoice,
+        came: Money,
+    ) -> Result<Option<Money>> {
+        let due = it.due()?;
+        let is_enough = came.asset == due.asset && came.minor >= due.minor;
+        if it.state != InvoiceState::Open || !is_enough {
+            return Ok(None);
+        }
+        self.settle(tx, it).await?;
+        Ok(Some(due))
+    }
+
     async fn settle(&self, tx: &Tx, it: &Invoice) -> Result<()> {
         let due = it.due()?;
         if !store::close(tx, it, InvoiceState::Paid).await? {
-            return Err(Error::conflict("invoice_closed", "This invoice is not open."));
+            return Err(closed());
         }
         let wallet = Account::of(it.owner, Code::WALLET);
         let receivable = Account::of(it.owner, Code::RECEIVABLE_INVOICE);
@@ -257,7 +300,7 @@ impl Service {
         let db = &self.0.db;
         for id in store::due(db, db.world().now(), AT_ONCE).await? {
             let pay = |tx: Tx| async move {
-                match store::invoice(&tx, id).await? {
+                match store::take(&tx, id).await? {
                     Some(invoice) => self.settle(&tx, &invoice).await,
                     None => Ok(()),
                 }
@@ -382,6 +425,10 @@ async fn recognise(tx: &Tx, id: Id<InvoiceKind>) -> Result<()> {
     );
     ledger::post(tx, income).await?;
     Ok(())
+}
+
+fn closed() -> Error {
+    Error::conflict("invoice_closed", "This invoice is not open.")
 }
 
 fn fact(caller: &Caller, verb: &'static str, it: &Subscription) -> Fact {

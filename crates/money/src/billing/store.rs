@@ -129,6 +129,13 @@ pub(super) async fn invoice(db: &impl Read, id: Id<InvoiceKind>) -> Result<Optio
     Ok(db.maybe(&sql, params![id], read_invoice).await?)
 }
 
+/// Takes an invoice: whoever else wants to change it waits, and then sees what became of it.
+pub(super) async fn take(tx: &Tx, id: Id<InvoiceKind>) -> Result<Option<Invoice>> {
+    let sql = "UPDATE invoices SET version = version WHERE id = $1";
+    tx.execute(sql, params![id]).await?;
+    invoice(tx, id).await
+}
+
 /// An owner's invoices, the latest first.
 pub(super) async fn invoices(
     db: &impl Read,
@@ -187,11 +194,12 @@ pub(super) async fn close(tx: &Tx, it: &Invoice, state: InvoiceState) -> Result<
     Ok(tx.touch(sql, params![it.id, it.version, state.as_str(), paid_at]).await?)
 }
 
+/// Counts an attempt that failed, unless one of this turn is counted.
 pub(super) async fn attempted(tx: &Tx, it: &Invoice, next: Option<Timestamp>) -> Result<bool> {
     let sql = "UPDATE invoices SET attempts = attempts + 1, next_attempt_at = $3,
                       version = version + 1
-               WHERE id = $1 AND version = $2";
-    Ok(tx.touch(sql, params![it.id, it.version, next]).await?)
+               WHERE id = $1 AND version = $2 AND next_attempt_at <= $4";
+    Ok(tx.touch(sql, params![it.id, it.version, next, tx.now()]).await?)
 }
 
 /// Writes down how much was served and credited.

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use kernel::id::kinds::User;
-use kernel::{Asset, Id, PageRequest};
+use kernel::{Asset, Id, Money, PageRequest};
 use platform::db::Db;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::model::SubscriptionState;
+use super::model::{InvoiceState, SubscriptionState};
 use super::rules::Policy;
-use crate::ledger::{self, Account, Code};
+use crate::ledger::{self, Account, Code, NewTransaction};
+use crate::sim::Mishaps;
 use crate::testing::{
     MIGRATIONS, Site, assert_sound, balance, caller, facts, give, keyed, ngn, user,
 };
@@ -49,6 +51,59 @@ async fn assert_all_accounted_for(db: &Db, context: &Context) {
     // The tax of a credit is rounded down by itself.
     assert!(left.abs() <= 1, "{left} of {net}");
     assert_sound(db).await;
+}
+
+/// What plan "team" costs.
+const DUE: i64 = 9_900;
+
+async fn charging(db: &Db, currency: Asset) -> Site {
+    Site::opened(db, |options| Options { default_currency: currency, ..options }).await
+}
+
+/// Delivers what the providers have to tell, and acts on it, and so again: some tell more after.
+async fn told(site: &Site) {
+    for _ in 0..2 {
+        site.sim.deliver().await;
+        site.worker.drain().await.unwrap();
+    }
+}
+
+/// An open invoice for plan "team".
+#[derive(Clone, Copy)]
+struct Bill<'a> {
+    site: &'a Site,
+    owner: Id<User>,
+    id: Id<kernel::id::kinds::Invoice>,
+}
+
+impl<'a> Bill<'a> {
+    async fn of(site: &'a Site, owner: Id<User>) -> Self {
+        let billing = &site.context.billing;
+        billing.choose(&keyed(owner, "plan", "team"), "team").await.unwrap();
+        let invoices = billing.invoices(owner, &PageRequest::first(1)).await.unwrap();
+        Self { site, owner, id: invoices.items[0].id }
+    }
+
+    async fn check_out(&self, provider: &str, key: &str) -> (StatusCode, Json) {
+        let path = format!("/v1/enterprise/billing/invoices/{}/checkout", self.id);
+        let body = json!({ "provider": provider, "email": "payer@example.com" });
+        self.site.post(self.owner, &path, key, body).await
+    }
+
+    async fn state(&self) -> InvoiceState {
+        let billing = &self.site.context.billing;
+        billing.invoice(&caller(self.owner), self.id).await.unwrap().state
+    }
+
+    async fn balance(&self, code: Code) -> i64 {
+        let (account, asset) = (Account::of(self.owner, code), self.site.context.billing.asset());
+        ledger::balance(&self.site.db, account, asset).await.unwrap().minor
+    }
+
+    /// What is in the wallet, and what is owed.
+    async fn balances(&self) -> (i64, i64) {
+        (self.balance(Code::WALLET).await, self.balance(Code::RECEIVABLE_INVOICE).await)
+    }
 }
 
 platform::on_both_engines! { MIGRATIONS;
@@ -148,6 +203,45 @@ async fn what_is_not_paid_is_tried_again_and_then_suspends(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
+async fn eight_runs_of_dunning_renewal_and_recognition_do_everything_once(t: &TestDb) {
+    let context = billed(&t.db);
+    choose(&context, "k", "team").await;
+    let billing = &context.billing;
+    let mut failed = 0;
+    for days in [0, 1, 2, 2] {
+        t.clock.advance(days * DAY);
+        for done in join_all((0..8).map(|_| billing.collect_due())).await {
+            done.unwrap();
+        }
+        failed += 1;
+        assert_eq!(facts(&t.db, "invoice.payment_failed").await, failed);
+        assert_eq!(state(&context, user(0)).await, SubscriptionState::PastDue);
+    }
+    give(&t.db, user(0), ngn(50_000)).await;
+    t.clock.advance(2 * DAY);
+    for done in join_all((0..8).map(|_| billing.collect_due())).await {
+        done.unwrap();
+    }
+    assert_eq!(facts(&t.db, "invoice.paid").await, 1);
+    t.clock.advance(23 * DAY);
+    for done in join_all((0..8).map(|_| billing.renew_due())).await {
+        done.unwrap();
+    }
+    assert_eq!(facts(&t.db, "subscription.renewed").await, 1);
+    assert_eq!(facts(&t.db, "invoice.finalized").await, 2);
+    t.clock.advance(10 * DAY);
+    for done in join_all((0..8).map(|_| billing.recognise())).await {
+        done.unwrap();
+    }
+    assert_eq!(income(&t.db).await, 9_900 + 3_300);
+    let keyed = (0..8).map(|turn| keyed(user(0), &format!("up{turn}"), "business"));
+    let keyed: Vec<_> = keyed.collect();
+    let chosen = join_all(keyed.iter().map(|by| billing.choose(by, "business"))).await;
+    assert!(chosen.iter().any(Result::is_ok), "{chosen:?}");
+    assert_eq!(facts(&t.db, "invoice.finalized").await, 3);
+    assert_all_accounted_for(&t.db, &context).await;
+}
+
 async fn numbers_have_no_gaps_and_usage_beyond_the_plan_is_billed(t: &TestDb) {
     let context = billed(&t.db);
     let all = (0..20_u128).map(|who| {
@@ -170,6 +264,187 @@ async fn numbers_have_no_gaps_and_usage_beyond_the_plan_is_billed(t: &TestDb) {
     context.billing.renew_due().await.unwrap();
     let invoices = context.billing.invoices(user(0), &PageRequest::first(1)).await.unwrap();
     assert_eq!(invoices.items[0].net, ngn(9_900 + 3 * 50));
+}
+
+async fn an_invoice_is_paid_through_each_provider_and_nothing_stays_in_the_wallet(t: &TestDb) {
+    let site = charging(&t.db, Asset::USD).await;
+    for (who, provider) in (0..).zip(["paystack", "stripe", "paypal"]) {
+        let bill = Bill::of(&site, user(who)).await;
+        let (status, page) = bill.check_out(provider, "k").await;
+        assert_eq!((status, &page["amount"]), (StatusCode::CREATED, &json!(DUE)), "{page}");
+        assert_eq!(page["invoiceId"], json!(bill.id.to_string()));
+        let reference = page["reference"].as_str().unwrap();
+        assert_eq!(bill.state().await, InvoiceState::Open);
+        site.sim.pay(reference, None).unwrap();
+        told(&site).await;
+        assert_eq!(bill.state().await, InvoiceState::Paid, "{provider}");
+        assert_eq!(bill.balances().await, (0, 0), "{provider}");
+    }
+    assert_eq!((facts(&t.db, "deposit.settled").await, facts(&t.db, "invoice.paid").await), (3, 3));
+    assert_sound(&t.db).await;
+}
+
+async fn b5_lost_doubled_and_shuffled_webhooks_pay_an_invoice_once(t: &TestDb) {
+    let site = charging(&t.db, Asset::USD).await;
+    for (who, provider) in (0..).zip(["paystack", "stripe", "paypal"]) {
+        let bill = Bill::of(&site, user(who)).await;
+        let (_, page) = bill.check_out(provider, "k").await;
+        let reference = page["reference"].as_str().unwrap().to_owned();
+        let loses = who % 2 == 0;
+        let mishaps = match loses {
+            true => Mishaps { lose: 100, ..Mishaps::default() },
+            false => Mishaps { duplicate: 100, reorder: true, ..Mishaps::default() },
+        };
+        site.sim.mishaps(mishaps);
+        site.sim.pay(&reference, None).unwrap();
+        told(&site).await;
+        if loses {
+            assert_eq!(bill.state().await, InvoiceState::Open);
+            t.clock.advance(Duration::from_secs(121));
+            site.context.payments.sweep().await.unwrap();
+        }
+        told(&site).await;
+        assert_eq!((bill.state().await, bill.balances().await), (InvoiceState::Paid, (0, 0)));
+    }
+    assert_eq!(facts(&t.db, "invoice.paid").await, 3);
+    assert_sound(&t.db).await;
+}
+
+async fn b5_a_wallet_and_a_provider_that_pay_at_once_pay_once(t: &TestDb) {
+    let site = charging(&t.db, Asset::USD).await;
+    for (who, provider) in (0..).zip(["paystack", "stripe", "paypal", "paystack", "stripe"]) {
+        let bill = Bill::of(&site, user(who)).await;
+        give(&t.db, bill.owner, Money::new(DUE + 1, Asset::USD)).await;
+        let (_, page) = bill.check_out(provider, "k").await;
+        let reference = page["reference"].as_str().unwrap();
+        site.sim.pay(reference, None).unwrap();
+        site.sim.deliver().await;
+        let (billing, path) = (&site.context.billing, format!("/v1/user/wallet/verify/{reference}"));
+        let by = caller(bill.owner);
+        let out_of_wallet = (0..4).map(|_| billing.pay(&by, bill.id));
+        let verified = (0..4).map(|_| site.get(bill.owner, &path));
+        let (paid, asked, ran, collected, recognised) = futures_util::join!(
+            join_all(out_of_wallet),
+            join_all(verified),
+            site.worker.drain(),
+            billing.collect_due(),
+            billing.recognise(),
+        );
+        ran.and(collected).and(recognised).unwrap();
+        assert!(asked.iter().all(|(status, _)| *status == StatusCode::OK), "{asked:?}");
+        let refused = paid.into_iter().filter_map(Result::err).map(|it| it.code().to_owned());
+        assert!(refused.into_iter().all(|code| code == "invoice_closed"));
+        told(&site).await;
+        assert_eq!(bill.state().await, InvoiceState::Paid);
+        // All that came is there but what was asked for, once.
+        assert_eq!(bill.balances().await, (DUE + 1, 0), "{provider}");
+    }
+    assert_eq!((facts(&t.db, "deposit.settled").await, facts(&t.db, "invoice.paid").await), (5, 5));
+    assert_sound(&t.db).await;
+}
+
+async fn b5_what_comes_after_an_invoice_was_paid_stays_in_the_wallet(t: &TestDb) {
+    let site = charging(&t.db, Asset::USD).await;
+    let bill = Bill::of(&site, user(0)).await;
+    let (_, page) = bill.check_out("stripe", "k").await;
+    let reference = page["reference"].as_str().unwrap();
+    give(&t.db, user(0), Money::new(DUE, Asset::USD)).await;
+    site.context.billing.pay(&caller(user(0)), bill.id).await.unwrap();
+    // Late, too: nobody waits for it any more.
+    t.clock.advance(2 * DAY);
+    site.context.payments.sweep().await.unwrap();
+    assert_eq!(facts(&t.db, "deposit.expired").await, 1);
+    site.sim.pay(reference, None).unwrap();
+    told(&site).await;
+    assert_eq!((bill.state().await, bill.balances().await), (InvoiceState::Paid, (DUE, 0)));
+    let (status, closed) = bill.check_out("paystack", "late").await;
+    assert_eq!((status, &closed["code"]), (StatusCode::CONFLICT, &json!("invoice_closed")));
+    assert_sound(&t.db).await;
+}
+
+async fn another_amount_than_the_invoice_s_is_set_aside_until_an_admin_decides(t: &TestDb) {
+    let site = charging(&t.db, Asset::USD).await;
+    for (who, came) in (0..).zip([DUE - 1, DUE + 7]) {
+        let bill = Bill::of(&site, user(who)).await;
+        let (_, page) = bill.check_out("paystack", "k").await;
+        let reference = page["reference"].as_str().unwrap();
+        site.sim.pay(reference, Some(Money::new(came, Asset::USD))).unwrap();
+        told(&site).await;
+        assert_eq!((bill.state().await, bill.balances().await), (InvoiceState::Open, (0, DUE)));
+        let payment = page["id"].as_str().unwrap().parse().unwrap();
+        let (admin, reason) = (caller(user(9)), "asked the payer");
+        site.context.payments.credit(&admin, payment, reason).await.unwrap();
+        // What covers the invoice pays it; less than that is the payer's to add to.
+        let (state, balances) = match came >= DUE {
+            true => (InvoiceState::Paid, (came - DUE, 0)),
+            false => (InvoiceState::Open, (came, DUE)),
+        };
+        assert_eq!((bill.state().await, bill.balances().await), (state, balances));
+    }
+    assert_sound(&t.db).await;
+}
+
+async fn an_invoice_that_asks_for_less_by_now_leaves_the_rest_to_debts_and_wallet(t: &TestDb) {
+    let site = charging(&t.db, Asset::USD).await;
+    let bill = Bill::of(&site, user(0)).await;
+    let (_, page) = bill.check_out("stripe", "k").await;
+    t.clock.advance(10 * DAY);
+    choose(&site.context, "b", "business").await;
+    let back = 6_600;
+    let (status, smaller) = bill.check_out("stripe", "smaller").await;
+    assert_eq!((status, &smaller["amount"]), (StatusCode::CREATED, &json!(DUE - back)));
+    let debt = Account::of(user(0), Code::RECEIVABLE_NEGATIVE);
+    t.db.run("owe", |tx| async move {
+        let clearing = Account::platform(Code::CLEARING_STRIPE);
+        let owed = NewTransaction::new("chargeback_debt", "cb:x:lost".into(), "x");
+        ledger::post(&tx, owed.post(debt, clearing, Money::new(7_000, Asset::USD))).await
+    })
+    .await
+    .unwrap();
+    site.sim.pay(page["reference"].as_str().unwrap(), None).unwrap();
+    told(&site).await;
+    assert_eq!(bill.state().await, InvoiceState::Paid);
+    assert_eq!(bill.balance(Code::WALLET).await, 0);
+    assert_eq!(bill.balance(Code::RECEIVABLE_NEGATIVE).await, 7_000 - back);
+    assert_sound(&t.db).await;
+}
+
+async fn an_invoice_is_checked_out_by_its_owner_and_one_page_is_enough(t: &TestDb) {
+    let site = charging(&t.db, Asset::USD).await;
+    let bill = Bill::of(&site, user(0)).await;
+    let stranger = Bill { owner: user(1), ..bill };
+    assert_eq!(stranger.check_out("stripe", "x").await.0, StatusCode::NOT_FOUND);
+    let path = format!("/v1/enterprise/billing/invoices/{}/checkout", bill.id);
+    for (body, pointer) in [
+        (json!({ "provider": "paystack" }), "/email"),
+        (json!({ "provider": "crypto" }), "/currency"),
+        (json!({ "provider": "stripe", "method": "barter" }), "/method"),
+        (json!({ "provider": "stripe", "amount": 1 }), "/amount"),
+    ] {
+        let (status, answer) = site.post(user(0), &path, "wrong", body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+        assert_eq!(answer["fields"][0]["pointer"], pointer, "{answer}");
+    }
+    let (_, first) = bill.check_out("stripe", "a").await;
+    let all = ["a", "b", "c", "d"].map(|key| bill.check_out("stripe", key));
+    for (status, page) in join_all(all).await {
+        assert_eq!(status, StatusCode::CREATED, "{page}");
+        assert_eq!(page["reference"], first["reference"]);
+    }
+    let other = bill.check_out("paypal", "e").await.1;
+    assert_ne!(other["reference"], first["reference"]);
+    assert_eq!(facts(&t.db, "deposit.initiated").await, 2);
+}
+
+async fn what_arrives_on_a_chain_pays_an_invoice_that_it_covers(t: &TestDb) {
+    let site = charging(&t.db, Asset::USDC).await;
+    let bill = Bill::of(&site, user(0)).await;
+    let (_, page) = bill.check_out("crypto", "k").await;
+    let reference = page["reference"].as_str().unwrap();
+    site.sim.pay(reference, Some(Money::new(DUE + 5, Asset::USDC))).unwrap();
+    told(&site).await;
+    assert_eq!((bill.state().await, bill.balances().await), (InvoiceState::Paid, (5, 0)));
+    assert_sound(&t.db).await;
 }
 
 async fn the_billing_pages_show_plan_usage_invoices_and_print_them(t: &TestDb) {

@@ -130,11 +130,11 @@ async fn reinstate(tx: &Tx, of: &Chargeback) -> Result<()> {
     Ok(())
 }
 
-/// Pays a debt out of a deposit that was just credited.
-pub(crate) async fn pay_debt(tx: &Tx, payment: &Payment) -> Result<()> {
+/// Pays a debt out of what is left of a deposit that was just credited.
+pub(crate) async fn pay_debt(tx: &Tx, payment: &Payment, left: Money) -> Result<()> {
     let account = Account::of(payment.owner, Code::RECEIVABLE_NEGATIVE);
-    let debt = ledger::balance(tx, account, payment.amount.asset).await?;
-    let part = Money::new(debt.minor.min(payment.amount.minor), debt.asset);
+    let debt = ledger::balance(tx, account, left.asset).await?;
+    let part = Money::new(debt.minor.min(left.minor), debt.asset);
     if part.minor <= 0 {
         return Ok(());
     }

@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 use kernel::Asset;
+use platform::jobs::{Registry, Worker};
 use serde_json::json;
 
 use super::service::observe;
 use crate::ledger::{self, Account, Code};
-use crate::provider::{DisputeStage, ProviderName, SeenDispute};
+use crate::provider::{DisputeStage, ProviderName, SeenDispute, hmac_sha256_hex, stripe};
 use crate::testing::{MIGRATIONS, Site, assert_sound, balance, caller, facts, ngn, user};
 use crate::wallet::NewTransfer;
 
@@ -43,6 +44,17 @@ async fn assert_reconciled(site: &Site) {
         assert_eq!(booked, site.sim.balance(provider, Asset::NGN), "{provider}");
     }
     assert_sound(&site.db).await;
+}
+
+/// One of several events about a dispute, as Stripe sends it.
+async fn tell_of_dispute(site: &Site, id: &str, reference: &str) -> StatusCode {
+    let body = json!({ "id": id, "type": "charge.dispute.updated", "livemode": false,
+                       "data": { "object": { "metadata": { "reference": reference } } } });
+    let (body, time) = (body.to_string(), site.db.world().now().seconds());
+    let signed = format!("{time}.{body}");
+    let signature = hmac_sha256_hex("whsec_simulated", &[signed.as_bytes()]);
+    let header = (stripe::SIGNATURE_HEADER, &*format!("t={time},v1={signature}"));
+    site.signed("/v1/payments/webhook/stripe", Some(header), &body).await
 }
 
 platform::on_both_engines! { MIGRATIONS;
@@ -100,6 +112,41 @@ async fn a_dispute_at_paypal_is_lost_or_won_like_any_other(t: &TestDb) {
     let booked = ledger::balance(&t.db, clearing, Asset::USD).await.unwrap();
     assert_eq!(booked, site.sim.balance(ProviderName::Paypal, Asset::USD));
     assert_sound(&t.db).await;
+}
+
+async fn eight_workers_that_hear_of_one_charge_back_book_each_step_once(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = settled(&site, ProviderName::Stripe, "k").await;
+    let workers: Vec<Worker> = (0..8)
+        .map(|_| {
+            let mut registry = Registry::default();
+            site.context.jobs(&mut registry);
+            Worker::new(t.db.clone(), registry)
+        })
+        .collect();
+    site.sim.dispute(&reference).unwrap();
+    for (turn, won) in [(0, None), (1, Some(false))] {
+        if let Some(won) = won {
+            site.sim.decide_dispute(&reference, won).unwrap();
+        }
+        for event in 0..8 {
+            let status = tell_of_dispute(&site, &format!("evt_{turn}_{event}"), &reference).await;
+            assert_eq!(status, StatusCode::OK);
+        }
+        let all = futures_util::future::join_all(workers.iter().map(Worker::drain)).await;
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        // Who came second may have to look again.
+        t.clock.advance(std::time::Duration::from_secs(600));
+        site.worker.drain().await.unwrap();
+        let told = ["deposit.disputed", "deposit.charged_back"];
+        for (at, verb) in told.into_iter().enumerate() {
+            assert_eq!(facts(&t.db, verb).await, i64::from(at <= turn), "{verb} at {turn}");
+        }
+    }
+    let of = async |code| balance(&t.db, user(0), code).await;
+    assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (0, 0));
+    assert_eq!(of(Code::RECEIVABLE_NEGATIVE).await, 0);
+    assert_reconciled(&site).await;
 }
 
 async fn a_charge_back_that_is_won_gives_everything_back(t: &TestDb) {

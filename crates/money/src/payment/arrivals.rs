@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::{Caller, Result};
+use kernel::{Caller, Error, Result};
 use platform::db::Tx;
 
 use super::model::{Payment, State};
@@ -83,6 +83,7 @@ async fn arrive(tx: &Tx, provider: ProviderName, arrival: &Arrival) -> Result<()
         owner,
         provider,
         amount,
+        invoice: None,
         method: None,
         state: State::Pending,
         reason: None,
@@ -97,7 +98,12 @@ async fn arrive(tx: &Tx, provider: ProviderName, arrival: &Arrival) -> Result<()
     if waiting.is_none() {
         store::insert(tx, &payment, tx.now()).await?;
     }
-    store::seen(tx, &payment).await?;
+    if !store::seen(tx, &payment).await? {
+        // It was over before this was written: the page is taken once more, and this becomes another
+        // payment.
+        let message = "The payment that waited for this has ended meanwhile.";
+        return Err(Error::conflict("payment_moved", message));
+    }
     tx.record(fact(&Caller::nobody(), "deposit.pending", &payment));
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::model::{Payment, State};
 use super::service::{Service, fact};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
-use crate::{chargeback, wallet};
+use crate::wallet;
 
 /// A payment, whoever's it is.
 ///
@@ -93,9 +93,10 @@ impl Service {
                 let suspense = Account::platform(Code::suspense(payment.provider));
                 let owner = Account::of(payment.owner, Code::WALLET);
                 let credit = NewTransaction::new("deposit", format!("dep:{id}:credit"), id);
+                let invoice = self.invoice_of(&tx, &payment).await?;
                 ledger::post(&tx, credit.post(suspense, owner, came)).await?;
                 let credited = load(&tx, id).await?;
-                chargeback::pay_debt(&tx, &credited).await?;
+                self.use_up(&tx, &credited, invoice).await?;
                 tx.record(fact(admin, "deposit.credited", &credited).with("reason", reason));
                 Ok(())
             })

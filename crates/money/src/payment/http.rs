@@ -11,13 +11,14 @@ use platform::http::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::model::{self, NewDeposit, Payment};
+use super::model::{self, NewCheckout, NewDeposit, Payment};
 use super::service::Service;
 use crate::provider::ProviderName;
 
 // A name without parameters: the schema's derive looks no further than that.
 type PaymentId = Id<kinds::Payment>;
 type UserId = Id<kinds::User>;
+type InvoiceId = Id<kinds::Invoice>;
 
 /// The routes of payments.
 pub fn routes(service: &Service) -> Vec<Route> {
@@ -44,6 +45,17 @@ fn own(service: &Service) -> Vec<Route> {
                 .takes::<DepositRequest>()
                 .returns::<DepositBody>(201)
                 .to(deposit),
+            post(Audience::Enterprise, "/v1/enterprise/billing/invoices/{id}/checkout")
+                .summary("Pay an open invoice through a provider: answers the page on which to pay")
+                .describe(
+                    "The amount is what the invoice still asks for. The invoice is paid when the \
+                     provider confirms; where it was paid meanwhile, the money stays in the wallet.",
+                )
+                .in_person()
+                .once(Once::Required)
+                .takes::<CheckoutRequest>()
+                .returns::<DepositBody>(201)
+                .to(check_out),
             get(Audience::Any, "/v1/user/wallet/verify/{reference}")
                 .summary("How a payment stands, as its provider says")
                 .returns::<PaymentBody>(200)
@@ -141,6 +153,17 @@ struct DepositRequest {
     email: Option<String>,
 }
 
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CheckoutRequest {
+    /// The default provider when left out.
+    provider: Option<ProviderName>,
+    /// How to pay, such as `card`.
+    method: Option<String>,
+    /// Where the provider sends its receipt.
+    email: Option<String>,
+}
+
 /// Where to pay. The first three are the provider's own names, and stand there again in ours.
 #[derive(Debug, Serialize, ToSchema)]
 struct DepositBody {
@@ -158,6 +181,9 @@ struct DepositBody {
     display: String,
     #[serde(rename = "expiresAt")]
     expires_at: Timestamp,
+    /// What it pays, where it is to pay an invoice.
+    #[serde(rename = "invoiceId", skip_serializing_if = "Option::is_none")]
+    invoice_id: Option<InvoiceId>,
 }
 
 impl From<Payment> for DepositBody {
@@ -177,6 +203,7 @@ impl From<Payment> for DepositBody {
             currency: payment.amount.asset,
             display: payment.amount.to_string(),
             expires_at: payment.expires_at,
+            invoice_id: payment.invoice,
         }
     }
 }
@@ -198,6 +225,9 @@ struct PaymentBody {
     created_at: Timestamp,
     updated_at: Timestamp,
     expires_at: Timestamp,
+    /// What it pays, where it is to pay an invoice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invoice_id: Option<InvoiceId>,
 }
 
 impl From<Payment> for PaymentBody {
@@ -214,6 +244,7 @@ impl From<Payment> for PaymentBody {
             created_at: payment.created_at,
             updated_at: payment.updated_at,
             expires_at: payment.expires_at,
+            invoice_id: payment.invoice,
         }
     }
 }
@@ -251,6 +282,17 @@ async fn deposit(
     let DepositRequest { amount, currency, provider, method, email } = request;
     let deposit = NewDeposit { amount, currency, provider, method, email };
     Ok(Created(service.deposit(&caller, deposit).await?.into()))
+}
+
+async fn check_out(
+    State(service): State<Service>,
+    By(caller): By,
+    At(id): At<InvoiceId>,
+    Json(request): Json<CheckoutRequest>,
+) -> Reply<Created<DepositBody>> {
+    let CheckoutRequest { provider, method, email } = request;
+    let checkout = NewCheckout { provider, method, email };
+    Ok(Created(service.check_out(&caller, id, checkout).await?.into()))
 }
 
 async fn verify(

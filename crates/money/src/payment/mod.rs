@@ -7,6 +7,9 @@
 //!                    -> expired ----> settled
 //! ```
 //!
+//! A payment may be one of an invoice: its money pays that in the transaction in which it is
+//! credited. What the invoice does not ask for (any more) stays in the wallet.
+//!
 //! A settled payment may be wanted back by the payer's bank: see [`crate::chargeback`].
 //!
 //! A payment is stored before the provider hears of it, under a reference of ours; asking twice
@@ -18,6 +21,7 @@
 mod arrivals;
 mod decisions;
 mod http;
+mod invoices;
 mod jobs;
 mod model;
 mod rules;
@@ -29,6 +33,7 @@ mod tests;
 pub(crate) use decisions::{load, received, take};
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
-pub use model::{NewDeposit, Payment, State};
+pub use model::{NewCheckout, NewDeposit, Payment, State};
 pub(crate) use model::{WRONG_AMOUNT, parse_email, reference};
+pub(crate) use service::Others;
 pub use service::Service;

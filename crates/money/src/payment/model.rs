@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kernel::id::kinds::{Payment as PaymentKind, User};
+use kernel::id::kinds::{Invoice as InvoiceKind, Payment as PaymentKind, User};
 use kernel::{Asset, Error, Id, Money, Result, Timestamp};
 use platform::db::{Column, FromColumn};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,8 @@ pub struct Payment {
     pub owner: Id<User>,
     pub provider: ProviderName,
     pub amount: Money,
+    /// What it is to pay, once it has been credited.
+    pub invoice: Option<Id<InvoiceKind>>,
     pub method: Option<String>,
     pub state: State,
     /// Why it failed or is suspended.
@@ -128,6 +130,14 @@ pub struct NewDeposit {
     /// Whole minor units.
     pub amount: i64,
     pub currency: Option<Asset>,
+    pub provider: Option<ProviderName>,
+    pub method: Option<String>,
+    pub email: Option<String>,
+}
+
+/// How somebody wants to pay an invoice.
+#[derive(Debug, Clone, Default)]
+pub struct NewCheckout {
     pub provider: Option<ProviderName>,
     pub method: Option<String>,
     pub email: Option<String>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use kernel::id::kinds::Payment as PaymentKind;
+use kernel::id::kinds::{Payment as PaymentKind, User};
 use kernel::{Asset, Caller, Error, Id, Money, Result};
 use platform::db::{Db, Tx};
 use platform::jobs::{NewJob, Run};
@@ -16,7 +16,7 @@ use super::rules::{self, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::provider::{Failure, Known, Order, Provider, ProviderName, Seen, Webhook};
-use crate::{chargeback, payout, refund, wallet};
+use crate::{billing, chargeback, payout, refund, wallet};
 
 /// Tries that span a day of growing pauses: a webhook may outrun our own commit, and a payment
 /// that is nowhere after that is a person's to look into.
@@ -35,20 +35,26 @@ struct Inner {
     lifetime: Duration,
     /// The first is the default.
     providers: Vec<Arc<dyn Provider>>,
-    wallet: wallet::Service,
+    others: Others,
+}
+
+/// Whom payments concern.
+pub(crate) struct Others {
+    /// What charge-backs freeze.
+    pub wallet: wallet::Service,
     /// What events about payouts go to.
-    payouts: payout::Service,
+    pub payouts: payout::Service,
     /// What events about refunds go to.
-    refunds: refund::Service,
+    pub refunds: refund::Service,
+    /// Whose invoices are paid.
+    pub billing: billing::Service,
 }
 
 impl Service {
     pub(crate) fn new(
         options: &crate::Options,
         providers: Vec<Arc<dyn Provider>>,
-        wallet: wallet::Service,
-        payouts: payout::Service,
-        refunds: refund::Service,
+        others: Others,
     ) -> Self {
         Self(Arc::new(Inner {
             db: options.db.clone(),
@@ -56,9 +62,7 @@ impl Service {
             minimum: options.deposit_minimum,
             lifetime: options.payment_lifetime,
             providers,
-            wallet,
-            payouts,
-            refunds,
+            others,
         }))
     }
 
@@ -72,6 +76,10 @@ impl Service {
 
     pub(super) fn default_currency(&self) -> Asset {
         self.0.default_currency
+    }
+
+    pub(super) fn billing(&self) -> &billing::Service {
+        &self.0.others.billing
     }
 
     pub(super) fn minimum(&self) -> i64 {
@@ -93,8 +101,8 @@ impl Service {
     /// on which to pay. Sent again with the same key, it answers the same page.
     ///
     /// # Errors
-    /// Invalid fields; `payment_declined` (conflict); `provider_unavailable` (unavailable): send
-    /// it again with the same key.
+    /// Invalid fields; `payment_declined` and `payment_opening` (conflict); `provider_unavailable`
+    /// (unavailable): send it again with the same key.
     pub async fn deposit(&self, caller: &Caller, deposit: NewDeposit) -> Result<Payment> {
         let owner = caller.user()?;
         let provider = self.wanted(deposit.provider)?;
@@ -106,31 +114,54 @@ impl Service {
             .0
             .db
             .once(caller, "deposit.initiate", |tx| async move {
-                let payment = Payment {
-                    id: tx.world().id(),
-                    owner,
-                    provider: name,
-                    amount,
-                    method: method.clone(),
-                    state: State::Created,
-                    reason: None,
-                    provider_ref: None,
-                    access_code: None,
-                    checkout_url: None,
-                    expires_at: tx.now() + self.0.lifetime,
-                    created_at: tx.now(),
-                    updated_at: tx.now(),
-                    version: 1,
-                };
-                store::insert(&tx, &payment, rules::next_check(tx.now(), 0)).await?;
-                tx.record(fact(caller, "deposit.initiated", &payment));
-                Ok(payment.id)
+                let new = self.created(&tx, owner, name, amount, method.clone());
+                self.initiate(&tx, caller, &new).await
             })
             .await?;
         self.open(id, deposit.email).await
     }
 
-    fn wanted(&self, name: Option<ProviderName>) -> Result<&Arc<dyn Provider>> {
+    /// A payment of which nobody has heard yet.
+    pub(super) fn created(
+        &self,
+        tx: &Tx,
+        owner: Id<User>,
+        provider: ProviderName,
+        amount: Money,
+        method: Option<String>,
+    ) -> Payment {
+        Payment {
+            id: tx.world().id(),
+            owner,
+            provider,
+            amount,
+            invoice: None,
+            method,
+            state: State::Created,
+            reason: None,
+            provider_ref: None,
+            access_code: None,
+            checkout_url: None,
+            expires_at: tx.now() + self.0.lifetime,
+            created_at: tx.now(),
+            updated_at: tx.now(),
+            version: 1,
+        }
+    }
+
+    /// Stores a payment before its provider hears of it.
+    pub(super) async fn initiate(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        new: &Payment,
+    ) -> Result<Id<PaymentKind>> {
+        store::insert(tx, new, rules::next_check(tx.now(), 0)).await?;
+        tx.record(fact(caller, "deposit.initiated", new));
+        Ok(new.id)
+    }
+
+    pub(super) fn wanted(&self, name: Option<ProviderName>) -> Result<&Arc<dyn Provider>> {
         let found = match name {
             Some(name) => self.provider(name),
             None => self.0.providers.first(),
@@ -141,12 +172,33 @@ impl Service {
         })
     }
 
-    /// Asks the provider for the page to pay on, unless it is known.
-    async fn open(&self, id: Id<PaymentKind>, email: Option<String>) -> Result<Payment> {
+    /// Asks the provider for the page to pay on, unless it is known; one at a time.
+    ///
+    /// # Errors
+    /// `payment_opening` (conflict) while somebody else asks.
+    pub(super) async fn open(&self, id: Id<PaymentKind>, email: Option<String>) -> Result<Payment> {
         let payment = self.get(id).await?;
         if payment.checkout_url.is_some() || payment.state != State::Created {
             return opened(payment);
         }
+        let claim = |tx: Tx| async move { store::claim(&tx, id).await };
+        if !self.0.db.run("payment.claim", claim).await? {
+            let payment = self.get(id).await?;
+            let is_known = payment.checkout_url.is_some() || payment.state != State::Created;
+            return if is_known { opened(payment) } else { Err(opening()) };
+        }
+        match self.ask(&payment, email).await {
+            Ok(()) => opened(self.get(id).await?),
+            Err(failure) => {
+                let release = |tx: Tx| async move { store::release(&tx, id).await };
+                self.0.db.run("payment.release", release).await?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Asks for the page, and keeps it.
+    async fn ask(&self, payment: &Payment, email: Option<String>) -> Result<()> {
         let order = Order {
             payer: payment.owner,
             reference: payment.reference(),
@@ -158,7 +210,7 @@ impl Service {
         let adapter = self.adapter(payment.provider)?;
         match adapter.create_collection(&order).await {
             Ok(checkout) => {
-                let (checkout, payment) = (&checkout, &payment);
+                let checkout = &checkout;
                 let is_address = adapter.capabilities().has_arrivals;
                 self.0
                     .db
@@ -166,17 +218,16 @@ impl Service {
                         if is_address {
                             store::keep_address(&tx, payment, &checkout.provider_ref).await?;
                         }
-                        store::opened(&tx, id, checkout).await.map(|_| ())
+                        store::opened(&tx, payment.id, checkout).await.map(|_| ())
                     })
-                    .await?;
+                    .await
             }
             Err(Failure::Declined { reason }) => {
-                self.take(id, &Step::Fail { reason: reason.clone() }).await?;
-                return Err(Failure::Declined { reason }.into());
+                self.take(payment.id, &Step::Fail { reason: reason.clone() }).await?;
+                Err(Failure::Declined { reason }.into())
             }
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => Err(failure.into()),
         }
-        opened(self.get(id).await?)
     }
 
     async fn get(&self, id: Id<PaymentKind>) -> Result<Payment> {
@@ -236,7 +287,7 @@ impl Service {
                 let payment =
                     store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))?;
                 let step = rules::decide(&payment, seen, tx.now())?;
-                apply(&tx, &payment, &step).await?;
+                self.apply(&tx, &payment, &step).await?;
                 store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))
             })
             .await
@@ -248,7 +299,7 @@ impl Service {
             .run("payment.step", |tx| async move {
                 let payment =
                     store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))?;
-                apply(&tx, &payment, step).await
+                self.apply(&tx, &payment, step).await
             })
             .await
     }
@@ -328,7 +379,7 @@ impl Service {
         let open = store::open_event(&self.0.db, *provider, key).await?;
         let Some((kind, reference)) = open else { return Ok(()) };
         if let Some(id) = payout::parse_reference(&reference) {
-            self.0.payouts.refresh(id).await?;
+            self.0.others.payouts.refresh(id).await?;
             return self.acted_on(event, run).await;
         }
         let known = match self.id_of(*provider, &reference).await? {
@@ -346,7 +397,7 @@ impl Service {
             self.look_for_dispute(&payment).await?;
         }
         if kind.to_ascii_lowercase().contains("refund") {
-            self.0.refunds.refresh_of(payment.id).await?;
+            self.0.others.refunds.refresh_of(payment.id).await?;
         }
         self.acted_on(event, run).await
     }
@@ -363,7 +414,7 @@ impl Service {
         self.0
             .db
             .run("payment.dispute", |tx| async move {
-                chargeback::observe(&tx, &self.0.wallet, payment, dispute).await
+                chargeback::observe(&tx, &self.0.others.wallet, payment, dispute).await
             })
             .await
     }
@@ -396,6 +447,45 @@ impl Service {
         }
         Ok(())
     }
+
+    /// Does what was decided, unless somebody else has decided meanwhile.
+    async fn apply(&self, tx: &Tx, payment: &Payment, step: &Step) -> Result<()> {
+        let (state, reason, verb) = match step {
+            // Taking the money is the provider's to do: what comes of it is looked at again.
+            Step::Wait | Step::Complete => return Ok(()),
+            Step::Open => (State::Pending, None, None),
+            Step::Settle { .. } => (State::Settled, None, Some("deposit.settled")),
+            Step::Suspend { .. } => {
+                (State::Suspended, Some(WRONG_AMOUNT), Some("deposit.suspended"))
+            }
+            Step::Fail { reason } => (State::Failed, Some(reason.as_str()), Some("deposit.failed")),
+            Step::Expire => (State::Expired, None, Some("deposit.expired")),
+        };
+        if !store::move_to(tx, payment, state, reason).await? {
+            return Ok(());
+        }
+        let mut told = verb.map(|verb| fact(&Caller::nobody(), verb, payment));
+        match step {
+            Step::Settle { fee } => {
+                let invoice = self.invoice_of(tx, payment).await?;
+                book(tx, payment, payment.amount, *fee, "settle").await?;
+                self.use_up(tx, payment, invoice).await?;
+                told = told.map(|told| told.with("fee", fee.minor));
+            }
+            Step::Suspend { received, fee } => {
+                book(tx, payment, *received, *fee, "suspense").await?;
+                told = told.map(|told| {
+                    told.with("received", received.minor).with("receivedCurrency", received.asset)
+                });
+            }
+            Step::Fail { reason } => told = told.map(|told| told.with("reason", reason)),
+            Step::Wait | Step::Complete | Step::Open | Step::Expire => {}
+        }
+        if let Some(told) = told {
+            tx.record(told);
+        }
+        Ok(())
+    }
 }
 
 /// Whether a kind of event, in the words of any provider, is about a charge-back. A block that was
@@ -405,48 +495,17 @@ fn is_about_a_dispute(kind: &str) -> bool {
     kind.contains("dispute") || kind.starts_with("transfer.")
 }
 
+fn opening() -> Error {
+    let message = "Its page is being asked for. Send it again with the same key.";
+    Error::conflict("payment_opening", message).retry_after(1)
+}
+
 /// The answer to a deposit needs a page to send the payer to.
 fn opened(payment: Payment) -> Result<Payment> {
     if payment.checkout_url.is_some() {
         return Ok(payment);
     }
     Err(Error::conflict("payment_closed", "This payment is over. Start a new one."))
-}
-
-/// Does what was decided, unless somebody else has decided meanwhile.
-async fn apply(tx: &Tx, payment: &Payment, step: &Step) -> Result<()> {
-    let (state, reason, verb) = match step {
-        // Taking the money is the provider's to do: what comes of it is looked at again.
-        Step::Wait | Step::Complete => return Ok(()),
-        Step::Open => (State::Pending, None, None),
-        Step::Settle { .. } => (State::Settled, None, Some("deposit.settled")),
-        Step::Suspend { .. } => (State::Suspended, Some(WRONG_AMOUNT), Some("deposit.suspended")),
-        Step::Fail { reason } => (State::Failed, Some(reason.as_str()), Some("deposit.failed")),
-        Step::Expire => (State::Expired, None, Some("deposit.expired")),
-    };
-    if !store::move_to(tx, payment, state, reason).await? {
-        return Ok(());
-    }
-    let mut told = verb.map(|verb| fact(&Caller::nobody(), verb, payment));
-    match step {
-        Step::Settle { fee } => {
-            book(tx, payment, payment.amount, *fee, "settle").await?;
-            chargeback::pay_debt(tx, payment).await?;
-            told = told.map(|told| told.with("fee", fee.minor));
-        }
-        Step::Suspend { received, fee } => {
-            book(tx, payment, *received, *fee, "suspense").await?;
-            told = told.map(|told| {
-                told.with("received", received.minor).with("receivedCurrency", received.asset)
-            });
-        }
-        Step::Fail { reason } => told = told.map(|told| told.with("reason", reason)),
-        Step::Wait | Step::Complete | Step::Open | Step::Expire => {}
-    }
-    if let Some(told) = told {
-        tx.record(told);
-    }
-    Ok(())
 }
 
 /// Books money that arrived: for its owner, or where it waits for an admin. The platform bears
@@ -471,11 +530,15 @@ async fn book(
 }
 
 pub(super) fn fact(caller: &Caller, verb: &'static str, payment: &Payment) -> Fact {
-    Fact::by(caller, verb)
+    let fact = Fact::by(caller, verb)
         .on(payment.id)
         .about(payment.owner)
         .with("provider", payment.provider)
         .with("reference", reference(payment.id))
         .with("amount", payment.amount.minor)
-        .with("currency", payment.amount.asset)
+        .with("currency", payment.amount.asset);
+    match payment.invoice {
+        Some(invoice) => fact.with("invoice", invoice),
+        None => fact,
+    }
 }

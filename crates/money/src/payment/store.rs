@@ -1,15 +1,16 @@
 //! All SQL of the payments and of what providers told us.
 
-use kernel::id::kinds::{Payment as PaymentKind, User};
+use kernel::id::kinds::{Invoice as InvoiceKind, Payment as PaymentKind, User};
 use kernel::{Asset, Id, Money, PageRequest, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
 use super::model::{Payment, State, WRONG_AMOUNT};
-use crate::provider::{Arrival, Checkout, Event, ProviderName};
+use crate::provider::{ASKING, Arrival, Checkout, Event, ProviderName};
 
-const COLUMNS: &str = "id, owner, provider, amount, asset, method, state, reason, provider_ref,
-                       access_code, checkout_url, expires_at, created_at, updated_at, version";
+const COLUMNS: &str = "id, owner, provider, amount, asset, invoice, method, state, reason,
+                       provider_ref, access_code, checkout_url, expires_at, created_at,
+                       updated_at, version";
 
 fn read(row: &Row<'_>) -> Result<Payment, DbError> {
     Ok(Payment {
@@ -17,6 +18,7 @@ fn read(row: &Row<'_>) -> Result<Payment, DbError> {
         owner: row.take()?,
         provider: row.take()?,
         amount: Money::new(row.take()?, row.take()?),
+        invoice: row.take()?,
         method: row.take()?,
         state: row.take()?,
         reason: row.take()?,
@@ -31,15 +33,16 @@ fn read(row: &Row<'_>) -> Result<Payment, DbError> {
 }
 
 pub(super) async fn insert(tx: &Tx, payment: &Payment, next_check: Timestamp) -> Result<()> {
-    let Payment { id, owner, provider, amount, method, state, expires_at, created_at, .. } =
-        payment;
-    let sql = "INSERT INTO payments (id, owner, provider, amount, asset, method, state, version,
-                                     checks, next_check_at, expires_at, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, $8, $9, $10, $10)";
-    let (provider, state) = (provider.as_str(), state.as_str());
+    let Payment { id, owner, amount, invoice, method, expires_at, created_at, .. } = payment;
+    let sql = "INSERT INTO payments (id, owner, provider, amount, asset, invoice, method, state,
+                                     version, checks, next_check_at, expires_at, created_at,
+                                     updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 0, $9, $10, $11, $11)";
+    let (provider, state) = (payment.provider.as_str(), payment.state.as_str());
     let (minor, asset) = (amount.minor, amount.asset);
     let row = params![
-        id, owner, provider, minor, asset, method, state, next_check, expires_at, created_at
+        id, owner, provider, minor, asset, invoice, method, state, next_check, expires_at,
+        created_at
     ];
     tx.execute(sql, row).await?;
     Ok(())
@@ -58,6 +61,38 @@ pub(super) async fn of_owner(
 ) -> Result<Option<Payment>> {
     let sql = format!("SELECT {COLUMNS} FROM payments WHERE id = $1 AND owner = $2");
     Ok(db.maybe(&sql, params![id, owner], read).await?)
+}
+
+/// The payment of an invoice that can still be paid at a provider, for this amount.
+pub(super) async fn open_of_invoice(
+    db: &impl Read,
+    invoice: Id<InvoiceKind>,
+    provider: ProviderName,
+    amount: Money,
+    now: Timestamp,
+) -> Result<Option<Id<PaymentKind>>> {
+    let sql = "SELECT id FROM payments
+               WHERE invoice = $1 AND provider = $2 AND amount = $3 AND asset = $4
+                   AND state IN ('created', 'pending') AND expires_at > $5
+               ORDER BY id DESC LIMIT 1";
+    let (provider, Money { minor, asset }) = (provider.as_str(), amount);
+    let row = params![invoice, provider, minor, asset, now];
+    Ok(db.maybe(sql, row, |row| row.take()).await?)
+}
+
+/// Takes the asking for a page to pay on; false when there is one, or somebody else asks.
+pub(super) async fn claim(tx: &Tx, id: Id<PaymentKind>) -> Result<bool> {
+    let sql = "UPDATE payments SET asked_until = $3
+               WHERE id = $1 AND state = 'created' AND checkout_url IS NULL
+                   AND (asked_until IS NULL OR asked_until <= $2)";
+    Ok(tx.touch(sql, params![id, tx.now(), tx.now() + ASKING]).await?)
+}
+
+/// Lets others ask: this one has asked, and has no page.
+pub(super) async fn release(tx: &Tx, id: Id<PaymentKind>) -> Result<()> {
+    let sql = "UPDATE payments SET asked_until = NULL WHERE id = $1";
+    tx.execute(sql, params![id]).await?;
+    Ok(())
 }
 
 /// Keeps where the payer goes; the first to come is kept.
@@ -171,7 +206,9 @@ pub(super) async fn event_became(
     dedupe_key: &str,
     state: &str,
 ) -> Result<()> {
-    let sql = "UPDATE provider_events SET state = $3 WHERE provider = $1 AND dedupe_key = $2";
+    // What somebody has acted on stays so, whoever found nothing meanwhile.
+    let sql = "UPDATE provider_events SET state = $3
+               WHERE provider = $1 AND dedupe_key = $2 AND state <> 'done'";
     tx.execute(sql, params![provider.as_str(), dedupe_key, state]).await?;
     Ok(())
 }
@@ -238,15 +275,15 @@ pub(super) async fn of_arrival(
     Ok(db.maybe(sql, params![provider.as_str(), provider_ref], |row| row.take()).await?)
 }
 
-/// Money is on its way to a payment: what was sent is what it is about from here on.
-pub(super) async fn seen(tx: &Tx, payment: &Payment) -> Result<()> {
+/// Money is on its way to a payment: what was sent is what it is about from here on. False when the
+/// payment is over.
+pub(super) async fn seen(tx: &Tx, payment: &Payment) -> Result<bool> {
     let sql = "UPDATE payments SET amount = $2, provider_ref = $3, expires_at = $4,
                       state = 'pending', next_check_at = $5, checks = 0, version = version + 1,
                       updated_at = $5
                WHERE id = $1 AND state IN ('created', 'pending')";
     let Payment { id, amount, provider_ref, expires_at, .. } = payment;
-    tx.execute(sql, params![id, amount.minor, provider_ref, expires_at, tx.now()]).await?;
-    Ok(())
+    Ok(tx.touch(sql, params![id, amount.minor, provider_ref, expires_at, tx.now()]).await?)
 }
 
 /// How far a provider's arrivals were read; none when they never were.

@@ -143,6 +143,56 @@ async fn p1_any_mix_of_webhooks_verifications_and_sweeps_credits_once(t: &TestDb
     assert_sound(&t.db).await;
 }
 
+async fn p4_of_eight_who_ask_for_one_page_one_asks_the_provider(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    for (who, provider) in (0..).zip(["paystack", "stripe", "paypal", "sandbox"]) {
+        let currency = if provider == "paypal" { "USD" } else { "NGN" };
+        let body = json!({ "amount": 5_000, "currency": currency, "provider": provider,
+                           "email": "payer@example.com" });
+        let ask = async || loop {
+            let answer = site.post(user(who), "/v1/user/wallet/deposit", "k", body.clone()).await;
+            if answer.1["code"] != "idempotency_in_progress" {
+                return answer;
+            }
+        };
+        let answers = futures_util::future::join_all((0..8).map(|_| ask())).await;
+        let opened = answers.iter().filter(|(status, _)| *status == StatusCode::CREATED).count();
+        assert!(opened > 0, "{provider}: {answers:?}");
+        for (status, answer) in &answers {
+            let waits = (StatusCode::CONFLICT, &json!("payment_opening"));
+            assert!(*status == StatusCode::CREATED || (*status, &answer["code"]) == waits);
+        }
+        let (_, page) = ask().await;
+        let path = format!("/v1/user/wallet/verify/{}", page["reference"].as_str().unwrap());
+        assert_eq!(site.get(user(who), &path).await.1["status"], "pending", "{provider}");
+    }
+    // Who has died asking is waited for, and no longer than that.
+    let sql = "UPDATE payments SET checkout_url = NULL, state = 'created', asked_until = $1";
+    let until = t.db.world().now() + Duration::from_secs(120);
+    let rewind = |tx: platform::db::Tx| async move {
+        tx.execute(sql, platform::params![until]).await?;
+        Ok(())
+    };
+    t.db.run("rewind", rewind).await.unwrap();
+    let body = json!({ "amount": 5_000, "currency": "NGN", "provider": "stripe",
+                       "email": "payer@example.com" });
+    let ask = || site.post(user(1), "/v1/user/wallet/deposit", "k", body.clone());
+    assert_eq!(ask().await.1["code"], "payment_opening");
+    t.clock.advance(Duration::from_secs(120));
+    assert_eq!(ask().await.0, StatusCode::CREATED);
+}
+
+async fn p1_eight_deliveries_of_one_event_are_kept_and_acted_on_once(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = fifty(&site).await;
+    let eight = (0..8).map(|_| send_event(&site, "same", &reference));
+    let told = futures_util::future::join_all(eight).await;
+    assert!(told.iter().all(|status| *status == StatusCode::OK));
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM jobs WHERE kind = 'payment.act_on_event'";
+    let jobs: i64 = t.db.one(sql, &[], |row| row.take()).await.unwrap();
+    assert_eq!(jobs, 1);
+}
+
 async fn p2_another_amount_is_set_aside_and_credits_nobody(t: &TestDb) {
     let site = Site::open(&t.db).await;
     let reference = fifty(&site).await;
@@ -305,6 +355,7 @@ fn payment(state: State) -> Payment {
         owner: user(0),
         provider: ProviderName::Sandbox,
         amount: ngn(100),
+        invoice: None,
         method: None,
         state,
         reason: None,

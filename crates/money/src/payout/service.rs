@@ -208,9 +208,9 @@ impl Service {
     /// `daily_limit` (conflict); `wallet_frozen` (forbidden).
     pub async fn withdraw(&self, caller: &Caller, new: NewWithdrawal) -> Result<Withdrawal> {
         let owner = caller.user()?;
-        let to = self.own_destination(owner, new.destination).await.map_err(|_| {
-            Error::field("/destinationId", "unknown", "one of your saved destinations")
-        })?;
+        let not_saved =
+            || Error::field("/destinationId", "unknown", "one of your saved destinations");
+        let to = self.own_destination(owner, new.destination).await.map_err(|_| not_saved())?;
         let (amount, fee) = self.fee(new.amount, Some(new.currency.unwrap_or(to.asset)))?;
         if amount.asset != to.asset {
             let message = format!("{}, as the destination has it", to.asset);
@@ -226,6 +226,9 @@ impl Service {
             .0
             .db
             .once(caller, "withdrawal.request", |tx| async move {
+                if !store::take_destination(&tx, to.id).await? {
+                    return Err(not_saved());
+                }
                 let now = tx.now();
                 let review = self.0.policy.review(amount, session, now);
                 let state = if review.is_some() { State::Requested } else { State::Approved };

@@ -59,6 +59,14 @@ pub(super) async fn destination(db: &impl Read, id: Id<Destination>) -> Result<O
     Ok(db.maybe(&sql, params![id], read_saved).await?)
 }
 
+/// Takes a destination, so that it is not removed while money is asked to go there; false when it
+/// was.
+pub(super) async fn take_destination(tx: &Tx, id: Id<Destination>) -> Result<bool> {
+    let sql = "UPDATE payout_destinations SET removed_at = NULL
+               WHERE id = $1 AND removed_at IS NULL";
+    Ok(tx.touch(sql, params![id]).await?)
+}
+
 pub(super) async fn remove(tx: &Tx, owner: Id<User>, id: Id<Destination>) -> Result<bool> {
     let sql = "UPDATE payout_destinations SET removed_at = $3
                WHERE id = $1 AND owner = $2 AND removed_at IS NULL";

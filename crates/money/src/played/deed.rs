@@ -301,7 +301,7 @@ fn admin(key: &str) -> Caller {
 
 /// Whether it came to nothing because of others, and may be done again.
 fn is_in_the_way(error: &Error) -> bool {
-    let moved = ["payment_moved", "unstaking_moved", "idempotency_in_progress"];
+    let moved = ["payment_moved", "payment_opening", "unstaking_moved", "idempotency_in_progress"];
     error.kind() == Kind::Unavailable || moved.contains(&error.code())
 }
 

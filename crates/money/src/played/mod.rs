@@ -387,8 +387,8 @@ impl<'a> Game<'a> {
             }
             *saw = deed.act(&self.stage).await;
             if *saw == Saw::Nothing && matches!(deed, Deed::Deposit { .. }) {
-                // A provider that failed is left alone for a while.
-                self.t.clock.advance(Duration::from_secs(11));
+                // A provider that failed is left alone for a while, and so is who died asking.
+                self.t.clock.advance(Duration::from_secs(31));
             }
         }
     }
@@ -516,7 +516,7 @@ impl Game<'_> {
             let death = point.take().map(|(name, moment)| self.t.db.die_at(name, moment));
             let work = self.work();
             let survived = match death {
-                Some(death) => death.spares(work).await.is_some(),
+                Some(death) => Box::pin(death.spares(work)).await.is_some(),
                 None => {
                     work.await;
                     true

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use kernel::id::kinds::User;
 use kernel::{Caller, Id, Money};
@@ -181,6 +182,37 @@ async fn b3_rewards_come_to_the_pool_and_are_carried_over_without_stakers(t: &Te
     assert_eq!((claimed.amount, balance(&t.db, user(0), Code::EARN).await), (667, 667));
     let again = context.staking.claim(&caller(user(0)), None).await.unwrap_err();
     assert_eq!(again.code(), "nothing_to_claim");
+    assert_sound(&t.db).await;
+}
+
+async fn b3_eight_who_accrue_claim_and_finish_do_it_once(t: &TestDb) {
+    let context = bonded(&t.db, Some(Rewards { pool: ngn(1_000), epoch: DAY }));
+    let staking = &context.staking;
+    staking.reward_due().await.unwrap();
+    earn(&t.db, user(0), ngn(300)).await;
+    stake(&context, user(0), 300).await;
+    t.clock.advance(3 * DAY);
+    for done in join_all((0..8).map(|_| staking.reward_due())).await {
+        done.unwrap();
+    }
+    // The epoch in which nobody was there is carried over.
+    assert_eq!(balance(&t.db, user(0), Code::REWARD).await, 4_000);
+    let by = caller(user(0));
+    let claimed = join_all((0..8).map(|_| staking.claim(&by, None))).await;
+    let claimed: Vec<_> = claimed.into_iter().filter_map(Result::ok).collect();
+    assert_eq!((claimed.len(), claimed[0].amount), (1, 4_000));
+    assert_eq!(balance(&t.db, user(0), Code::EARN).await, 4_000);
+    let started = join_all((0..8).map(|_| staking.unstake(&by, 100, None))).await;
+    assert_eq!(started.iter().filter(|it| it.is_ok()).count(), 3, "there were three times 100");
+    t.clock.advance(14 * DAY);
+    let cancels = started.iter().flatten().take(1).map(|it| staking.cancel(&by, it.id));
+    let (finished, cancelled) = futures_util::join!(
+        join_all((0..8).map(|_| staking.finish_due())),
+        join_all(cancels),
+    );
+    let finished: usize = finished.into_iter().map(Result::unwrap).sum();
+    assert_eq!(finished + cancelled.iter().filter(|it| it.is_ok()).count(), 3);
+    assert_eq!(balance(&t.db, user(0), Code::UNSTAKE).await, 0);
     assert_sound(&t.db).await;
 }
 

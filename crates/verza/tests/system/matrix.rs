@@ -309,6 +309,7 @@ const WITHOUT_A_FACT: &[(&str, &str)] = &[
     ("payment::webhook", "a hint; the payment's own facts follow when it was looked up"),
     ("kratos::hook", "asks Kratos, of which there is none here; see the noun's own tests"),
     ("payment::credit", "needs a payment of another amount; see the payment's own tests"),
+    ("payment::check_out", "leaves the fact of payment::deposit; see the bills' own tests"),
     ("payment::any_webhook", "a hint; the payment's own facts follow when it was looked up"),
     ("file::compat_create", "the same verb as file::create"),
     ("upload::receive", "what has come in is no file yet; completing leaves the fact"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use kernel::Asset;
 use kernel::id::kinds::User;
@@ -85,6 +86,37 @@ async fn p8_only_a_final_transfer_credits_and_one_that_moves_to_another_block_cr
     assert_eq!(of(&site, Code::WALLET, Asset::ETH).await, 5_000);
     assert_eq!((facts(&t.db, "deposit.settled").await, count(&site, "arrivals").await), (1, 1));
     assert_eq!(facts(&t.db, "deposit.disputed").await, 0);
+    assert_reconciled(&site).await;
+}
+
+async fn p8_what_arrives_while_its_payment_ends_is_credited_once(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let owners: Vec<_> = (0..8).map(user).collect();
+    for round in 0..4 {
+        let mut paths = Vec::new();
+        for owner in &owners {
+            let (own, address) = started(&site, *owner, Asset::ETH, &round.to_string()).await;
+            paths.push(format!("/v1/user/wallet/verify/{own}"));
+            site.sim.arrive(&address, Asset::ETH, SENT);
+        }
+        // Nobody has looked, and the time to pay is over.
+        t.clock.advance(Duration::from_secs(24 * 3600 + 1));
+        let payments = &site.context.payments;
+        let verified = owners.iter().zip(&paths).map(|(owner, path)| site.get(*owner, path));
+        futures_util::join!(join_all((0..8).map(|_| payments.watch())), join_all(verified));
+        payments.watch().await;
+        site.sim.mine(20);
+        t.clock.advance(Duration::from_secs(3_600));
+        payments.sweep().await.unwrap();
+        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM payments WHERE state = 'settled'";
+        let settled: i64 = t.db.one(sql, &[], |row| row.take()).await.unwrap();
+        assert_eq!(settled, 8 * (round + 1));
+    }
+    for owner in owners {
+        let account = Account::of(owner, Code::WALLET);
+        let has = ledger::balance(&t.db, account, Asset::ETH).await.unwrap().minor;
+        assert_eq!(has, 4 * 5_000);
+    }
     assert_reconciled(&site).await;
 }
 
