@@ -217,6 +217,23 @@ def find_key(document, method):
     return data[2:]
 
 
+def revoked_since(document, method):
+    """Since when a document says that a key must not be used, or nothing."""
+    if not isinstance(document, dict) or document.get("id") != method.split("#")[0]:
+        return None
+    methods = document.get("verificationMethod")
+    named = [one for one in methods if isinstance(one, dict) and one.get("id") == method] \
+        if isinstance(methods, list) else []
+    times = []
+    for one in named:
+        if "revoked" in one:
+            try:
+                times.append(instant(one["revoked"]))
+            except Invalid:
+                times.append(-1 << 63)
+    return min(times, default=None)
+
+
 def fits(key, signature, message):
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
@@ -235,11 +252,25 @@ def seconds(text):
     return int(at.replace(tzinfo=datetime.timezone.utc).timestamp())
 
 
+def instant(text):
+    """A time as others may write it: RFC 3339, down to seconds."""
+    form = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)"
+    found = re.fullmatch(form, text) if isinstance(text, str) else None
+    need(found, "not a time")
+    try:
+        at = datetime.datetime.fromisoformat(found[1] + found[2].replace("Z", "+00:00"))
+    except ValueError:
+        raise Invalid("not a time") from None
+    return int(at.timestamp())
+
+
 class Signatures:
     """Proofs under the keys of the enclosed DID document, held against the reader's own."""
 
     def __init__(self, enclosed, pinned):
         self.enclosed, self.pinned, self.stranger = enclosed, pinned, pinned is None
+        # When the credential was signed, as a pinned log has it; set while that is looked at.
+        self.signed_at, self.undated = None, False
 
     def check(self, document, proof, issuer, hashed, suite):
         need(isinstance(proof, dict), "a proof is not an object")
@@ -263,6 +294,11 @@ class Signatures:
                 self.stranger = True
             else:
                 need(known == key, "the file gives another key than the pinned one")
+        since = [revoked_since(one, method) for one in (self.enclosed, self.pinned)]
+        since = min((one for one in since if one is not None), default=None)
+        if since is not None:
+            need(seconds(proof["created"]) < since, "signed with a revoked key")
+            self.undated |= self.signed_at is None or self.signed_at >= since
         options = {name: value for name, value in proof.items() if name != "proofValue"}
         if suite == "eddsa-jcs-2022":
             config = canonical(options)
@@ -483,7 +519,11 @@ def check_bundle(bundle, did, log_key, now, age_max, document):
     """Answers since when revocation is known, and what is lacking."""
     members_of(bundle)
     signatures = Signatures(bundle["didDocument"], did)
+    if "logProof" in bundle:
+        check_log(bundle, log_key)
+    signatures.signed_at = issued_at(bundle, log_key)
     credential, proofs, complete = signatures.both(bundle["credential"], VERDICT, None)
+    signatures.signed_at = None
     check_period(credential, proofs, now)
     need(seconds(bundle["exportedAt"]) <= now + SKEW, "exported in the future")
     issuer = credential["issuer"]["id"]
@@ -491,8 +531,6 @@ def check_bundle(bundle, did, log_key, now, age_max, document):
     listed, _, both = signatures.both(bundle["statusList"], LIST, issuer)
     need(both, "the list does not have both proofs")
     stale = check_status(listed, credential, now, age_max)
-    if "logProof" in bundle:
-        check_log(bundle, log_key)
     if document is not None and "documentSalt" in bundle:
         named = sha256(salt(bundle["documentSalt"]) + document)
         name = "ni:///sha-256;" + base64.urlsafe_b64encode(named).decode().rstrip("=")
@@ -502,9 +540,21 @@ def check_bundle(bundle, did, log_key, now, age_max, document):
         lacking.append(f"revocation is known as of {listed['validFrom']} only")
     if not complete:
         lacking.append("a proof is missing")
+    if signatures.undated:
+        lacking.append("a key was revoked, and nothing shows that it signed this before")
     if signatures.stranger:
         lacking.append("the issuer's key was not pinned")
     return listed["validFrom"], lacking
+
+
+def issued_at(bundle, log_key):
+    """When a pinned log took in that the credential was issued, or nothing."""
+    if "logProof" not in bundle or log_key != vkey(bundle["logKey"]):
+        return None
+    try:
+        return instant(part(bundle, "logCommitment", "row", "at"))
+    except Invalid:
+        return None
 
 
 def check_seal(sealed, signatures, issuer):
@@ -597,6 +647,8 @@ def check_case(case, did, log_key, now, age_max, document):
         need(all(same(part(row, "data", name), receipt[name])
                  for name in ("price", "fee", "currency")), "other amounts than were logged")
     lacking = ["the issuer's key was not pinned"] if signatures.stranger else []
+    if signatures.undated:
+        lacking.append("the key that sealed the case was revoked later")
     if bundle is None:
         return "no credential was issued", lacking
     since, more = check_bundle(bundle, did, log_key, now, age_max, document)

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kernel::{Kind, Result, World};
+use kernel::{Kind, Result};
+use platform::db::Db;
 use verify::judge::foreign::{self, Source, Wanted};
 use verify::judge::report::Report;
 use verify::judge::trust::Trust;
@@ -10,6 +11,7 @@ use verify::judge::{self, Options, Presented};
 use verify::key::did;
 
 use crate::authority::service::Service as Authority;
+use crate::issuance;
 use crate::key::service::Service as Keys;
 use crate::log::service::Service as Log;
 use crate::status::service::Service as Lists;
@@ -24,7 +26,7 @@ pub struct Judging {
     pub authority: Authority,
     pub lists: Lists,
     pub log: Log,
-    pub world: World,
+    pub db: Db,
 }
 
 impl Judging {
@@ -42,15 +44,27 @@ impl Judging {
             // Our own documents are always pins.
             let _ = trust.pin(&pin);
         }
+        self.record(file, &mut trust).await?;
         let status_lists = self.own_status(file).await?;
         let options = Options { status_lists, challenge, ..self.options(trust) };
         Ok(judge::verify(file, &options))
     }
 
+    /// Adds when the file was signed here, if it was: that decides once a key was compromised.
+    async fn record(&self, file: &[u8], trust: &mut Trust) -> Result<()> {
+        let lost = self.keys.published().iter().any(|key| key.compromised.is_some())
+            || self.authority.published().iter().any(|key| key.compromised.is_some());
+        let Some(digest) = judge::signed_digest(file).filter(|_| lost) else { return Ok(()) };
+        if let Some(at) = issuance::store::signed_at(&self.db, &digest).await? {
+            trust.record(digest, at.seconds());
+        }
+        Ok(())
+    }
+
     /// What the server brings to a judgement: its time, and what it believes.
     pub fn options(&self, trust: Trust) -> Options {
         Options {
-            now: self.world.now().seconds(),
+            now: self.db.world().now().seconds(),
             trust,
             status_age_max: STATUS_AGE_MAX.as_secs().cast_signed(),
             document_sha256: None,

@@ -3,7 +3,9 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::Result;
-use kernel::id::kinds::{Credential, Issued, Offer, Presentation, StatusList, User, Verification};
+use kernel::id::kinds::{
+    Credential, Issued, Key, Offer, Presentation, StatusList, User, Verification,
+};
 use platform::db::Tx;
 use platform::params;
 use platform::privacy::{Column, Erasure, Holder, Person, Shown, Table, id, impersonal, of};
@@ -33,6 +35,9 @@ const TABLES: &[Table] = &[
             Column("claims", Shown::Json),
             Column("supersedes", id::<Issued>()),
             Column("superseded_by", id::<Issued>()),
+            Column("signed_by", id::<Key>()),
+            Column("signed_at", Shown::Time),
+            Column("is_former", Shown::Flag),
         ],
     ),
     of(
@@ -49,6 +54,9 @@ const TABLES: &[Table] = &[
             Column("place", Shown::Number),
             Column("valid_until", Shown::Time),
             Column("created_at", Shown::Time),
+            Column("signed_by", id::<Key>()),
+            Column("signed_sha256", Shown::Bytes),
+            Column("revoked_at", Shown::Time),
         ],
     ),
     of(
@@ -89,6 +97,7 @@ const TABLES: &[Table] = &[
     ),
     impersonal("certified_keys", "the platform's own keys"),
     impersonal("spent_nonces", "random numbers that wallets have used"),
+    impersonal("key_compromises", "the platform's own keys, and an operator's reason"),
     impersonal("issuer_keys", "the platform's own keys"),
     impersonal("status_lists", "how many places a list has"),
     impersonal("status_entries", "places of lists, which name nobody without the verdict"),

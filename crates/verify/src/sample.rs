@@ -36,7 +36,8 @@ pub(crate) fn says(created: i64) -> Statement<'static> {
 }
 
 pub(crate) fn did_document() -> Value {
-    let method = VerificationMethod { fragment: "key-1".into(), key: PublicKey::of(&key()) };
+    let method =
+        VerificationMethod { fragment: "key-1".into(), key: PublicKey::of(&key()), revoked: None };
     did::document(DID, &[method])
 }
 

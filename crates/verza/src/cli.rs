@@ -67,7 +67,7 @@ pub enum Command {
     /// Brings accounts from elsewhere
     #[command(subcommand)]
     Import(ImportCommand),
-    /// Shows and rotates signing keys
+    /// Shows and rotates signing keys, and gives up lost ones
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Shows and checks the configuration
@@ -372,9 +372,30 @@ pub enum KeysCommand {
     },
     /// Makes a new key for a purpose; the old one stays published
     Rotate {
-        /// tokens, issuer or log
+        /// tokens, issuer, certified or log
         purpose: String,
     },
+    /// Gives up a key of credentials that somebody else may have, and takes back what it signed;
+    /// started again, it goes on
+    Compromise(CompromiseArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CompromiseArgs {
+    /// The key, as `verza keys list` names it
+    pub key: String,
+    /// Since when nothing that it signed is to be believed, such as 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: String,
+    /// Why, in your own words; they are kept in the database and not published
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Signs the verdicts anew that are still held, instead of revoking them
+    #[arg(long)]
+    pub reissue: bool,
+    /// Prints the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -96,7 +96,7 @@ impl Judge {
             // With what has been answered by now.
             Err(_) => self.judge_with(file, &found),
         };
-        Ok(Some(Checked::of(judged, self.judging.world.now())))
+        Ok(Some(Checked::of(judged, self.judging.db.world().now())))
     }
 
     fn judge_with(&self, file: &[u8], found: &Found) -> foreign::Judgement {

@@ -314,8 +314,8 @@ pub async fn of_party(
     list(db, from, Some(party), filter, page).await
 }
 
-/// How often each verb was done of what concerns one user, between two times: from the first on, and
-/// before the second.
+/// How often each verb was done of what concerns one user, between two times: from the first on,
+/// and before the second.
 pub async fn tally_of_party(
     db: &impl Read,
     party: Id<User>,
@@ -342,6 +342,14 @@ pub async fn search(db: &impl Read, filter: &Filter, page: &PageRequest) -> Resu
 pub async fn of_subject(db: &impl Read, subject: &str, limit: i64) -> Result<Vec<Recorded>> {
     let sql = format!("SELECT {COLUMNS} FROM facts WHERE subject = $1 ORDER BY id LIMIT $2");
     Ok(db.all(&sql, params![subject, limit], read).await?)
+}
+
+/// The last time that something happened to a thing.
+pub async fn newest_of(db: &impl Read, subject: &str, verb: &str) -> Result<Option<Recorded>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM facts WHERE subject = $1 AND verb = $2 ORDER BY id DESC LIMIT 1"
+    );
+    Ok(db.maybe(&sql, params![subject, verb], read).await?)
 }
 
 /// The fact of an id.

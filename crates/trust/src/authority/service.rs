@@ -82,8 +82,30 @@ impl Signer {
 
 struct Opened {
     purpose: Purpose,
+    created_at: Timestamp,
     signs_from: Timestamp,
+    compromised: Option<Timestamp>,
     signer: Arc<Signer>,
+}
+
+/// What may be shown of a certified key.
+#[derive(Debug, Clone)]
+pub struct CertifiedKey {
+    pub id: Id<Key>,
+    pub purpose: Purpose,
+    pub public_key: PublicKey,
+    pub created_at: Timestamp,
+    /// From when on it signs; an older key of the purpose signs until then.
+    pub signs_from: Timestamp,
+    /// Since when somebody else may have it: then it signs no more.
+    pub compromised: Option<Timestamp>,
+}
+
+impl CertifiedKey {
+    /// Whether nothing good was ever signed with it.
+    pub fn is_wholly_compromised(&self) -> bool {
+        self.compromised.is_some_and(|since| since <= self.signs_from)
+    }
 }
 
 /// The certified keys. Cheap to clone.
@@ -179,10 +201,22 @@ impl Service {
         }
         let certificate = stored.certificate.clone();
         let signer = Arc::new(Signer { id: stored.id, key, certificate });
-        Ok(Opened { purpose: stored.purpose, signs_from: stored.signs_from, signer })
+        Ok(Opened {
+            purpose: stored.purpose,
+            created_at: stored.created_at,
+            signs_from: stored.signs_from,
+            compromised: stored.compromised,
+            signer,
+        })
     }
 
-    async fn make(&self, tx: &Tx, purpose: Purpose, signs_from: Timestamp) -> Result<Id<Key>> {
+    /// Makes a key within a transaction; [`Self::reload`] opens it afterwards.
+    pub(crate) async fn make(
+        &self,
+        tx: &Tx,
+        purpose: Purpose,
+        signs_from: Timestamp,
+    ) -> Result<Id<Key>> {
         let id = tx.world().id();
         let (key, secret) = loop {
             let secret: [u8; 32] = tx.world().random();
@@ -199,6 +233,7 @@ impl Service {
             certificate,
             created_at: tx.now(),
             signs_from,
+            compromised: None,
         };
         store::insert(tx, &stored).await?;
         let made = Fact::by(&Caller::nobody(), "key.certified").on(id);
@@ -269,32 +304,53 @@ impl Service {
         Ok(id)
     }
 
-    /// The key that signs for a purpose at a time: of those whose time has come, the newest.
+    /// The key that signs for a purpose at a time: of those whose time has come and that nobody
+    /// else has, the newest.
     pub fn signer(&self, purpose: Purpose, now: Timestamp) -> Result<Arc<Signer>> {
         let opened = self.0.opened.read();
-        let ready = |key: &&Opened| key.purpose == purpose && key.signs_from <= now;
+        let ready = |key: &&Opened| {
+            key.purpose == purpose && key.signs_from <= now && key.compromised.is_none()
+        };
         opened.iter().rev().find(ready).map(|key| key.signer.clone()).ok_or_else(|| {
             Error::unavailable("no_signing_key", "The signing keys are not ready yet.")
         })
     }
 
-    /// The keys of credentials, old ones included: each with its identifier, oldest first.
-    pub fn credential_keys(&self) -> Vec<(Id<Key>, PublicKey)> {
-        let opened = self.0.opened.read();
-        let keys = opened.iter().filter(|key| key.purpose == Purpose::Credential);
-        keys.map(|key| (key.signer.id, key.signer.key.public())).collect()
+    /// Every key, oldest first.
+    pub fn published(&self) -> Vec<CertifiedKey> {
+        let shown = |key: &Opened| CertifiedKey {
+            id: key.signer.id,
+            purpose: key.purpose,
+            public_key: key.signer.key.public(),
+            created_at: key.created_at,
+            signs_from: key.signs_from,
+            compromised: key.compromised,
+        };
+        self.0.opened.read().iter().map(shown).collect()
     }
 
-    /// JWT VC issuer metadata (SD-JWT VC section 4).
+    /// The keys of credentials, old ones included, oldest first.
+    pub fn credential_keys(&self) -> Vec<CertifiedKey> {
+        let keys = self.published().into_iter();
+        keys.filter(|key| key.purpose == Purpose::Credential).collect()
+    }
+
+    /// JWT VC issuer metadata (SD-JWT VC section 4). A key under which nothing good was signed is
+    /// not in it; one that was compromised later says since when (`revoked`, OpenID Federation 1.0
+    /// section 8.7.2).
     pub fn issuer_metadata(&self) -> Json {
-        let jwk = |(id, key): (Id<Key>, PublicKey)| {
-            let mut jwk = key.to_jwk();
-            jwk["kid"] = id.to_string().into();
+        let jwk = |key: CertifiedKey| {
+            let mut jwk = key.public_key.to_jwk();
+            jwk["kid"] = key.id.to_string().into();
             jwk["use"] = "sig".into();
             jwk["alg"] = "ES256".into();
+            if let Some(since) = key.compromised {
+                jwk["revoked"] = json!({ "revoked_at": since.seconds(), "reason": "compromised" });
+            }
             jwk
         };
-        let keys: Vec<Json> = self.credential_keys().into_iter().map(jwk).collect();
+        let keys = self.credential_keys().into_iter();
+        let keys: Vec<Json> = keys.filter(|key| !key.is_wholly_compromised()).map(jwk).collect();
         json!({ "issuer": self.issuer(), "jwks": { "keys": keys } })
     }
 

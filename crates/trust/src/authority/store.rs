@@ -19,6 +19,8 @@ pub(super) struct StoredKey {
     pub(super) certificate: Vec<u8>,
     pub(super) created_at: Timestamp,
     pub(super) signs_from: Timestamp,
+    /// Since when somebody else may have it.
+    pub(super) compromised: Option<Timestamp>,
 }
 
 fn read(row: &Row<'_>) -> Result<StoredKey, DbError> {
@@ -30,12 +32,15 @@ fn read(row: &Row<'_>) -> Result<StoredKey, DbError> {
         certificate: row.take()?,
         created_at: row.take()?,
         signs_from: row.take()?,
+        compromised: row.take()?,
     })
 }
 
 pub(super) async fn all(db: &impl Read) -> Result<Vec<StoredKey>> {
-    let sql = "SELECT id, purpose, public_key, sealed_key, certificate, created_at, signs_from
-               FROM certified_keys ORDER BY signs_from, id";
+    let sql = "SELECT k.id, k.purpose, k.public_key, k.sealed_key, k.certificate, k.created_at,
+                   k.signs_from, c.since
+               FROM certified_keys k LEFT JOIN key_compromises c ON c.key = k.id
+               ORDER BY k.signs_from, k.id";
     Ok(db.all(sql, &[], read).await?)
 }
 

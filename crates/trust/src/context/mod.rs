@@ -11,7 +11,7 @@ use platform::jobs::Registry;
 use platform::journal::Reader;
 
 use crate::judging::Judging;
-use crate::{authority, issuance, key, log, pickup, presentation, status};
+use crate::{authority, compromise, issuance, key, log, pickup, presentation, status};
 
 /// What the context is set up with.
 pub struct TrustOptions {
@@ -36,6 +36,7 @@ pub struct Trust {
     pub lists: status::service::Service,
     pub log: log::service::Service,
     pub issuance: issuance::service::Service,
+    pub compromises: compromise::service::Service,
     pub pickup: pickup::service::Service,
     pub presentations: presentation::service::Service,
     pub judging: Judging,
@@ -66,12 +67,18 @@ impl Trust {
         );
         let pickup =
             pickup::service::Service::new(db.clone(), issuance.clone(), &master_key, &public_url);
+        let compromises = compromise::service::Service::new(
+            db.clone(),
+            keys.clone(),
+            authority.clone(),
+            issuance.clone(),
+        );
         let judging = Judging {
+            db: db.clone(),
             keys: keys.clone(),
             authority: authority.clone(),
             lists: lists.clone(),
             log: log.clone(),
-            world: db.world().clone(),
         };
         let presentations = presentation::service::Service::new(
             db.clone(),
@@ -85,6 +92,7 @@ impl Trust {
             lists,
             log,
             issuance,
+            compromises,
             pickup,
             presentations,
             judging,
@@ -134,6 +142,7 @@ impl Trust {
 
     pub fn jobs(&self, registry: &mut Registry) {
         log::register(registry, &self.log);
+        compromise::register(registry, &self.compromises);
     }
 
     /// The reader that turns facts into leaves.

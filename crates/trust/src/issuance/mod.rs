@@ -11,4 +11,5 @@
 
 pub mod http;
 pub mod service;
-mod store;
+pub(crate) mod store;
+mod withdrawal;

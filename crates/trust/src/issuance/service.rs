@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::id::kinds::{Credential, Issued as IssuedKind, User, Verification};
+use kernel::id::kinds::{Credential, Issued as IssuedKind, Key, User, Verification};
 use kernel::{Caller, Error, Id, Result, Timestamp};
 use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::store;
 use crate::authority::service::{Purpose as Certified, Service as Authority};
-use crate::key::service::{Purpose, Service as Keys};
+use crate::key::service::{Purpose, Service as Keys, Signer};
 use crate::log::service::Service as Log;
 use crate::status::service::{Place, Service as Lists};
 use verify::credential::badge::{Achievement, Check, Issuer, StatusEntry, VerdictCredential};
@@ -21,7 +21,7 @@ use verify::credential::timestamp;
 use verify::jose::es256::PublicKey;
 use verify::jose::jws;
 use verify::jose::sdjwt::{self, Hidden};
-use verify::judge::bundle::Bundle;
+use verify::judge::{self, bundle::Bundle};
 use verify::log::entry::credential_digest;
 
 /// What a verdict says, before it is signed.
@@ -46,6 +46,8 @@ pub struct VerdictClaim {
 #[derive(Debug, Clone)]
 pub struct Issued {
     pub id: Id<IssuedKind>,
+    pub verification: Id<Verification>,
+    pub credential: Id<Credential>,
     pub holder: Id<User>,
     /// The credential with its proofs.
     pub document: Json,
@@ -64,6 +66,12 @@ pub struct Issued {
     pub superseded_by: Option<Id<IssuedKind>>,
     /// What a holder may show one by one: see [`CLAIMS`].
     pub claims: Json,
+    /// The key of the proofs; not noted of what is older than the note.
+    pub signed_by: Option<Id<Key>>,
+    pub signed_at: Option<Timestamp>,
+    /// Whether this is what was signed of a verdict before it was signed anew. The verdict keeps
+    /// its id, and is what supersedes this.
+    pub is_former: bool,
 }
 
 /// The claims of a verdict that a holder shows or withholds, with their names for people.
@@ -122,6 +130,14 @@ impl Service {
         &self.0.keys
     }
 
+    pub(super) fn authority(&self) -> &Authority {
+        &self.0.authority
+    }
+
+    pub(super) fn lists(&self) -> &Lists {
+        &self.0.lists
+    }
+
     pub(crate) fn log(&self) -> &Log {
         &self.0.log
     }
@@ -137,14 +153,12 @@ impl Service {
         let unsigned = self.unsigned(tx, claim, status, &document_salt, valid_until)?;
         let claims = claims_of(claim, &unsigned)?;
         let signer = keys.signer(Purpose::Credential, tx.now())?;
-        let says = Statement { verification_method: &signer.method, created: tx.now().seconds() };
-        let document = proof::sign(Template::Verdict, unsigned, &signer.key, says)
-            .map_err(|error| Error::internal("a verdict cannot be signed").because(error))?;
-        let sha256 = credential_digest(&document)
-            .map_err(|error| Error::internal("a verdict cannot be hashed").because(error))?;
+        let (document, sha256) = signed(unsigned, &signer, tx.now())?;
         let older = store::standing(tx, claim.credential, claim.holder).await?;
         let issued = Issued {
             id: tx.world().id(),
+            verification: claim.verification,
+            credential: claim.credential,
             holder: claim.holder,
             document,
             sha256,
@@ -157,19 +171,12 @@ impl Service {
             supersedes: older.first().map(|older| older.id),
             superseded_by: None,
             claims,
+            signed_by: Some(signer.id),
+            signed_at: Some(tx.now()),
+            is_former: false,
         };
-        store::insert(tx, claim, &issued).await?;
-        let mut fact = Fact::by(&Caller::nobody(), "credential.issued")
-            .on(issued.id)
-            .about(claim.holder)
-            .with("credential", claim.credential)
-            .with("verification", claim.verification)
-            .with("credentialSha256", hex::encode(sha256))
-            .with("validUntil", valid_until);
-        if let Some(supersedes) = issued.supersedes {
-            fact = fact.with("supersedes", supersedes);
-        }
-        tx.record(fact);
+        store::insert(tx, &issued).await?;
+        tx.record(fact_of(&issued));
         for older in &older {
             self.supersede(tx, older, issued.id).await?;
         }
@@ -189,9 +196,9 @@ impl Service {
     }
 
     /// Sets the bits of a verdict and of every token that was made of it.
-    async fn take_back(&self, tx: &Tx, issued: &Issued) -> Result<()> {
+    pub(super) async fn take_back(&self, tx: &Tx, issued: &Issued) -> Result<()> {
         self.0.lists.revoke(tx, issued.status).await?;
-        for place in store::token_places(tx, issued.id).await? {
+        for place in store::revoke_tokens(tx, issued.id).await? {
             self.0.lists.revoke(tx, place).await?;
         }
         Ok(())
@@ -308,8 +315,15 @@ impl Service {
         let header = signer.header(sdjwt::TYPE);
         let text = sdjwt::issue(header, open, &hidden, &decoys, &signer.key);
         let sha256 = platform::crypto::sha256(&text);
-        let token =
-            store::Token { status, sha256, holder_key: holder_key.map(PublicKey::thumbprint) };
+        let signed_sha256 = judge::signed_digest(text.as_bytes())
+            .ok_or_else(|| Error::internal("a token has no digest"))?;
+        let token = store::Token {
+            status,
+            sha256,
+            signed_sha256,
+            signed_by: signer.id,
+            holder_key: holder_key.map(PublicKey::thumbprint),
+        };
         store::insert_token(tx, issued, &token).await?;
         let fact = Fact::by(&Caller::nobody(), "credential.delivered").on(issued.id);
         tx.record(fact.about(issued.holder).with("tokenSha256", hex::encode(sha256)));
@@ -363,6 +377,31 @@ impl Service {
         bundle
             .seal(&signer.key, &signer.method)
             .map_err(|error| Error::internal("a bundle cannot be sealed").because(error))
+    }
+}
+
+/// A document with both proofs, and the hash that the log commits to.
+pub(super) fn signed(unsigned: Json, signer: &Signer, now: Timestamp) -> Result<(Json, [u8; 32])> {
+    let says = Statement { verification_method: &signer.method, created: now.seconds() };
+    let document = proof::sign(Template::Verdict, unsigned, &signer.key, says)
+        .map_err(|error| Error::internal("a verdict cannot be signed").because(error))?;
+    let sha256 = credential_digest(&document)
+        .map_err(|error| Error::internal("a verdict cannot be hashed").because(error))?;
+    Ok((document, sha256))
+}
+
+/// That a verdict was signed.
+pub(super) fn fact_of(issued: &Issued) -> Fact {
+    let fact = Fact::by(&Caller::nobody(), "credential.issued")
+        .on(issued.id)
+        .about(issued.holder)
+        .with("credential", issued.credential)
+        .with("verification", issued.verification)
+        .with("credentialSha256", hex::encode(issued.sha256))
+        .with("validUntil", issued.valid_until);
+    match issued.supersedes {
+        Some(supersedes) => fact.with("supersedes", supersedes),
+        None => fact,
     }
 }
 

@@ -32,17 +32,21 @@ pub fn routes(pages: &Pages) -> Vec<Route> {
 /// The keys of both kinds: Multikeys for Data Integrity proofs, JWKs for JWT credentials.
 pub(crate) fn document(keys: &Service, authority: &Authority) -> Value {
     let mut document = keys.did_document();
-    for (id, key) in authority.credential_keys() {
-        let name = did::method_id(keys.did(), &id.to_string());
-        let method = json!({
+    for key in authority.credential_keys() {
+        let name = did::method_id(keys.did(), &key.id.to_string());
+        let mut method = json!({
             "id": name,
             "type": "JsonWebKey",
             "controller": keys.did(),
-            "publicKeyJwk": key.to_jwk(),
+            "publicKeyJwk": key.public_key.to_jwk(),
         });
-        for (list, entry) in [("verificationMethod", method), ("assertionMethod", name.into())] {
+        if let Some(since) = key.compromised {
+            method["revoked"] = since.to_second_text().into();
+        }
+        let asserts = (!key.is_wholly_compromised()).then(|| name.into());
+        for (list, entry) in [("verificationMethod", Some(method)), ("assertionMethod", asserts)] {
             if let Some(list) = document[list].as_array_mut() {
-                list.push(entry);
+                list.extend(entry);
             }
         }
     }

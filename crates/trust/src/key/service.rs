@@ -1,4 +1,5 @@
-//! The keys at work: made at first start, opened once, rotated by command.
+//! The keys at work: made at first start, opened once, rotated by command, never used again once
+//! they are compromised.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use platform::journal::Fact;
 use serde_json::Value as Json;
 
 use super::store::{self, StoredKey};
-use verify::key::did::{self, VerificationMethod};
+use verify::key::did::{self, Revoked, VerificationMethod};
 use verify::key::multikey::PublicKey;
 
 /// For how long a new key is published before it signs: what fetched the old DID document has
@@ -55,6 +56,7 @@ impl FromColumn for Purpose {
 
 /// A key that is ready to sign.
 pub struct Signer {
+    pub id: Id<Key>,
     pub key: SigningKey,
     /// The absolute identifier of the key: `did:web:host#key-...`.
     pub method: String,
@@ -69,6 +71,8 @@ pub struct PublishedKey {
     pub created_at: Timestamp,
     /// From when on it signs; an older key of the purpose signs until then.
     pub signs_from: Timestamp,
+    /// Since when somebody else may have it: then it signs no more.
+    pub compromised: Option<Timestamp>,
 }
 
 /// The issuer's keys. Cheap to clone.
@@ -150,12 +154,19 @@ impl Service {
                 public_key,
                 created_at: stored.created_at,
                 signs_from: stored.signs_from,
+                compromised: stored.compromised,
             },
-            signer: Arc::new(Signer { key, method }),
+            signer: Arc::new(Signer { id: stored.id, key, method }),
         })
     }
 
-    async fn make(&self, tx: &Tx, purpose: Purpose, signs_from: Timestamp) -> Result<Id<Key>> {
+    /// Makes a key within a transaction; [`Self::reload`] opens it afterwards.
+    pub(crate) async fn make(
+        &self,
+        tx: &Tx,
+        purpose: Purpose,
+        signs_from: Timestamp,
+    ) -> Result<Id<Key>> {
         let id = tx.world().id();
         let secret: [u8; 32] = tx.world().random();
         let key = SigningKey::from_bytes(&secret);
@@ -166,6 +177,7 @@ impl Service {
             sealed_key: self.0.master.seal(tx.world(), &context(id), &secret)?,
             created_at: tx.now(),
             signs_from,
+            compromised: None,
         };
         store::insert(tx, &stored).await?;
         let made = Fact::by(&Caller::nobody(), "key.created").on(id);
@@ -185,11 +197,14 @@ impl Service {
         Ok(id)
     }
 
-    /// The key that signs for a purpose at a time: of those whose time has come, the newest.
+    /// The key that signs for a purpose at a time: of those whose time has come and that nobody
+    /// else has, the newest.
     pub fn signer(&self, purpose: Purpose, now: Timestamp) -> Result<Arc<Signer>> {
         let opened = self.0.opened.read();
-        let ready =
-            |key: &&Opened| key.published.purpose == purpose && key.published.signs_from <= now;
+        let ready = |key: &&Opened| {
+            let PublishedKey { purpose: of, signs_from, compromised, .. } = &key.published;
+            *of == purpose && *signs_from <= now && compromised.is_none()
+        };
         opened.iter().rev().find(ready).map(|key| key.signer.clone()).ok_or_else(|| {
             Error::unavailable("no_signing_key", "The signing keys are not ready yet.")
         })
@@ -206,13 +221,21 @@ impl Service {
         keys.map(|key| key.public_key).collect()
     }
 
-    /// The DID document: every key that ever signed credentials.
+    /// The DID document: every key that ever signed credentials, and since when a compromised one
+    /// must not be believed.
     pub fn did_document(&self) -> Json {
         let methods: Vec<VerificationMethod> = self
             .published()
             .into_iter()
             .filter(|key| key.purpose == Purpose::Credential)
-            .map(|key| VerificationMethod { fragment: fragment(key.id), key: key.public_key })
+            .map(|key| VerificationMethod {
+                fragment: fragment(key.id),
+                key: key.public_key,
+                revoked: key.compromised.map(|since| Revoked {
+                    since: since.to_second_text(),
+                    wholly: since <= key.signs_from,
+                }),
+            })
             .collect();
         did::document(&self.0.did, &methods)
     }

@@ -16,6 +16,8 @@ pub(crate) struct StoredKey {
     pub(crate) sealed_key: Vec<u8>,
     pub(crate) created_at: Timestamp,
     pub(crate) signs_from: Timestamp,
+    /// Since when somebody else may have it.
+    pub(crate) compromised: Option<Timestamp>,
 }
 
 fn read(row: &Row<'_>) -> Result<StoredKey, DbError> {
@@ -26,12 +28,15 @@ fn read(row: &Row<'_>) -> Result<StoredKey, DbError> {
         sealed_key: row.take()?,
         created_at: row.take()?,
         signs_from: row.take()?,
+        compromised: row.take()?,
     })
 }
 
 pub(crate) async fn all(db: &impl Read) -> Result<Vec<StoredKey>> {
-    let sql = "SELECT id, purpose, public_key, sealed_key, created_at, signs_from
-               FROM issuer_keys ORDER BY signs_from, id";
+    let sql =
+        "SELECT k.id, k.purpose, k.public_key, k.sealed_key, k.created_at, k.signs_from, c.since
+               FROM issuer_keys k LEFT JOIN key_compromises c ON c.key = k.id
+               ORDER BY k.signs_from, k.id";
     Ok(db.all(sql, &[], read).await?)
 }
 

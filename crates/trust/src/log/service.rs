@@ -245,11 +245,11 @@ impl Service {
         self.0.witnesses.iter().map(|witness| witness.key().clone()).collect()
     }
 
-    /// What a bundle needs of the log for the fact that this happened to a thing.
+    /// What a bundle needs of the log for the fact that this happened to a thing, the last time.
     pub async fn evidence(&self, subject: &str, verb: &str) -> Result<Option<LogEvidence>> {
-        let facts = journal::of_subject(&self.0.db, subject, 100).await?;
-        let Some(fact) = facts.iter().find(|fact| fact.verb == verb) else { return Ok(None) };
-        Ok(self.inclusion(fact).await?.map(|inclusion| LogEvidence {
+        let newest = journal::newest_of(&self.0.db, subject, verb).await?;
+        let Some(fact) = newest else { return Ok(None) };
+        Ok(self.inclusion(&fact).await?.map(|inclusion| LogEvidence {
             proof: inclusion.proof,
             entry: inclusion.entry,
             salt: inclusion.salt,

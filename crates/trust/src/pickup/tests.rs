@@ -72,7 +72,7 @@ async fn a_wallet_picks_up_a_credential_bound_to_its_key(t: &TestDb) {
     let proof = proof(t, |_, _| (), &nonce);
     let text = trust.pickup.collect(Some(&access), &proof).await.unwrap();
     let parsed = SdJwt::parse(&text).unwrap();
-    let (_, key) = trust.authority.credential_keys()[0];
+    let key = trust.authority.credential_keys()[0].public_key;
     assert_eq!(parsed.token.verify(&Key::P256(key)), Ok(()));
     assert_eq!(parsed.token.payload["cnf"]["jwk"], wallet().public().to_jwk());
     let claims = parsed.claims().unwrap();

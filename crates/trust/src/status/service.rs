@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::id::kinds::StatusList;
+use kernel::id::kinds::{Key, StatusList};
 use kernel::{Error, Id, Result, Timestamp};
 use parking_lot::Mutex;
 use platform::db::{Db, Tx};
@@ -48,6 +48,8 @@ struct Edition {
     signed_at: Timestamp,
     document: Arc<Json>,
     token: Arc<str>,
+    /// The keys of the two forms.
+    signed_by: [Id<Key>; 2],
 }
 
 /// A place given to one credential.
@@ -117,17 +119,25 @@ impl Service {
         let (size, version) =
             store::version(db, id).await?.ok_or_else(|| Error::not_found("status list"))?;
         let now = db.world().now();
+        let signed_by = self.signers(now)?;
         if let Some(edition) = editions.lock().get(&id)
             && edition.version == version
+            // Under a key that was compromised an edition shows nothing.
+            && edition.signed_by == signed_by
             && now.since(edition.signed_at) < EDITION_LIFETIME / 2
         {
             return Ok(edition.clone());
         }
         let (document, token) = self.sign(id, size, now).await?;
         let (document, token) = (Arc::new(document), Arc::from(token));
-        let edition = Edition { version, signed_at: now, document, token };
+        let edition = Edition { version, signed_at: now, document, token, signed_by };
         editions.lock().insert(id, edition.clone());
         Ok(edition)
+    }
+
+    fn signers(&self, now: Timestamp) -> Result<[Id<Key>; 2]> {
+        let document = self.0.keys.signer(Purpose::Credential, now)?.id;
+        Ok([document, self.0.authority.signer(Certified::Credential, now)?.id])
     }
 
     async fn sign(&self, id: Id<StatusList>, size: i64, now: Timestamp) -> Result<(Json, String)> {

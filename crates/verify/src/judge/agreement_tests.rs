@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use super::casefile::Verdict as Found;
 use super::casefile_tests;
+use super::compromise_tests::{self, STOLEN_AT};
 use super::report::Verdict;
 use super::tests::{informed, log_vkey, parts, pointers, seal};
 use super::{Options, verify};
 use crate::credential::proof;
 use crate::credential::rdfc::Template;
+use crate::key::did;
 use crate::sample;
 
 const BUNDLES: usize = 1_000;
@@ -168,22 +170,67 @@ fn a_second_reader_agrees_on_a_thousand_tampered_case_files() {
     assert!(counts.iter().all(|count| *count > 0) && counts[2] > 400, "{counts:?}");
 }
 
-/// Has files judged by both readers, who must say the same; answers how many are valid, unproven
-/// and invalid.
+/// A credential of a key that was stolen, of about that time, with what may show when it was
+/// signed.
+fn of_a_stolen_key(dice: &mut Dice) -> Vec<u8> {
+    let near = |dice: &mut Dice| STOLEN_AT - 2 + i64::try_from(dice.roll(5)).unwrap();
+    let says = sample::says(near(dice));
+    let unsigned = sample::unsigned_verdict();
+    let credential = proof::sign(Template::Verdict, unsigned, &sample::key(), says).unwrap();
+    let at = near(dice);
+    let log = (dice.roll(3) > 0).then(|| compromise_tests::logged(&credential, at));
+    let file = compromise_tests::exported(credential, log);
+    let mut bundle: Value = serde_json::from_slice(&file).unwrap();
+    let revoked = &mut bundle["didDocument"]["verificationMethod"][0]["revoked"];
+    match dice.roll(6) {
+        0 => *revoked = "2026-11-22T12:00:00.5+01:00".into(),
+        1 => *revoked = "soon".into(),
+        2 => *revoked = 7.into(),
+        3 => *revoked = "2026-11-22T11:00:01Z".into(),
+        _ => {}
+    }
+    bundle.as_object_mut().unwrap().remove("proof");
+    let says = proof::Statement {
+        verification_method: &did::method_id(sample::DID, "key-2"),
+        created: near(dice),
+    };
+    proof::seal(bundle, &compromise_tests::new_key(), says).unwrap().to_string().into_bytes()
+}
+
+#[test]
+#[ignore = "needs python3 with the package cryptography"]
+fn a_second_reader_agrees_on_what_a_stolen_key_has_signed() {
+    let did = compromise_tests::document(STOLEN_AT, false);
+    let options = Options { document_sha256: None, ..compromise_tests::warned() };
+    let counts = both_judge_with(&options, &did, |_, dice| of_a_stolen_key(dice));
+    assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
+}
+
+/// [`both_judge_with`] what they know of the sample's issuer.
 fn both_judge(file: impl Fn(usize, &mut Dice) -> Vec<u8>) -> [usize; 3] {
-    let folder = tempfile::tempdir().unwrap();
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     // Neither has the document.
     let options = Options { document_sha256: None, ..informed() };
+    both_judge_with(&options, &sample::did_document(), file)
+}
+
+/// Has files judged by both readers, who must say the same; answers how many are valid, unproven
+/// and invalid.
+fn both_judge_with(
+    options: &Options,
+    document: &Value,
+    file: impl Fn(usize, &mut Dice) -> Vec<u8>,
+) -> [usize; 3] {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut verdicts = HashMap::new();
     for number in 0..BUNDLES {
         let file = file(number, &mut dice);
         let path = folder.path().join(format!("{number}.json"));
         fs::write(&path, &file).unwrap();
-        verdicts.insert(path, verify(&file, &options));
+        verdicts.insert(path, verify(&file, options));
     }
     let did = folder.path().join("did");
-    fs::write(&did, sample::did_document().to_string()).unwrap();
+    fs::write(&did, document.to_string()).unwrap();
     let output = Command::new("python3")
         .arg(tools().join("check_bundle.py"))
         .args(["--now", &options.now.to_string()])

@@ -97,11 +97,19 @@ pub(super) struct Signatures<'a> {
     pub(super) findings: &'a mut Findings,
     strangers: Vec<String>,
     signed: bool,
+    /// When the credential was signed, where somebody else than its signer says so.
+    signed_at: Option<i64>,
 }
 
 impl<'a> Signatures<'a> {
     pub(super) fn new(keyring: Keyring<'a>, findings: &'a mut Findings) -> Self {
-        Self { keyring, findings, strangers: Vec::new(), signed: false }
+        Self { keyring, findings, strangers: Vec::new(), signed: false, signed_at: None }
+    }
+
+    /// Notes when the credential was signed, as the reader's records or a log that the reader knows
+    /// have it.
+    pub(super) fn date(&mut self, signed_at: Option<i64>) {
+        self.signed_at = signed_at;
     }
 
     /// Whether the issuer made this proof. If not, says so under `name`; what concerns the key is
@@ -130,6 +138,9 @@ impl<'a> Signatures<'a> {
         };
         let fits = |found: &&FoundKey| proof.verify(suite, document, &found.key).is_ok();
         match candidates.iter().find(fits) {
+            Some(FoundKey { revoked: Some(since), .. }) if !self.outlives(name, proof, *since) => {
+                false
+            }
             Some(found) => {
                 let detail = "the keys stand in the issuer's DID document or were pinned";
                 self.findings.prove(Name::IssuerKey, detail);
@@ -145,6 +156,34 @@ impl<'a> Signatures<'a> {
                 false
             }
         }
+    }
+
+    /// Whether a signature that fits still counts although its key was compromised. The date in the
+    /// proof is the word of whoever has the key; a credential counts when somebody else says that
+    /// it was there before. If not, says so under `name`.
+    fn outlives(&mut self, name: Name, proof: &Proof, since: i64) -> bool {
+        let method = proof.verification_method();
+        let written = |time: i64| timestamp::format(time).unwrap_or_else(|_| "ever".to_owned());
+        let revoked = format!("the issuer has revoked {method} as of {}", written(since));
+        if proof.created() >= since {
+            let detail = format!("signed on {}, with a revoked key", written(proof.created()));
+            self.findings.fail(name, detail);
+            self.findings.fail(Name::IssuerKey, revoked);
+            return false;
+        }
+        let of_credential = matches!(name, Name::JcsSignature | Name::RdfcSignature);
+        if of_credential && self.signed_at.is_some_and(|at| at < since) {
+            return true;
+        }
+        let detail = if of_credential {
+            "the key was compromised later, and nothing but its own date shows that this was \
+             signed before: a log that was pinned could"
+        } else {
+            "the key was compromised later: have it exported again, or fetch a newer list"
+        };
+        self.findings.skip(name, detail);
+        self.findings.skip(Name::IssuerKey, revoked);
+        false
     }
 
     fn judge_key_problem(&mut self, name: Name, problem: &KeyProblem) {

@@ -1,9 +1,10 @@
 //! Judging a verdict from a file alone, without asking or trusting the server that made it.
 //!
-//! The file is a bundle (see [`bundle`]), a case file (see [`casefile`]) or a bare credential. The judgement is a [`Report`]: every
-//! check by name, and whether it was proved, failed, or could not be made. Offline two things stay
-//! out of reach and are said in as many words: a revocation after the enclosed status list, and who
-//! the issuer is, unless the reader brings the issuer's key from elsewhere.
+//! The file is a bundle (see [`bundle`]), a case file (see [`casefile`]) or a bare credential. The
+//! judgement is a [`Report`]: every check by name, and whether it was proved, failed, or could not
+//! be made. Offline two things stay out of reach and are said in as many words: a revocation after
+//! the enclosed status list, and who the issuer is, unless the reader brings the issuer's key from
+//! elsewhere.
 //!
 //! Invariants: the verdict is never `Valid` on account of something the file says about itself; a
 //! failed check cannot be outvoted; nothing here reads a clock, a disk or a network.
@@ -24,6 +25,7 @@ use serde_json::Value;
 use crate::credential::badge;
 use crate::credential::jcs;
 use crate::credential::timestamp;
+use crate::log::entry::credential_digest;
 use bundle::Bundle;
 use credential::Signatures;
 use report::{Findings, Form, Name, Report};
@@ -97,6 +99,8 @@ fn judge_bundle(value: &Value, options: &Options, findings: &mut Findings) {
     };
     let keyring = Keyring::new(Some(&bundle.did_document), &options.trust);
     let mut signatures = Signatures::new(keyring, findings);
+    let logged = record::issued_at(bundle.log.as_ref(), &bundle.credential, &options.trust);
+    signatures.date(logged.or_else(|| recorded(&bundle.credential, &options.trust)));
     let Some(credential) = credential::judge(&bundle.credential, options.now, &mut signatures)
     else {
         return;
@@ -111,6 +115,7 @@ fn judge_bundle(value: &Value, options: &Options, findings: &mut Findings) {
 fn judge_credential(value: &Value, options: &Options, findings: &mut Findings) {
     let keyring = Keyring::new(None, &options.trust);
     let mut signatures = Signatures::new(keyring, findings);
+    signatures.date(recorded(value, &options.trust));
     let judged = credential::judge(value, options.now, &mut signatures);
     if let Some(credential) = judged {
         signatures.judge_trust();
@@ -120,6 +125,23 @@ fn judge_credential(value: &Value, options: &Options, findings: &mut Findings) {
     for name in [Name::StatusSignature, Name::StatusMatch, Name::StatusFresh, Name::NotRevoked] {
         findings.skip(name, missing);
     }
+}
+
+/// When this credential was signed, if the reader's records have it.
+fn recorded(credential: &Value, trust: &Trust) -> Option<i64> {
+    trust.recorded(&credential_digest(credential).ok()?)
+}
+
+/// What a file's issuer has signed, by a digest under which it can be recorded (see
+/// [`Trust::record`]): a credential with its proofs, or a token without what is disclosed of it.
+pub fn signed_digest(file: &[u8]) -> Option<[u8; 32]> {
+    if let Some(text) = token::text(file) {
+        return Some(token::digest(text));
+    }
+    let value = read(file).ok()?;
+    let of_bundle = value.pointer("/bundle/credential").or_else(|| value.get("credential"));
+    let credential = if value.get("format").is_some() { of_bundle? } else { &value };
+    credential_digest(credential).ok()
 }
 
 /// The bundle's own proof: that the issuer put these parts together, all of them and unaltered.
@@ -170,6 +192,8 @@ mod agreement_tests;
 mod artifact_tests;
 #[cfg(test)]
 mod casefile_tests;
+#[cfg(test)]
+mod compromise_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Whether the issuance stands in the transparency log.
 
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::bundle::LogEvidence;
 use super::report::{Findings, Name};
@@ -54,6 +56,22 @@ fn judge_trust(key: &VerifierKey, trust: &Trust, findings: &mut Findings) {
     } else {
         findings.skip(Name::LogTrust, "the log's key comes from the file and was not pinned");
     }
+}
+
+/// When a credential was issued, as a log says that the reader knows from elsewhere.
+pub(super) fn issued_at(
+    evidence: Option<&LogEvidence>,
+    credential: &Value,
+    trust: &Trust,
+) -> Option<i64> {
+    let evidence = evidence?;
+    let key =
+        VerifierKey::parse(&evidence.key).ok().filter(|key| trust.log_keys().contains(key))?;
+    opens(evidence, credential).ok()?;
+    let proof = InclusionProof::parse(&evidence.proof).ok()?;
+    proof.verify(evidence.entry.as_bytes(), &[key]).ok()?;
+    let at = OffsetDateTime::parse(evidence.row["at"].as_str()?, &Rfc3339).ok()?;
+    Some(at.unix_timestamp())
 }
 
 /// Whether somebody apart from the log has signed this checkpoint too. Every checkpoint of a file

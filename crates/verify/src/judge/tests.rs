@@ -280,7 +280,8 @@ fn forged(did: &'static str) -> Vec<u8> {
     let mut list = sample::unsigned_status_list(false);
     list["issuer"] = did.into();
     let list = proof::sign(Template::StatusList, list, &key, says(ISSUED_AT + HOUR)).unwrap();
-    let listed = VerificationMethod { fragment: "key-1".into(), key: PublicKey::of(&key) };
+    let listed =
+        VerificationMethod { fragment: "key-1".into(), key: PublicKey::of(&key), revoked: None };
     let bundle = Bundle {
         log: None,
         credential,

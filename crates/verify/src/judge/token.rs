@@ -1,6 +1,7 @@
 //! Tokens: SD-JWT credentials of any issuer, and JWTs of our own form of verdict.
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::credential::{Judged, Signatures};
 use super::report::{Findings, Form, Name, Report};
@@ -37,6 +38,12 @@ pub fn status_url(file: &[u8]) -> Option<String> {
     let entry = &token.payload["credentialStatus"]["statusListCredential"];
     let reference = token.payload["status"]["status_list"]["uri"].as_str();
     reference.or_else(|| entry.as_str()).map(str::to_owned)
+}
+
+/// The hash that stands for what an issuer has signed in a token, whatever of it is disclosed.
+pub(super) fn digest(text: &str) -> [u8; 32] {
+    let token = text.split('~').next().unwrap_or(text);
+    Sha256::digest(token.rsplit_once('.').map_or(token, |(input, _)| input)).into()
 }
 
 pub(super) fn judge(text: &str, options: &Options) -> Report {
@@ -162,6 +169,22 @@ fn judge_signature(token: &Token<'_>, issuer: &str, options: &Options, findings:
         Some(detail) => findings.prove(Name::CertificateChain, detail),
         None => findings.skip(Name::CertificateChain, "the token carries no certificates"),
     }
+    if let Some(since) = options.trust.token_key_revoked(issuer, &key)
+        && let Err(doubt) = outlives(token, since, options)
+    {
+        let revoked = format!("the issuer has revoked its key as of {}", written(since));
+        match doubt {
+            Doubt::After(reason) => {
+                findings.fail(Name::IssuerKey, revoked);
+                findings.fail(Name::TokenSignature, reason);
+            }
+            Doubt::Undated(reason) => {
+                findings.skip(Name::IssuerKey, revoked);
+                findings.skip(Name::TokenSignature, reason);
+            }
+        }
+        return;
+    }
     findings.prove(Name::IssuerKey, "the key is the issuer's by certificate or by pin");
     match token.verify(&key) {
         Ok(()) => findings.prove(Name::TokenSignature, format!("signed by {issuer}")),
@@ -175,6 +198,33 @@ fn judge_signature(token: &Token<'_>, issuer: &str, options: &Options, findings:
         let detail = "no issuer was pinned, so the token is only shown to agree with itself";
         findings.skip(Name::IssuerTrust, detail);
     }
+}
+
+/// Why a token under a key that was compromised does not count.
+enum Doubt {
+    /// It says itself that it was signed later.
+    After(String),
+    /// Nothing shows that it was signed before.
+    Undated(String),
+}
+
+/// Whether a token still counts although its key was compromised: when the reader's own records
+/// have it. A date in it would be the word of whoever has the key.
+fn outlives(token: &Token<'_>, since: i64, options: &Options) -> Result<(), Doubt> {
+    if let Some(made) = token.number("iat").filter(|made| *made >= since) {
+        return Err(Doubt::After(format!("signed on {}, with a revoked key", written(made))));
+    }
+    let recorded = options.trust.recorded(&Sha256::digest(token.signed().0).into());
+    if recorded.is_some_and(|at| at < since) {
+        return Ok(());
+    }
+    let reason = "the key was compromised later, and nothing shows that this was signed before: \
+                  ask its issuer, or have it made again";
+    Err(Doubt::Undated(reason.to_owned()))
+}
+
+fn written(time: i64) -> String {
+    timestamp::format(time).unwrap_or_else(|_| "ever".to_owned())
 }
 
 fn judge_period(from: Option<i64>, until: Option<i64>, now: i64, findings: &mut Findings) {
@@ -224,6 +274,13 @@ fn judge_status(token: &Token<'_>, issuer: &str, options: &Options, findings: &m
         }
         Err(NoKey::Wrong(reason)) => return findings.fail(Name::StatusSignature, reason),
         Ok((key, _, _)) => {
+            if let Some(since) = options.trust.token_key_revoked(issuer, &key) {
+                let reason =
+                    format!("the issuer has revoked the list's key as of {}", written(since));
+                findings.skip(Name::StatusSignature, reason);
+                return findings
+                    .skip(Name::NotRevoked, "whoever stole the key could sign the list");
+            }
             if let Err(error) = found.expect(list::TYPE).and_then(|()| found.verify(&key)) {
                 return findings.fail(Name::StatusSignature, error.to_string());
             }

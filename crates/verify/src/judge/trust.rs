@@ -1,5 +1,6 @@
 //! What a reader believes beforehand, and how far that carries a key found in a file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub struct Trust {
     witnesses: Vec<VerifierKey>,
     issuers: Vec<Value>,
     anchors: Vec<Anchor>,
+    /// What the reader knows to have been signed, by its digest, and when.
+    recorded: BTreeMap<[u8; 32], i64>,
 }
 
 /// A text that is none of the forms of a pin.
@@ -73,6 +76,36 @@ impl Trust {
             }
         }
         Ok(())
+    }
+
+    /// Notes that what has this [digest](super::signed_digest) was signed by its issuer at this
+    /// time, in seconds since the Unix epoch. It outlives a later compromise of the key: a thief
+    /// can write any date, but not into the reader's own records.
+    pub fn record(&mut self, digest: [u8; 32], at: i64) {
+        self.recorded.insert(digest, at);
+    }
+
+    /// When this was signed, if the reader knows that it was.
+    pub(super) fn recorded(&self, digest: &[u8; 32]) -> Option<i64> {
+        self.recorded.get(digest).copied()
+    }
+
+    /// Since when a token's key must not be used, by the pinned documents. It is known by itself
+    /// and not by its name, which is whoever's who writes a token.
+    pub(super) fn token_key_revoked(&self, issuer: &str, key: &Key) -> Option<i64> {
+        let is_it = |jwk: &Value| {
+            es256::PublicKey::from_jwk(jwk).is_ok_and(|known| &Key::P256(known) == key)
+        };
+        let methods =
+            self.did_documents.iter().filter_map(|it| it["verificationMethod"].as_array());
+        let of_did = methods
+            .flatten()
+            .filter(|method| is_it(&method["publicKeyJwk"]))
+            .filter_map(did::revocation);
+        let own = self.issuers.iter().filter(|metadata| metadata["issuer"] == issuer);
+        let keys = own.filter_map(|metadata| metadata["jwks"]["keys"].as_array()).flatten();
+        let of_set = keys.filter(|jwk| is_it(jwk)).filter_map(jwk_revocation);
+        of_did.chain(of_set).min()
     }
 
     /// The logs' keys.
@@ -129,11 +162,19 @@ impl Trust {
     }
 }
 
+/// Since when a key of a JWK set must not be used (`revoked`, OpenID Federation 1.0 section 8.7.2).
+pub(super) fn jwk_revocation(jwk: &Value) -> Option<i64> {
+    let revoked = jwk.get("revoked")?;
+    Some(revoked["revoked_at"].as_i64().unwrap_or(i64::MIN))
+}
+
 /// A key, and whether the reader had it beforehand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundKey {
     pub(super) key: PublicKey,
     pub(super) pinned: bool,
+    /// Since when it must not be used, by the file's document or the reader's.
+    pub(super) revoked: Option<i64>,
 }
 
 /// Why no key was found.
@@ -177,25 +218,31 @@ impl<'a> Keyring<'a> {
     /// each of the pinned bare keys.
     pub(super) fn find(&self, method: &str) -> Result<Vec<FoundKey>, KeyProblem> {
         let pinned = self.pinned_key(method);
+        let revoked = self.revoked(method);
+        let found = |key, pinned| FoundKey { key, pinned, revoked };
         if let Some(key) = did::key_of(method).map_err(KeyProblem::Document)? {
-            return Ok(vec![FoundKey { key, pinned: self.trust.keys.contains(&key) }]);
+            return Ok(vec![found(key, self.trust.keys.contains(&key))]);
         }
         let Some(document) = self.enclosed else {
             return match pinned {
-                Some(key) => Ok(vec![FoundKey { key, pinned: true }]),
+                Some(key) => Ok(vec![found(key, true)]),
+                None if revoked.is_some() => Err(KeyProblem::Document(DidError::Revoked)),
                 None if self.trust.keys.is_empty() => Err(KeyProblem::NoSource),
-                None => {
-                    let bare = self.trust.keys.iter();
-                    Ok(bare.map(|key| FoundKey { key: *key, pinned: true }).collect())
-                }
+                None => Ok(self.trust.keys.iter().map(|key| found(*key, true)).collect()),
             };
         };
         let key = did::assertion_key(document, method).map_err(KeyProblem::Document)?;
         match pinned {
             Some(pinned) if pinned != key => Err(KeyProblem::Conflict),
-            Some(_) => Ok(vec![FoundKey { key, pinned: true }]),
-            None => Ok(vec![FoundKey { key, pinned: self.trust.keys.contains(&key) }]),
+            Some(_) => Ok(vec![found(key, true)]),
+            None => Ok(vec![found(key, self.trust.keys.contains(&key))]),
         }
+    }
+
+    /// Since when the key of this identifier must not be used, by whichever document says so first.
+    fn revoked(&self, method: &str) -> Option<i64> {
+        let documents = self.enclosed.into_iter().chain(&self.trust.did_documents);
+        documents.filter_map(|document| did::revoked_since(document, method)).min()
     }
 
     /// The key of this identifier in a pinned document of its DID.

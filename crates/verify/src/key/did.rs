@@ -1,11 +1,15 @@
 //! `did:web` identifiers and the `did.json` behind them: DID Core 1.0 and the did:web method.
 //!
-//! The document is where a verifier learns which keys may speak for the issuer. It has no history:
-//! removing a key from it is the answer to a compromise and ends every credential under that key.
+//! The document is where a verifier learns which keys may speak for the issuer. A key that was
+//! compromised stays in it with the time since when nobody may use it (`revoked`, Controlled
+//! Identifiers 1.0 section 2.2), so that what it signed before can still be told apart. Under a key
+//! that leaves the document every credential ends.
 
 use std::fmt;
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::jose::es256;
 
@@ -22,6 +26,18 @@ pub struct VerificationMethod {
     pub fragment: String,
     /// The key itself.
     pub key: PublicKey,
+    /// That it must not be used any more.
+    pub revoked: Option<Revoked>,
+}
+
+/// That a key was compromised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Since when whatever it signs is nobody's word: RFC 3339, in UTC.
+    pub since: String,
+    /// Whether that is all that it has ever signed. Then it leaves `assertionMethod`, for readers
+    /// who do not know `revoked`.
+    pub wholly: bool,
 }
 
 /// Why a URL, an identifier or a document was refused.
@@ -39,6 +55,8 @@ pub enum DidError {
     UnknownMethod,
     /// The verification method is listed, but not for making assertions.
     NotForAssertion,
+    /// The verification method is listed as revoked, and for making assertions no more.
+    Revoked,
     /// The key text is unusable.
     Key(KeyError),
 }
@@ -52,6 +70,7 @@ impl fmt::Display for DidError {
             Self::OtherSubject => f.write_str("the DID document describes another identifier"),
             Self::UnknownMethod => f.write_str("the DID document does not list this key once"),
             Self::NotForAssertion => f.write_str("the key is not listed under assertionMethod"),
+            Self::Revoked => f.write_str("the issuer has revoked the key and all that it signed"),
             Self::Key(error) => error.fmt(f),
         }
     }
@@ -132,15 +151,21 @@ pub fn document(did: &str, methods: &[VerificationMethod]) -> Value {
     let listed: Vec<Value> = methods
         .iter()
         .map(|method| {
-            json!({
+            let mut listed = json!({
                 "id": method_id(did, &method.fragment),
                 "type": "Multikey",
                 "controller": did,
                 "publicKeyMultibase": method.key.multikey(),
-            })
+            });
+            if let Some(revoked) = &method.revoked {
+                listed["revoked"] = revoked.since.as_str().into();
+            }
+            listed
         })
         .collect();
-    let ids: Vec<String> = methods.iter().map(|method| method_id(did, &method.fragment)).collect();
+    let asserting =
+        methods.iter().filter(|method| method.revoked.as_ref().is_none_or(|it| !it.wholly));
+    let ids: Vec<String> = asserting.map(|method| method_id(did, &method.fragment)).collect();
     json!({
         "@context": CONTEXTS,
         "id": did,
@@ -187,6 +212,22 @@ pub fn assertion_jwk(document: &Value, method_id: &str) -> Option<es256::PublicK
     es256::PublicKey::from_jwk(&method["publicKeyJwk"]).ok()
 }
 
+/// Since when the document says that a verification method must not be used, in seconds since the
+/// Unix epoch. A time that cannot be read is the beginning of all times.
+pub fn revoked_since(document: &Value, method_id: &str) -> Option<i64> {
+    let did = controller(method_id)?;
+    let methods = document["verificationMethod"].as_array().filter(|_| document["id"] == did)?;
+    let own = methods.iter().filter(|method| method["id"] == method_id);
+    own.filter_map(revocation).min()
+}
+
+/// [`revoked_since`] of one method.
+pub(crate) fn revocation(method: &Value) -> Option<i64> {
+    let since = method.get("revoked")?;
+    let time = since.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    Some(time.map_or(i64::MIN, OffsetDateTime::unix_timestamp))
+}
+
 fn assertion_method<'a>(
     document: &'a Value,
     method_id: &str,
@@ -209,7 +250,8 @@ fn assertion_method<'a>(
     let asserting =
         document["assertionMethod"].as_array().ok_or(DidError::Document("assertionMethod"))?;
     if !asserting.iter().any(|listed| listed == method_id) {
-        return Err(DidError::NotForAssertion);
+        let revoked = method.get("revoked").is_some();
+        return Err(if revoked { DidError::Revoked } else { DidError::NotForAssertion });
     }
     Ok(method)
 }

@@ -118,7 +118,8 @@ fn a_did_web_document_is_found_where_the_method_says() {
 #[test]
 fn each_listed_key_is_found_by_its_identifier() {
     let (old, new) = (PublicKey::of(&sample::key()), PublicKey::parse(W3C_KEY).unwrap());
-    let method = |fragment: &str, key| VerificationMethod { fragment: fragment.into(), key };
+    let method =
+        |fragment: &str, key| VerificationMethod { fragment: fragment.into(), key, revoked: None };
     let document = did::document(sample::DID, &[method("key-1", old), method("key-2", new)]);
     assert_eq!(document["@context"], json!(did::CONTEXTS));
     assert_eq!(document["verificationMethod"][1]["publicKeyMultibase"], W3C_KEY);

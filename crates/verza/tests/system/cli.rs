@@ -290,7 +290,22 @@ async fn an_admin_is_made_from_the_command_line_also_beside_a_server() {
     let secret = |key: &Json| key["purpose"] == "paseto_local";
     assert!(keys.iter().all(|key| key["publicKey"].is_string() != secret(key)), "{keys:?}");
     assert_eq!(code(&house.run(&["keys", "rotate", "issuer"]).await), 0);
-    refused(&house.run(&["keys", "rotate", "doors"]).await, 1, &["tokens, issuer or log"]);
+    let said = ["tokens, issuer, certified or log"];
+    refused(&house.run(&["keys", "rotate", "doors"]).await, 1, &said);
+    let issuer = keys.iter().find(|key| key["purpose"] == "credential").unwrap();
+    let lost = |since: &'static str| {
+        let key = issuer["id"].as_str().unwrap();
+        ["keys", "compromise", key, "--since", since, "--reason", "a stolen laptop", "--json"]
+    };
+    refused(&house.run(&lost("yesterday")).await, 1, &["write it as"]);
+    let done = house.run(&lost("2026-01-01T00:00:00Z")).await;
+    let done: Json = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&done["key"], done["revoked"].as_i64()), (&issuer["id"], Some(0)));
+    assert_eq!(code(&house.run(&lost("2026-01-01T00:00:00Z")).await), 0, "it can be said again");
+    let keys = house.run(&["keys", "list", "--json"]).await;
+    let keys: Vec<Json> = serde_json::from_slice(&keys.stdout).unwrap();
+    let listed = keys.iter().find(|key| key["id"] == issuer["id"]).unwrap();
+    assert_eq!(listed["compromisedSince"], "2026-01-01T00:00:00Z");
     house.finish().await;
 }
 

@@ -136,7 +136,7 @@ fn judge_signature(
         return findings.fail(NAME, "the signing key is not the issuer's");
     }
     findings.prove(Name::VerificationMethod, "the key is named as the issuer's own");
-    let asked = Asked { issuer, method: Some(method), x5c: None };
+    let asked = Asked { issuer, method: Some(method), x5c: None, made: Some(proof.created()) };
     let known = match keys::find(reader, asked) {
         Ok(known) => known,
         Err(NoKey::Unknown(reason)) => {

@@ -7,10 +7,12 @@ use webpki::ring;
 
 use super::{Reader, Source};
 use crate::credential::jcs;
+use crate::credential::timestamp;
 use crate::jose::es256;
 use crate::jose::jws::{self, JwsError, Token};
 use crate::jose::x5c::{self, ChainError};
 use crate::judge::Options;
+use crate::judge::trust::jwk_revocation;
 use crate::key::did;
 use crate::key::multikey::PublicKey;
 
@@ -60,6 +62,8 @@ pub(super) struct Asked<'a> {
     /// The verification method, or a token's `kid`.
     pub(super) method: Option<&'a str>,
     pub(super) x5c: Option<&'a Value>,
+    /// When it says that it was signed, in seconds since the Unix epoch.
+    pub(super) made: Option<i64>,
 }
 
 impl Key {
@@ -227,7 +231,7 @@ fn of_did(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey> {
         return Ok(vec![known(key, "the identifier itself (did:jwk)")]);
     }
     if let Some(document) = trust.did_document(issuer) {
-        let keys = of_document(document, issuer, method.as_deref())?;
+        let keys = of_document(document, asked, method.as_deref())?;
         let how = "listed in the DID document that was pinned";
         let pinned = |key| Known { pinned: true, ..known(key, how) };
         return Ok(keys.into_iter().map(pinned).collect());
@@ -236,7 +240,7 @@ fn of_did(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey> {
         match reader.look(Source::DidDocument, &url) {
             Ok(bytes) => {
                 let document = object(bytes).map_err(NoKey::Unknown)?;
-                let keys = of_document(&document, issuer, method.as_deref())?;
+                let keys = of_document(&document, asked, method.as_deref())?;
                 let how = format!("listed in the issuer's DID document at {url}");
                 return Ok(keys.into_iter().map(|key| known(key, &how)).collect());
             }
@@ -263,7 +267,12 @@ fn absolute(issuer: &str, method: &str) -> String {
 }
 
 /// The keys for assertions in a DID document: the named one, or all.
-fn of_document(document: &Value, did: &str, method: Option<&str>) -> Result<Vec<Key>, NoKey> {
+fn of_document(
+    document: &Value,
+    asked: Asked<'_>,
+    method: Option<&str>,
+) -> Result<Vec<Key>, NoKey> {
+    let did = asked.issuer;
     let wrong = |reason: &str| NoKey::Wrong(reason.to_owned());
     if document["id"] != did {
         return Err(wrong("the DID document describes another identifier"));
@@ -275,6 +284,7 @@ fn of_document(document: &Value, did: &str, method: Option<&str>) -> Result<Vec<
     };
     let mut keys = Vec::new();
     let mut named = 0;
+    let mut withdrawn = None;
     for listed in all("assertionMethod").iter().take(KEYS_MAX) {
         let Some(listed_id) = id(listed) else { continue };
         if method.is_some_and(|method| method != listed_id) {
@@ -290,9 +300,18 @@ fn of_document(document: &Value, did: &str, method: Option<&str>) -> Result<Vec<
         if found["controller"] != did {
             return Err(wrong("the DID document gives this key to somebody else"));
         }
+        if let Some(since) = did::revocation(found) {
+            withdrawn = Some(revoked(since, asked.made));
+            continue;
+        }
         named += 1;
         let multikey = found["publicKeyMultibase"].as_str().and_then(Key::from_multikey);
         keys.extend(multikey.or_else(|| Key::from_jwk(&found["publicKeyJwk"])));
+    }
+    if keys.is_empty()
+        && let Some(withdrawn) = withdrawn.or_else(|| revoked_method(document, asked, method))
+    {
+        return Err(withdrawn);
     }
     match (keys.is_empty(), named) {
         (false, _) => Ok(keys),
@@ -301,10 +320,28 @@ fn of_document(document: &Value, did: &str, method: Option<&str>) -> Result<Vec<
     }
 }
 
+/// A key that the document lists as revoked, and for assertions no more.
+fn revoked_method(document: &Value, asked: Asked<'_>, method: Option<&str>) -> Option<NoKey> {
+    let since = did::revoked_since(document, method?)?;
+    Some(revoked(since, asked.made))
+}
+
+/// What is to be said of something under a key that its issuer has revoked. Whoever stole the key
+/// can date what they sign as they like, so that an earlier date shows nothing.
+fn revoked(since: i64, made: Option<i64>) -> NoKey {
+    let as_of = timestamp::format(since).unwrap_or_else(|_| "ever".to_owned());
+    let reason = format!("the issuer has revoked its key as of {as_of}");
+    match made {
+        Some(made) if made >= since => NoKey::Wrong(format!("{reason}; this was signed later")),
+        _ => NoKey::Unknown(format!("{reason}; nothing shows that this was signed before")),
+    }
+}
+
 /// The keys that an issuer publishes at its own address.
 fn of_address(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey> {
     let issuer = asked.issuer;
-    // Open Badges 3.0 name the key by where it lies; elsewhere than at the issuer's it is not theirs.
+    // Open Badges 3.0 name the key by where it lies; elsewhere than at the issuer's it is not
+    // theirs.
     if let Some(url) = asked.method.filter(|method| method.contains("://")) {
         if origin(url) != origin(issuer) || origin(url).is_none() {
             let reason = format!("the key lies at {url}, which is not the issuer's address");
@@ -312,7 +349,7 @@ fn of_address(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey
         }
         let bytes = reader.look(Source::KeySet, url).map_err(NoKey::Unknown)?;
         let found = object(bytes).map_err(NoKey::Unknown)?;
-        return published(&found, None, &format!("published at {url}"));
+        return published(&found, (None, asked.made), &format!("published at {url}"));
     }
     let url = metadata_url(issuer)
         .ok_or_else(|| NoKey::Unknown("the issuer's address cannot be read".to_owned()))?;
@@ -323,18 +360,22 @@ fn of_address(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey
     }
     let how = format!("published at {url}");
     match (metadata.get("jwks"), metadata["jwks_uri"].as_str()) {
-        (Some(set), None) => published(set, asked.method, &how),
+        (Some(set), None) => published(set, (asked.method, asked.made), &how),
         (None, Some(at)) => {
             let bytes = reader.look(Source::KeySet, at).map_err(NoKey::Unknown)?;
             let set = object(bytes).map_err(NoKey::Unknown)?;
-            published(&set, asked.method, &format!("{how}, at {at}"))
+            published(&set, (asked.method, asked.made), &format!("{how}, at {at}"))
         }
         _ => Err(NoKey::Unknown(format!("what is published at {url} names no keys"))),
     }
 }
 
 /// The keys of a JWK set, or a JWK by itself: the one of this `kid`, or all where none is named.
-fn published(set: &Value, kid: Option<&str>, how: &str) -> Result<Vec<Known>, NoKey> {
+fn published(
+    set: &Value,
+    (kid, made): (Option<&str>, Option<i64>),
+    how: &str,
+) -> Result<Vec<Known>, NoKey> {
     let alone = std::slice::from_ref(set);
     let keys = set["keys"].as_array().map_or(alone, Vec::as_slice);
     let meant = |jwk: &&Value| kid.is_none_or(|kid| jwk["kid"] == kid);
@@ -342,9 +383,12 @@ fn published(set: &Value, kid: Option<&str>, how: &str) -> Result<Vec<Known>, No
     if meant.is_empty() {
         return Err(NoKey::Wrong("the issuer does not publish this key".to_owned()));
     }
-    let keys: Vec<Key> = meant.into_iter().filter_map(Key::from_jwk).collect();
+    let (withdrawn, good): (Vec<&Value>, Vec<&Value>) =
+        meant.into_iter().partition(|jwk| jwk_revocation(jwk).is_some());
+    let keys: Vec<Key> = good.into_iter().filter_map(Key::from_jwk).collect();
     if keys.is_empty() {
-        return Err(unread());
+        let since = withdrawn.into_iter().filter_map(jwk_revocation).min();
+        return Err(since.map_or_else(unread, |since| revoked(since, made)));
     }
     let known = |key| Known { key, how: how.to_owned(), pinned: false, vouched: true, chain: None };
     Ok(keys.into_iter().map(known).collect())
@@ -357,8 +401,8 @@ fn origin(url: &str) -> Option<&str> {
     url.get(..scheme.len() + 3 + host.len())
 }
 
-/// Where an issuer's metadata lies (SD-JWT VC section 5): the well-known part comes between the host
-/// and the issuer's own path.
+/// Where an issuer's metadata lies (SD-JWT VC section 5): the well-known part comes between the
+/// host and the issuer's own path.
 pub fn metadata_url(issuer: &str) -> Option<String> {
     let origin = origin(issuer)?;
     let path = issuer.get(origin.len()..)?.trim_end_matches('/');

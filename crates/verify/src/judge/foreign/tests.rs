@@ -214,7 +214,8 @@ fn the_keys_of_a_did_web_lie_in_its_document_and_nowhere_else() {
     let wanted = |source, url: &str| vec![Wanted { source, url: url.to_owned() }];
     assert_eq!(first.wanted, wanted(Source::DidDocument, document_url));
     assert_eq!(first.report.verdict, Verdict::Unproven);
-    let own = VerificationMethod { fragment: "key-1".into(), key: PublicKey::of(&key()) };
+    let own =
+        VerificationMethod { fragment: "key-1".into(), key: PublicKey::of(&key()), revoked: None };
     let document = did::document(WEB, &[own]);
     put(&mut found, Source::DidDocument, document_url, &document.to_string());
     let second = trusted(&secured, &found);
@@ -265,6 +266,37 @@ fn the_keys_of_a_did_web_lie_in_its_document_and_nowhere_else() {
     let judged = trusted(&secured, &away);
     assert_eq!(judged.report.verdict, Verdict::Unproven);
     assert!(judged.report.to_string().contains("did not answer: no answer in time"));
+}
+
+#[test]
+fn a_key_that_its_issuer_has_revoked_proves_nothing() {
+    let method = format!("{WEB}#key-1");
+    let secured = sealed(unsigned(WEB), &method).to_string();
+    let judged = |since: &str, wholly: bool| {
+        let revoked = Some(did::Revoked { since: since.to_owned(), wholly });
+        let key = PublicKey::of(&key());
+        let own = VerificationMethod { fragment: "key-1".into(), key, revoked };
+        let mut found = Found::default();
+        let url = "https://college.example/.well-known/did.json";
+        put(&mut found, Source::DidDocument, url, &did::document(WEB, &[own]).to_string());
+        trusted(&secured, &found).report
+    };
+    for wholly in [false, true] {
+        let before = judged("2020-01-01T00:00:00Z", wholly);
+        assert_eq!(before.verdict, Verdict::Invalid, "{before}");
+        assert!(before.to_string().contains("as of 2020-01-01T00:00:00Z; this was signed later"));
+        let after = judged("2035-01-01T00:00:00Z", wholly);
+        assert_eq!(after.verdict, Verdict::Unproven, "{after}");
+        assert!(after.to_string().contains("nothing shows that this was signed before"));
+    }
+    let mut found = college(&token_list(false, |_| {}));
+    let mut published: Value = serde_json::from_str(&metadata()).unwrap();
+    published["jwks"]["keys"][0]["revoked"] = json!({ "revoked_at": ISSUED_AT });
+    let url = "https://college.example/.well-known/jwt-vc-issuer/registry";
+    put(&mut found, Source::IssuerMetadata, url, &published.to_string());
+    let report = trusted(&sd_jwt(|_| {}), &found).report;
+    assert_eq!(report.verdict, Verdict::Unproven, "{report}");
+    assert!(report.to_string().contains("the issuer has revoked its key as of"), "{report}");
 }
 
 #[test]

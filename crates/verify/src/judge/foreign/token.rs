@@ -199,6 +199,7 @@ pub(super) fn check(
         issuer,
         method: token.header.get("kid").and_then(Value::as_str),
         x5c: token.header.get("x5c"),
+        made: token.number("iat"),
     };
     let known = keys::find(reader, asked).map_err(|problem| match problem {
         NoKey::Unknown(reason) => Refused::Unknown(reason),
