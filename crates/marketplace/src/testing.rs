@@ -101,6 +101,16 @@ pub(crate) fn with_key(caller: &Caller, key: u8) -> Caller {
     Caller { idempotency, ..caller.clone() }
 }
 
+/// What a client was answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Of a refusal: its code, message, fields and members.
+    pub(crate) body: Json,
+    /// The next page's address.
+    pub(crate) link: Option<String>,
+    pub(crate) etag: Option<String>,
+}
+
 /// The routes as a client reaches them, with the caller in the place of the gateway's work.
 pub(crate) struct Client(axum::Router);
 
@@ -117,8 +127,22 @@ impl Client {
         request: &str,
         body: Json,
     ) -> (u16, Json, Option<String>) {
+        let Answer { status, body, link, .. } = self.ask(caller, request, &[], body).await;
+        (status, body, link)
+    }
+
+    /// [`Self::send`] with headers.
+    pub(crate) async fn ask(
+        &self,
+        caller: &Caller,
+        request: &str,
+        headers: &[(&str, &str)],
+        body: Json,
+    ) -> Answer {
         let (method, uri) = request.split_once(' ').expect("METHOD /path");
-        let mut message = http::Request::builder().method(method).uri(uri);
+        let message = http::Request::builder().method(method).uri(uri);
+        let mut message =
+            headers.iter().fold(message, |message, (name, value)| message.header(*name, *value));
         let body = if body.is_null() {
             axum::body::Body::empty()
         } else {
@@ -129,21 +153,24 @@ impl Client {
         message.extensions_mut().insert(caller.clone());
         let response = self.0.clone().oneshot(message).await.expect("an answer");
         let status = response.status().as_u16();
-        let link = response.headers().get("link").map(|link| {
-            let link = link.to_str().expect("a text");
-            link[1..].split_once('>').expect("a link in brackets").0.to_owned()
-        });
+        let told = |name: &str| {
+            let value = response.headers().get(name)?;
+            Some(value.to_str().expect("a text").to_owned())
+        };
+        let etag = told("etag");
+        let link = told("link")
+            .map(|link| link[1..].split_once('>').expect("a link in brackets").0.to_owned());
         if let Some(Failure(error)) = response.extensions().get() {
             let fields: Vec<_> = error.fields().iter().map(|f| f.pointer.clone()).collect();
-            let message = error.message();
-            return (
-                status,
-                json!({ "code": error.code(), "message": message, "fields": fields }),
-                link,
-            );
+            let members: serde_json::Map<_, _> =
+                error.members().iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
+            let body = json!({ "code": error.code(), "message": error.message(),
+                "fields": fields, "members": members });
+            return Answer { status, body, link, etag };
         }
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
-        (status, serde_json::from_slice(&bytes).unwrap_or(Json::Null), link)
+        let body = serde_json::from_slice(&bytes).unwrap_or(Json::Null);
+        Answer { status, body, link, etag }
     }
 
     /// Sends a body of some media type; answers the status, and the body as a text.
