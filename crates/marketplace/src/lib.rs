@@ -27,6 +27,8 @@ pub mod verifier;
 #[cfg(test)]
 mod apart;
 #[cfg(test)]
+mod deaths;
+#[cfg(test)]
 mod stale;
 #[cfg(test)]
 mod testing;

@@ -11,6 +11,7 @@ use kernel::{Caller, Error, Id, Principal, Result, Role, Timestamp};
 use parking_lot::Mutex;
 use platform::blob::Blobs;
 use platform::crypto::MasterKey;
+use platform::db::Db;
 use platform::http::{Failure, Route};
 use platform::mail::{MailOptions, Mailer};
 use platform::testing::TestDb;
@@ -63,9 +64,9 @@ impl Users for People {
 }
 
 /// The context that signs verdicts, with keys of its own.
-pub(crate) async fn trust(t: &TestDb) -> trust::Trust {
+pub(crate) async fn trust(db: &Db) -> trust::Trust {
     let trust = trust::Trust::new(trust::TrustOptions {
-        db: t.db.clone(),
+        db: db.clone(),
         master_key: MasterKey::new([7; 32]),
         public_url: PUBLIC_URL.to_owned(),
         issuer_name: "Verza".to_owned(),
@@ -78,15 +79,15 @@ pub(crate) async fn trust(t: &TestDb) -> trust::Trust {
     trust
 }
 
-pub(crate) fn documents(t: &TestDb, trust: &trust::Trust) -> documents::Documents {
-    let blobs = Blobs::on_disk(t.directory().join("blobs"), t.db.world().clone());
+pub(crate) fn documents(t: &TestDb, db: &Db, trust: &trust::Trust) -> documents::Documents {
+    let blobs = Blobs::on_disk(t.directory().join("blobs"), db.world().clone());
     documents::Documents::new(documents::Parts {
-        db: t.db.clone(),
+        db: db.clone(),
         blobs: blobs.expect("the test's blobs"),
         issuance: trust.issuance.clone(),
         judge: documents::credential::Judge::new(trust.judging.clone(), None, &[], "")
             .expect("the test's judge"),
-        mailer: Mailer::new(t.db.clone(), MasterKey::new([7; 32]), MailOptions::default()),
+        mailer: Mailer::new(db.clone(), MasterKey::new([7; 32]), MailOptions::default()),
         options: documents::Options::at(PUBLIC_URL),
     })
 }
