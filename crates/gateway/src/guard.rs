@@ -299,7 +299,7 @@ impl Guard {
         let device = if row.limit == Limit::Login { device(&parts.headers) } else { None };
         let request_id = passage.request_id.clone();
         let origin = Origin { request_id, ip: Some(ip), user_agent, device };
-        let mut caller = Caller { principal, origin, idempotency: None };
+        let mut caller = Caller { principal, origin, ..Caller::nobody() };
         passage.caller = Some(caller.clone());
         self.may_pass(caller.principal.as_deref()).await?;
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::error::PRECONDITION_FAILED;
 use crate::id::kinds::{ApiKey, Session, User};
 use crate::{Error, Id, Permission, Permissions, Result, Timestamp};
 
@@ -223,12 +224,25 @@ impl Idempotency {
     }
 }
 
+/// The versions of a thing that a request was made for: what its sender has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected(Arc<[i64]>);
+
+impl Expected {
+    /// Any of these will do; where there is none, nothing does.
+    pub fn one_of(versions: impl IntoIterator<Item = i64>) -> Self {
+        Self(versions.into_iter().collect())
+    }
+}
+
 /// The asker of a verb. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     pub principal: Option<Arc<Principal>>,
     pub origin: Origin,
     pub idempotency: Option<Arc<Idempotency>>,
+    /// Of the thing that the request is about, where its sender names any.
+    pub expected: Option<Expected>,
 }
 
 impl Caller {
@@ -258,5 +272,19 @@ impl Caller {
 
     pub fn is_admin(&self) -> bool {
         self.role() == Some(Role::Admin)
+    }
+
+    /// Refuses a request that was made for another version of a thing than the one that is there.
+    /// Verbs ask in the transaction in which they decide, and after they have seen that the thing
+    /// is the caller's to know of.
+    ///
+    /// # Errors
+    /// `Conflict` [`PRECONDITION_FAILED`] with the member `version`, which is the present one.
+    pub fn expect(&self, version: i64) -> Result<()> {
+        if self.expected.as_ref().is_none_or(|Expected(versions)| versions.contains(&version)) {
+            return Ok(());
+        }
+        let message = "It has changed since it was read. Read it again.";
+        Err(Error::conflict(PRECONDITION_FAILED, message).with_member("version", version))
     }
 }

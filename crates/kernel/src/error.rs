@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The code of a refusal for what the sender had not seen: [`crate::Caller::expect`].
+pub const PRECONDITION_FAILED: &str = "precondition_failed";
+
 /// What kind of answer an error is. Every transport has one table from these nine to its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -27,6 +27,10 @@ pub mod verifier;
 #[cfg(test)]
 mod apart;
 #[cfg(test)]
+mod deaths;
+#[cfg(test)]
+mod stale;
+#[cfg(test)]
 mod testing;
 
 pub use personal::Held;
@@ -56,6 +60,10 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration {
             name: "0026_reputation",
             sql: include_str!("../migrations/0026_reputation.sql"),
+        },
+        Migration {
+            name: "0027_verifier_versions",
+            sql: include_str!("../migrations/0027_verifier_versions.sql"),
         },
     ],
 };

@@ -47,6 +47,7 @@ const TABLES: &[Table] = &[
             Column("away_until", Shown::Time),
             Column("languages", Shown::Json),
             Column("auto_accept", Shown::Json),
+            Column("version", Shown::Number),
         ],
     ),
     of(

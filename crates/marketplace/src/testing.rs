@@ -11,6 +11,7 @@ use kernel::{Caller, Error, Id, Principal, Result, Role, Timestamp};
 use parking_lot::Mutex;
 use platform::blob::Blobs;
 use platform::crypto::MasterKey;
+use platform::db::Db;
 use platform::http::{Failure, Route};
 use platform::mail::{MailOptions, Mailer};
 use platform::testing::TestDb;
@@ -63,9 +64,9 @@ impl Users for People {
 }
 
 /// The context that signs verdicts, with keys of its own.
-pub(crate) async fn trust(t: &TestDb) -> trust::Trust {
+pub(crate) async fn trust(db: &Db) -> trust::Trust {
     let trust = trust::Trust::new(trust::TrustOptions {
-        db: t.db.clone(),
+        db: db.clone(),
         master_key: MasterKey::new([7; 32]),
         public_url: PUBLIC_URL.to_owned(),
         issuer_name: "Verza".to_owned(),
@@ -78,15 +79,15 @@ pub(crate) async fn trust(t: &TestDb) -> trust::Trust {
     trust
 }
 
-pub(crate) fn documents(t: &TestDb, trust: &trust::Trust) -> documents::Documents {
-    let blobs = Blobs::on_disk(t.directory().join("blobs"), t.db.world().clone());
+pub(crate) fn documents(t: &TestDb, db: &Db, trust: &trust::Trust) -> documents::Documents {
+    let blobs = Blobs::on_disk(t.directory().join("blobs"), db.world().clone());
     documents::Documents::new(documents::Parts {
-        db: t.db.clone(),
+        db: db.clone(),
         blobs: blobs.expect("the test's blobs"),
         issuance: trust.issuance.clone(),
         judge: documents::credential::Judge::new(trust.judging.clone(), None, &[], "")
             .expect("the test's judge"),
-        mailer: Mailer::new(t.db.clone(), MasterKey::new([7; 32]), MailOptions::default()),
+        mailer: Mailer::new(db.clone(), MasterKey::new([7; 32]), MailOptions::default()),
         options: documents::Options::at(PUBLIC_URL),
     })
 }
@@ -99,6 +100,16 @@ pub(crate) fn id_of(caller: &Caller) -> Id<User> {
 pub(crate) fn with_key(caller: &Caller, key: u8) -> Caller {
     let idempotency = Some(Arc::new(Idempotency::new([key; 32], [key; 32])));
     Caller { idempotency, ..caller.clone() }
+}
+
+/// What a client was answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Of a refusal: its code, message, fields and members.
+    pub(crate) body: Json,
+    /// The next page's address.
+    pub(crate) link: Option<String>,
+    pub(crate) etag: Option<String>,
 }
 
 /// The routes as a client reaches them, with the caller in the place of the gateway's work.
@@ -117,8 +128,22 @@ impl Client {
         request: &str,
         body: Json,
     ) -> (u16, Json, Option<String>) {
+        let Answer { status, body, link, .. } = self.ask(caller, request, &[], body).await;
+        (status, body, link)
+    }
+
+    /// [`Self::send`] with headers.
+    pub(crate) async fn ask(
+        &self,
+        caller: &Caller,
+        request: &str,
+        headers: &[(&str, &str)],
+        body: Json,
+    ) -> Answer {
         let (method, uri) = request.split_once(' ').expect("METHOD /path");
-        let mut message = http::Request::builder().method(method).uri(uri);
+        let message = http::Request::builder().method(method).uri(uri);
+        let mut message =
+            headers.iter().fold(message, |message, (name, value)| message.header(*name, *value));
         let body = if body.is_null() {
             axum::body::Body::empty()
         } else {
@@ -129,21 +154,24 @@ impl Client {
         message.extensions_mut().insert(caller.clone());
         let response = self.0.clone().oneshot(message).await.expect("an answer");
         let status = response.status().as_u16();
-        let link = response.headers().get("link").map(|link| {
-            let link = link.to_str().expect("a text");
-            link[1..].split_once('>').expect("a link in brackets").0.to_owned()
-        });
+        let told = |name: &str| {
+            let value = response.headers().get(name)?;
+            Some(value.to_str().expect("a text").to_owned())
+        };
+        let etag = told("etag");
+        let link = told("link")
+            .map(|link| link[1..].split_once('>').expect("a link in brackets").0.to_owned());
         if let Some(Failure(error)) = response.extensions().get() {
             let fields: Vec<_> = error.fields().iter().map(|f| f.pointer.clone()).collect();
-            let message = error.message();
-            return (
-                status,
-                json!({ "code": error.code(), "message": message, "fields": fields }),
-                link,
-            );
+            let members: serde_json::Map<_, _> =
+                error.members().iter().map(|(name, it)| (name.to_string(), it.clone())).collect();
+            let body = json!({ "code": error.code(), "message": error.message(),
+                "fields": fields, "members": members });
+            return Answer { status, body, link, etag };
         }
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
-        (status, serde_json::from_slice(&bytes).unwrap_or(Json::Null), link)
+        let body = serde_json::from_slice(&bytes).unwrap_or(Json::Null);
+        Answer { status, body, link, etag }
     }
 
     /// Sends a body of some media type; answers the status, and the body as a text.

@@ -8,6 +8,7 @@
 
 pub mod vectors;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -476,4 +477,35 @@ macro_rules! on_both_engines {
             }
         })*
     };
+}
+
+/// Every row of every table as a text, by table: equal before and after what had no effect. Without
+/// the indexes of words, which follow the rows.
+pub async fn contents(db: &Db) -> BTreeMap<String, Vec<String>> {
+    let (tables, row) = if db.is_shared() {
+        (
+            "SELECT CAST(tablename AS TEXT), 'CAST(kept AS TEXT)' FROM pg_tables
+             WHERE schemaname = current_schema()",
+            "AS kept",
+        )
+    } else {
+        (
+            "SELECT kept.name, (SELECT group_concat('quote(\"' || name || '\")', ' || '', '' || ')
+                                FROM pragma_table_info(kept.name))
+             FROM pragma_table_list AS kept
+             WHERE kept.schema = 'main' AND kept.type = 'table'
+                 AND kept.name NOT LIKE 'sqlite_%'",
+            "",
+        )
+    };
+    let read = |row: &Row<'_>| Ok((row.take::<String>()?, row.take::<String>()?));
+    let mut contents = BTreeMap::new();
+    for (table, text) in db.all(tables, &[], read).await.expect("the catalog answers") {
+        let sql = format!("SELECT {text} FROM \"{table}\" {row}");
+        let rows = db.all(&sql, &[], |row| row.take::<String>()).await;
+        let mut rows = rows.expect("the table can be read");
+        rows.sort_unstable();
+        contents.insert(table, rows);
+    }
+    contents
 }

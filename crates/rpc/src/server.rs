@@ -163,7 +163,7 @@ impl Front {
             },
         };
         door.check(principal.as_deref(), reads, self.admin_second_factor)?;
-        Ok(Caller { principal, origin, idempotency: None })
+        Ok(Caller { principal, origin, idempotency: None, expected: None })
     }
 
     /// Runs a call and turns its error into a status. A panic is an internal error.

@@ -158,7 +158,8 @@ pub(crate) fn unreadable(what: &'static str) -> Error {
 
 impl From<&Caller> for v1::Caller {
     fn from(caller: &Caller) -> Self {
-        let Caller { principal, origin, idempotency } = caller;
+        // What is expected stands in the request's own header, for the row that serves it.
+        let Caller { principal, origin, idempotency, expected: _ } = caller;
         let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
         Self {
             principal: principal.as_deref().map(v1::Principal::from),
@@ -194,6 +195,7 @@ impl v1::Caller {
             principal: principal.transpose()?.map(Arc::new),
             origin,
             idempotency: idempotency.transpose()?.map(Arc::new),
+            expected: None,
         })
     }
 }

@@ -237,7 +237,7 @@ impl Routes for Echo {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer>> {
         async move {
             let mut headers = call.headers.clone();
-            let Caller { principal, origin, idempotency } = &call.caller;
+            let Caller { principal, origin, idempotency, .. } = &call.caller;
             let said = format!(
                 "{principal:?} {origin:?} {:?}",
                 call.new_token.map(|t| t.expose().clone())
@@ -438,6 +438,7 @@ async fn a_request_and_its_answer_cross_whole() {
             device: Some("device".into()),
         },
         idempotency: Some(Arc::clone(&idempotency)),
+        ..Caller::nobody()
     };
     let Caller { principal, origin, .. } = &asked.caller;
     let expected = format!("{principal:?} {origin:?} Some(\"new\")");

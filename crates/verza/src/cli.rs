@@ -54,6 +54,9 @@ pub enum Command {
     /// Looks after the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Looks after the figures of dashboards and analytics
+    #[command(subcommand)]
+    Analytics(AnalyticsCommand),
     /// Makes backups and checks them
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -239,6 +242,16 @@ pub enum LedgerCommand {
         /// A key of the platform's, `name+id+key`, that you got elsewhere and trust
         #[arg(long, value_name = "VKEY", required = true)]
         key: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AnalyticsCommand {
+    /// Counts all days anew from the verifications, also beside a running server, and says how many
+    /// were otherwise
+    Rebuild {
         #[arg(long)]
         json: bool,
     },

@@ -84,6 +84,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ledger(command) => {
             in_runtime(read()?, async move |config| commands::ledger(&config, &command).await)
         }
+        Command::Analytics(command) => {
+            in_runtime(read()?, async move |config| commands::analytics(&config, &command).await)
+        }
         Command::Backup(command) => {
             in_runtime(read()?, async move |config| commands::backup(&config, &command).await)
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use kernel::id::kinds::{Credential as CredentialKind, File, Issued, User};
 use kernel::{Error, Id, Result, Timestamp};
 use platform::http::{
@@ -54,14 +54,15 @@ pub fn routes(credentials: &Service, links: &Links) -> Vec<Route> {
                 .to(create),
             get(Audience::User, "/v1/user/credentials/{id}")
                 .summary("One of your credentials")
+                .versioned()
                 .returns::<CredentialBody>(200)
                 .to(show),
             patch(Audience::User, "/v1/user/credentials/{id}")
                 .summary("Change a draft or a rejected credential")
                 .describe(
-                    "Send `If-Match` with the `ETag` that was read, or `version`, to refuse the \
-                     change when somebody else has made one since.",
+                    "`version` in the body is another way to say `If-Match`, refused with 409.",
                 )
+                .versioned()
                 .takes::<EditBody>()
                 .returns::<CredentialBody>(200)
                 .to(edit),
@@ -71,6 +72,7 @@ pub fn routes(credentials: &Service, links: &Links) -> Vec<Route> {
                 .to(remove),
             post(Audience::User, "/v1/user/credentials/{id}/revoke")
                 .summary("Take back what a verdict said, for good")
+                .versioned()
                 .takes::<RevokeBody>()
                 .returns::<CredentialBody>(200)
                 .to(revoke),
@@ -210,14 +212,14 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 impl EditBody {
-    fn parse(&self, if_match: Option<i64>) -> Result<Edit> {
+    fn parse(&self) -> Result<Edit> {
         Edit::parse(&EditTexts {
             title: self.title.as_deref(),
             issuer_name: self.issuer.as_deref(),
             document_number: self.document_number.as_ref().map(Option::as_deref),
             issue_date: self.issue_date,
             expiry_date: self.expiry_date,
-            expected_version: if_match.or(self.version),
+            expected_version: self.version,
         })
     }
 }
@@ -378,36 +380,13 @@ impl Api {
     }
 }
 
-/// A credential with its version as `ETag`.
-struct Versioned(CredentialBody);
+/// A credential with its version.
+type Versioned = platform::http::Versioned<Json<CredentialBody>>;
 
-impl IntoResponse for Versioned {
-    fn into_response(self) -> Response {
-        let etag = HeaderValue::from_str(&format!("\"{}\"", self.0.version));
-        let mut response = Json(self.0).into_response();
-        if let Ok(etag) = etag {
-            response.headers_mut().insert(header::ETAG, etag);
-        }
-        response
+impl Api {
+    fn versioned(&self, credential: Credential) -> Versioned {
+        platform::http::Versioned(credential.version, Json(self.body(credential)))
     }
-}
-
-/// The version in `If-Match`; `*` and no header ask for none.
-fn if_match(headers: &HeaderMap) -> Result<Option<i64>> {
-    let Some(value) = headers.get(header::IF_MATCH).map(|value| value.to_str()) else {
-        return Ok(None);
-    };
-    let tag = value.unwrap_or_default().trim();
-    if tag == "*" {
-        return Ok(None);
-    }
-    let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-    version.and_then(|version| version.parse().ok()).map(Some).ok_or_else(precondition_failed)
-}
-
-fn precondition_failed() -> Error {
-    let message = "The credential has changed since it was read. Read it again.";
-    Error::conflict("precondition_failed", message)
 }
 
 async fn list(
@@ -438,23 +417,16 @@ async fn show(
 ) -> Reply<Versioned> {
     let credentials = &api.credentials;
     let credential = credentials.owned(credentials.db(), caller.user()?, id).await?;
-    Ok(Versioned(api.body(credential)))
+    Ok(api.versioned(credential))
 }
 
 async fn edit(
     State(api): State<Arc<Api>>,
     By(caller): By,
     At(id): At<CredentialId>,
-    headers: HeaderMap,
     Json(body): Json<EditBody>,
 ) -> Reply<Versioned> {
-    let if_match = if_match(&headers)?;
-    let edit = body.parse(if_match)?;
-    let edited = api.credentials.edit(&caller, id, &edit).await;
-    // To the header HTTP answers with a status of its own.
-    let stale = |error: &Error| if_match.is_some() && error.code() == "version_conflict";
-    let edited = edited.map_err(|error| if stale(&error) { precondition_failed() } else { error });
-    Ok(Versioned(api.body(edited?)))
+    Ok(api.versioned(api.credentials.edit(&caller, id, &body.parse()?).await?))
 }
 
 async fn remove(
@@ -473,7 +445,7 @@ async fn revoke(
     Json(body): Json<RevokeBody>,
 ) -> Reply<Versioned> {
     let revoked = api.credentials.revoke(&caller, id, &body.reason()?).await?;
-    Ok(Versioned(api.body(revoked)))
+    Ok(api.versioned(revoked))
 }
 
 async fn verdicts(

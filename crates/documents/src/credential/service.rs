@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kernel::id::kinds::{Credential as CredentialKind, User};
 use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
-use platform::db::{Db, Read, Tx};
+use platform::db::{Db, DbError, Read, Tx};
 use platform::jobs::NewJob;
 use platform::journal::Fact;
 
@@ -34,6 +34,15 @@ fn unknown() -> Error {
 fn collided() -> Error {
     let message = "Somebody has changed this credential at the same time. Read it again.";
     Error::conflict("version_conflict", message)
+}
+
+/// [`collided`] for whoever may have named a version: then the transaction is run again, and tells
+/// them of the one that is.
+fn overtaken(caller: &Caller) -> Error {
+    match caller.expected {
+        Some(_) => DbError::Serialization("a credential was overtaken".to_owned()).into(),
+        None => collided(),
+    }
 }
 
 impl Service {
@@ -145,13 +154,14 @@ impl Service {
         self.db()
             .run("credential.edit", |tx| async move {
                 let credential = self.owned(&tx, owner, id).await?;
+                caller.expect(credential.version)?;
                 rules::check(&credential, Act::Edit)?;
                 if edit.expected_version.is_some_and(|version| version != credential.version) {
                     return Err(collided());
                 }
                 let edited = edit.apply(credential)?;
                 if !store::update(&tx, &edited).await? {
-                    return Err(collided());
+                    return Err(overtaken(caller));
                 }
                 tx.record(Fact::by(caller, "credential.updated").on(id));
                 self.owned(&tx, owner, id).await
@@ -207,7 +217,7 @@ impl Service {
         let owner = caller.user()?;
         self.db()
             .run("credential.revoke", |tx| async move {
-                self.owned(&tx, owner, id).await?;
+                caller.expect(self.owned(&tx, owner, id).await?.version)?;
                 self.revoke_in(&tx, caller, id, reason).await
             })
             .await
@@ -241,7 +251,7 @@ impl Service {
         let credential = found.ok_or_else(unknown)?;
         rules::check(&credential, Act::Revoke)?;
         if !store::move_to(tx, &credential, Status::Revoked).await? {
-            return Err(collided());
+            return Err(overtaken(caller));
         }
         if let Some(issued) = self.issued(tx, &credential).await?
             && issued.revoked_at.is_none()

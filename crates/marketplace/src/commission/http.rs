@@ -8,7 +8,8 @@ use kernel::error::Fields;
 use kernel::id::kinds;
 use kernel::{Asset, Id, Permission, Result};
 use platform::http::{
-    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, table,
+    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, Versioned, get, post,
+    table,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -54,12 +55,14 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
             get(Audience::Key, "/v1/enterprise/verifications/{id}")
                 .summary("Read one of the organization's verifications")
                 .needs(Permission::VerificationsRead)
+                .versioned()
                 .returns::<CommissionBody>(200)
                 .to(read),
             post(Audience::Key, "/v1/enterprise/verifications/{id}/cancel")
                 .summary("Take a request back that has not been accepted")
                 .needs(Permission::VerificationsWrite)
                 .once(Once::Accepted)
+                .versioned()
                 .returns::<CommissionBody>(200)
                 .to(cancel),
             post(Audience::Key, "/v1/enterprise/verifications/{id}/info")
@@ -67,6 +70,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .needs(Permission::VerificationsWrite)
                 .once(Once::Accepted)
                 .takes::<InfoBody>()
+                .versioned()
                 .returns::<CommissionBody>(200)
                 .to(provide_info),
         ],
@@ -211,6 +215,11 @@ impl From<Commission> for CommissionBody {
 
 type State = On<Arc<Service>>;
 
+/// A commission with its verification's version.
+fn versioned(of: Commission) -> Versioned<Json<CommissionBody>> {
+    Versioned(of.verification.version, Json(of.into()))
+}
+
 async fn request(
     On(service): State,
     By(caller): By,
@@ -235,16 +244,16 @@ async fn read(
     On(service): State,
     By(caller): By,
     At(id): At<VerificationId>,
-) -> Reply<Json<CommissionBody>> {
-    Ok(Json(service.owned(&caller, id).await?.into()))
+) -> Reply<Versioned<Json<CommissionBody>>> {
+    Ok(versioned(service.owned(&caller, id).await?))
 }
 
 async fn cancel(
     On(service): State,
     By(caller): By,
     At(id): At<VerificationId>,
-) -> Reply<Json<CommissionBody>> {
-    Ok(Json(service.cancel(&caller, id).await?.into()))
+) -> Reply<Versioned<Json<CommissionBody>>> {
+    Ok(versioned(service.cancel(&caller, id).await?))
 }
 
 async fn provide_info(
@@ -252,7 +261,7 @@ async fn provide_info(
     By(caller): By,
     At(id): At<VerificationId>,
     Json(body): Json<InfoBody>,
-) -> Reply<Json<CommissionBody>> {
+) -> Reply<Versioned<Json<CommissionBody>>> {
     let info = Text::some("/message", &body.message)?;
-    Ok(Json(service.provide_info(&caller, id, &info).await?.into()))
+    Ok(versioned(service.provide_info(&caller, id, &info).await?))
 }

@@ -6,7 +6,8 @@ use axum::extract::State as On;
 use kernel::id::kinds;
 use kernel::{Id, Result, Timestamp};
 use platform::http::{
-    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, table,
+    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, Versioned, get, post,
+    table,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -40,6 +41,7 @@ fn side_routes(service: &Arc<Service>) -> Vec<Route> {
                 )
                 .once(Once::Accepted)
                 .takes::<NewDispute>()
+                .versioned()
                 .returns::<DisputeBody>(201)
                 .to(open),
             get(Audience::Any, "/v1/disputes")
@@ -50,12 +52,14 @@ fn side_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(list),
             get(Audience::Any, "/v1/disputes/{id}")
                 .summary("Read a dispute that I am a side of, with the evidence")
+                .versioned()
                 .returns::<DisputeDetailBody>(200)
                 .to(find),
             post(Audience::Any, "/v1/disputes/{id}/evidence")
                 .summary("Say or show something more in a dispute")
                 .once(Once::Accepted)
                 .takes::<EvidenceRequest>()
+                .versioned()
                 .returns::<DisputeBody>(201)
                 .to(add_evidence),
             post(Audience::Any, "/v1/disputes/{id}/appeal")
@@ -63,6 +67,7 @@ fn side_routes(service: &Arc<Service>) -> Vec<Route> {
                 .describe("Once between both sides, till `finalAt`. What follows is for good.")
                 .once(Once::Accepted)
                 .takes::<EvidenceRequest>()
+                .versioned()
                 .returns::<DisputeBody>(200)
                 .to(appeal),
         ],
@@ -81,12 +86,14 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(search),
             get(Audience::Admin, "/v1/admin/disputes/{id}")
                 .summary("Read any dispute, with the evidence")
+                .versioned()
                 .returns::<DisputeDetailBody>(200)
                 .to(look),
             post(Audience::Admin, "/v1/admin/disputes/{id}/assign")
                 .summary("Take a dispute on, or give it to another admin")
                 .once(Once::Accepted)
                 .takes::<AssignBody>()
+                .versioned()
                 .returns::<DisputeBody>(200)
                 .to(assign),
             post(Audience::Admin, "/v1/admin/disputes/{id}/resolve")
@@ -101,6 +108,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .step_up()
                 .once(Once::Accepted)
                 .takes::<RulingBody>()
+                .versioned()
                 .returns::<DisputeBody>(200)
                 .to(resolve),
         ],
@@ -187,6 +195,8 @@ struct DisputeBody {
     id: DisputeId,
     verification_id: VerificationId,
     status: State,
+    /// Grows by one with every change; the `ETag`, where one is told of.
+    version: i64,
     reason: Ground,
     /// Who has opened it.
     filed_by: UserId,
@@ -223,6 +233,7 @@ impl From<Dispute> for DisputeBody {
             id: one.id,
             verification_id: one.verification,
             status: one.state,
+            version: one.version,
             reason: one.ground,
             filed_by: one.owner,
             against: one.verifier,
@@ -273,15 +284,30 @@ impl From<(Dispute, Vec<Evidence>)> for DisputeDetailBody {
     }
 }
 
+/// A dispute with its version.
+fn versioned(dispute: Dispute) -> Versioned<Json<DisputeBody>> {
+    Versioned(dispute.version, Json(dispute.into()))
+}
+
+/// One that has come to be, or has got something more.
+fn created(dispute: Dispute) -> Versioned<Created<DisputeBody>> {
+    Versioned(dispute.version, Created(dispute.into()))
+}
+
+/// One with all that was said.
+fn detailed(found: (Dispute, Vec<Evidence>)) -> Versioned<Json<DisputeDetailBody>> {
+    Versioned(found.0.version, Json(found.into()))
+}
+
 async fn open(
     On(service): On<Arc<Service>>,
     By(caller): By,
     At(id): At<VerificationId>,
     Json(body): Json<NewDispute>,
-) -> Reply<Created<DisputeBody>> {
+) -> Reply<Versioned<Created<DisputeBody>>> {
     let text = Text::some("/description", &body.description)?;
     let evidence = NewEvidence { text, file: body.file_id };
-    Ok(Created(service.open(&caller, id, body.reason, &evidence).await?.into()))
+    Ok(created(service.open(&caller, id, body.reason, &evidence).await?))
 }
 
 async fn list(
@@ -298,8 +324,8 @@ async fn find(
     On(service): On<Arc<Service>>,
     By(caller): By,
     At(id): At<DisputeId>,
-) -> Reply<Json<DisputeDetailBody>> {
-    Ok(Json(service.find(&caller, id).await?.into()))
+) -> Reply<Versioned<Json<DisputeDetailBody>>> {
+    Ok(detailed(service.find(&caller, id).await?))
 }
 
 async fn add_evidence(
@@ -307,8 +333,8 @@ async fn add_evidence(
     By(caller): By,
     At(id): At<DisputeId>,
     Json(body): Json<EvidenceRequest>,
-) -> Reply<Created<DisputeBody>> {
-    Ok(Created(service.add_evidence(&caller, id, &body.parse()?).await?.into()))
+) -> Reply<Versioned<Created<DisputeBody>>> {
+    Ok(created(service.add_evidence(&caller, id, &body.parse()?).await?))
 }
 
 async fn appeal(
@@ -316,8 +342,8 @@ async fn appeal(
     By(caller): By,
     At(id): At<DisputeId>,
     Json(body): Json<EvidenceRequest>,
-) -> Reply<Json<DisputeBody>> {
-    Ok(Json(service.appeal(&caller, id, &body.parse()?).await?.into()))
+) -> Reply<Versioned<Json<DisputeBody>>> {
+    Ok(versioned(service.appeal(&caller, id, &body.parse()?).await?))
 }
 
 async fn search(
@@ -332,8 +358,8 @@ async fn search(
 async fn look(
     On(service): On<Arc<Service>>,
     At(id): At<DisputeId>,
-) -> Reply<Json<DisputeDetailBody>> {
-    Ok(Json(service.look(id).await?.into()))
+) -> Reply<Versioned<Json<DisputeDetailBody>>> {
+    Ok(detailed(service.look(id).await?))
 }
 
 async fn assign(
@@ -341,12 +367,12 @@ async fn assign(
     By(caller): By,
     At(id): At<DisputeId>,
     Json(body): Json<AssignBody>,
-) -> Reply<Json<DisputeBody>> {
+) -> Reply<Versioned<Json<DisputeBody>>> {
     let assignee = match body.assignee_id {
         Some(assignee) => assignee,
         None => caller.user()?,
     };
-    Ok(Json(service.assign(&caller, id, assignee).await?.into()))
+    Ok(versioned(service.assign(&caller, id, assignee).await?))
 }
 
 async fn resolve(
@@ -354,6 +380,6 @@ async fn resolve(
     By(caller): By,
     At(id): At<DisputeId>,
     Json(body): Json<RulingBody>,
-) -> Reply<Json<DisputeBody>> {
-    Ok(Json(service.resolve(&caller, id, &body.parse()?).await?.into()))
+) -> Reply<Versioned<Json<DisputeBody>>> {
+    Ok(versioned(service.resolve(&caller, id, &body.parse()?).await?))
 }

@@ -85,7 +85,7 @@ impl Stage<'_> {
     }
 
     /// A verifier with a service and a bond.
-    async fn bonded(&self, name: &str) -> Caller {
+    pub(crate) async fn bonded(&self, name: &str) -> Caller {
         let verifier = self.people.add(self.t, name, Role::Verifier);
         self.market.verifiers.replace_offers(&verifier, &[diplomas(PRICE)]).await.unwrap();
         self.stake(&verifier, BOND).await;

@@ -285,7 +285,13 @@ async fn act(
     command: Command,
 ) -> Result<Dispute> {
     let mut dispute = load(tx, id).await?;
-    dispute.state = rules::step(dispute.state, Party::of(caller, &dispute), command)?;
+    let is = dispute.state;
+    let taken = rules::step(is, Party::of(caller, &dispute), command);
+    if !matches!(taken, Err(Refusal::NoSuchThing | Refusal::NotTheirs)) {
+        let tell = |stale: Error| stale.with_member("status", is.as_str());
+        caller.expect(dispute.version).map_err(tell)?;
+    }
+    dispute.state = taken?;
     Ok(dispute)
 }
 

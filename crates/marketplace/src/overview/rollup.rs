@@ -156,16 +156,24 @@ pub fn register(db: &Db, registry: &mut Registry) {
     registry.on(move |job: Recount, run| {
         let db = own.clone();
         async move {
-            db.run("overview.recount", |tx| {
+            let counted = db.run("overview.recount", |tx| {
                 let (job, run) = (&job, &run);
                 async move {
-                    if let Some(next) = recount(&tx, job).await? {
-                        tx.enqueue(NewJob::new(&next)?);
+                    let counted = recount(&tx, job).await?;
+                    if let Some(next) = &counted.next {
+                        tx.enqueue(NewJob::new(next)?);
                     }
-                    run.done_in(&tx).await
+                    run.done_in(&tx).await?;
+                    Ok(counted.rebuilt)
                 }
-            })
-            .await
+            });
+            match counted.await?.mended {
+                0 => Ok(()),
+                mended => {
+                    tracing::warn!(mended, "days of overviews were not what is counted");
+                    Ok(())
+                }
+            }
         }
     });
     let own = db.clone();
@@ -186,24 +194,92 @@ pub(super) async fn recount_all(db: &Db) -> Result<()> {
     .await
 }
 
-/// Counts the days of some parties anew; answers where to go on.
-async fn recount(tx: &Tx, job: &Recount) -> Result<Option<Recount>> {
+/// What counting anew has come to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Owners and verifiers whose days were counted; who is both counts twice.
+    pub parties: u64,
+    /// Rows that were missing, too many, or not what is counted now.
+    pub mended: u64,
+}
+
+/// Counts all days anew, now: some parties at a time, beside whatever else goes on.
+pub(super) async fn rebuild(db: &Db) -> Result<Rebuilt> {
+    let mut rebuilt = Rebuilt::default();
+    for side in [Side::Owner, Side::Verifier] {
+        let mut next = Some(Recount { side, after: None });
+        while let Some(job) = &next {
+            let counted =
+                db.run("overview.rebuild", |tx| async move { recount(&tx, job).await }).await?;
+            rebuilt.parties += counted.rebuilt.parties;
+            rebuilt.mended += counted.rebuilt.mended;
+            next = counted.next;
+        }
+    }
+    Ok(rebuilt)
+}
+
+struct Recounted {
+    rebuilt: Rebuilt,
+    /// Where to go on.
+    next: Option<Recount>,
+}
+
+/// Every row of a party's, to be compared: of what is counted of one side, each as one text.
+async fn kept(tx: &Tx, party: Id<User>, side: Side) -> Result<BTreeSet<String>> {
+    let verdicts = "SELECT day, verdict, currency, verdicts, paid, fees, refunded, work
+                    FROM verdict_days WHERE party = $1 AND side = $2";
+    let read = |row: &Row<'_>| {
+        let mut text = row.take::<i64>()?.to_string();
+        for _ in 0..2 {
+            text += &format!(" {}", row.take::<String>()?);
+        }
+        for _ in 0..5 {
+            text += &format!(" {}", row.take::<i64>()?);
+        }
+        Ok(text)
+    };
+    let mut rows = tx.all(verdicts, params![party, side.column()], read).await?;
+    if side == Side::Owner {
+        let requests = "SELECT day, requests FROM request_days WHERE party = $1";
+        let read = |row: &Row<'_>| Ok(format!("{} {}", row.take::<i64>()?, row.take::<i64>()?));
+        rows.extend(tx.all(requests, params![party], read).await?);
+    }
+    Ok(rows.into_iter().collect())
+}
+
+/// How many days of a party are otherwise in one of two.
+fn differing(before: &BTreeSet<String>, after: &BTreeSet<String>) -> usize {
+    // A row that has changed is in both, with one text each.
+    before.difference(after).count().max(after.difference(before).count())
+}
+
+/// Counts the days of some parties anew.
+async fn recount(tx: &Tx, job: &Recount) -> Result<Recounted> {
     let who = job.side.column();
     // Whoever has days, and whoever should: neither has to be in the other.
+    let asked = match job.side {
+        Side::Owner => "UNION SELECT party FROM request_days WHERE party > $1",
+        Side::Verifier => "",
+    };
     let sql = format!(
-        "SELECT party FROM verdict_days WHERE side = '{who}' AND party > $1
+        "SELECT party FROM verdict_days WHERE side = '{who}' AND party > $1 {asked}
          UNION SELECT {who} FROM verifications WHERE {who} > $1
          ORDER BY 1 LIMIT $2"
     );
     let after = job.after.map_or(uuid::Uuid::nil(), |after| after.uuid());
     let parties: Vec<Id<User>> = tx.all(&sql, params![after, TOGETHER], |row| row.take()).await?;
+    let mut rebuilt = Rebuilt { parties: parties.len() as u64, mended: 0 };
     for party in &parties {
+        let before = kept(tx, *party, job.side).await?;
         count_verdicts(tx, *party, job.side, None).await?;
         if job.side == Side::Owner {
             count_requests(tx, *party, None).await?;
         }
+        rebuilt.mended += differing(&before, &kept(tx, *party, job.side).await?) as u64;
     }
     let is_full = i64::try_from(parties.len()).is_ok_and(|count| count == TOGETHER);
-    let next = parties.last().filter(|_| is_full);
-    Ok(next.map(|last| Recount { side: job.side, after: Some(*last) }))
+    let last = parties.last().filter(|_| is_full);
+    let next = last.map(|last| Recount { side: job.side, after: Some(*last) });
+    Ok(Recounted { rebuilt, next })
 }

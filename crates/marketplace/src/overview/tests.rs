@@ -171,6 +171,48 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!(Days::kept(t).await, days);
     }
 
+    async fn what_is_rebuilt_is_what_was_kept_and_what_was_mended_is_told(t: &TestDb) {
+        let stage = stage(t).await;
+        stage.fund(&stage.owner, 8 * FUNDS).await;
+        history(&stage, 4).await;
+        stage.follow().await;
+        let (overviews, days) = (&stage.market.overviews, Days::kept(t).await);
+        let sound = overviews.rebuild().await.unwrap();
+        assert_eq!((sound.parties, sound.mended), (2, 0));
+        assert_eq!(Days::kept(t).await, days);
+
+        let verdicts = days.verdicts.len() as u64;
+        let requests = days.requests.len() as u64;
+        for (hand, mended) in [
+            ("UPDATE verdict_days SET fees = fees - 1", verdicts),
+            ("DELETE FROM verdict_days", verdicts),
+            ("DELETE FROM request_days", requests),
+        ] {
+            write(t, hand).await;
+            assert_ne!(Days::kept(t).await, days, "{hand}");
+            assert_eq!(overviews.rebuild().await.unwrap().mended, mended, "{hand}");
+            assert_eq!(Days::kept(t).await, days, "{hand}");
+        }
+        // Days of nobody, of more than are counted together.
+        t.db.run("test.write", |tx| async move {
+            for _ in 0..150 {
+                let nobody: Id<kinds::User> = tx.world().id();
+                let sql = "INSERT INTO request_days (party, day, requests) VALUES ($1, 1, 1)";
+                tx.execute(sql, platform::params![nobody]).await?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let rebuilt = overviews.rebuild().await.unwrap();
+        assert_eq!((rebuilt.parties, rebuilt.mended), (152, 150));
+        assert_eq!(Days::kept(t).await, days);
+        // Twice at once.
+        let (first, second) = futures_util::join!(overviews.rebuild(), overviews.rebuild());
+        assert_eq!((first.unwrap().mended, second.unwrap().mended), (0, 0));
+        assert_eq!(Days::kept(t).await, days);
+    }
+
     async fn nobody_else_s_verifications_are_counted(t: &TestDb) {
         let stage = stage(t).await;
         let accepted = stage.accepted().await;

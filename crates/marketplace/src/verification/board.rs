@@ -10,7 +10,7 @@ use platform::db::{Read, Tx};
 
 use super::model::{Command, NewPosting, State, Verification};
 use super::rules::{self, Refusal, Relation, Urgency};
-use super::service::{Service, fact, load};
+use super::service::{Service, fact, load, take};
 use super::store::{self, Narrowed, Seeker, Wanted};
 use crate::verifier::model::AutoAccept;
 use crate::verifier::service::Shown;
@@ -144,7 +144,7 @@ impl Service {
         job: &mut Verification,
     ) -> Result<()> {
         let offer = self.claimant(tx, caller, job).await?;
-        rules::act(job, Relation::Candidate, Command::Accept, tx.now())?;
+        take(tx, caller, job, Command::Accept)?;
         self.require_bond(tx, caller.user()?.same_as()).await?;
         job.verifier = Some(caller.user()?.same_as());
         job.service = Some(offer.id);
@@ -167,30 +167,28 @@ impl Service {
     ) -> Result<Verification> {
         self.db
             .once(caller, "verification.release", |tx| async move {
-                let mut job = load(&tx, id).await?;
-                let relation = Relation::of(caller, &job);
-                self.put_back(&tx, caller, relation, Command::Release, &mut job).await?;
+                let held = load(&tx, id).await?;
+                let mut job = held.clone();
+                take(&tx, caller, &mut job, Command::Release)?;
+                self.put_back(&tx, caller, Command::Release, (&held, &mut job)).await?;
                 Ok(job)
             })
             .await
     }
 
-    /// Whoever had the job has it no more, and others may.
+    /// Writes that whoever held the job has it no more, and others may.
     pub(super) async fn put_back(
         &self,
         tx: &Tx,
         caller: &Caller,
-        by: Relation,
         command: Command,
-        job: &mut Verification,
+        (held, job): (&Verification, &mut Verification),
     ) -> Result<()> {
-        let before = job.clone();
-        rules::act(job, by, command, tx.now())?;
         store::save(tx, job).await?;
-        let verifier = before.taken_by()?;
+        let verifier = held.taken_by()?;
         store::insert_pass(tx, job.id, verifier).await?;
         self.unpin(tx, job.id).await?;
-        self.close_file(tx, &before).await?;
+        self.close_file(tx, held).await?;
         let told = fact(caller, command.fact(), job).about(verifier.same_as());
         tx.record(told.with("verifier", verifier));
         Ok(())

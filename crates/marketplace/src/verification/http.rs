@@ -7,7 +7,8 @@ use kernel::error::Fields;
 use kernel::id::kinds;
 use kernel::{Asset, Error, Id, Result, Role, Timestamp};
 use platform::http::{
-    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, get, post, put, table,
+    At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, Versioned, get, post,
+    put, table,
 };
 use platform::journal::Recorded;
 use serde::{Deserialize, Serialize};
@@ -64,17 +65,20 @@ fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(request),
             get(Audience::User, "/v1/user/verifications/{id}")
                 .summary("Read one of my verifications")
+                .versioned()
                 .returns::<VerificationBody>(200)
                 .to(read),
             post(Audience::User, "/v1/user/verifications/{id}/cancel")
                 .summary("Take a request back that has not been accepted")
                 .once(Once::Accepted)
+                .versioned()
                 .returns::<VerificationBody>(200)
                 .to(cancel),
             post(Audience::User, "/v1/user/verifications/{id}/info")
                 .summary("Give the verifier what they have asked for")
                 .once(Once::Accepted)
                 .takes::<InfoBody>()
+                .versioned()
                 .returns::<VerificationBody>(200)
                 .to(provide_info),
             get(Audience::User, "/v1/user/verifications/{id}/events")
@@ -116,6 +120,7 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
             get(Audience::Verifier, "/v1/verifier/jobs/{id}")
                 .summary("Read one of my jobs")
                 .describe("The credential and its file are shown while you work on the job.")
+                .versioned()
                 .returns::<JobDetailBody>(200)
                 .to(job),
             post(Audience::Verifier, "/v1/verifier/jobs/{id}/accept")
@@ -126,17 +131,20 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                      board.",
                 )
                 .once(Once::Accepted)
+                .versioned()
                 .returns::<JobBody>(200)
                 .to(accept),
             post(Audience::Verifier, "/v1/verifier/jobs/{id}/decline")
                 .summary("Refuse a job; the owner gets the price back")
                 .once(Once::Accepted)
+                .versioned()
                 .returns::<JobBody>(200)
                 .to(decline),
             post(Audience::Verifier, "/v1/verifier/jobs/{id}/release")
                 .summary("Give a job back to the board that I have claimed there")
                 .describe("You will not be offered it again.")
                 .once(Once::Accepted)
+                .versioned()
                 .returns::<JobBody>(200)
                 .to(release),
             put(Audience::Verifier, "/v1/verifier/jobs/{id}/status")
@@ -147,12 +155,14 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                      begins anew with the owner's answer.",
                 )
                 .takes::<JobStatusBody>()
+                .versioned()
                 .returns::<JobBody>(200)
                 .to(set_status),
             post(Audience::Verifier, "/v1/verifier/jobs/{id}/notes")
                 .summary("Write a note that the owner does not see")
                 .once(Once::Accepted)
                 .takes::<NewNoteBody>()
+                .versioned()
                 .returns::<JobBody>(201)
                 .to(note),
             post(Audience::Verifier, "/v1/verifier/jobs/{id}/complete")
@@ -163,6 +173,7 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                 )
                 .once(Once::Required)
                 .takes::<ReportBody>()
+                .versioned()
                 .returns::<JobBody>(200)
                 .to(complete),
         ],
@@ -181,6 +192,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(search),
             get(Audience::Admin, "/v1/admin/verifications/{id}")
                 .summary("Read any verification")
+                .versioned()
                 .returns::<AdminVerificationBody>(200)
                 .to(find),
             post(Audience::Admin, "/v1/admin/verifications/{id}/force-cancel")
@@ -189,6 +201,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .step_up()
                 .once(Once::Accepted)
                 .takes::<ForceCancelBody>()
+                .versioned()
                 .returns::<AdminVerificationBody>(200)
                 .to(force_cancel),
         ],
@@ -392,6 +405,8 @@ struct ForceCancelBody {
 pub(crate) struct VerificationBody {
     id: VerificationId,
     status: State,
+    /// Grows by one with every change; the `ETag`, where one is told of.
+    version: i64,
     credential_id: CredentialId,
     /// The credential's type when it was requested.
     r#type: String,
@@ -454,6 +469,7 @@ impl From<Verification> for VerificationBody {
         Self {
             id: one.id,
             status: one.state,
+            version: one.version,
             credential_id: one.credential,
             verifier_id: one.verifier,
             service_id: one.service,
@@ -494,6 +510,8 @@ const fn is_nothing(amount: &i64) -> bool {
 struct JobBody {
     id: VerificationId,
     status: State,
+    /// Grows by one with every change; the `ETag`, where one is told of.
+    version: i64,
     credential_id: CredentialId,
     /// The credential's type.
     r#type: String,
@@ -552,6 +570,7 @@ impl JobBody {
         Self {
             id: one.id,
             status: one.state,
+            version: one.version,
             credential_id: one.credential,
             service_id: one.service,
             price: one.price,
@@ -769,6 +788,17 @@ impl From<Dashboard> for DashboardBody {
 
 type Of = At<VerificationId>;
 
+/// One answer in each of the three views, with the verification's version.
+type Answer<T> = Reply<Versioned<Json<T>>>;
+
+fn versioned<T: From<Verification>>(one: Verification) -> Versioned<Json<T>> {
+    Versioned(one.version, Json(one.into()))
+}
+
+fn job_of(one: Verification, service: &Service) -> Versioned<Json<JobBody>> {
+    Versioned(one.version, Json(JobBody::of(one, service.now())))
+}
+
 async fn list(
     On(service): On<Arc<Service>>,
     By(caller): By,
@@ -795,16 +825,16 @@ async fn read(
     On(service): On<Arc<Service>>,
     By(caller): By,
     At(id): Of,
-) -> Reply<Json<VerificationBody>> {
-    Ok(Json(service.owned(&caller, id).await?.into()))
+) -> Answer<VerificationBody> {
+    Ok(versioned(service.owned(&caller, id).await?))
 }
 
 async fn cancel(
     On(service): On<Arc<Service>>,
     By(caller): By,
     At(id): Of,
-) -> Reply<Json<VerificationBody>> {
-    Ok(Json(service.cancel(&caller, id).await?.into()))
+) -> Answer<VerificationBody> {
+    Ok(versioned(service.cancel(&caller, id).await?))
 }
 
 async fn provide_info(
@@ -812,9 +842,9 @@ async fn provide_info(
     By(caller): By,
     At(id): Of,
     Json(body): Json<InfoBody>,
-) -> Reply<Json<VerificationBody>> {
+) -> Answer<VerificationBody> {
     let info = Text::some("/message", &body.message)?;
-    Ok(Json(service.provide_info(&caller, id, &info).await?.into()))
+    Ok(versioned(service.provide_info(&caller, id, &info).await?))
 }
 
 async fn events(
@@ -859,38 +889,28 @@ async fn active(
     Ok(paging.reply(page.map(|one| JobBody::of(one, now))))
 }
 
-async fn job(
-    On(service): On<Arc<Service>>,
-    By(caller): By,
-    At(id): Of,
-) -> Reply<Json<JobDetailBody>> {
+async fn job(On(service): On<Arc<Service>>, By(caller): By, At(id): Of) -> Answer<JobDetailBody> {
     let Job { verification, credential, owner_name, notes } = service.job(&caller, id).await?;
-    Ok(Json(JobDetailBody {
+    let version = verification.version;
+    let body = JobDetailBody {
         job: JobBody::of(verification, service.now()),
         credential: credential.map(JobCredentialBody::from),
         owner_name,
         work_notes: notes.into_iter().map(NoteBody::from).collect(),
-    }))
+    };
+    Ok(Versioned(version, Json(body)))
 }
 
-async fn accept(On(service): On<Arc<Service>>, By(caller): By, At(id): Of) -> Reply<Json<JobBody>> {
-    Ok(Json(JobBody::of(service.accept(&caller, id).await?, service.now())))
+async fn accept(On(service): On<Arc<Service>>, By(caller): By, At(id): Of) -> Answer<JobBody> {
+    Ok(job_of(service.accept(&caller, id).await?, &service))
 }
 
-async fn decline(
-    On(service): On<Arc<Service>>,
-    By(caller): By,
-    At(id): Of,
-) -> Reply<Json<JobBody>> {
-    Ok(Json(JobBody::of(service.decline(&caller, id).await?, service.now())))
+async fn decline(On(service): On<Arc<Service>>, By(caller): By, At(id): Of) -> Answer<JobBody> {
+    Ok(job_of(service.decline(&caller, id).await?, &service))
 }
 
-async fn release(
-    On(service): On<Arc<Service>>,
-    By(caller): By,
-    At(id): Of,
-) -> Reply<Json<JobBody>> {
-    Ok(Json(JobBody::of(service.release(&caller, id).await?, service.now())))
+async fn release(On(service): On<Arc<Service>>, By(caller): By, At(id): Of) -> Answer<JobBody> {
+    Ok(job_of(service.release(&caller, id).await?, &service))
 }
 
 async fn set_status(
@@ -898,7 +918,7 @@ async fn set_status(
     By(caller): By,
     At(id): Of,
     Json(body): Json<JobStatusBody>,
-) -> Reply<Json<JobBody>> {
+) -> Answer<JobBody> {
     let verification = match body.status {
         WorkStatus::InProgress | WorkStatus::InReview => service.start(&caller, id).await?,
         WorkStatus::NeedsInfo => {
@@ -906,7 +926,7 @@ async fn set_status(
             service.request_info(&caller, id, &question).await?
         }
     };
-    Ok(Json(JobBody::of(verification, service.now())))
+    Ok(job_of(verification, &service))
 }
 
 async fn note(
@@ -914,9 +934,10 @@ async fn note(
     By(caller): By,
     At(id): Of,
     Json(body): Json<NewNoteBody>,
-) -> Reply<Created<JobBody>> {
+) -> Reply<Versioned<Created<JobBody>>> {
     let text = Text::some("/note", &body.note)?;
-    Ok(Created(JobBody::of(service.note(&caller, id, &text).await?, service.now())))
+    let noted = service.note(&caller, id, &text).await?;
+    Ok(Versioned(noted.version, Created(JobBody::of(noted, service.now()))))
 }
 
 async fn complete(
@@ -924,9 +945,9 @@ async fn complete(
     By(caller): By,
     At(id): Of,
     Json(body): Json<ReportBody>,
-) -> Reply<Json<JobBody>> {
+) -> Answer<JobBody> {
     let verification = service.complete(&caller, id, &body.parse()?).await?;
-    Ok(Json(JobBody::of(verification, service.now())))
+    Ok(job_of(verification, &service))
 }
 
 async fn search(
@@ -938,11 +959,11 @@ async fn search(
     Ok(paging.reply(page.map(AdminVerificationBody::from)))
 }
 
-async fn find(On(service): On<Arc<Service>>, At(id): Of) -> Reply<Json<AdminVerificationBody>> {
+async fn find(On(service): On<Arc<Service>>, At(id): Of) -> Answer<AdminVerificationBody> {
     let (verification, notes) = service.find(id).await?;
-    let mut body = AdminVerificationBody::from(verification);
+    let Versioned(version, Json(mut body)) = versioned::<AdminVerificationBody>(verification);
     body.work_notes = Some(notes.into_iter().map(NoteBody::from).collect());
-    Ok(Json(body))
+    Ok(Versioned(version, Json(body)))
 }
 
 async fn force_cancel(
@@ -950,7 +971,7 @@ async fn force_cancel(
     By(caller): By,
     At(id): Of,
     Json(body): Json<ForceCancelBody>,
-) -> Reply<Json<AdminVerificationBody>> {
+) -> Answer<AdminVerificationBody> {
     let reason = Text::some("/reason", &body.reason)?;
-    Ok(Json(service.force_cancel(&caller, id, &reason).await?.into()))
+    Ok(versioned(service.force_cancel(&caller, id, &reason).await?))
 }

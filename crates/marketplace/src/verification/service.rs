@@ -383,7 +383,7 @@ impl Service {
                 if relation == Relation::Candidate {
                     self.claim(&tx, caller, &mut verification).await?;
                 } else {
-                    rules::act(&mut verification, relation, Command::Accept, tx.now())?;
+                    take(&tx, caller, &mut verification, Command::Accept)?;
                     self.require_bond(&tx, verification.taken_by()?).await?;
                     store::save(&tx, &mut verification).await?;
                 }
@@ -413,8 +413,7 @@ impl Service {
             .run("verification.start", |tx| async move {
                 let before = load(&tx, id).await?;
                 let mut verification = before.clone();
-                let relation = Relation::of(caller, &before);
-                rules::act(&mut verification, relation, Command::Start, tx.now())?;
+                take(&tx, caller, &mut verification, Command::Start)?;
                 if verification == before {
                     return Ok(before);
                 }
@@ -638,17 +637,17 @@ impl Service {
         self.db
             .run("verification.expire", |tx| {
                 Box::pin(async move {
-                    let mut verification = load(&tx, id).await?;
-                    let Some(command) = rules::overdue(&verification, tx.now()) else {
+                    let due = load(&tx, id).await?;
+                    let Some(command) = rules::overdue(&due, tx.now()) else {
                         return Ok(false);
                     };
+                    let mut ended = due.clone();
+                    rules::act(&mut ended, Relation::Timer, command, tx.now())?;
                     if command == Command::Lapse {
-                        let timer = Relation::Timer;
-                        self.put_back(&tx, nobody, timer, command, &mut verification).await?;
-                        return Ok(true);
+                        self.put_back(&tx, nobody, command, (&due, &mut ended)).await?;
+                    } else {
+                        self.give_back(&tx, nobody, &mut ended, command).await?;
                     }
-                    rules::act(&mut verification, Relation::Timer, command, tx.now())?;
-                    self.give_back(&tx, nobody, &mut verification, command).await?;
                     Ok(true)
                 })
             })
@@ -742,9 +741,26 @@ pub(super) async fn act(
     command: Command,
 ) -> Result<Verification> {
     let mut verification = load(tx, id).await?;
-    let relation = Relation::of(caller, &verification);
-    rules::act(&mut verification, relation, command, tx.now())?;
+    take(tx, caller, &mut verification, command)?;
     Ok(verification)
+}
+
+/// The caller's step. What they may not know of is still not told to whoever names versions of it,
+/// and what they have not seen is told before what cannot be done to it.
+pub(super) fn take(
+    tx: &Tx,
+    caller: &Caller,
+    verification: &mut Verification,
+    command: Command,
+) -> Result<()> {
+    let relation = Relation::of(caller, verification);
+    let (is, version) = (verification.state, verification.version);
+    let taken = rules::act(verification, relation, command, tx.now());
+    if !matches!(taken, Err(Refusal::NoSuchThing | Refusal::NotTheirs)) {
+        let tell = |stale: Error| stale.with_member("status", is.as_str());
+        caller.expect(version).map_err(tell)?;
+    }
+    Ok(taken?)
 }
 
 /// A fact that concerns both sides.

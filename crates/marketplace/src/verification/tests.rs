@@ -10,7 +10,7 @@ use futures_util::future::{join, join_all};
 use kernel::id::kinds;
 use kernel::{Asset, Caller, Error, Id, Kind, Money, Random, Result, Role};
 use money::ledger::{self, Account, Code, NewTransaction};
-use platform::db::{Read, Tx};
+use platform::db::{Db, Read, Tx};
 use platform::jobs::{Registry, Worker};
 use platform::testing::{SeededRandom, TestDb};
 use serde_json::{Value as Json, json};
@@ -81,13 +81,19 @@ pub(crate) async fn stage(t: &TestDb) -> Stage<'_> {
     stage_with(t, crate::Bonding::default()).await
 }
 
-pub(crate) async fn stage_with(t: &TestDb, bonding: crate::Bonding) -> Stage<'_> {
-    let people = Arc::new(People::default());
-    let money = money::Context::new(money::Options::new(t.db.clone())).unwrap();
-    let trust = crate::testing::trust(t).await;
-    let documents = crate::testing::documents(t, &trust);
+/// The services of one process.
+struct Process {
+    market: Marketplace,
+    money: money::Context,
+    documents: documents::Documents,
+}
+
+async fn process(t: &TestDb, db: &Db, people: &Arc<People>, bonding: crate::Bonding) -> Process {
+    let money = money::Context::new(money::Options::new(db.clone())).unwrap();
+    let trust = crate::testing::trust(db).await;
+    let documents = crate::testing::documents(t, db, &trust);
     let market = Marketplace::new(Options {
-        db: t.db.clone(),
+        db: db.clone(),
         users: people.clone(),
         wallets: money.wallet.clone(),
         credentials: documents.credentials.clone(),
@@ -102,6 +108,12 @@ pub(crate) async fn stage_with(t: &TestDb, bonding: crate::Bonding) -> Stage<'_>
         appeal_window: Options::APPEAL_WINDOW,
         currency: Options::CURRENCY,
     });
+    Process { market, money, documents }
+}
+
+pub(crate) async fn stage_with(t: &TestDb, bonding: crate::Bonding) -> Stage<'_> {
+    let people = Arc::new(People::default());
+    let Process { market, money, documents } = process(t, &t.db, &people, bonding).await;
     let add = |name, role| people.add(t, name, role);
     let stage = Stage {
         owner: add("Ada", Role::User),
@@ -134,6 +146,33 @@ pub(crate) struct Picture {
 }
 
 impl Stage<'_> {
+    /// The same people before another process on the same store: the one that was there has died.
+    pub(crate) async fn restarted(&self) -> Self {
+        let (db, bonding) = (self.t.replica(), crate::Bonding::default());
+        let Process { market, money, documents } =
+            process(self.t, &db, &self.people, bonding).await;
+        Self {
+            people: self.people.clone(),
+            owner: self.owner.clone(),
+            verifier: self.verifier.clone(),
+            admin: self.admin.clone(),
+            stranger: self.stranger.clone(),
+            rival: self.rival.clone(),
+            wallets: money.wallet.clone(),
+            t: self.t,
+            market,
+            money,
+            documents,
+        }
+    }
+
+    /// Ends a process that was [`Self::restarted`].
+    pub(crate) async fn stopped(self) {
+        if self.t.is_postgres() {
+            self.market.verifications.db.close().await;
+        }
+    }
+
     pub(crate) async fn fund(&self, caller: &Caller, minor: i64) {
         let (owner, amount) = (id_of(caller), Money::new(minor, Asset::USD));
         let fund = |tx: Tx| async move {

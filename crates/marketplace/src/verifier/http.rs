@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use kernel::id::kinds;
 use kernel::{Asset, Error, Id, Money, Result, Timestamp};
-use platform::http::{At, Audience, By, Json, List, Paging, Query, Reply, Route, get, put, table};
+use platform::http::{
+    At, Audience, By, Json, List, Paging, Query, Reply, Route, Versioned, get, put, table,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,16 +38,19 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(open),
             get(Audience::Verifier, "/v1/verifier/profile")
                 .summary("Read my profile")
+                .versioned()
                 .returns::<ProfileBody>(200)
                 .to(profile),
             put(Audience::Verifier, "/v1/verifier/profile")
                 .summary("Replace my profile")
                 .describe("What is left out becomes empty; the name stays when it is left out.")
                 .takes::<NewProfile>()
+                .versioned()
                 .returns::<ProfileBody>(200)
                 .to(replace_profile),
             get(Audience::Verifier, "/v1/verifier/services")
                 .summary("List my services")
+                .versioned()
                 .returns::<Vec<ServiceBody>>(200)
                 .to(services),
             put(Audience::Verifier, "/v1/verifier/services")
@@ -56,10 +61,12 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                      their price.",
                 )
                 .takes::<Vec<NewService>>()
+                .versioned()
                 .returns::<Vec<ServiceBody>>(200)
                 .to(replace_services),
             get(Audience::Verifier, "/v1/verifier/availability")
                 .summary("Read when I take work, and what of it by itself")
+                .versioned()
                 .returns::<AvailabilityBody>(200)
                 .to(availability),
             put(Audience::Verifier, "/v1/verifier/availability")
@@ -70,6 +77,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                      comes.",
                 )
                 .takes::<AvailabilityBody>()
+                .versioned()
                 .returns::<AvailabilityBody>(200)
                 .to(replace_availability),
         ],
@@ -446,50 +454,57 @@ async fn open(
     Ok(Json(service.open(id).await?.into()))
 }
 
-async fn profile(State(service): State<Arc<Service>>, By(caller): By) -> Reply<Json<ProfileBody>> {
-    Ok(Json(service.profile(&caller).await?.into()))
+async fn profile(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+) -> Reply<Versioned<Json<ProfileBody>>> {
+    let mine = service.profile(&caller).await?;
+    Ok(Versioned(mine.version, Json(mine.into())))
 }
 
 async fn replace_profile(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Json(body): Json<NewProfile>,
-) -> Reply<Json<ProfileBody>> {
+) -> Reply<Versioned<Json<ProfileBody>>> {
     let profile = ProfileDraft::from(body).parse()?;
-    Ok(Json(service.replace_profile(&caller, &profile).await?.into()))
+    let mine = service.replace_profile(&caller, &profile).await?;
+    Ok(Versioned(mine.version, Json(mine.into())))
 }
 
 async fn services(
     State(service): State<Arc<Service>>,
     By(caller): By,
-) -> Reply<Json<Vec<ServiceBody>>> {
-    let offers = service.offers(&caller).await?;
-    Ok(Json(offers.into_iter().map(ServiceBody::from).collect()))
+) -> Reply<Versioned<Json<Vec<ServiceBody>>>> {
+    let (version, offers) = service.offers(&caller).await?;
+    Ok(Versioned(version, Json(offers.into_iter().map(ServiceBody::from).collect())))
 }
 
 async fn replace_services(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Json(body): Json<Vec<NewService>>,
-) -> Reply<Json<Vec<ServiceBody>>> {
+) -> Reply<Versioned<Json<Vec<ServiceBody>>>> {
     let offers = model::parse_offers(body.into_iter().map(OfferDraft::from).collect())?;
-    let offers = service.replace_offers(&caller, &offers).await?;
-    Ok(Json(offers.into_iter().map(ServiceBody::from).collect()))
+    let (version, offers) = service.replace_offers(&caller, &offers).await?;
+    Ok(Versioned(version, Json(offers.into_iter().map(ServiceBody::from).collect())))
 }
 
 async fn availability(
     State(service): State<Arc<Service>>,
     By(caller): By,
-) -> Reply<Json<AvailabilityBody>> {
-    Ok(Json(service.availability(&caller).await?.into()))
+) -> Reply<Versioned<Json<AvailabilityBody>>> {
+    let (version, availability) = service.availability(&caller).await?;
+    Ok(Versioned(version, Json(availability.into())))
 }
 
 async fn replace_availability(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Json(body): Json<AvailabilityBody>,
-) -> Reply<Json<AvailabilityBody>> {
+) -> Reply<Versioned<Json<AvailabilityBody>>> {
     let away = body.away.map(|AwayBody { from, until }| Away { from, until });
     let availability = Availability::parse(&body.languages, away, body.auto_accept)?;
-    Ok(Json(service.replace_availability(&caller, &availability).await?.into()))
+    let (version, availability) = service.replace_availability(&caller, &availability).await?;
+    Ok(Versioned(version, Json(availability.into())))
 }

@@ -73,6 +73,8 @@ pub struct Verifier {
     pub reputation: i64,
     pub since: Timestamp,
     pub availability: Availability,
+    /// How often profile, services or availability were replaced.
+    pub version: i64,
 }
 
 /// When a verifier takes work, and what of it without being asked.
@@ -201,6 +203,7 @@ impl Verifier {
             reputation: super::rules::REPUTATION_START,
             since,
             availability: Availability::default(),
+            version: 0,
         }
     }
 }

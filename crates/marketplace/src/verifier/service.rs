@@ -59,7 +59,7 @@ impl Service {
         let account_name = account_name.as_str();
         self.db
             .run("verifier.replace_profile", |tx| async move {
-                store::know(&tx, me.id, me.approved, tx.now()).await?;
+                me.replaces(&tx, caller).await?;
                 let verifier = store::replace_profile(&tx, me.id, profile, account_name).await?;
                 let fact = Fact::by(caller, "verifier.profile_replaced").on(me.id);
                 tx.record(fact.with("status", verifier.status));
@@ -68,22 +68,29 @@ impl Service {
             .await
     }
 
-    /// The caller's services, also those that are not active.
-    pub async fn offers(&self, caller: &Caller) -> Result<Vec<Offer>> {
-        store::offers(&self.db, caller.user()?.same_as()).await
+    /// The caller's services, also those that are not active, and the version of all that they say
+    /// of themselves.
+    pub async fn offers(&self, caller: &Caller) -> Result<(i64, Vec<Offer>)> {
+        // Read first: who replaces them meanwhile makes this version an old one.
+        let version = self.profile(caller).await?.version;
+        Ok((version, store::offers(&self.db, caller.user()?.same_as()).await?))
     }
 
     /// Puts `offers` in the place of all the caller's services. Those with an id keep it.
     ///
     /// # Errors
     /// `Invalid` when an id is not one of the caller's services.
-    pub async fn replace_offers(&self, caller: &Caller, offers: &[NewOffer]) -> Result<Vec<Offer>> {
+    pub async fn replace_offers(
+        &self,
+        caller: &Caller,
+        offers: &[NewOffer],
+    ) -> Result<(i64, Vec<Offer>)> {
         let me = Me::of(caller)?;
         let account_name = self.users.profile(caller.user()?).await?.name;
         let account_name = account_name.as_str();
         self.db
             .run("verifier.replace_services", |tx| async move {
-                store::know(&tx, me.id, me.approved, tx.now()).await?;
+                me.replaces(&tx, caller).await?;
                 let me_now = store::claim(&tx, me.id, account_name).await?;
                 refuse_foreign(&store::offers(&tx, me.id).await?, offers)?;
                 let offers = store::replace_offers(&tx, me.id, offers).await?;
@@ -91,7 +98,7 @@ impl Service {
                 store::index(&tx, &me_now, &offers).await?;
                 let fact = Fact::by(caller, "verifier.services_replaced").on(me.id);
                 tx.record(fact.with("services", offers.iter().map(|o| o.id).collect::<Vec<_>>()));
-                Ok(offers)
+                Ok((me_now.version, offers))
             })
             .await
     }
@@ -166,9 +173,10 @@ impl Service {
         Ok(Some(Shown { verifier, offers }))
     }
 
-    /// When the caller takes work, and what of it without being asked.
-    pub async fn availability(&self, caller: &Caller) -> Result<Availability> {
-        Ok(self.profile(caller).await?.availability)
+    /// When the caller takes work, and what of it without being asked; with the version.
+    pub async fn availability(&self, caller: &Caller) -> Result<(i64, Availability)> {
+        let Verifier { version, availability, .. } = self.profile(caller).await?;
+        Ok((version, availability))
     }
 
     /// Replaces it. What has been requested or accepted stays so.
@@ -176,11 +184,11 @@ impl Service {
         &self,
         caller: &Caller,
         availability: &Availability,
-    ) -> Result<Availability> {
+    ) -> Result<(i64, Availability)> {
         let me = Me::of(caller)?;
         self.db
             .run("verifier.replace_availability", |tx| async move {
-                store::know(&tx, me.id, me.approved, tx.now()).await?;
+                let version = me.replaces(&tx, caller).await?;
                 store::replace_availability(&tx, me.id, availability).await?;
                 let away = availability.away;
                 tx.record(
@@ -190,7 +198,7 @@ impl Service {
                         .with("awayUntil", away.and_then(|away| away.until))
                         .with("autoAccept", availability.auto_accept.is_some()),
                 );
-                Ok(availability.clone())
+                Ok((version, availability.clone()))
             })
             .await
     }
@@ -271,6 +279,14 @@ impl Me {
     fn of(caller: &Caller) -> Result<Self> {
         let principal = caller.principal()?;
         Ok(Self { id: principal.user.same_as(), approved: principal.approved })
+    }
+
+    /// Begins to replace something of theirs; answers the version that this makes.
+    async fn replaces(self, tx: &Tx, caller: &Caller) -> Result<i64> {
+        store::know(tx, self.id, self.approved, tx.now()).await?;
+        let before = store::next_version(tx, self.id).await?;
+        caller.expect(before)?;
+        Ok(before + 1)
     }
 }
 

@@ -21,7 +21,7 @@ const COLUMNS: &str = "verifiers.id, verifiers.name, verifiers.headline, verifie
                        verifiers.status, verifiers.approved, verifiers.suspended, \
                        verifiers.rating_sum, verifiers.rating_count, verifiers.jobs_done, \
                        verifiers.reputation, verifiers.since, verifiers.languages, verifiers.away_from, \
-                       verifiers.away_until, verifiers.auto_accept";
+                       verifiers.away_until, verifiers.auto_accept, verifiers.version";
 
 fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
     Ok(Verifier {
@@ -54,6 +54,7 @@ fn read(row: &Row<'_>) -> Result<Verifier, DbError> {
                 .map(|text| serde_json::from_str(&text).map_err(unreadable))
                 .transpose()?,
         },
+        version: row.take()?,
     })
 }
 
@@ -75,6 +76,13 @@ pub(super) async fn replace_availability(
                WHERE id = $1";
     tx.touch(sql, params![id, languages, from, until, rules, tx.now()]).await?;
     Ok(())
+}
+
+/// Counts that they replace something of theirs; answers how often they have before. Others who do
+/// wait until this transaction is over.
+pub(super) async fn next_version(tx: &Tx, id: Id<kinds::Verifier>) -> Result<i64> {
+    let sql = "UPDATE verifiers SET version = version + 1 WHERE id = $1 RETURNING version - 1";
+    Ok(tx.one(sql, params![id], |row| row.take()).await?)
 }
 
 /// Makes others who would give this verifier work wait until this transaction is over.

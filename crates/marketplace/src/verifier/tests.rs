@@ -203,13 +203,13 @@ platform::on_both_engines! { MIGRATIONS;
             offer("Jobs", "Employment", 5000, Asset::USD),
         ];
         let caller = stage.verifier(t, "Global Verify", &offers).await;
-        let before = stage.verifiers.offers(&caller).await.unwrap();
+        let (_, before) = stage.verifiers.offers(&caller).await.unwrap();
         let mut kept = offer("Employment history", "Employment", 4000, Asset::USD);
         kept.id = Some(before[1].id);
         let mut paused = offer("Permits", "Licence", 9000, Asset::USD);
         paused.active = false;
         let next = [paused, kept];
-        let after = stage.verifiers.replace_offers(&caller, &next).await.unwrap();
+        let (version, after) = stage.verifiers.replace_offers(&caller, &next).await.unwrap();
         assert_eq!(after[1].id, before[1].id);
         assert_eq!(after.iter().map(|o| o.title.as_str()).collect::<Vec<_>>(),
             ["Permits", "Employment history"]);
@@ -223,7 +223,7 @@ platform::on_both_engines! { MIGRATIONS;
         let mut gone = offer("Diplomas", "Education", 1000, Asset::USD);
         gone.id = Some(before[0].id);
         assert!(stage.verifiers.replace_offers(&caller, &[gone]).await.is_err());
-        assert_eq!(stage.verifiers.offers(&caller).await.unwrap(), after);
+        assert_eq!(stage.verifiers.offers(&caller).await.unwrap(), (version, after));
     }
 
     async fn a_search_looks_at_words_services_categories_ratings_and_currencies(t: &TestDb) {
@@ -396,7 +396,7 @@ platform::on_both_engines! { MIGRATIONS;
         for outcome in futures_util::future::join_all(replacements).await {
             outcome.unwrap();
         }
-        let left = stage.verifiers.offers(caller).await.unwrap();
+        let (_, left) = stage.verifiers.offers(caller).await.unwrap();
         assert_eq!(left.len(), 3);
         assert!(left.iter().all(|offer| offer.price == left[0].price));
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use kernel::caller::Idempotency;
+use kernel::error::PRECONDITION_FAILED;
 use kernel::id::kinds::User;
 use kernel::{Caller, Error, Id, Kind, Result, Timestamp};
 use parking_lot::Mutex;
@@ -76,7 +77,8 @@ impl Db {
     ///
     /// A refusal by the state of things (a conflict: too little money, the wrong state) is
     /// remembered too, so that a late duplicate cannot succeed by surprise. A request that was
-    /// refused before anything was decided, or that failed, leaves the key unused.
+    /// refused before anything was decided, or that failed, leaves the key unused. So does one that
+    /// was made for a version that is over: its duplicates are refused by themselves.
     pub async fn once<T, F>(
         &self,
         caller: &Caller,
@@ -110,7 +112,7 @@ impl Db {
             Err(error) if is_taken(&error) => {
                 self.recall(idempotency).await?.unwrap_or_else(|| Err(in_progress()))
             }
-            Err(error) if error.kind() == Kind::Conflict => {
+            Err(error) if error.kind() == Kind::Conflict && error.code() != PRECONDITION_FAILED => {
                 if self.remember_refusal(idempotency, person, &error).await? {
                     return Err(error);
                 }

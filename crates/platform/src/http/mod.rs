@@ -7,6 +7,7 @@ mod extract;
 mod openapi;
 mod reply;
 mod route;
+mod version;
 
 pub use export::{Signer, Written};
 pub use extract::{At, By, Form, Json, JsonOrForm, Paging, Query, Raw};
@@ -19,6 +20,7 @@ pub use route::{
     Audience, ErrorShape, Freshness, Limit, Once, Route, RouteBuilder, delete, get, patch, post,
     put, table,
 };
+pub use version::Versioned;
 
 /// A path segment or query value in the letters that a URL takes as they are (RFC 3986 section
 /// 2.3). A space is `%20`: outside of forms a plus sign is one.

@@ -1,12 +1,13 @@
 //! OpenAPI 3.1 from the rows.
 
-use utoipa::openapi::path::{HttpMethod, PathItem};
+use utoipa::openapi::header::Header;
+use utoipa::openapi::path::{HttpMethod, Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref,
-    ResponseBuilder, ServerBuilder, ServerVariableBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder,
+    PathsBuilder, Ref, RefOr, Required, ResponseBuilder, ServerBuilder, ServerVariableBuilder,
 };
 
 use super::reply::ProblemBody;
@@ -73,7 +74,36 @@ fn http_method(method: &http::Method) -> Option<HttpMethod> {
     })
 }
 
-fn operation<S>(route: &Route<S>) -> utoipa::openapi::path::Operation {
+/// What is said of a row about one thing that has a version, and of one that changes it.
+pub(super) fn versioned(operation: &mut Operation, changes: bool) {
+    let text = || ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+    for (status, response) in &mut operation.responses.responses {
+        if let (true, RefOr::T(response)) = (status.starts_with('2'), response) {
+            let mut tag = Header::new(text());
+            tag.description = Some("The version that is told of, such as `\"3\"`.".to_owned());
+            response.headers.insert("ETag".to_owned(), tag.into());
+        }
+    }
+    if !changes {
+        return;
+    }
+    let expected = ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The `ETag` that was read. When there is another by now, nothing happens.",
+        ))
+        .schema(Some(text()));
+    operation.parameters.get_or_insert_default().push(expected.build().into());
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let stale = ResponseBuilder::new()
+        .description("`precondition_failed`: it has changed; `version` is the one that is now.")
+        .content("application/problem+json", problem);
+    operation.responses.responses.insert("412".to_owned(), stale.build().into());
+}
+
+fn operation<S>(route: &Route<S>) -> Operation {
     let mut operation = route.operation.clone();
     if route.audience == Audience::Ops {
         let port = ServerVariableBuilder::new().default_value("9464");

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use kernel::error::PRECONDITION_FAILED;
 use kernel::{Error, FieldError, Kind, Secret};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -50,7 +51,7 @@ pub fn problem_status(error: &Error) -> StatusCode {
         "unsupported_media_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "range_not_satisfiable" => StatusCode::RANGE_NOT_SATISFIABLE,
         "upgrade_required" => StatusCode::UPGRADE_REQUIRED,
-        "precondition_failed" => StatusCode::PRECONDITION_FAILED,
+        PRECONDITION_FAILED => StatusCode::PRECONDITION_FAILED,
         "request_timeout" => StatusCode::REQUEST_TIMEOUT,
         // Whoever should have answered us has not, in this process or behind it.
         "deadline_exceeded" => StatusCode::GATEWAY_TIMEOUT,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::handler::Handler;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, on};
 use http::Method;
 use kernel::Permission;
@@ -15,7 +15,7 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::export;
+use super::{export, openapi, version};
 
 /// Who may call. A route cannot be written down without saying so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -250,6 +250,7 @@ pub struct RouteBuilder {
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
     paged: bool,
+    versioned: bool,
     /// Of the reply that is a success.
     reply: Option<RefOr<Schema>>,
 }
@@ -335,6 +336,7 @@ impl RouteBuilder {
             operation,
             schemas: Vec::new(),
             paged: false,
+            versioned: false,
             reply: None,
         }
     }
@@ -481,6 +483,14 @@ impl RouteBuilder {
         self.query::<super::extract::PagingQuery>()
     }
 
+    /// Tells of one thing with its version as `ETag` ([`super::Versioned`]); a row that changes it
+    /// takes `If-Match`, and its verb asks [`kernel::Caller::expect`].
+    #[must_use]
+    pub fn versioned(mut self) -> Self {
+        self.versioned = true;
+        self
+    }
+
     /// The JSON body.
     #[must_use]
     pub fn takes<T: ToSchema + 'static>(mut self) -> Self {
@@ -580,7 +590,14 @@ impl RouteBuilder {
             let columns = Arc::new(export::columns(list, &self.schemas));
             handler = handler.layer(from_fn_with_state(columns, export::exported));
         }
-        let operation = self.operation.operation_id(Some(name.replace("::", "_"))).tag(tag).build();
+        if self.versioned {
+            handler = handler.layer(from_fn(version::expecting));
+        }
+        let operation = self.operation.operation_id(Some(name.replace("::", "_"))).tag(tag);
+        let mut operation = operation.build();
+        if self.versioned {
+            openapi::versioned(&mut operation, self.method != Method::GET);
+        }
         Route {
             method: self.method,
             path: self.path,

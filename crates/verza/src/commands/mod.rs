@@ -10,6 +10,7 @@ macro_rules! say_all {
 }
 
 mod admin;
+mod analytics;
 mod api;
 mod backup;
 mod config;
@@ -32,6 +33,7 @@ use kernel::{Error, Result};
 use serde::Serialize;
 
 pub use admin::admin;
+pub use analytics::analytics;
 pub use api::{api, openapi_document, routes_page};
 pub use backup::{backup, restore};
 pub use config::config;

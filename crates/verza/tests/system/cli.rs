@@ -52,6 +52,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "witness",
         "migrate",
         "ledger",
+        "analytics",
         "backup",
         "restore",
         "migrate-data",
@@ -252,6 +253,10 @@ async fn a_health_check_says_whether_the_server_is_ready() {
     assert_eq!(code(&house.run(&["healthcheck", "--url", &wrong]).await), 1);
     assert_eq!(code(&house.run(&["doctor"]).await), 0);
     assert_eq!(code(&house.run(&["ledger", "check"]).await), 0);
+    let rebuilt = house.run(&["analytics", "rebuild", "--json"]).await;
+    assert_eq!(code(&rebuilt), 0, "{}", err(&rebuilt));
+    let rebuilt: Json = serde_json::from_slice(&rebuilt.stdout).unwrap();
+    assert_eq!((&rebuilt["parties"], &rebuilt["mended"]), (&json!(0), &json!(0)));
     house.stop().await;
     assert_eq!(code(&house.run(&["healthcheck"]).await), 1);
     house.finish().await;
