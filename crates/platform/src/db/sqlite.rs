@@ -37,9 +37,10 @@ const INSTRUCTIONS_PER_CHECK: i32 = 20_000;
 const STATEMENTS_CACHED: usize = 256;
 /// The write-ahead log is copied into the database this often, besides a thread of its own.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// Beyond this many pages of log the writer waits for the copy, so that the log cannot grow
-/// without end while readers and writers never pause.
-const LOG_PAGES_MAX: i64 = 65_536;
+/// So long the writer waits for readers of an old state when it folds the log itself. One that reads
+/// for longer is waited for the next time.
+const FOLDING_MAX: Duration = Duration::from_millis(100);
+const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// How to open the embedded store.
 #[derive(Debug, Clone)]
@@ -50,6 +51,9 @@ pub struct SqliteOptions {
     pub statement_timeout: Duration,
     /// Look, but write nothing: for checks beside a running server.
     pub read_only: bool,
+    /// Beyond this many pages of write-ahead log the writer waits for them to be copied, so that the
+    /// log cannot grow without end while writers never pause.
+    pub log_pages_max: i64,
 }
 
 impl SqliteOptions {
@@ -60,6 +64,7 @@ impl SqliteOptions {
             readers: cores.clamp(2, 8),
             statement_timeout: Duration::from_secs(10),
             read_only: false,
+            log_pages_max: 65_536,
         }
     }
 }
@@ -310,6 +315,24 @@ impl Writer {
         }
     }
 
+    /// Copies what is left of the log into the database and empties it, while nobody writes. While
+    /// writers never pause, the copy beside them never comes to the end, and only from an end can
+    /// the log begin anew.
+    fn fold_log(&mut self) {
+        // Under load somebody's group is always open.
+        self.commit_group();
+        let writer = self.connection.get_mut();
+        let folded = writer
+            .connection
+            .busy_timeout(FOLDING_MAX)
+            .map_err(DbError::from_sqlite)
+            .and_then(|()| writer.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)"));
+        let restored = writer.connection.busy_timeout(BUSY_MAX).map_err(DbError::from_sqlite);
+        if let Err(error) = folded.and(restored) {
+            tracing::warn!(%error, "the log could not be folded into the database");
+        }
+    }
+
     /// Sees to the members of a physical transaction that SQLite has undone by itself, as it
     /// does for an interrupted write and for some I/O errors of any one member. The others have
     /// done nothing wrong and have not been answered: they are told to run again.
@@ -461,7 +484,7 @@ fn connect(options: &SqliteOptions) -> Result<Timed, DbError> {
     };
     let connection =
         Connection::open_with_flags(&options.path, flags).map_err(DbError::from_sqlite)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(DbError::from_sqlite)?;
+    connection.busy_timeout(BUSY_MAX).map_err(DbError::from_sqlite)?;
     let pragmas = if options.read_only {
         "PRAGMA query_only = ON;"
     } else {
@@ -482,7 +505,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     let run = || -> Result<(), DbError> {
         let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
         let source = Connection::open_with_flags(from, flags).map_err(DbError::from_sqlite)?;
-        source.busy_timeout(Duration::from_secs(5)).map_err(DbError::from_sqlite)?;
+        source.busy_timeout(BUSY_MAX).map_err(DbError::from_sqlite)?;
         let target = to.to_string_lossy();
         source.execute("VACUUM INTO ?1", [&*target]).map_err(DbError::from_sqlite)?;
         let sync = std::fs::File::open(to).and_then(|file| file.sync_all());
@@ -548,14 +571,13 @@ fn checkpoint_regularly(
     loop {
         std::thread::sleep(CHECKPOINT_EVERY);
         let Some(writer) = writer.upgrade() else { return };
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(1);
         let outcome = side.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], read);
-        let Ok((pages, copied)) = outcome else { continue };
-        if pages > LOG_PAGES_MAX && copied < pages {
-            let guard = writer.blocking_lock();
-            if !guard.open {
-                let _ = guard.connection.lock().checkpoint("PRAGMA wal_checkpoint(RESTART)");
-            }
+        let Ok(pages) = outcome else { continue };
+        // How many of them were copied says nothing: it is counted up to where the log ended when
+        // the copy began, and writers have gone on since.
+        if pages > options.log_pages_max {
+            writer.blocking_lock().fold_log();
         }
     }
 }

@@ -314,6 +314,55 @@ async fn a_full_disk_is_told_and_the_store_goes_on_when_there_is_room_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_folded_while_writers_never_pause() {
+    const PAGES: i64 = 100;
+    let t = TestDb::sqlite(TABLES).await;
+    let path = t.file().with_extension("busy");
+    let options = SqliteOptions { log_pages_max: PAGES, ..SqliteOptions::at(&path) };
+    let db = Db::open_sqlite(&options, crate::testing::world().0).unwrap();
+    db.migrate(TABLES).await.unwrap();
+    let log = path.with_extension("busy-wal");
+    let size = || std::fs::metadata(&log).map_or(0, |log| log.len());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let writers = (0..4_i64).map(|writer| {
+        let (db, stop) = (db.clone(), stop.clone());
+        tokio::spawn(async move {
+            // Much at a time, so that the copy beside them never catches up.
+            let (mut id, much) = (writer, "x".repeat(500_000));
+            while !stop.is_cancelled() {
+                let name = &format!("{id}{much}");
+                let write = |tx: Tx| async move {
+                    let sql = "INSERT INTO things (id, name, size) VALUES ($1, $2, 0)";
+                    tx.execute(sql, params![id, name]).await?;
+                    Ok(())
+                };
+                db.run("thing.write", write).await.unwrap();
+                id += 4;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let folded = async {
+        for _ in 0..2 {
+            while size() < 4096 * PAGES.unsigned_abs() * 2 {
+                tokio::task::yield_now().await;
+            }
+            let grown = size();
+            while size() >= grown {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    within_a_minute(folded).await;
+    stop.cancel();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    db.close().await;
+    t.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_answers_those_who_wait_and_keeps_what_they_wrote() {
     let t = TestDb::sqlite(TABLES).await;
     let (open, holder) = gate(&t.db).await;
