@@ -61,6 +61,8 @@ pub enum InvoiceState {
 }
 
 impl InvoiceState {
+    pub const ALL: [Self; 3] = [Self::Open, Self::Paid, Self::Uncollectible];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -72,12 +74,8 @@ impl InvoiceState {
 
 impl FromColumn for InvoiceState {
     fn from_column(column: Column<'_>) -> Option<Self> {
-        match column {
-            Column::Text("open") => Some(Self::Open),
-            Column::Text("paid") => Some(Self::Paid),
-            Column::Text("uncollectible") => Some(Self::Uncollectible),
-            _ => None,
-        }
+        let Column::Text(text) = column else { return None };
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 

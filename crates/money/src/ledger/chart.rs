@@ -129,9 +129,27 @@ impl Code {
     /// How many balance rows an account of this code is spread over. A guard needs the whole
     /// balance in one row; the platform's own accounts are in every transaction, and writers
     /// would queue up for a single row. Eight buy nearly all that more would.
-    pub(super) const fn shards(self) -> u8 {
-        if self.is_guarded() { 1 } else { 8 }
+    pub(super) fn shards(self) -> u8 {
+        if self.is_guarded() { 1 } else { spread() }
     }
+}
+
+const SPREAD: u8 = 8;
+
+#[cfg(not(test))]
+const fn spread() -> u8 {
+    SPREAD
+}
+
+#[cfg(test)]
+tokio::task_local! {
+    /// Another number of rows, for a test.
+    pub(super) static OTHER_SPREAD: u8;
+}
+
+#[cfg(test)]
+fn spread() -> u8 {
+    OTHER_SPREAD.try_with(|spread| *spread).unwrap_or(SPREAD)
 }
 
 impl fmt::Debug for Code {

@@ -41,7 +41,7 @@ impl NewTransaction {
         }
     }
 
-    /// Adds a posting.
+    /// Adds a posting, in the asset of all others.
     #[must_use]
     pub fn post(mut self, debit: Account, credit: Account, amount: Money) -> Self {
         self.postings.push(Posting { debit, credit, amount });
@@ -75,7 +75,12 @@ impl NewTransaction {
             let most = rules::POSTINGS_MAX;
             return Err(Error::internal(format!("more than {most} postings in a transaction")));
         }
+        let asset = self.postings[0].amount.asset;
         for posting in &self.postings {
+            if posting.amount.asset != asset {
+                let other = posting.amount.asset;
+                return Err(Error::internal(format!("{asset} and {other} in one transaction")));
+            }
             Money::requested(posting.amount.minor, posting.amount.asset)?;
             if posting.debit == posting.credit {
                 return Err(Error::internal("a posting from an account to itself"));

@@ -11,6 +11,7 @@ use platform::testing::TestDb;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::chart::OTHER_SPREAD;
 use super::{
     Account, Code, NewTransaction, Posted, balance_at, check, post, reverse, seal, statement,
 };
@@ -449,6 +450,63 @@ async fn l15_however_many_rows_an_account_is_spread_over_its_total_is_the_same(t
     assert_sound(&t.db).await;
 }
 
+async fn l15_one_eight_and_thirty_two_rows_give_the_same_totals(t: &TestDb) {
+    let clearing = Account::platform(Code::CLEARING_SANDBOX);
+    let rows = "SELECT CAST(COUNT(*) AS BIGINT) FROM ledger_balance WHERE account_id = $1";
+    let begun = t.db.world().now();
+    let mut ends = Vec::new();
+    for (spread, asset) in [(1, Asset::USD), (8, Asset::EUR), (32, Asset::GBP)] {
+        let history = async {
+            for round in 0..8_i64 {
+                let gifts = (0..20).map(|turn| {
+                    let amount = Money::new(round * 20 + turn + 1, asset);
+                    give(&t.db, user((turn % 3).try_into().unwrap()), amount)
+                });
+                futures_util::future::join_all(gifts).await;
+            }
+            let id = clearing.id(asset);
+            let spread_over: i64 = t.db.one(rows, params![id], |row| row.take()).await.unwrap();
+            assert!(spread_over <= i64::from(spread), "{spread_over} rows of {spread}");
+            assert!(spread_over * 2 > i64::from(spread), "{spread_over} rows of {spread}");
+            let total = crate::ledger::balance(&t.db, clearing, asset).await.unwrap();
+            let now = balance_at(&t.db, clearing, asset, t.db.world().now()).await.unwrap();
+            assert_eq!(now, total);
+            let before = kernel::Timestamp::from_micros(begun.micros() - 1);
+            let none = balance_at(&t.db, clearing, asset, before).await.unwrap();
+            assert_eq!(none.minor, 0);
+            let mut own = Vec::new();
+            for owner in 0..3 {
+                own.push(crate::ledger::balance(&t.db, wallet(owner), asset).await.unwrap().minor);
+            }
+            (total.minor, own)
+        };
+        ends.push(OTHER_SPREAD.scope(spread, history).await);
+    }
+    assert_eq!((ends[0].0, &ends[0]), (160 * 161 / 2, &ends[1]));
+    assert_eq!(ends[1], ends[2]);
+    assert_sound(&t.db).await;
+}
+
+async fn l12_two_currencies_in_one_transaction_are_refused_before_anything_is_written(t: &TestDb) {
+    give(&t.db, user(0), ngn(1_000)).await;
+    give(&t.db, user(0), Money::new(1_000, Asset::USD)).await;
+    let before = footprint(&t.db).await;
+    let mixed = payment("mixed", 0, 1, 10).post(wallet(0), wallet(1), Money::new(10, Asset::USD));
+    assert_eq!(posted(&t.db, &mixed).await.unwrap_err().kind(), Kind::Internal);
+    assert_eq!(footprint(&t.db).await, before);
+    // A fee in another currency than the price is no fee of it.
+    let wallet = crate::testing::context(&t.db).wallet;
+    let captured = t.db.run("capture", |tx| {
+        let wallet = wallet.clone();
+        async move {
+            let hold = wallet.hold(&tx, user(0), ngn(100), "job", "mixed").await?;
+            wallet.capture(&tx, hold, user(1), Money::new(1, Asset::USD)).await
+        }
+    });
+    assert_eq!(captured.await.unwrap_err().kind(), Kind::Internal);
+    assert_eq!(footprint(&t.db).await, before);
+}
+
 async fn an_entry_names_the_other_side(t: &TestDb) {
     give(&t.db, user(0), ngn(100)).await;
     posted(&t.db, &payment("p", 0, 1, 30)).await.unwrap();
@@ -553,4 +611,38 @@ fn the_chart_of_accounts_is_as_it_was() {
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// The names of all tests below a folder.
+fn tests_in(folder: &std::path::Path, names: &mut std::collections::HashSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_in(&path, names);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            let after = text.split("fn ").skip(1);
+            names.extend(after.filter_map(|it| Some(it.split_once('(')?.0.to_owned())));
+        }
+    }
+}
+
+#[test]
+fn the_guide_names_tests_that_there_are_for_every_invariant() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = std::collections::HashSet::new();
+    tests_in(&here.join("src"), &mut names);
+    tests_in(&here.join("../gateway/src"), &mut names);
+    let guide = std::fs::read_to_string(here.join("../../docs/guide/money-invariants.md")).unwrap();
+    let rows = guide.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |"));
+    let mut proven = 0;
+    for row in rows {
+        let mut cited = row.split('`').skip(1).step_by(2).peekable();
+        assert!(cited.peek().is_some(), "nothing proves {row}");
+        for name in cited {
+            assert!(names.contains(name), "there is no test {name}");
+        }
+        proven += 1;
+    }
+    assert!(proven >= 45, "{proven} rows");
 }

@@ -50,6 +50,8 @@ pub enum Source {
 }
 
 impl Source {
+    pub const ALL: [Self; 2] = [Self::Wallet, Self::Earnings];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Wallet => "wallet",
@@ -67,11 +69,8 @@ impl Source {
 
 impl FromColumn for Source {
     fn from_column(column: Column<'_>) -> Option<Self> {
-        match column {
-            Column::Text("wallet") => Some(Self::Wallet),
-            Column::Text("earnings") => Some(Self::Earnings),
-            _ => None,
-        }
+        let Column::Text(text) = column else { return None };
+        Self::ALL.into_iter().find(|source| source.as_str() == text)
     }
 }
 

@@ -12,6 +12,7 @@ mod deed;
 mod explain;
 mod model;
 mod timers;
+mod walk;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

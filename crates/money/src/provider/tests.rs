@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use kernel::{Asset, Clock, Money};
+use kernel::{Asset, Clock, Money, Secret};
 use platform::db::Read;
 use serde_json::{Value as Json, json};
 
 use super::{ProviderName, calls, hmac_sha256_hex, hmac_sha512_hex, paystack, stripe};
 use crate::ledger::{self, Account, Code};
-use crate::sim::{self, Fault, FaultKind, Mishaps};
-use crate::testing::{MIGRATIONS, Site, assert_sound, facts, ngn, user};
+use crate::payment::NewDeposit;
+use crate::sim::{self, Fault, FaultKind, Mishaps, Sim};
+use crate::testing::{MIGRATIONS, Site, assert_sound, balance, facts, keyed, ngn, user};
+use crate::{Context, Options};
 
 const ALL: [ProviderName; 4] =
     [ProviderName::Paystack, ProviderName::Stripe, ProviderName::Paypal, ProviderName::Crypto];
@@ -158,6 +160,77 @@ async fn p2_another_amount_or_currency_never_credits_a_wallet(t: &TestDb) {
         assert_eq!(wallet(&site, provider).await, 0);
     }
     assert_sound(&t.db).await;
+}
+
+async fn p2_events_and_payments_of_the_other_mode_are_refused_both_ways(t: &TestDb) {
+    for (is_live, key) in [(false, "sk_test_simulated"), (true, "sk_live_simulated")] {
+        let site = Site::opened(&t.db, |options| Options {
+            paystack: options.paystack.map(|it| paystack::Settings {
+                secret_key: Secret::new(key.to_owned()),
+                ..it
+            }),
+            stripe: options.stripe.map(|it| stripe::Settings {
+                secret_key: Secret::new(key.to_owned()),
+                ..it
+            }),
+            ..options
+        })
+        .await;
+        for says_live in [true, false] {
+            let (domain, accepted) = (if says_live { "live" } else { "test" }, says_live == is_live);
+            let before = count(&site, "provider_events").await;
+            let charge = json!({ "event": "charge.success", "data": {
+                "id": u8::from(is_live), "domain": domain, "reference": "pay-1" } })
+            .to_string();
+            let signature = hmac_sha512_hex(key, charge.as_bytes());
+            let header = Some((paystack::SIGNATURE_HEADER, signature.as_str()));
+            let path = "/v1/payments/webhook/paystack";
+            let told_by_paystack = site.signed(path, header, &charge).await;
+            let event = json!({ "id": format!("evt_{is_live}_{says_live}"),
+                "type": "payment_intent.succeeded", "livemode": says_live,
+                "data": { "object": { "id": "pi_1" } } })
+            .to_string();
+            let now = t.clock.now().seconds();
+            let signed = hmac_sha256_hex("whsec_simulated", &[format!("{now}.{event}").as_bytes()]);
+            let signature = format!("t={now},v1={signed}");
+            let header = Some((stripe::SIGNATURE_HEADER, signature.as_str()));
+            let told_by_stripe = site.signed("/v1/payments/webhook/stripe", header, &event).await;
+            let status = if accepted { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!((told_by_paystack, told_by_stripe), (status, status), "{key} {domain}");
+            let kept = count(&site, "provider_events").await - before;
+            assert_eq!(kept, if accepted { 2 } else { 0 }, "{key} {domain}");
+        }
+    }
+}
+
+async fn p2_a_payment_of_the_other_mode_credits_nobody(t: &TestDb) {
+    // A simulator that takes our live keys, and answers with payments of its test mode.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let live = "sk_live_simulated".to_owned();
+    let told = sim::Options {
+        paystack_key: live.clone(),
+        stripe_key: live,
+        ..sim::Options::at(&base, &base)
+    };
+    let sim = Sim::new(told.clone(), t.db.world().clone()).unwrap();
+    let serving = tokio::spawn(axum::serve(listener, sim.router()).into_future());
+    let (paystack, stripe) = (Some(told.paystack()), Some(told.stripe()));
+    let options = Options { paystack, stripe, ..Options::new(t.db.clone()) };
+    let payments = Context::new(options).unwrap().payments;
+    for provider in [ProviderName::Paystack, ProviderName::Stripe] {
+        let email = Some("payer@example.com".to_owned());
+        let new = NewDeposit { amount: 5_000, provider: Some(provider), email, ..NewDeposit::default() };
+        let by = keyed(user(0), provider.as_str(), "");
+        let reference = payments.deposit(&by, new).await.unwrap().reference();
+        sim.pay(&reference, None).unwrap();
+        payments.verify(&by, &reference).await.unwrap_err();
+    }
+    t.clock.advance(Duration::from_secs(600));
+    payments.sweep().await.unwrap();
+    assert_eq!(facts(&t.db, "deposit.settled").await, 0);
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 0);
+    serving.abort();
 }
 
 async fn p3_what_is_not_signed_by_the_provider_is_refused_and_not_kept(t: &TestDb) {

@@ -92,6 +92,8 @@ pub enum Source {
 }
 
 impl Source {
+    pub const ALL: [Self; 2] = [Self::Wallet, Self::Suspense];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Wallet => "wallet",
@@ -102,11 +104,8 @@ impl Source {
 
 impl FromColumn for Source {
     fn from_column(column: Column<'_>) -> Option<Self> {
-        match column {
-            Column::Text("wallet") => Some(Self::Wallet),
-            Column::Text("suspense") => Some(Self::Suspense),
-            _ => None,
-        }
+        let Column::Text(text) = column else { return None };
+        Self::ALL.into_iter().find(|source| source.as_str() == text)
     }
 }
 

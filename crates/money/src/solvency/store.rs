@@ -54,10 +54,12 @@ pub(super) async fn insert(tx: &Tx, stated: &Stated) -> Result<()> {
     Ok(())
 }
 
-/// Throws away the tiles of all statements but the last ones.
+/// Throws away the tiles of all statements before the last ones. What is newer than those belongs to
+/// a statement that somebody else is about to publish.
 pub(super) async fn drop_tiles(tx: &Tx, kept: i64) -> Result<()> {
-    let sql = "DELETE FROM solvency_tiles WHERE statement NOT IN
-                   (SELECT id FROM solvency_statements ORDER BY id DESC LIMIT $1)";
+    let sql = "DELETE FROM solvency_tiles WHERE statement <
+                   (SELECT id FROM (SELECT id FROM solvency_statements ORDER BY id DESC LIMIT $1)
+                       AS kept ORDER BY id LIMIT 1)";
     tx.execute(sql, params![kept]).await?;
     Ok(())
 }

@@ -141,6 +141,21 @@ async fn books_that_do_not_come_out_are_not_signed(t: &TestDb) {
     assert_eq!(site.get(user(0), "/v1/solvency").await.0, StatusCode::NOT_FOUND);
 }
 
+async fn of_eight_statements_at_once_the_newest_has_its_tree(t: &TestDb) {
+    let site = site(t).await;
+    give(&t.db, user(0), ngn(700)).await;
+    let by = caller(user(9));
+    for round in 1..=3 {
+        let all = (0..8).map(|_| site.context.solvency.publish(&by));
+        for stated in futures_util::future::join_all(all).await {
+            stated.unwrap();
+        }
+        let (status, proof) = proof_of(&site, 0).await;
+        assert_eq!(status, StatusCode::OK, "{proof}");
+        assert_eq!(facts(&t.db, "solvency.published").await, 8 * round);
+    }
+}
+
 async fn statements_stay_and_only_the_last_trees_do(t: &TestDb) {
     let site = site(t).await;
     give(&t.db, user(0), ngn(500)).await;

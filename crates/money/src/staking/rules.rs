@@ -125,6 +125,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn m1_equal_parts_of_an_amount_differ_by_one_unit_at_most_and_come_to_it(
+            amount in 1_i64..=Money::MAX_MINOR,
+            parts in 1_usize..50,
+            weight in 1_i128..1 << 40,
+        ) {
+            let owner = |at: usize| Id::from_uuid(uuid::Uuid::from_u128(at as u128 + 1));
+            let weights: Vec<_> = (0..parts).map(|at| (owner(at), weight)).collect();
+            let split = split(Money::new(amount, Asset::NGN), &weights).unwrap();
+            let minor = || split.iter().map(|(_, part)| part.minor);
+            proptest::prop_assert_eq!(minor().sum::<i64>(), amount);
+            let (least, most) = (minor().min().unwrap(), minor().max().unwrap());
+            proptest::prop_assert!(most - least <= 1, "{} and {}", least, most);
+            // Ties go by position: who comes first has the unit that is left over.
+            proptest::prop_assert!(split.windows(2).all(|it| it[0].1.minor >= it[1].1.minor));
+        }
+    }
+
     #[test]
     fn a_tier_is_reached_with_its_minimum() {
         let policy = Policy::default();

@@ -23,20 +23,31 @@ pub fn routes(service: &Service) -> Vec<Route> {
         [
             get(Audience::Any, "/v1/user/wallet/transactions/{id}/receipt")
                 .summary("The receipt of a transaction of your wallet")
-                .describe("As PDF, or as CSV: `format` decides, and without it `Accept`.")
+                .describe(
+                    "As PDF, as CSV, or as lines of JSON: `format` decides, and without it `Accept`.",
+                )
                 .query::<PaperQuery>()
-                .returns_media(200, "application/pdf", "The receipt; or `text/csv`.")
+                .returns_media(
+                    200,
+                    "application/pdf",
+                    "The receipt; or `text/csv`, or `application/x-ndjson`.",
+                )
                 .to(receipt),
             get(Audience::Any, "/v1/user/wallet/statements/{month}")
                 .summary("The statement of your wallet of a month such as 2026-01, in UTC")
                 .describe(
                     "Opening balance, every entry with the balance after it, what came in and went \
-                     out in all, closing balance; of the month that runs, up to now. As PDF, or as \
-                     CSV: `format` decides, and without it `Accept`.",
+                     out in all, closing balance; of the month that runs, up to now. As PDF, as CSV, \
+                     or as lines of JSON: `format` decides, and without it `Accept`. What has more \
+                     than 10000 entries is not printed on pages.",
                 )
                 .limit(Limit::Heavy)
                 .query::<StatementQuery>()
-                .returns_media(200, "application/pdf", "The statement; or `text/csv`.")
+                .returns_media(
+                    200,
+                    "application/pdf",
+                    "The statement; or `text/csv`, or `application/x-ndjson`.",
+                )
                 .to(statement),
         ],
     )
@@ -62,6 +73,7 @@ fn wanted(format: Option<Format>, headers: &HeaderMap) -> Format {
         let known = types.filter_map(|media| match media {
             "text/csv" => Some(Format::Csv),
             "application/pdf" => Some(Format::Pdf),
+            "application/x-ndjson" | "application/jsonl" => Some(Format::Jsonl),
             _ => None,
         });
         known.into_iter().next().unwrap_or(Format::Pdf)
@@ -99,7 +111,7 @@ async fn statement(
     headers: HeaderMap,
 ) -> Reply<Response> {
     let format = wanted(query.format, &headers);
-    let span = service.span(&caller, month, query.currency).await?;
+    let span = service.span(&caller, month, query.currency, format).await?;
     let name = format!("statement-{month}-{}", span.opening.asset);
     Ok(paper(format, &name, Body::from_stream(service.write(span, format))))
 }

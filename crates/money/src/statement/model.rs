@@ -70,13 +70,19 @@ impl<'de> Deserialize<'de> for Month {
 pub enum Format {
     Pdf,
     Csv,
+    /// One JSON object a line.
+    Jsonl,
 }
+
+/// The entries of the longest statement on pages: some four hundred of them. Tables have no bound.
+pub(super) const PRINTED_MAX: i64 = 10_000;
 
 impl Format {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Pdf => "application/pdf",
             Self::Csv => "text/csv; charset=utf-8",
+            Self::Jsonl => "application/x-ndjson",
         }
     }
 
@@ -84,6 +90,7 @@ impl Format {
         match self {
             Self::Pdf => "pdf",
             Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
         }
     }
 }
@@ -101,6 +108,13 @@ pub struct Span {
     pub(super) after: i64,
     /// ... up to this one.
     pub(super) last: i64,
+}
+
+impl Span {
+    /// How many entries are on it.
+    pub const fn entries(&self) -> i64 {
+        self.last - self.after
+    }
 }
 
 #[cfg(test)]

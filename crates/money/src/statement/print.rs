@@ -1,6 +1,7 @@
-//! How statements and receipts look: as a table, and as pages.
+//! How statements and receipts look: as a table, as lines of JSON, and as pages.
 
-use kernel::{Money, Timestamp};
+use kernel::{Asset, Money, Timestamp};
+use serde::Serialize;
 
 use super::model::{Format, Span};
 use crate::ledger::Entry;
@@ -21,9 +22,26 @@ struct Row<'a> {
     balance: Option<Money>,
 }
 
-/// Writes either kind of paper, piece by piece.
+/// A line for programs: amounts are whole minor units, as everywhere in the API.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    date: Timestamp,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    transaction: &'a str,
+    kind: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subject: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<i64>,
+    currency: Option<Asset>,
+}
+
+/// Writes each kind of paper, piece by piece.
 pub(super) enum Paper {
     Csv(String),
+    Jsonl(String),
     Pdf(pdf::Writer),
 }
 
@@ -35,6 +53,7 @@ impl Paper {
                 own.cells(HEADER.map(str::to_owned));
                 own
             }
+            Format::Jsonl => Self::Jsonl(String::new()),
             Format::Pdf => Self::Pdf(pdf::Writer::new()),
         }
     }
@@ -93,7 +112,7 @@ impl Paper {
     /// What is ready to be sent.
     pub(super) fn take(&mut self) -> Vec<u8> {
         match self {
-            Self::Csv(text) => std::mem::take(text).into_bytes(),
+            Self::Csv(text) | Self::Jsonl(text) => std::mem::take(text).into_bytes(),
             Self::Pdf(writer) => writer.take(),
         }
     }
@@ -101,7 +120,7 @@ impl Paper {
     /// The rest of it.
     pub(super) fn finish(self) -> Vec<u8> {
         match self {
-            Self::Csv(text) => text.into_bytes(),
+            Self::Csv(text) | Self::Jsonl(text) => text.into_bytes(),
             Self::Pdf(writer) => writer.finish(),
         }
     }
@@ -118,6 +137,11 @@ impl Paper {
     }
 
     fn row(&mut self, row: &Row<'_>) {
+        if let Self::Jsonl(text) = self {
+            text.push_str(&row.json());
+            text.push('\n');
+            return;
+        }
         let Row { at, transaction, kind, subject, amount, balance } = row;
         let plain = |it: &Option<Money>| it.map(plain).unwrap_or_default();
         let (amount, left) = (plain(amount), plain(balance));
@@ -131,7 +155,7 @@ impl Paper {
                     writer.line(&format!("{:20} {transaction}", ""));
                 }
             }
-            Self::Csv(_) => self.cells([
+            Self::Csv(_) | Self::Jsonl(_) => self.cells([
                 at.to_string(),
                 transaction.clone(),
                 words(kind),
@@ -162,6 +186,21 @@ impl<'a> Row<'a> {
             amount: Some(entry.delta),
             balance: Some(entry.balance_after),
         }
+    }
+
+    fn json(&self) -> String {
+        let Row { at, transaction, kind, subject, amount, balance } = self;
+        let line = JsonLine {
+            date: *at,
+            transaction,
+            kind: kind.replace(' ', "_"),
+            subject,
+            amount: amount.map(|it| it.minor),
+            balance: balance.map(|it| it.minor),
+            currency: amount.or(*balance).map(|it| it.asset),
+        };
+        // Texts and numbers under names of our own can always be written.
+        serde_json::to_string(&line).unwrap_or_default()
     }
 
     const fn balance(at: Timestamp, kind: &'a str, balance: Money) -> Self {

@@ -9,7 +9,7 @@ use kernel::id::kinds::{Transaction, User};
 use kernel::{Asset, Caller, Error, Id, Money, Result};
 use platform::db::Db;
 
-use super::model::{Format, Month, Span};
+use super::model::{Format, Month, PRINTED_MAX, Span};
 use super::print::Paper;
 use crate::ledger::{self, Account, Code, Entry};
 
@@ -66,12 +66,14 @@ impl Service {
     /// What a statement of the caller's wallet spans, in one currency.
     ///
     /// # Errors
-    /// Not found when the month has not begun.
+    /// Not found when the month has not begun; invalid, at `/format`, when there is more in it than
+    /// pages hold.
     pub async fn span(
         &self,
         caller: &Caller,
         month: Month,
         currency: Option<Asset>,
+        format: Format,
     ) -> Result<Span> {
         let (db, owner) = (&self.0.db, caller.user()?);
         let now = db.world().now();
@@ -86,7 +88,15 @@ impl Service {
         let last = before(month.end()).min(now);
         let (after, opening) = ledger::place_at(db, account, asset, before(month.start())).await?;
         let (last, closing) = ledger::place_at(db, account, asset, last).await?;
-        Ok(Span { owner, month, until, opening, closing, after, last })
+        let span = Span { owner, month, until, opening, closing, after, last };
+        if format == Format::Pdf && span.entries() > PRINTED_MAX {
+            let message = format!(
+                "csv or jsonl: this statement has {} entries, and pages hold {PRINTED_MAX}",
+                span.entries()
+            );
+            return Err(Error::field("/format", "too_long", message));
+        }
+        Ok(span)
     }
 
     /// A statement, piece by piece. It breaks off when the books contradict themselves.

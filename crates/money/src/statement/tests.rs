@@ -5,10 +5,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use http::StatusCode;
 use kernel::Asset;
+use platform::db::Db;
 use platform::testing::TestDb;
+use serde_json::{Value as Json, json};
 
 use super::{Format, Month, Service};
-use crate::ledger::{self, Account, Code};
+use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::testing::{MIGRATIONS, Op, Play, Site, assert_sound, caller, give, keyed, ngn, user};
 use crate::wallet::NewTransfer;
 use crate::{Context, Options};
@@ -22,7 +24,7 @@ fn service(t: &TestDb) -> Service {
 /// The pieces of a statement.
 async fn pieces(service: &Service, who: u128, month: &str, format: Format) -> Vec<Vec<u8>> {
     let month: Month = month.parse().unwrap();
-    let span = service.span(&caller(user(who)), month, None).await.unwrap();
+    let span = service.span(&caller(user(who)), month, None, format).await.unwrap();
     service.write(span, format).map(|piece| piece.unwrap().to_vec()).collect().await
 }
 
@@ -82,6 +84,20 @@ impl Dice {
     }
 }
 
+/// A thousand entries in one transaction.
+async fn many(db: &Db, batch: usize) {
+    let clearing = Account::platform(Code::CLEARING_SANDBOX);
+    db.run("gift", |tx| async move {
+        let gift = NewTransaction::new("gift", format!("many:{batch}"), "x");
+        let one = |gift: NewTransaction, _| {
+            gift.post(clearing, Account::of(user(0), Code::WALLET), ngn(1))
+        };
+        ledger::post(&tx, (0..1_000).fold(gift, one)).await
+    })
+    .await
+    .unwrap();
+}
+
 platform::on_both_engines! { MIGRATIONS;
 
 async fn every_months_statement_adds_up_and_agrees_with_the_ledger(t: &TestDb) {
@@ -125,7 +141,7 @@ async fn what_is_booked_as_a_month_turns_is_the_next_ones(t: &TestDb) {
     assert_eq!(assert_adds_up(&lines(&papers, 0, "2026-02").await), (120, 123));
     assert_eq!(assert_adds_up(&lines(&papers, 0, "2025-12").await), (0, 0));
     assert_eq!(assert_adds_up(&lines(&papers, 7, "2026-01").await), (0, 0));
-    let later = papers.span(&caller(user(0)), "2026-03".parse().unwrap(), None).await;
+    let later = papers.span(&caller(user(0)), "2026-03".parse().unwrap(), None, Format::Csv).await;
     assert_eq!(later.unwrap_err().code(), "not_found");
 }
 
@@ -142,6 +158,58 @@ async fn a_long_statement_goes_out_piece_by_piece(t: &TestDb) {
         let text: String = pieces.concat().into_iter().map(char::from).collect();
         assert!(text.contains("12.03") && text.contains("opening balance"), "{format:?}");
     }
+}
+
+async fn a_statement_of_any_length_holds_no_more_rows_than_one_read(t: &TestDb) {
+    let papers = service(t);
+    let begin = async |format| {
+        let month: Month = "2026-01".parse().unwrap();
+        papers.span(&caller(user(0)), month, None, format).await
+    };
+    let mut longest = Vec::new();
+    let batches = platform::testing::scaled(11).max(11);
+    for batch in 0..batches {
+        many(&t.db, batch).await;
+        if batch != 0 && batch + 1 != batches {
+            continue;
+        }
+        let entries = 1_000 * (batch + 1);
+        for format in [Format::Csv, Format::Jsonl] {
+            let mut pieces = Box::pin(papers.write(begin(format).await.unwrap(), format));
+            let (mut rows, mut most) = (0, (0, 0));
+            while let Some(piece) = pieces.next().await {
+                let piece = piece.unwrap();
+                let held = piece.iter().filter(|byte| **byte == b'\n').count();
+                rows += held;
+                most = (most.0.max(held), most.1.max(piece.len()));
+            }
+            // The head, the opening balance, two sums and the closing one.
+            let around = if format == Format::Csv { 5 } else { 4 };
+            assert_eq!(rows, entries + around, "{format:?}");
+            assert!(most.0 <= 502, "{} rows at a time", most.0);
+            longest.push(most.1);
+        }
+    }
+    // What is held of eleven times as much is longer by the digits of the balance only.
+    assert!(longest[2] < longest[0] + 2_000 && longest[3] < longest[1] + 2_000, "{longest:?}");
+    let refused = begin(Format::Pdf).await.unwrap_err();
+    assert_eq!(refused.fields()[0].pointer, "/format");
+}
+
+async fn a_line_of_json_has_what_a_line_of_the_table_has(t: &TestDb) {
+    give(&t.db, user(0), ngn(1_050)).await;
+    let text = pieces(&service(t), 0, "2026-01", Format::Jsonl).await.concat();
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<Json> = text.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert_eq!(lines[0]["kind"], "opening_balance");
+    let entry = &lines[1];
+    assert_eq!((&entry["amount"], &entry["balance"]), (&json!(1_050), &json!(1_050)));
+    assert!(entry["transaction"].as_str().unwrap().starts_with("tx_"));
+    let last = lines.last().unwrap();
+    assert_eq!((&last["kind"], &last["balance"]), (&json!("closing_balance"), &json!(1_050)));
+    let site = Site::open(&t.db).await;
+    let path = "/v1/user/wallet/statements/2026-01?format=jsonl";
+    assert_eq!(site.get(user(0), path).await.1.as_str(), Some(text.as_str()));
 }
 
 async fn a_receipt_is_its_holders_and_says_what_was_moved(t: &TestDb) {

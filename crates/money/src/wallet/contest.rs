@@ -5,7 +5,7 @@ use kernel::{Caller, Error, Id, Result};
 use platform::db::Tx;
 use platform::journal::Fact;
 
-use super::model::{Captured, Settled};
+use super::model::Settled;
 use super::service::Service;
 use super::{rules, store};
 use crate::ledger::{self, Account, Code, NewTransaction};
@@ -35,11 +35,8 @@ impl Service {
         })?;
         let store::Contested { owner, payee, captured, purpose, subject } = contested;
         let refund = rules::refund(captured, refund_bps)?;
-        let left = Captured {
-            amount: captured.amount.minus(refund.amount)?,
-            fee: captured.fee.minus(refund.fee)?,
-            net: captured.net.minus(refund.net)?,
-        };
+        let amount = captured.amount.minus(refund.amount)?;
+        let left = rules::split(amount, captured.fee.minus(refund.fee)?)?;
         if refund.amount.minor > 0 {
             let wallet = Account::of(owner, Code::WALLET);
             let key = format!("{purpose}:{subject}:refund");
