@@ -1,5 +1,5 @@
-//! A process that dies in the middle of a verdict, or of the decision that overturns one: all of it is
-//! there or nothing, and whoever asks again under the same key gets the one outcome.
+//! A process that dies in the middle of a verdict, or of the decision that overturns one: all of it
+//! is there or nothing, and whoever asks again under the same key gets the one outcome.
 
 use std::collections::BTreeMap;
 

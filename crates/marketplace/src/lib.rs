@@ -65,6 +65,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0027_verifier_versions",
             sql: include_str!("../migrations/0027_verifier_versions.sql"),
         },
+        Migration {
+            name: "0028_lists_in_order",
+            sql: include_str!("../migrations/0028_lists_in_order.sql"),
+        },
     ],
 };
 

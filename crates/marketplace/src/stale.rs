@@ -1,5 +1,5 @@
-//! Commands on what has changed since it was read: each is refused with 412 and changes nothing, for
-//! every row that tells of a version.
+//! Commands on what has changed since it was read: each is refused with 412 and changes nothing,
+//! for every row that tells of a version.
 
 use std::collections::BTreeSet;
 
@@ -153,8 +153,8 @@ platform::on_both_engines! { MIGRATIONS;
             if !row.ends_with("/dispute") {
                 assert_eq!(done.etag, now.etag, "{row}");
             }
-            // Also when it could not be done any more: what is not known is told first. Who has given
-            // a job back knows nothing of it any more.
+            // Also when it could not be done any more: what is not known is told first. Who has
+            // given a job back knows nothing of it any more.
             let again = give(by(&stage), &tag(version)).await;
             if row.ends_with("/release") {
                 assert_eq!(again.status, 404);

@@ -74,6 +74,21 @@ pub const BOARD: Declared = Declared {
     prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Board))?)),
 };
 
+pub const PAID: Declared = Declared {
+    spec: Spec { name: "list at 1e6 paid jobs of one verifier", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Paid))?)),
+};
+
+pub const DISPUTES: Declared = Declared {
+    spec: Spec { name: "list at 1e6 disputes of one side", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Disputes))?)),
+};
+
+pub const REVIEWS: Declared = Declared {
+    spec: Spec { name: "list at 1e6 reviews of one verifier", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Market(Of::Reviews))?)),
+};
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Whoami,
@@ -108,6 +123,9 @@ impl Kind {
             }
             Kind::Market(Of::Verifiers | Of::Search) => filled::put_verifiers(connection, count),
             Kind::Market(Of::Verdicts) => filled::put_verdicts(connection, owner, count),
+            Kind::Market(Of::Paid) => filled::put_paid(connection, owner, count),
+            Kind::Market(Of::Disputes) => filled::put_disputes(connection, owner, count),
+            Kind::Market(Of::Reviews) => filled::put_reviews(connection, owner, count),
             Kind::Market(Of::Board) => filled::put_board(connection, owner, count),
             Kind::Ledger => {
                 rows::put_transfers(connection, count)?;

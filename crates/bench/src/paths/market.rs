@@ -19,6 +19,12 @@ pub(super) enum Of {
     Search,
     Verdicts,
     Board,
+    /// A verifier's paid jobs.
+    Paid,
+    /// Disputes of one side.
+    Disputes,
+    /// What was said of a verifier.
+    Reviews,
 }
 
 impl Of {
@@ -36,6 +42,14 @@ impl Of {
             }
             Of::Verdicts => {
                 (page("/v1/user/verifications", &cursor(after)), market::notes(after - 1))
+            }
+            Of::Paid => {
+                let path = "/v1/verifier/earnings/transactions";
+                (page(path, &cursor(after)), market::id("vrf", after - 1))
+            }
+            Of::Disputes => (page("/v1/disputes", &cursor(after)), market::id("dsp", after - 1)),
+            Of::Reviews => {
+                (page("/v1/verifier/reviews", &cursor(after)), market::id("rv", after - 1))
             }
             // Every tenth row is of what the verifier does.
             Of::Board => {

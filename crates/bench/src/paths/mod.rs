@@ -19,6 +19,7 @@ pub mod overload;
 pub mod read;
 pub mod start;
 pub mod upload;
+pub mod verdict;
 pub mod whoami;
 pub mod write;
 
@@ -55,6 +56,7 @@ pub const PATHS: &[Path] = &[
     Path { id: "7", title: "upload of 10 MiB", workloads: &[upload::FILES] },
     Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[ledger::MANY] },
     Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[ledger::HOT] },
+    Path { id: "verdicts", title: "verdicts by transfers", workloads: &[verdict::POSITIVE] },
     Path {
         id: "13a",
         title: "a service through the gateway in one process",
@@ -74,6 +76,9 @@ pub const PATHS: &[Path] = &[
             growth::SEARCH,
             growth::VERDICTS,
             growth::BOARD,
+            growth::PAID,
+            growth::DISPUTES,
+            growth::REVIEWS,
         ],
     },
     Path { id: "18", title: "four times as much as can be done", workloads: &[overload::MIX] },

@@ -26,6 +26,15 @@ pub fn notes(number: u64) -> String {
     format!("Request {number:09}")
 }
 
+/// The id under which a row is told of: a TypeID over the row's sixteen bytes.
+pub fn id(prefix: &str, number: u64) -> String {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let bits = u128::from_be_bytes(row_id(number));
+    let letter = |place: u32| char::from(LETTERS[(bits >> (5 * place)) as usize & 31]);
+    let letters: String = (0..26).rev().map(letter).collect();
+    format!("{prefix}_{letters}")
+}
+
 /// `count` verifiers whom the marketplace shows, each with a service. They rank as they are numbered.
 pub fn put_verifiers(connection: &Connection, count: u64) -> Result<()> {
     for number in 0..count {
@@ -67,6 +76,44 @@ const VERIFICATION: &str =
 pub fn put_verdicts(connection: &Connection, owner: &[u8], count: u64) -> Result<()> {
     let verifier = row_id(1 << 30);
     put_verifier(connection, &verifier, "Global Verify", 0)?;
+    put_judged(connection, owner, &verifier, count)
+}
+
+/// `count` jobs that this user was paid for, who becomes a verifier.
+pub fn put_paid(connection: &Connection, user: &[u8], count: u64) -> Result<()> {
+    put_shops(connection, &[user.to_vec()])?;
+    put_judged(connection, &row_id(1 << 30), user, count)
+}
+
+/// `count` disputes over the verdicts of this user, who becomes a verifier.
+pub fn put_disputes(connection: &Connection, user: &[u8], count: u64) -> Result<()> {
+    put_shops(connection, &[user.to_vec()])?;
+    let owner = row_id(1 << 30);
+    let mut insert = connection.prepare(
+        "INSERT INTO disputes (id, verification, owner, verifier, ground, state, version, opened_at)
+         VALUES (?1, ?1, ?2, ?3, 'other', 'open', 1, ?4)",
+    )?;
+    for number in 0..count {
+        insert.execute(params![row_id(number), owner, user, EPOCH + number as i64])?;
+    }
+    Ok(())
+}
+
+/// `count` reviews of this user, who becomes a verifier.
+pub fn put_reviews(connection: &Connection, user: &[u8], count: u64) -> Result<()> {
+    put_shops(connection, &[user.to_vec()])?;
+    let author = row_id(1 << 30);
+    let mut insert = connection.prepare(
+        "INSERT INTO reviews (id, verification, verifier, author, stars, text, at)
+         VALUES (?1, ?1, ?2, ?3, 4, 'Good.', ?4)",
+    )?;
+    for number in 0..count {
+        insert.execute(params![row_id(number), user, author, EPOCH + number as i64])?;
+    }
+    Ok(())
+}
+
+fn put_judged(connection: &Connection, owner: &[u8], verifier: &[u8], count: u64) -> Result<()> {
     let mut insert = connection.prepare(VERIFICATION)?;
     for number in 0..count {
         let at = EPOCH + number as i64;
@@ -94,6 +141,16 @@ pub fn put_enterprise(connection: &Connection, user: &[u8]) -> Result<()> {
     let turn = "UPDATE users SET role = 'enterprise', approved = 1 WHERE id = ?1";
     connection.execute(turn, [user])?;
     put_verifier(connection, &row_id(0), "Global Verify", 0)?;
+    Ok(())
+}
+
+/// These users as verifiers, each with a service.
+pub fn put_shops(connection: &Connection, users: &[Vec<u8>]) -> Result<()> {
+    for (number, user) in (0..).zip(users) {
+        let turn = "UPDATE users SET role = 'verifier', approved = 1 WHERE id = ?1";
+        connection.execute(turn, [user])?;
+        put_verifier(connection, user, &name(number), 0)?;
+    }
     Ok(())
 }
 

@@ -334,8 +334,7 @@ impl Service {
 
     /// Jobs that the calling verifier was paid for, newest first.
     pub async fn paid(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Verification>> {
-        let states = State::ALL.into_iter().filter(|state| state.has_verdict()).collect();
-        let narrowed = Narrowed { states, ..Narrowed::default() };
+        let narrowed = Narrowed { judged: true, ..Narrowed::default() };
         let whose = Whose::Verifier(caller.user()?.same_as());
         store::list(&self.db, whose, &narrowed, page).await
     }

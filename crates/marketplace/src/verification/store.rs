@@ -238,6 +238,8 @@ pub(super) struct Seeker {
 pub(super) struct Narrowed {
     /// Any state where this is empty.
     pub(super) states: Vec<State>,
+    /// Those with a verdict only, whatever has become of it.
+    pub(super) judged: bool,
     /// The credential's type, as [`kind_key`] writes it.
     pub(super) kind: Option<String>,
     pub(super) due_until: Option<Timestamp>,
@@ -409,6 +411,9 @@ impl Narrowed {
         }
         if let Some(to) = price_to {
             query.and("verifications.price <= ?", to.bind());
+        }
+        if self.judged {
+            query.sql.push_str(" AND verifications.fee IS NOT NULL");
         }
         if !self.states.is_empty() {
             let states: Vec<_> = self.states.iter().map(|s| format!("'{s}'")).collect();
