@@ -12,6 +12,8 @@
 //!   buffers, and file calls run a few at a time off the async workers.
 
 mod disk;
+#[cfg(test)]
+mod faults;
 mod inbox;
 mod reader;
 mod s3;

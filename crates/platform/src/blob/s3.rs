@@ -1,7 +1,8 @@
 //! Blobs as objects of an S3 bucket, or of anything that speaks S3.
 //!
 //! Every request carries its signature in its address (AWS Signature Version 4, unsigned payload)
-//! and can be sent again as it is: what fails on the way is tried a few times. A blob of up to
+//! and can be sent again as it is: what fails on the way is tried a few times, also where the store
+//! may have done it and the answer was lost, since doing it twice does no harm. A blob of up to
 //! [`PART_BYTES`] is one request; a larger one is a multipart upload of parts of that size, so
 //! that a writer holds one part in memory however large its blob becomes.
 
@@ -10,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
-use http::StatusCode;
+use futures_util::{StreamExt, TryStreamExt};
+use http::{HeaderMap, StatusCode};
 use kernel::{Error, Result, Secret, Timestamp, World};
 use rusty_s3::actions::{
     CompleteMultipartUpload, CompleteMultipartUploadResponse, CreateMultipartUpload, ListObjectsV2,
@@ -33,6 +34,8 @@ const TRIES: u32 = 4;
 /// The first pause between two tries; each further one is three times as long.
 const PAUSE: Duration = Duration::from_millis(100);
 const CONNECT: Duration = Duration::from_secs(5);
+/// The longest pause that a store may ask for; one that asks for more has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest silence of the other side.
 const SILENCE: Duration = Duration::from_secs(30);
 /// One request that is not streamed.
@@ -166,51 +169,76 @@ impl S3 {
         ))
     }
 
-    /// Sends a request until it is answered with something else than a failure that may pass.
-    async fn send(&self, call: &Call<'_>, streamed: bool) -> Result<reqwest::Response> {
+    /// Sends a request until it is answered with something else than a failure that may pass. An
+    /// answer that is not `streamed` is there whole: one that breaks off is a failure of the way.
+    async fn send(&self, call: &Call<'_>, streamed: bool) -> Result<Answer> {
         let mut pause = PAUSE;
         let mut tries = 1;
         loop {
-            let url = self.signed(&self.bucket, call, OWN_SECONDS)?;
-            let method = match call.method {
-                Method::Head => http::Method::HEAD,
-                Method::Get => http::Method::GET,
-                Method::Post => http::Method::POST,
-                Method::Put => http::Method::PUT,
-                Method::Delete => http::Method::DELETE,
+            let Failed { why, wait } = match self.send_once(call, streamed).await? {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
             };
-            let mut request = self.client.request(method, url).body(call.body.clone());
-            for (name, value) in &call.headers {
-                request = request.header(*name, value);
+            if tries == TRIES || wait > PATIENCE {
+                let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(5);
+                return Err(away().retry_after(seconds).because(Answered(why)));
             }
-            if !streamed {
-                request = request.timeout(CALL);
-            }
-            let failure = match request.send().await {
-                Ok(answer) if !may_pass(answer.status()) => return Ok(answer),
-                Ok(answer) => answer.status().to_string(),
-                Err(error) => crate::outbound::Failure::from(error).to_string(),
-            };
-            if tries == TRIES {
-                return Err(away().because(Answered(failure)));
-            }
-            tracing::debug!(%failure, tries, "an object store did not answer well");
-            tokio::time::sleep(pause).await;
+            tracing::debug!(failure = why, tries, "an object store did not answer well");
+            tokio::time::sleep(pause.max(wait)).await;
             (tries, pause) = (tries + 1, pause * 3);
         }
     }
 
+    async fn send_once(&self, call: &Call<'_>, streamed: bool) -> Result<Result<Answer, Failed>> {
+        let url = self.signed(&self.bucket, call, OWN_SECONDS)?;
+        let method = match call.method {
+            Method::Head => http::Method::HEAD,
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+            Method::Put => http::Method::PUT,
+            Method::Delete => http::Method::DELETE,
+        };
+        let mut request = self.client.request(method, url).body(call.body.clone());
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        if !streamed {
+            request = request.timeout(CALL);
+        }
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(Failed::of(error))),
+        };
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        if streamed && status.is_success() {
+            return Ok(Ok(Answer { status, headers, body: Bytes::new(), rest: Some(answer) }));
+        }
+        let mut body = BytesMut::new();
+        loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Ok(Err(Failed::of(error))),
+            }
+            if body.len() > ANSWER_BYTES_MAX {
+                return Err(away().because(Answered("an endless answer".into())));
+            }
+        }
+        let answer = Answer { status, headers, body: body.freeze(), rest: None };
+        Ok(if answer.may_pass() { Err(answer.failed()) } else { Ok(answer) })
+    }
+
     /// [`Self::send`] for what must go well; `None` for 404.
-    async fn ask(&self, call: &Call<'_>) -> Result<Option<reqwest::Response>> {
+    async fn ask(&self, call: &Call<'_>) -> Result<Option<Answer>> {
         let answer = self.send(call, false).await?;
-        match answer.status() {
+        match answer.status {
             status if status.is_success() => Ok(Some(answer)),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(refused(answer).await),
+            _ => Err(answer.refused()),
         }
     }
 
-    async fn must(&self, call: &Call<'_>) -> Result<reqwest::Response> {
+    async fn must(&self, call: &Call<'_>) -> Result<Answer> {
         match self.ask(call).await? {
             Some(answer) => Ok(answer),
             None => Err(away().because(Answered("there is no such bucket or upload".into()))),
@@ -240,31 +268,46 @@ impl S3 {
         self.must(&Call { headers, body, ..Call::new(Method::Put, object) }).await.map(drop)
     }
 
-    pub(super) async fn open(&self, key: &Key, range: Range<u64>) -> Result<Pieces> {
+    pub(super) async fn open(self: &Arc<Self>, key: &Key, range: Range<u64>) -> Result<Pieces> {
         if range.is_empty() {
             return Ok(Box::pin(futures_util::stream::empty()));
         }
-        match self.read(&self.blob(key), Some(range)).await? {
-            Some(pieces) => Ok(pieces),
-            // A row without its bytes: somebody has been at the bucket.
-            None => Err(Error::internal("a blob is missing")),
-        }
+        let object = self.blob(key);
+        let first = self.ranged(&object, &range).await?;
+        let download = Download {
+            store: Arc::clone(self),
+            object,
+            left: range,
+            coming: Some(first),
+            breaks: 0,
+            since_break: 0,
+        };
+        Ok(Box::pin(futures_util::stream::try_unfold(download, Download::next)))
     }
 
-    async fn read(&self, object: &str, range: Option<Range<u64>>) -> Result<Option<Pieces>> {
-        let mut call = Call::new(Method::Get, object);
-        if let Some(range) = range {
-            let last = range.end.saturating_sub(1);
-            call.headers = vec![("range", format!("bytes={}-{last}", range.start))];
-        }
-        let answer = self.send(&call, true).await?;
-        match answer.status() {
-            status if status.is_success() => {
-                let broken = |error| away().because(crate::outbound::Failure::from(error));
-                Ok(Some(Box::pin(answer.bytes_stream().map_err(broken))))
+    /// The bytes of a range as they come, which may break off.
+    async fn ranged(&self, object: &str, range: &Range<u64>) -> Result<Coming> {
+        let last = range.end.saturating_sub(1);
+        let headers = vec![("range", format!("bytes={}-{last}", range.start))];
+        let answer = self.send(&Call { headers, ..Call::new(Method::Get, object) }, true).await?;
+        let begins_there = match answer.status {
+            StatusCode::PARTIAL_CONTENT => answer.header("content-range").is_some_and(|text| {
+                text.strip_prefix("bytes ")
+                    .and_then(|rest| rest.split_once('-'))
+                    .is_some_and(|(first, _)| first.parse() == Ok(range.start))
+            }),
+            // All of it, which is right where the beginning was asked for.
+            StatusCode::OK => range.start == 0,
+            // A row without its bytes: somebody has been at the bucket.
+            StatusCode::NOT_FOUND => return Err(Error::internal("a blob is missing")),
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                return Err(Error::internal("a blob is shorter than its row says"));
             }
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(refused(answer).await),
+            _ => return Err(answer.refused()),
+        };
+        match answer.rest {
+            Some(rest) if begins_there => Ok(rest.bytes_stream().boxed()),
+            _ => Err(away().because(Answered("other bytes than were asked for".into()))),
         }
     }
 
@@ -295,7 +338,7 @@ impl S3 {
             query.push(("list-type", "2".to_owned()));
             query.push(("prefix", prefix.to_owned()));
             let answer = self.must(&Call { query, ..Call::new(Method::Get, "") }).await?;
-            let listed = ListObjectsV2::parse_response(&text(answer).await?)
+            let listed = ListObjectsV2::parse_response(&answer.text())
                 .map_err(|error| away().because(Answered(error.to_string())))?;
             let older = |modified: Option<String>| {
                 let modified = modified.and_then(|text| text.parse::<Timestamp>().ok());
@@ -371,14 +414,22 @@ impl S3 {
     pub(super) async fn slot_size(&self, name: &str) -> Result<Option<u64>> {
         let object = self.slot(name);
         let answer = self.ask(&Call::new(Method::Head, &object)).await?;
-        let length = answer.and_then(|answer| {
-            answer.headers().get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-        });
-        Ok(length)
+        Ok(answer.and_then(|answer| answer.header("content-length")?.parse().ok()))
     }
 
+    /// What has come in, of which nobody knows yet how long it is: it is not begun anew where it
+    /// breaks off.
     pub(super) async fn slot_open(&self, name: &str) -> Result<Option<Pieces>> {
-        self.read(&self.slot(name), None).await
+        let object = self.slot(name);
+        let answer = self.send(&Call::new(Method::Get, &object), true).await?;
+        match (answer.status, answer.rest) {
+            (_, Some(rest)) => {
+                let broken = |error| away().because(crate::outbound::Failure::from(error));
+                Ok(Some(Box::pin(rest.bytes_stream().map_err(broken))))
+            }
+            (StatusCode::NOT_FOUND, None) => Ok(None),
+            (_, None) => Err(away().because(Answered("an upload cannot be read".into()))),
+        }
     }
 
     pub(super) async fn slot_sweep(&self, before: Timestamp) -> Result<u64> {
@@ -397,6 +448,116 @@ impl S3 {
 
 /// A blob as it comes in.
 pub(super) type Pieces = BoxStream<'static, Result<Bytes>>;
+/// One answer's body.
+type Coming = BoxStream<'static, reqwest::Result<Bytes>>;
+
+/// An answer: whole, or its head and a body that is yet to come.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    rest: Option<reqwest::Response>,
+}
+
+/// A failure that may pass.
+struct Failed {
+    why: String,
+    /// How long the store has asked us to wait.
+    wait: Duration,
+}
+
+impl Failed {
+    fn of(error: reqwest::Error) -> Self {
+        let why = crate::outbound::Failure::from(error).to_string();
+        Self { why, wait: Duration::ZERO }
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// What S3 calls the failure, where the answer is one.
+    fn code(&self) -> Option<String> {
+        let text = self.text();
+        let (_, rest) = text.split_once("<Error>")?;
+        Some(rest.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned())
+    }
+
+    /// Whether the same request may go well later. S3 says 200 before it has put parts together, and
+    /// then perhaps that it could not; and 400 of a request that came too slowly.
+    fn may_pass(&self) -> bool {
+        match self.status {
+            StatusCode::NOT_IMPLEMENTED => false,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => true,
+            StatusCode::BAD_REQUEST => self.code().as_deref() == Some("RequestTimeout"),
+            status if status.is_success() => self.code().is_some(),
+            status => status.is_server_error(),
+        }
+    }
+
+    fn failed(&self) -> Failed {
+        let seconds = self.header("retry-after").and_then(|text| text.trim().parse().ok());
+        let code = self.code().unwrap_or_default();
+        let why = format!("{} {code}", self.status);
+        Failed { why, wait: Duration::from_secs(seconds.unwrap_or_default()) }
+    }
+
+    fn refused(&self) -> Error {
+        let mut body = self.text();
+        body.truncate(body.floor_char_boundary(500));
+        away().because(Answered(format!("{} {body}", self.status)))
+    }
+}
+
+/// A range of a blob on its way here. Where it breaks off it is asked for from there on.
+struct Download {
+    store: Arc<S3>,
+    object: String,
+    left: Range<u64>,
+    coming: Option<Coming>,
+    breaks: u32,
+    /// Bytes that have come since it broke off the last time.
+    since_break: usize,
+}
+
+impl Download {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
+        while !self.left.is_empty() {
+            let coming = match &mut self.coming {
+                Some(coming) => coming,
+                None => self.coming.insert(self.store.ranged(&self.object, &self.left).await?),
+            };
+            let broken = match coming.next().await {
+                Some(Ok(mut piece)) => {
+                    let most = usize::try_from(self.left.end - self.left.start);
+                    // A server may send more than was asked for.
+                    piece.truncate(most.unwrap_or(usize::MAX));
+                    self.left.start += piece.len() as u64;
+                    self.since_break = self.since_break.saturating_add(piece.len());
+                    return Ok(Some((piece, self)));
+                }
+                Some(Err(error)) => crate::outbound::Failure::from(error).to_string(),
+                None => "the answer was shorter than was asked for".to_owned(),
+            };
+            self.coming = None;
+            // A large download may break off now and then; one that gets nowhere ends.
+            self.breaks = if self.since_break >= PART_BYTES { 1 } else { self.breaks + 1 };
+            self.since_break = 0;
+            if self.breaks == TRIES {
+                return Err(away().because(Answered(broken)));
+            }
+            tracing::debug!(failure = broken, "a download broke off");
+            tokio::time::sleep(PAUSE * 3_u32.pow(self.breaks - 1)).await;
+        }
+        Ok(None)
+    }
+}
 
 /// A blob on its way to the bucket. Dropped before its end it is given up.
 pub(super) struct Upload {
@@ -433,9 +594,11 @@ impl Upload {
         let body = self.part.split().freeze();
         let call = Call { query, body, ..Call::new(Method::Put, &self.object) };
         let answer = self.store.must(&call).await?;
-        let etag = answer.headers().get(http::header::ETAG).and_then(|tag| tag.to_str().ok());
-        let etag = etag.ok_or_else(|| away().because(Answered("a part without a tag".into())))?;
-        self.etags.push(etag.to_owned());
+        let etag = answer
+            .header("etag")
+            .ok_or_else(|| away().because(Answered("a part without a tag".into())))?
+            .to_owned();
+        self.etags.push(etag);
         Ok(())
     }
 
@@ -444,35 +607,24 @@ impl Upload {
         let headers = self.store.encryption.headers();
         let call = Call { query, headers, ..Call::new(Method::Post, &self.object) };
         let answer = self.store.must(&call).await?;
-        let begun = CreateMultipartUpload::parse_response(&text(answer).await?)
+        let begun = CreateMultipartUpload::parse_response(&answer.text())
             .map_err(|error| away().because(Answered(error.to_string())))?;
         Ok(self.id.insert(begun.upload_id().to_owned()).clone())
     }
 
-    /// Answers when the store has all of it.
+    /// Answers when the store has all of it. Where the answer was lost it is asked for: nobody else
+    /// writes this object, and no part of it is visible.
     pub(super) async fn finish(mut self) -> Result<()> {
         if self.id.is_none() {
             let body = self.part.split().freeze();
-            return self.store.put(&self.object, body).await;
+            return match self.store.put(&self.object, body).await {
+                Err(_) if self.is_there().await => Ok(()),
+                done => done,
+            };
         }
         self.send_part().await?;
         let Some(id) = self.id.take() else { return Ok(()) };
-        let tags = self.etags.iter().map(String::as_str);
-        let complete =
-            CompleteMultipartUpload::new(&self.store.bucket, None, &self.object, &id, tags);
-        let body = Bytes::from(complete.body());
-        let query = vec![("uploadId", id.clone())];
-        let call = Call { query, body, ..Call::new(Method::Post, &self.object) };
-        let done = match self.store.ask(&call).await {
-            // 200 is said before it is known whether it goes well.
-            Ok(Some(answer)) => CompleteMultipartUploadResponse::parse(&text(answer).await?)
-                .map(drop)
-                .map_err(|error| away().because(Answered(error.to_string()))),
-            // It went well before, and that answer was lost on the way.
-            Ok(None) => Err(away().because(Answered("the upload is gone".into()))),
-            Err(error) => Err(error),
-        };
-        match done {
+        match self.complete(&id).await {
             Err(_) if self.is_there().await => Ok(()),
             Err(error) => {
                 self.id = Some(id);
@@ -482,11 +634,25 @@ impl Upload {
         }
     }
 
+    async fn complete(&self, id: &str) -> Result<()> {
+        let tags = self.etags.iter().map(String::as_str);
+        let complete =
+            CompleteMultipartUpload::new(&self.store.bucket, None, &self.object, id, tags);
+        let body = Bytes::from(complete.body());
+        let query = vec![("uploadId", id.to_owned())];
+        let call = Call { query, body, ..Call::new(Method::Post, &self.object) };
+        let answer = self.store.ask(&call).await?;
+        // It may have gone well before, and that answer was lost on the way.
+        let gone = || away().because(Answered("the upload is gone".into()));
+        CompleteMultipartUploadResponse::parse(&answer.ok_or_else(gone)?.text())
+            .map(drop)
+            .map_err(|error| away().because(Answered(error.to_string())))
+    }
+
     async fn is_there(&self) -> bool {
         let answer = self.store.ask(&Call::new(Method::Head, &self.object)).await;
         let length = answer.ok().flatten().and_then(|answer| {
-            let length = answer.headers().get(http::header::CONTENT_LENGTH)?;
-            length.to_str().ok()?.parse::<u64>().ok()
+            answer.header("content-length").and_then(|length| length.parse::<u64>().ok())
         });
         length == Some(self.size)
     }
@@ -505,30 +671,6 @@ impl Drop for Upload {
             }
         });
     }
-}
-
-fn may_pass(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
-}
-
-async fn text(mut answer: reqwest::Response) -> Result<String> {
-    let broken = |error| away().because(crate::outbound::Failure::from(error));
-    let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(broken)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_BYTES_MAX {
-            return Err(away().because(Answered("an endless answer".into())));
-        }
-    }
-    Ok(String::from_utf8_lossy(&body).into_owned())
-}
-
-async fn refused(answer: reqwest::Response) -> Error {
-    let status = answer.status();
-    let mut body = text(answer).await.unwrap_or_default();
-    body.truncate(body.floor_char_boundary(500));
-    away().because(Answered(format!("{status} {body}")))
 }
 
 /// What the store said, for the log.
