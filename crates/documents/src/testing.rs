@@ -100,16 +100,16 @@ impl App {
     }
 
     pub(crate) async fn over(t: &TestDb, options: Options, blobs: Blobs) -> Self {
-        Self::judging(t, options, blobs, None, &[]).await
+        Self::judging(t, options, blobs, None, (&[], "")).await
     }
 
-    /// Which asks issuers by a client, and trusts some of them.
+    /// Which asks issuers by a client, and trusts some of them, and authorities above others (PEM).
     pub(crate) async fn judging(
         t: &TestDb,
         options: Options,
         blobs: Blobs,
         client: Option<Guarded>,
-        trusted: &[String],
+        (trusted, anchors): (&[String], &str),
     ) -> Self {
         let db = t.db.clone();
         let folder = t.directory().join("files");
@@ -124,7 +124,7 @@ impl App {
         })
         .unwrap();
         trust.start().await.unwrap();
-        let judge = Judge::new(trust.judging.clone(), client, trusted, "").unwrap();
+        let judge = Judge::new(trust.judging.clone(), client, trusted, anchors).unwrap();
         let mailer = Mailer::new(db.clone(), MasterKey::new([9; 32]), MailOptions::default());
         let documents = Documents::new(Parts {
             db: db.clone(),

@@ -64,7 +64,7 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Moves all rows from SQLite to PostgreSQL or back; started again, it goes on
     MigrateData(MigrateDataArgs),
-    /// Makes admins; there is never a default password
+    /// Makes admins; there is never a default password. Erases people again after a restore
     #[command(subcommand)]
     Admin(AdminCommand),
     /// Brings accounts from elsewhere
@@ -336,6 +336,13 @@ pub enum AdminCommand {
         email: String,
         #[arg(long)]
         name: String,
+    },
+    /// Prints the ids of everybody who was erased, one a line: keep it apart from the backups
+    Forgotten,
+    /// Erases people again whom an older backup has brought back; do it before the first start
+    Forget {
+        /// Their ids, one a line, as `verza admin forgotten` has printed them
+        list: PathBuf,
     },
 }
 

@@ -4,6 +4,7 @@
 //! To add a workload: a file here with a type that implements [`Workload`](crate::Workload) and a
 //! `pub const NAME: Declared`, then its name in the path's row.
 
+pub mod audit;
 pub mod bare;
 pub mod batch;
 pub mod download;
@@ -54,6 +55,7 @@ pub const PATHS: &[Path] = &[
         workloads: &[download::SMALL, download::MIDDLE, download::LARGE],
     },
     Path { id: "7", title: "upload of 10 MiB", workloads: &[upload::FILES] },
+    Path { id: "8", title: "audit append, 256 producers", workloads: &[audit::APPEND] },
     Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[ledger::MANY] },
     Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[ledger::HOT] },
     Path { id: "verdicts", title: "verdicts by transfers", workloads: &[verdict::POSITIVE] },

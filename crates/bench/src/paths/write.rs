@@ -58,6 +58,13 @@ pub(super) struct Book {
     acked: Vec<u64>,
 }
 
+impl Book {
+    /// How many were acknowledged.
+    pub(super) fn acked(&self) -> u64 {
+        self.acked.len() as u64
+    }
+}
+
 /// Makes a credential with a number in its title, and notes that it was acknowledged.
 struct Creating {
     template: Template,

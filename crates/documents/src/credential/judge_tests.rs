@@ -88,13 +88,13 @@ async fn app(t: &TestDb, trusted: &[String], networks: &[&str]) -> App {
     });
     let blobs = Blobs::on_disk(t.directory().join("files"), t.db.world().clone()).unwrap();
     let options = Options::at(crate::testing::URL);
-    App::judging(t, options, blobs, Some(client.unwrap()), trusted).await
+    App::judging(t, options, blobs, Some(client.unwrap()), (trusted, "")).await
 }
 
 const HERE: &[&str] = &["127.0.0.0/8"];
 
 /// Uploads a file, makes a credential of it, and lets it be judged.
-async fn bring(app: &App, owner: &Caller, name: &str, bytes: &[u8]) -> Json {
+pub(super) async fn bring(app: &App, owner: &Caller, name: &str, bytes: &[u8]) -> Json {
     let file = app.upload(owner, name, bytes).await.ok().json();
     let body = json!({
         "title": "My degree", "type": "Education", "issuer": "A College", "fileId": file["id"],
@@ -105,14 +105,14 @@ async fn bring(app: &App, owner: &Caller, name: &str, bytes: &[u8]) -> Json {
     app.get(owner, &path).await.ok().json()
 }
 
-fn check<'a>(shown: &'a Json, name: &str) -> (&'a str, &'a str) {
+pub(super) fn check<'a>(shown: &'a Json, name: &str) -> (&'a str, &'a str) {
     let checks = shown["automaticCheck"]["checks"].as_array().unwrap();
     let found =
         checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}"));
     (found["outcome"].as_str().unwrap(), found["reason"].as_str().unwrap())
 }
 
-fn verdict(shown: &Json) -> &str {
+pub(super) fn verdict(shown: &Json) -> &str {
     shown["automaticCheck"]["verdict"].as_str().unwrap_or_else(|| panic!("{shown}"))
 }
 

@@ -14,6 +14,8 @@
 //!   a verdict issued stays valid: taking that back is revoking.
 
 mod http;
+#[cfg(test)]
+mod issuer_tests;
 pub(crate) mod judge;
 #[cfg(test)]
 mod judge_tests;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use kernel::id::kinds::User;
-use kernel::{Caller, Error, Id, Result, Role, Timestamp};
+use kernel::{Caller, Error, Id, Kind, Result, Role, Timestamp};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
 use platform::limits::{Limiter, Quota, Subject};
@@ -219,6 +219,50 @@ impl Service {
         }
         self.sessions.forget_after(tx, id);
         Ok(())
+    }
+
+    /// Everybody of whom nothing is held any more: what is kept apart from the backups, for
+    /// [`Self::forget_again`].
+    pub async fn gone(&self) -> Result<Vec<Id<User>>> {
+        store::gone(&self.db).await
+    }
+
+    /// Erases somebody whom an older backup has brought back: at once and all of it, also what was
+    /// open then, since it has ended in what came after the backup. `false` where there is nobody of
+    /// that id, or nothing is held of them any more.
+    pub async fn forget_again(&self, id: Id<User>) -> Result<bool> {
+        self.db
+            .run("user.erase_again", |tx| {
+                Box::pin(async move { self.forget_again_in(&tx, id).await })
+            })
+            .await
+    }
+
+    async fn forget_again_in(&self, tx: &Tx, id: Id<User>) -> Result<bool> {
+        let account = match accounts::get(tx, id).await {
+            Ok(account) => account,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if account.status != Status::Closed {
+            if !store::close(tx, &account).await? {
+                return Err(changed_meanwhile());
+            }
+            let at_once = Policy { grace: Duration::ZERO, retention: Duration::ZERO };
+            store::insert(tx, id, at_once).await?;
+            self.sessions.end_all_in(tx, id, Reason::Locked, None).await?;
+            tx.record(Fact::by(&Caller::nobody(), "user.closed").on(id).about(id));
+        }
+        let was_held = store::erased(tx, id).await?;
+        if was_held {
+            self.erase_step(tx, id, Erasure::Person, "user.erased").await?;
+        }
+        let had_records = store::records_erased(tx, id).await?;
+        if had_records {
+            self.erase_step(tx, id, Erasure::Records, "user.records_erased").await?;
+        }
+        self.sessions.forget_after(tx, id);
+        Ok(was_held || had_records)
     }
 
     async fn erase_records_in(&self, tx: &Tx, id: Id<User>) -> Result<()> {

@@ -38,6 +38,12 @@ pub(crate) async fn insert(tx: &Tx, id: Id<User>, policy: Policy) -> Result<()> 
     Ok(())
 }
 
+/// Those of whom nothing is held any more, in the order in which they went.
+pub(super) async fn gone(db: &impl Read) -> Result<Vec<Id<User>>> {
+    let sql = "SELECT person FROM closings WHERE erased_at IS NOT NULL ORDER BY erased_at, person";
+    Ok(db.all(sql, &[], |row| row.take()).await?)
+}
+
 /// Marks the first step as done; `false` when it was.
 pub(super) async fn erased(tx: &Tx, id: Id<User>) -> Result<bool> {
     let sql = "UPDATE closings SET erased_at = $2 WHERE person = $1 AND erased_at IS NULL";

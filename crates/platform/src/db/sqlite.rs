@@ -488,7 +488,10 @@ fn connect(options: &SqliteOptions) -> Result<Timed, DbError> {
     let pragmas = if options.read_only {
         "PRAGMA query_only = ON;"
     } else {
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
+        // What is deleted or overwritten is gone from the file as well: an erased person's row and
+        // key must not lie in it until their page is written to again.
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+         PRAGMA secure_delete = ON;"
     };
     connection
         .execute_batch(&format!(

@@ -58,6 +58,8 @@ pub struct Options {
     /// Bytes that are read of an answer; what comes after them is not waited for.
     pub answer_max: usize,
     pub names: Arc<dyn Names>,
+    /// An authority whose certificates are believed beside the system's: PEM.
+    pub authority: Option<Vec<u8>>,
 }
 
 impl Default for Options {
@@ -68,6 +70,7 @@ impl Default for Options {
             timeout: Duration::from_secs(15),
             answer_max: 4096,
             names: Arc::new(SystemNames),
+            authority: None,
         }
     }
 }
@@ -103,11 +106,12 @@ struct Rules {
 
 impl Guarded {
     /// # Errors
-    /// Internal, when there is no TLS to be had.
+    /// Internal, when there is no TLS to be had; `Invalid` `invalid_configuration` where the
+    /// authority is no certificate.
     pub fn new(options: Options) -> Result<Self> {
-        let Options { allow_http, networks, timeout, answer_max, names } = options;
+        let Options { allow_http, networks, timeout, answer_max, names, authority } = options;
         let rules = Arc::new(Rules { allow_http, networks, names });
-        let client = builder(None)?
+        let client = builder(authority.as_deref())?
             .no_proxy()
             .connect_timeout(timeout)
             .timeout(timeout)

@@ -1,10 +1,12 @@
 //! `verza admin`: the first admin, and further ones.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use identity::account::Registration;
-use kernel::{Caller, Error, Result, Role, Secret};
+use kernel::id::kinds::User;
+use kernel::{Caller, Error, Id, Result, Role, Secret};
 
 use crate::cli::AdminCommand;
 use crate::config::Config;
@@ -26,9 +28,39 @@ pub async fn admin(config: &Config, command: &AdminCommand) -> Result<ExitCode> 
             let setup = &platform.identity.setup;
             say!("{}", setup.complete(&Caller::nobody(), token, &admin).await?);
         }
+        AdminCommand::Forgotten => {
+            for id in platform.identity.closing.gone().await? {
+                say!("{id}");
+            }
+        }
+        AdminCommand::Forget { list } => forget(&platform, list).await?,
     }
     platform.db.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every line is read before anybody is erased: a list with a mistake in it erases nobody.
+async fn forget(platform: &wiring::Platform, list: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(list).map_err(|error| {
+        let message = format!("Cannot read {}: {error}.", list.display());
+        Error::unavailable("unreadable_file", message)
+    })?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let ids: Vec<Id<User>> = lines
+        .map(|line| {
+            let wrong = |error| Error::invalid("not_an_id", format!("{line}: {error}."));
+            line.parse().map_err(wrong)
+        })
+        .collect::<Result<_>>()?;
+    let mut done = 0;
+    for id in &ids {
+        done += usize::from(platform.identity.closing.forget_again(*id).await?);
+    }
+    say!(
+        "{done} of {} were held here and are erased. Their files go when the server runs.",
+        ids.len()
+    );
+    Ok(())
 }
 
 /// One line from standard input; the prompt shows on a terminal only.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{print_json, verdict};
 use crate::cli::MigrateDataArgs;
 use crate::config::Config;
-use crate::custody::relocate::{self, Moved, Stage, Step, Store};
+use crate::custody::relocate::{self, Files, FilesMoved, Moved, Stage, Step, Store};
 use crate::files;
 
 pub async fn migrate_data(config: &Config, args: &MigrateDataArgs) -> Result<ExitCode> {
@@ -20,7 +20,7 @@ pub async fn migrate_data(config: &Config, args: &MigrateDataArgs) -> Result<Exi
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} rows {eta} {msg}") {
         bar.set_style(style);
     }
-    // Where the files cannot go, the rows stay: moved rows would not move a second time.
+    // Where the files cannot go, the rows stay.
     let new = match args.files_to.as_deref() {
         None => None,
         Some("s3") => Some(files::store(config, world.clone())?),
@@ -29,7 +29,11 @@ pub async fn migrate_data(config: &Config, args: &MigrateDataArgs) -> Result<Exi
     if let Some(new) = &new {
         new.probe().await?;
     }
-    let moved = relocate::relocate(&from, &to, &world, |step| {
+    let files = match new {
+        None => None,
+        Some(to) => Some(Files { from: old_files(config, &from)?, to }),
+    };
+    let moved = relocate::relocate(&from, &to, files.as_ref(), &world, |step| {
         show(&bar, step);
         Ok(())
     })
@@ -38,18 +42,11 @@ pub async fn migrate_data(config: &Config, args: &MigrateDataArgs) -> Result<Exi
     let moved = moved.inspect_err(|_| {
         eprintln!("The source is as it was. The same command goes on where this one has ended.");
     })?;
-    let files = match &new {
-        None => None,
-        Some(new) => {
-            let old = old_files(config, &from)?;
-            Some(relocate::copy_files(&from, &old, new, &world, |_| ()).await?)
-        }
-    };
     if args.json {
-        let (copied, there) = files.unzip();
+        let (copied, there) = moved.files.map(|files| (files.copied, files.there)).unzip();
         print_json(&json!({ "moved": moved, "filesCopied": copied, "filesThere": there }))?;
     } else {
-        print(&moved, files);
+        print(&moved);
     }
     Ok(verdict(moved.is_whole()))
 }
@@ -82,10 +79,11 @@ fn show(bar: &ProgressBar, step: Step<'_>) {
             bar.set_message(step.table.to_owned());
         }
         Stage::Compare => bar.set_message(format!("comparing {}", step.table)),
+        Stage::Files => bar.set_message(format!("{} files are over", step.rows)),
     }
 }
 
-fn print(moved: &Moved, files: Option<(u64, u64)>) {
+fn print(moved: &Moved) {
     for table in &moved.tables {
         match &table.differs {
             None => say!("same     {:>10}  {}", table.rows, table.table),
@@ -105,8 +103,10 @@ fn print(moved: &Moved, files: Option<(u64, u64)>) {
     let rows: u64 = moved.tables.iter().map(|table| table.rows).sum();
     let goes_on = if moved.resumed { ", going on with what had been begun" } else { "" };
     say!("\n{rows} rows are the same on both sides; {} copied now{goes_on}.", moved.copied);
-    match files {
-        Some((copied, there)) => say!("{copied} files copied, {there} were there already."),
+    match moved.files {
+        Some(FilesMoved { copied, there }) => {
+            say!("{copied} files copied, {there} were there already.");
+        }
         None => say!("The files stay where they are: configure the same store of files."),
     }
     say!(

@@ -7,19 +7,26 @@
 //! - Rows go in pieces in the order of their keys, one transaction a piece. What has arrived is in
 //!   the target itself, so a move that was interrupted, at whatever moment, goes on behind the last
 //!   row that is there.
-//! - At the end both stores are read once more, and each table is summed up on both sides.
+//! - Both stores are read once more, and each table is summed up on both sides.
+//! - Then come the files, and the target is whole only after the last: a move that was interrupted
+//!   among them goes on as well. A file that an earlier run has brought over is read and not copied.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use documents::Inventory;
+use futures_util::StreamExt;
 use kernel::{Error, Result, Secret, World};
-use platform::blob::Blobs;
+use platform::blob::{Blobs, Stored};
 use platform::db::{Db, PostgresOptions, Snapshot, SqliteOptions, Table};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::datadir::DataDir;
 use crate::wiring::MIGRATIONS;
+
+/// How far the clock of the disk with the files may be ahead of ours.
+const CLOCKS_APART: Duration = Duration::from_secs(24 * 3600);
 
 /// Where rows are.
 #[derive(Debug, Clone)]
@@ -35,12 +42,12 @@ struct Held {
     _folder: Option<DataDir>,
 }
 
-/// What is being done: a piece of a table has been copied, or read to compare.
+/// What is being done: a piece of a table has been copied, or read to compare, or a file is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step<'a> {
     pub stage: Stage,
     pub table: &'a str,
-    /// Rows of this piece.
+    /// Rows of this piece; of the files, how many have come over.
     pub rows: u64,
     /// Rows of all tables together.
     pub of: u64,
@@ -52,6 +59,25 @@ pub enum Stage {
     Begin,
     Copy,
     Compare,
+    Files,
+}
+
+/// The stores of files of both sides.
+#[derive(Clone)]
+pub struct Files {
+    pub from: Blobs,
+    /// Nobody serves from it.
+    pub to: Blobs,
+}
+
+/// What came of the files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilesMoved {
+    /// Files that this run has copied.
+    pub copied: u64,
+    /// Files that were there already, and are what they should be.
+    pub there: u64,
 }
 
 /// A table on both sides.
@@ -74,6 +100,9 @@ pub struct Moved {
     /// Rows that this run has copied.
     pub copied: u64,
     pub tables: Vec<Compared>,
+    /// The files, where they were to move and the rows are whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesMoved>,
     /// What contradicts the books and the log of the target.
     pub contradictions: Vec<String>,
 }
@@ -155,17 +184,19 @@ impl Store {
     }
 }
 
-/// Moves all rows. `tell` hears of each piece when it is on the other side for good; an error of
-/// its own ends the move there, as if the process had been killed.
+/// Moves all rows, and the files with them where they are given. `tell` hears of each piece and each
+/// file when it is on the other side for good; an error of its own ends the move there, as if the
+/// process had been killed.
 pub async fn relocate(
     from: &Store,
     to: &Store,
+    files: Option<&Files>,
     world: &World,
     mut tell: impl FnMut(Step<'_>) -> Result<()>,
 ) -> Result<Moved> {
     let source = from.hold_source(world).await?;
     let target = to.hold(world).await?;
-    let moved = between(from, &source.db, &target.db, &mut tell).await;
+    let moved = between(from, [&source.db, &target.db], files, &mut tell).await;
     source.db.close().await;
     target.db.close().await;
     moved
@@ -173,8 +204,8 @@ pub async fn relocate(
 
 async fn between(
     from: &Store,
-    source: &Db,
-    target: &Db,
+    [source, target]: [&Db; 2],
+    files: Option<&Files>,
     tell: &mut impl FnMut(Step<'_>) -> Result<()>,
 ) -> Result<Moved> {
     refuse_another_schema(source, &from.name()).await?;
@@ -201,10 +232,16 @@ async fn between(
     })
     .await?;
     let contradictions = contradictions(target).await?;
-    let moved = Moved { resumed, copied, tables: compared, contradictions };
-    if moved.is_whole() {
-        target.end_filling().await?;
+    let mut moved = Moved { resumed, copied, tables: compared, files: None, contradictions };
+    if !moved.is_whole() {
+        return Ok(moved);
     }
+    if let Some(files) = files {
+        let tell = |rows| tell(Step { stage: Stage::Files, table: "", rows, of });
+        moved.files = Some(copy_files(source, files, tell).await?);
+    }
+    // Until the last file is over nobody serves from it, and this can be begun anew.
+    target.end_filling().await?;
     Ok(moved)
 }
 
@@ -355,45 +392,58 @@ async fn contradictions(target: &Db) -> Result<Vec<String>> {
     Ok(against)
 }
 
-/// Copies the files of a platform into another store of files; answers how many were copied and
-/// how many were there already.
-pub async fn copy_files(
-    rows: &Store,
-    from: &Blobs,
-    to: &Blobs,
-    world: &World,
-    mut tell: impl FnMut(u64),
-) -> Result<(u64, u64)> {
-    let held = rows.hold_source(world).await?;
-    // What an interrupted run has left half written.
-    to.sweep(world.now()).await?;
-    let (mut copied, mut there) = (0, 0);
+/// Copies the files that rows of the source tell of.
+async fn copy_files(
+    source: &Db,
+    Files { from, to }: &Files,
+    mut tell: impl FnMut(u64) -> Result<()>,
+) -> Result<FilesMoved> {
+    // What an interrupted run has left half written. The clock of a disk elsewhere may be ahead.
+    to.sweep(source.world().now() + CLOCKS_APART).await?;
+    let mut moved = FilesMoved::default();
     let mut inventory = Inventory::default();
     loop {
-        let blobs = inventory.next(&held.db).await?;
+        let blobs = inventory.next(source).await?;
         if blobs.is_empty() {
-            break;
+            return Ok(moved);
         }
         for blob in &blobs {
-            if to.has(&blob.key, blob.size).await {
-                there += 1;
-                continue;
+            if is_there(to, blob).await? {
+                moved.there += 1;
+            } else {
+                copy_file(from, to, blob).await?;
+                moved.copied += 1;
             }
-            let stored = from.copy_to(to, &blob.key, blob.size).await?;
-            if stored.sha256 != blob.sha256 {
-                let message = format!(
-                    "The file {} is not what was uploaded any more. Look at it, or restore it \
-                     from a backup, and start again.",
-                    blob.key
-                );
-                return Err(Error::conflict("file_damaged", message));
-            }
-            copied += 1;
+            tell(moved.copied + moved.there)?;
         }
-        tell(copied + there);
     }
-    held.db.close().await;
-    Ok((copied, there))
+}
+
+/// Whether an earlier run has brought a file over, byte for byte.
+async fn is_there(to: &Blobs, blob: &Stored) -> Result<bool> {
+    if !to.has(&blob.key, blob.size).await {
+        return Ok(false);
+    }
+    let mut content = to.open(&blob.key, 0..blob.size).await?;
+    let mut hash = Sha256::new();
+    while let Some(piece) = content.next().await {
+        hash.update(piece?);
+    }
+    Ok(<[u8; 32]>::from(hash.finalize()) == blob.sha256)
+}
+
+async fn copy_file(from: &Blobs, to: &Blobs, blob: &Stored) -> Result<()> {
+    let stored = from.copy_to(to, &blob.key, blob.size).await?;
+    if stored.sha256 == blob.sha256 {
+        return Ok(());
+    }
+    to.delete(&blob.key).await?;
+    let message = format!(
+        "The file {} is not what was uploaded any more. Look at it, or restore it from a backup, \
+         and start again.",
+        blob.key
+    );
+    Err(Error::conflict("file_damaged", message))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod describe;
 mod dice;
 mod faces;
 mod fleet;
+mod forgotten;
 mod fuzz;
 mod grpc;
 mod house;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use kernel::{Error, Result};
-use platform::blob::S3Server;
+use platform::blob::{Blobs, S3Server};
 use platform::db::{Db, SqliteOptions};
 use platform::params;
 use platform::testing::TestDb;
-use verza::custody::relocate::{Moved, Stage, Step, Store, relocate};
+use verza::custody::relocate::{Files, FilesMoved, Moved, Stage, Step, Store, relocate};
 use verza::demo::client::Client;
 use verza::demo::story::{self, Stage as Scene};
 use verza::wiring::{self, MIGRATIONS};
@@ -74,8 +74,17 @@ async fn run(
     to: &Store,
     tell: impl Fn(Step<'_>) -> Result<()> + Copy,
 ) -> Result<Moved> {
+    run_with(from, to, None, tell).await
+}
+
+async fn run_with(
+    from: &Store,
+    to: &Store,
+    files: Option<&Files>,
+    tell: impl Fn(Step<'_>) -> Result<()> + Copy,
+) -> Result<Moved> {
     loop {
-        let moved = relocate(from, to, &platform::world::system(), tell).await;
+        let moved = relocate(from, to, files, &platform::world::system(), tell).await;
         match moved {
             Err(error) if error.code() == "store_in_use" => tokio::task::yield_now().await,
             moved => return moved,
@@ -87,7 +96,7 @@ async fn run(
 fn cut(step: Step<'_>) -> Result<()> {
     match step.stage {
         Stage::Copy => Err(Error::unavailable("cut", "the cable")),
-        Stage::Begin | Stage::Compare => Ok(()),
+        Stage::Begin | Stage::Compare | Stage::Files => Ok(()),
     }
 }
 
@@ -191,6 +200,84 @@ async fn what_cannot_be_moved_is_said_and_left_alone() {
     assert_eq!(differing.len(), 1, "{differing:#?}");
     assert_eq!(differing[0].table, "mail_sink");
     is_served_by_nobody(&new).await;
+    test.finish().await;
+}
+
+/// What a target store of files holds, and when each file was written.
+fn written(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let files = files_below(&folder.join("blobs")).into_iter();
+    let mut files: Vec<_> =
+        files.map(|path| (path.clone(), path.metadata().unwrap().modified().unwrap())).collect();
+    files.sort();
+    files
+}
+
+/// Makes files of the platform by its own service, one of them larger than any buffer.
+async fn upload_some(data: &Path) {
+    let place = data.to_owned();
+    let stage = Platform::with(move |config| config.storage.data_dir = place).await;
+    let town = stage.town();
+    let anne = town.join("Anne", "user").await;
+    for number in 0..6 {
+        let words = "a page ".repeat(if number == 3 { 300_000 } else { 10 * number + 1 });
+        town.upload(&anne, "diploma.pdf", &pdf(&words)).await;
+    }
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_goes_on_among_the_files_and_copies_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    upload_some(&data).await;
+    let world = platform::world::system;
+    let (old, place) = (sqlite(&data), folder.path().join("files"));
+    let blobs = |folder: &Path| Blobs::on_disk(folder, world()).unwrap();
+    let files = Files { from: blobs(&data), to: blobs(&place) };
+    let (test, new) = postgres().await;
+    // Killed behind the last row, then behind the second and the fourth file.
+    let killed_at = |count: u64| {
+        move |step: Step<'_>| match step.stage {
+            Stage::Files if step.rows == count => Err(Error::unavailable("cut", "the cable")),
+            Stage::Compare if count == 0 => Err(Error::unavailable("cut", "the cable")),
+            _ => Ok(()),
+        }
+    };
+    let mut before = Vec::new();
+    for count in [0, 2, 4] {
+        let cut = run_with(&old, &new, Some(&files), killed_at(count)).await.unwrap_err();
+        assert_eq!(cut.code(), "cut", "{cut:?}");
+        let now = written(&place);
+        assert_eq!(now.len() as u64, count, "nothing is there but whole files");
+        assert!(before.iter().all(|file| now.contains(file)), "none was written again");
+        before = now;
+        is_served_by_nobody(&new).await;
+    }
+    // Killed in the middle of a file: what kill -9 leaves of a writer.
+    let mut writer = files.to.writer(1 << 20).await.unwrap();
+    writer.write(vec![7; 400_000].into()).await.unwrap();
+    std::mem::forget(writer);
+    // A file that was damaged since is none that is there.
+    let (damaged, _) = before[0].clone();
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    bytes[9] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+
+    let moved = run_with(&old, &new, Some(&files), |_| Ok(())).await.unwrap();
+    assert!(moved.is_whole() && moved.resumed, "{moved:#?}");
+    assert_eq!(moved.copied, 0, "no row was copied again");
+    assert_eq!(moved.files, Some(FilesMoved { copied: 3, there: 3 }));
+    let now = written(&place);
+    assert!(before[1..].iter().all(|file| now.contains(file)), "only the damaged one again");
+    let contents = |folder: &Path| {
+        let files = files_below(&folder.join("blobs")).into_iter();
+        let name = |path: &Path| path.file_name().unwrap().to_owned();
+        let files = files.map(|path| (name(&path), std::fs::read(&path).unwrap()));
+        files.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert!(contents(&data) == contents(&place), "both sides hold the same bytes");
+    assert_eq!(files_below(&place).len(), 6, "nothing half written is left");
+    assert_eq!(once(&old, &new).await.unwrap_err().code(), "target_not_empty");
     test.finish().await;
 }
 
