@@ -2,7 +2,7 @@
 //! and a moment later a leaf of the transparency log, in which each head commits to all before it.
 //! The reference chains hashes itself: a row, and the SHA-256 over it and the one before.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -47,22 +47,22 @@ const SCHEMA: &str = "CREATE TABLE trail (
 
 /// The hash of the last row.
 #[derive(Default)]
-struct Chain(Cell<[u8; 32]>);
+struct Chain([u8; 32]);
 
 impl Chain {
-    fn append(&self, connection: &Connection, number: u64) -> rusqlite::Result<()> {
+    fn append(&mut self, connection: &Connection, number: u64) -> rusqlite::Result<()> {
         let (at, actor) = (number.cast_signed(), store::row_id(number));
         let subject = format!("c_{number:026}");
         let data = format!("{{\"title\":\"{}\"}}", store::title(number));
         let hash: [u8; 32] = Sha256::new()
-            .chain_update(self.0.get())
+            .chain_update(self.0)
             .chain_update(at.to_be_bytes())
             .chain_update(actor)
             .chain_update(&subject)
             .chain_update(&data)
             .finalize()
             .into();
-        self.0.set(hash);
+        self.0 = hash;
         let sql = "INSERT INTO trail (at, actor, verb, subject, data, hash)
                    VALUES (?1, ?2, 'credential.created', ?3, ?4, ?5)";
         let mut insert = connection.prepare_cached(sql)?;
@@ -111,7 +111,9 @@ impl Audit {
         let size = settled(&verza)?;
         let stopped = verza.stop()?;
         let connection = store::open_to_look(&stopped.database())?;
-        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+        let count = |sql: &str| {
+            connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+        };
         let made = count("SELECT COUNT(*) FROM facts WHERE verb = 'credential.created'")?;
         let acked = self.book.borrow().acked();
         if made < acked {

@@ -154,7 +154,10 @@ async fn did_page(Path(page): Path<String>, port: u16, inside: String) -> Respon
             return axum::body::Body::from_stream(drops).into_response();
         }
         "broken" => {
-            let half = stream::iter([Ok("{\"id\":"), Err(io::ErrorKind::ConnectionReset.into())]);
+            let half = stream::iter([
+                Ok("{\"id\":"),
+                Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+            ]);
             return axum::body::Body::from_stream(half).into_response();
         }
         "huge" => return " ".repeat(2 << 20).into_response(),
