@@ -8,6 +8,7 @@
 #![allow(clippy::large_futures, reason = "starting a platform moves its whole configuration, once")]
 
 mod acme;
+mod apart;
 mod bad_input;
 mod batches;
 mod casefile;
