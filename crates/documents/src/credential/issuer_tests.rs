@@ -331,7 +331,7 @@ async fn names_that_lead_inside_or_nowhere_are_not_asked(t: &TestDb) {
         let shown = bring(&app, &owner, "degree.json", &degree(&did)).await;
         assert_eq!(verdict(&shown), "undetermined", "{did} {shown}");
         let (outcome, said) = check(&shown, "issuer-key");
-        assert_eq!(outcome, "notChecked", "{did}");
+        assert_eq!(outcome, "not-checked", "{did}");
         assert!(said.contains(reason) && said.contains("did not answer"), "{did}: {said}");
     }
 }
