@@ -18,7 +18,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            concurrency_min: 128,
+            concurrency_min: 512,
             concurrency_max: 2048,
             lag_max: Duration::from_millis(25),
             rate_max: None,
@@ -99,10 +99,9 @@ const RATE_STEP: f64 = 0.05;
 const RATE_FLOOR: f64 = 0.5;
 /// How much of the best is still believed a look later: half of it after seven seconds.
 const BEST_KEPT: f64 = 0.99;
-/// So many requests may always stand in line, however long it takes: those of a handful of clients on
-/// a machine that is busy with something else are no overload, and refusing them makes none of them
-/// faster.
-const LINE_MIN: f64 = 128.0;
+/// So many requests may always stand in line, however long it takes: those of a few hundred clients
+/// that wait for their answers are no overload, and refusing them makes none of them faster.
+const LINE_MIN: f64 = 512.0;
 /// A rate so far above what comes has no effect and is taken away.
 const RATE_NEEDLESS: f64 = 2.0;
 

@@ -413,7 +413,7 @@ impl Default for Load {
         Self {
             shedding: true,
             concurrency_max: 2048,
-            concurrency_min: 128,
+            concurrency_min: 512,
             lag_milliseconds: 25,
             requests_per_second: 0,
         }
