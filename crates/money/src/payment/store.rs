@@ -6,7 +6,8 @@ use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
 use super::model::{Payment, State, WRONG_AMOUNT};
-use crate::provider::{ASKING, Arrival, Checkout, Event, ProviderName};
+use crate::provider::asking::ASKING;
+use crate::provider::{Arrival, Checkout, Event, ProviderName};
 
 const COLUMNS: &str = "id, owner, provider, amount, asset, invoice, method, state, reason,
                        provider_ref, access_code, checkout_url, expires_at, created_at,

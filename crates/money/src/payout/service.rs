@@ -14,6 +14,7 @@ use super::model::{NewDestination, NewWithdrawal, Saved, State, Withdrawal};
 use super::rules::{self, Policy, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
+use crate::provider::asking::{self, Sent};
 use crate::provider::{
     Destination, DestinationKind, Failure, Known, Payout, Provider, ProviderName, SeenPayout,
 };
@@ -423,7 +424,9 @@ impl Service {
     /// somebody else has asked since it was read: one may be refused what the other is granted.
     async fn ask(&self, withdrawal: &Withdrawal) -> Result<()> {
         let id = withdrawal.id;
-        let claim = |tx: Tx| async move { store::claim(&tx, withdrawal).await };
+        let claim = |tx: Tx| async move {
+            asking::claim(&tx, Sent::Withdrawal, id, withdrawal.version).await
+        };
         if !self.0.db.run("withdrawal.claim", claim).await? {
             return Ok(());
         }
@@ -442,7 +445,8 @@ impl Service {
                 self.unknown(id).await
             }
             Err(failure @ Failure::Retryable(_)) => {
-                let release = |tx: Tx| async move { store::release(&tx, id).await };
+                let release =
+                    |tx: Tx| async move { asking::release(&tx, Sent::Withdrawal, id).await };
                 self.0.db.run("withdrawal.release", release).await?;
                 Err(failure.into())
             }

@@ -7,7 +7,6 @@ use platform::params;
 
 use super::model::{Saved, State, Withdrawal};
 use super::rules::next_check;
-use crate::provider::ASKING;
 
 /// Where sealed texts stand.
 pub(super) const ACCOUNT: &str = "payout_destinations.account";
@@ -160,23 +159,6 @@ pub(super) async fn move_to(
     let (id, version, state, now) = (withdrawal.id, withdrawal.version, state.as_str(), tx.now());
     let row = params![id, version, state, reason, now, next];
     Ok(tx.touch(sql, row).await?)
-}
-
-/// Takes the asking for a withdrawal that was last seen so and has not been asked for since; false when
-/// somebody else asks, or has moved it.
-pub(super) async fn claim(tx: &Tx, withdrawal: &Withdrawal) -> Result<bool> {
-    let sql = "UPDATE withdrawals SET asked_until = $4, version = version + 1
-               WHERE id = $1 AND version = $2 AND state IN ('submitting', 'unknown')
-                 AND (asked_until IS NULL OR asked_until <= $3)";
-    let (id, version, now) = (withdrawal.id, withdrawal.version, tx.now());
-    Ok(tx.touch(sql, params![id, version, now, now + ASKING]).await?)
-}
-
-/// Lets others ask: the provider has certainly not been reached.
-pub(super) async fn release(tx: &Tx, id: Id<WithdrawalKind>) -> Result<()> {
-    let sql = "UPDATE withdrawals SET asked_until = NULL WHERE id = $1";
-    tx.execute(sql, params![id]).await?;
-    Ok(())
 }
 
 /// Keeps the provider's name of a payout and what it took.

@@ -7,7 +7,7 @@
 //! - Every failure is one of four classes ([`Failure`]). *Unknown* is the one that loses money
 //!   where it is missing: after it nobody asks for a second payment or payout, we look for the
 //!   first by our own reference. Not every provider knows one request from its repetition, so
-//!   that only one of us asks for a refund or a payout at a time ([`ASKING`]).
+//!   that only one of us asks for a refund or a payout at a time ([`asking`]).
 //! - Amounts are converted in the adapter and nowhere else; what a provider cannot write down is
 //!   refused ([`Capabilities::represent`]).
 //! - A webhook is believed to be the provider's only by its signature over the raw body, and even
@@ -15,6 +15,7 @@
 //! - Every call is recorded without secrets and without personal data ([`calls`]), and a provider
 //!   that fails again and again is left alone for a while.
 
+pub(crate) mod asking;
 pub mod calls;
 pub mod crypto;
 pub mod paypal;
@@ -32,7 +33,6 @@ pub use port::{
     SeenDispute, SeenPayout, SeenRefund, SeenState, Webhook,
 };
 pub(crate) use signature::{hmac_sha256_hex, hmac_sha512_hex, is_same};
-pub(crate) use transport::ASKING;
 
 use std::time::Duration;
 

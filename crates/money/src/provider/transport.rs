@@ -16,9 +16,6 @@ use super::port::{Failure, ProviderName};
 
 /// From the first byte out to the last byte in.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// For so long nobody else asks for the same money to be sent: longer than the requests of any
-/// verb take one after the other.
-pub(crate) const ASKING: Duration = Duration::from_secs(120);
 /// A provider that gives no answer five times in a row is left alone for a while, so that nobody
 /// waits for a time-out that is to be expected. Then one tries. The rest is short: people wait at the
 /// checkout.

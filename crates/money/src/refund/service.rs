@@ -14,6 +14,7 @@ use super::rules::{self, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::payment::{self, Payment};
+use crate::provider::asking::{self, Sent};
 use crate::provider::{Failure, Known, Provider, ProviderName, SeenRefund};
 use crate::{chargeback, wallet};
 
@@ -167,7 +168,8 @@ impl Service {
     /// since it was read: there are providers that pay what they are asked for twice.
     async fn ask(&self, refund: &Refund) -> Result<()> {
         let id = refund.id;
-        let claim = |tx: Tx| async move { store::claim(&tx, refund).await };
+        let claim =
+            |tx: Tx| async move { asking::claim(&tx, Sent::Refund, id, refund.version).await };
         if !self.0.db.run("refund.claim", claim).await? {
             return Ok(());
         }
@@ -189,7 +191,7 @@ impl Service {
                 self.unknown(id).await
             }
             Err(failure @ Failure::Retryable(_)) => {
-                let release = |tx: Tx| async move { store::release(&tx, id).await };
+                let release = |tx: Tx| async move { asking::release(&tx, Sent::Refund, id).await };
                 self.0.db.run("refund.release", release).await?;
                 Err(failure.into())
             }

@@ -7,7 +7,6 @@ use platform::params;
 
 use super::model::{Refund, State};
 use super::rules::next_check;
-use crate::provider::ASKING;
 
 const COLUMNS: &str = "id, payment, owner, provider, source, amount, asset, state, reason, failure,
                        requested_by, provider_ref, created_at, updated_at, version";
@@ -91,23 +90,6 @@ pub(super) async fn move_to(
     let next = state.is_in_flight().then(|| next_check(tx.now(), 0));
     let (id, version, state, now) = (refund.id, refund.version, state.as_str(), tx.now());
     Ok(tx.touch(sql, params![id, version, state, failure, now, next]).await?)
-}
-
-/// Takes the asking for a refund that was last seen so and has not been asked for since; false when
-/// somebody else asks, or has moved it.
-pub(super) async fn claim(tx: &Tx, refund: &Refund) -> Result<bool> {
-    let sql = "UPDATE refunds SET asked_until = $4, version = version + 1
-               WHERE id = $1 AND version = $2 AND state IN ('submitting', 'unknown')
-                 AND (asked_until IS NULL OR asked_until <= $3)";
-    let (id, version, now) = (refund.id, refund.version, tx.now());
-    Ok(tx.touch(sql, params![id, version, now, now + ASKING]).await?)
-}
-
-/// Lets others ask: the provider has certainly not been reached.
-pub(super) async fn release(tx: &Tx, id: Id<RefundKind>) -> Result<()> {
-    let sql = "UPDATE refunds SET asked_until = NULL WHERE id = $1";
-    tx.execute(sql, params![id]).await?;
-    Ok(())
 }
 
 /// Keeps the provider's name of a refund.

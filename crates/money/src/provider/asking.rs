@@ -1,0 +1,48 @@
+//! Who asks a provider for money to be sent is alone with it for a while: not every provider knows
+//! one request from its repetition, and one that is asked twice may send twice.
+
+use std::time::Duration;
+
+use kernel::{Id, Result};
+use platform::db::Tx;
+use platform::params;
+
+/// For so long nobody else asks for the same: longer than the requests of any verb take one after
+/// the other.
+pub(crate) const ASKING: Duration = Duration::from_secs(120);
+
+/// What is sent. Both are rows with a state, a version and who asks until when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sent {
+    Refund,
+    Withdrawal,
+}
+
+impl Sent {
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Refund => "refunds",
+            Self::Withdrawal => "withdrawals",
+        }
+    }
+}
+
+/// Takes the asking for what was last seen in this version and has not been asked for since; false
+/// when somebody else asks, or has moved it.
+pub(crate) async fn claim<K>(tx: &Tx, what: Sent, id: Id<K>, version: i64) -> Result<bool> {
+    let sql = format!(
+        "UPDATE {} SET asked_until = $4, version = version + 1
+         WHERE id = $1 AND version = $2 AND state IN ('submitting', 'unknown')
+           AND (asked_until IS NULL OR asked_until <= $3)",
+        what.table()
+    );
+    let now = tx.now();
+    Ok(tx.touch(&sql, params![id, version, now, now + ASKING]).await?)
+}
+
+/// Lets others ask: the provider has certainly not been reached.
+pub(crate) async fn release<K>(tx: &Tx, what: Sent, id: Id<K>) -> Result<()> {
+    let sql = format!("UPDATE {} SET asked_until = NULL WHERE id = $1", what.table());
+    tx.execute(&sql, params![id]).await?;
+    Ok(())
+}
