@@ -59,19 +59,29 @@ fn orders() -> Vec<Vec<Move>> {
     orders
 }
 
+fn roll(dice: &SeededRandom, sides: usize) -> usize {
+    let mut bytes = [0; 8];
+    dice.fill(&mut bytes);
+    usize::try_from(u64::from_le_bytes(bytes) % sides as u64).unwrap()
+}
+
 fn words() -> NewEvidence {
     NewEvidence { text: Text::some("", "Words.").unwrap(), file: None }
 }
 
 impl Stage<'_> {
     async fn book(&self, from: Account, to: Account, minor: i64) {
+        self.try_book(from, to, minor).await.unwrap();
+    }
+
+    async fn try_book(&self, from: Account, to: Account, minor: i64) -> kernel::Result<()> {
         let book = |tx: platform::db::Tx| async move {
             let key = format!("test:{}", tx.world().id::<kinds::Payment>());
             let new = NewTransaction::new("test", key, "test");
             ledger::post(&tx, new.post(from, to, Money::new(minor, Asset::USD))).await?;
             Ok(())
         };
-        self.t.db.run("test.book", book).await.unwrap();
+        self.t.db.run("test.book", book).await
     }
 
     async fn of(&self, caller: &Caller, code: Code) -> i64 {
@@ -239,11 +249,7 @@ platform::on_both_engines! { MIGRATIONS;
     async fn no_random_history_pays_more_than_was_held(t: &TestDb) {
         let mut stage = stage(t).await;
         let dice = SeededRandom::new(20_260_707);
-        let roll = |sides: usize| {
-            let mut bytes = [0; 8];
-            dice.fill(&mut bytes);
-            usize::try_from(u64::from_le_bytes(bytes) % sides as u64).unwrap()
-        };
+        let roll = |sides| roll(&dice, sides);
         let mut verifiers = Vec::new();
         for n in 0..3 {
             verifiers.push((stage.bonded(&format!("V{n}")).await, BOND, 0));
@@ -331,14 +337,8 @@ impl Stage<'_> {
     async fn try_take_out(&self, caller: &Caller, code: Code, most: i64) -> i64 {
         let free = self.of(caller, code).await.min(most);
         let from = Account::of(id_of(caller), code);
-        let book = |tx: platform::db::Tx| async move {
-            let key = format!("test:{}", tx.world().id::<kinds::Payment>());
-            let out = NewTransaction::new("test", key, "test");
-            let to = Account::platform(Code::CLEARING_SANDBOX);
-            ledger::post(&tx, out.post(from, to, Money::new(free, Asset::USD))).await?;
-            Ok(())
-        };
-        let is_there = free > 0 && self.t.db.run("test.book", book).await.is_ok();
+        let to = Account::platform(Code::CLEARING_SANDBOX);
+        let is_there = free > 0 && self.try_book(from, to, free).await.is_ok();
         if is_there { free } else { 0 }
     }
 
@@ -417,11 +417,7 @@ platform::on_both_engines! { MIGRATIONS;
         const AT_ONCE: usize = 6;
         let stage = stage(t).await;
         let dice = SeededRandom::new(20_261_123);
-        let roll = |sides: usize| {
-            let mut bytes = [0; 8];
-            dice.fill(&mut bytes);
-            usize::try_from(u64::from_le_bytes(bytes) % sides as u64).unwrap()
-        };
+        let roll = |sides| roll(&dice, sides);
         let mut verifiers = Vec::new();
         for n in 0..3 {
             verifiers.push((stage.bonded(&format!("V{n}")).await, BOND, 0));
