@@ -3,7 +3,9 @@
 //! The limit of reads is switched on, far above what can be asked (all allowed) or far below it
 //! (all refused). Addresses come from the header of a trusted proxy, a million of them.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::bare::http::Content;
 use crate::bench::Bench;
@@ -103,15 +105,22 @@ impl Workload for Counted {
     }
 }
 
-/// Asks and is refused.
-struct TooOften(bytes::Bytes);
+/// Asks and is refused, but for the one read that each minute lets in.
+struct TooOften {
+    request: bytes::Bytes,
+    let_in: Rc<Cell<u64>>,
+}
 
 impl Script for TooOften {
     fn request<'a>(&'a mut self, _: &'a mut Vec<u8>) -> &'a [u8] {
-        &self.0
+        &self.request
     }
 
     fn judge(&mut self, answer: &Answer<'_>) -> Result<()> {
+        if answer.status == 200 {
+            self.let_in.set(self.let_in.get() + 1);
+            return Ok(());
+        }
         if answer.status == 429 && answer.header("retry-after").is_some() {
             return Ok(());
         }
@@ -121,6 +130,8 @@ impl Script for TooOften {
 
 struct Refused {
     verza: Verza,
+    since: Instant,
+    let_in: Rc<Cell<u64>>,
     _bare: Server,
     ours: Driven,
     reference: Driven,
@@ -129,6 +140,7 @@ struct Refused {
 impl Refused {
     fn prepare(bench: &Bench) -> Result<Refused> {
         let verza = start(bench, "limits-refused", 1)?;
+        let (since, let_in) = (Instant::now(), Rc::<Cell<u64>>::default());
         let request = Template::new("GET", verza.address()).request(PATH, None, b"");
         let mut api = Generator::connect(verza.address(), 1)?;
         api.call(&request)?.json(200)?;
@@ -136,12 +148,16 @@ impl Refused {
         let headers = refused.given_headers();
         let content = Content::Fixed { headers, body: refused.body.into() };
         let bare = bench.spawn_bare(&content)?;
-        let scripts = (0..CONNECTIONS).map(|_| Box::new(TooOften(request.clone())) as _);
+        let script = |_| {
+            let (request, let_in) = (request.clone(), let_in.clone());
+            Box::new(TooOften { request, let_in }) as Box<dyn Script>
+        };
+        let scripts = (0..CONNECTIONS).map(script);
         let ours = Driven::new(verza.address(), scripts.collect())?;
         let request = Template::new("GET", bare.address()).request(PATH, None, b"");
         let scripts = Always::scripts(CONNECTIONS, &request, &Expect::status(200));
         let reference = Driven::new(bare.address(), scripts)?;
-        Ok(Refused { verza, _bare: bare, ours, reference })
+        Ok(Refused { verza, since, let_in, _bare: bare, ours, reference })
     }
 }
 
@@ -151,8 +167,12 @@ impl Workload for Refused {
         Ok(Slice::rate(driven.run(length)?))
     }
 
-    /// Whoever waits is let in again.
+    /// One read a minute is let in and no more; and nobody else is kept out.
     fn check(&mut self) -> Result<Vec<Gauge>> {
+        let (let_in, minutes) = (self.let_in.get(), self.since.elapsed().as_secs() / 60);
+        if let_in > minutes + 1 {
+            return Err(Failure::new(format!("{let_in} were let in within {minutes} minutes")));
+        }
         let other =
             Template::new("GET", self.verza.address()).header("x-forwarded-for", "10.9.9.9");
         let mut api = Generator::connect(self.verza.address(), 1)?;
