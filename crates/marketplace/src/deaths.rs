@@ -9,7 +9,7 @@ use kernel::{Caller, Id, Result};
 use money::ledger;
 use platform::db::{Moment, Read, Row};
 use platform::params;
-use platform::testing::{contents, eventually};
+use platform::testing::contents;
 use serde_json::{Value as Json, json};
 
 use crate::dispute::model::{Ground, NewEvidence, Resolution, Ruling};
@@ -167,7 +167,7 @@ impl Act {
             outcome.unwrap();
             return false;
         }
-        is_at_rest(stage).await;
+        stage.t.at_rest().await;
         let left = contents(db).await;
         if moment == Moment::Answer {
             assert_eq!(growth(&before, &left), *whole, "{self:?} at {moment:?}");
@@ -193,24 +193,6 @@ impl Act {
         later.stopped().await;
         true
     }
-}
-
-/// Nothing that was cut short goes on in the background.
-async fn is_at_rest(stage: &Stage<'_>) {
-    if stage.t.is_postgres() {
-        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pg_stat_activity
-                   WHERE datname = current_database() AND pid <> pg_backend_pid()
-                         AND state <> 'idle'";
-        eventually("the server has rolled back", async || {
-            stage.t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap() == 0
-        })
-        .await;
-    }
-    // Comes after whatever waited for the one writer.
-    let nothing = |tx: platform::db::Tx| async move {
-        Ok(tx.execute("DELETE FROM bond_pins WHERE subject = 'nobody'", &[]).await?)
-    };
-    stage.t.db.run("nothing", nothing).await.unwrap();
 }
 
 /// Lets the act die at each of its moments; answers how many statements it has.
@@ -277,7 +259,7 @@ platform::on_both_engines! { MIGRATIONS;
             if death.spares(Act::Close.attempt(&stage, &case)).await.is_some() {
                 break;
             }
-            is_at_rest(&stage).await;
+            stage.t.at_rest().await;
             assert!(contents(&t.db).await == before, "before statement {statement}");
             statement += 1;
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use kernel::{Clock, Random, Timestamp, World};
 use sha2::{Digest, Sha256};
 
-use crate::db::{Db, Migrations, PostgresOptions, Read, Row, SqliteOptions};
+use crate::db::{Db, Migrations, PostgresOptions, Read, Row, SqliteOptions, Tx};
 use crate::fleet::{Redis, RedisOptions};
 
 /// How much a test of chance plays: `usual`, or `VERZA_TEST_SCALE` times as much where somebody
@@ -138,6 +138,23 @@ impl TestDb {
     /// The SQLite file.
     pub fn file(&self) -> std::path::PathBuf {
         self.directory.path().join("test.db")
+    }
+
+    /// Comes back when nothing that was cut short goes on in the background.
+    pub async fn at_rest(&self) {
+        if self.is_postgres() {
+            let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pg_stat_activity
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()
+                             AND state <> 'idle'";
+            eventually("the server has rolled back", async || {
+                self.db.one(sql, &[], |row| row.take::<i64>()).await.expect("an answer") == 0
+            })
+            .await;
+        }
+        // Comes after whatever waited for the one writer.
+        let nothing =
+            |tx: Tx| async move { Ok(tx.execute("DELETE FROM jobs WHERE 1 = 0", &[]).await?) };
+        self.db.run("nothing", nothing).await.expect("a transaction");
     }
 
     /// Closes and drops the database. A test that panics leaves its database behind; the server

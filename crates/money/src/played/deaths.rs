@@ -11,7 +11,7 @@ use platform::db::{Db, Moment};
 use platform::testing::TestDb;
 use tokio::task::JoinSet;
 
-use super::{Dice, is_at_rest};
+use super::Dice;
 use crate::Context;
 use crate::ledger::Code;
 use crate::testing::{
@@ -51,7 +51,7 @@ async fn dies_everywhere(t: &TestDb, name: &str, act: impl AsyncFn() -> Result<(
             outcome.unwrap();
             return at;
         }
-        is_at_rest(t).await;
+        t.at_rest().await;
         assert_eq!(footprint(&t.db).await, before, "{name} died before statement {at}");
         assert_sound(&t.db).await;
     }
@@ -98,7 +98,7 @@ async fn l13_i6_what_dies_before_any_statement_or_its_commit_has_not_happened(t:
     let before = footprint(&t.db).await;
     let death = t.db.die_at("transfer.send", Moment::Commit);
     assert!(death.spares(send(&context, "two")).await.is_none());
-    is_at_rest(t).await;
+    t.at_rest().await;
     assert_eq!(footprint(&t.db).await, before);
     // It is on disk, and nobody was told: the key knows.
     let death = t.db.die_at("transfer.send", Moment::Answer);
@@ -135,7 +135,7 @@ async fn i2_i6_a_hundred_keys_asked_for_by_fifty_at_once_and_killed_act_once_eac
         };
         let _ = death.spares(all).await;
         callers.shutdown().await;
-        is_at_rest(t).await;
+        t.at_rest().await;
     }
     let context = context(&t.db);
     while answers.lock().len() < KEYS {

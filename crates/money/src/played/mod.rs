@@ -367,7 +367,7 @@ impl<'a> Game<'a> {
         if !survived {
             callers.shutdown().await;
             self.tally.deaths += 1;
-            is_at_rest(self.t).await;
+            self.t.at_rest().await;
         }
         let mut seen = seen.lock().clone();
         for (deed, saw) in deeds.iter().zip(&mut seen) {
@@ -525,7 +525,7 @@ impl Game<'_> {
             };
             if !survived {
                 self.tally.deaths += 1;
-                is_at_rest(self.t).await;
+                self.t.at_rest().await;
                 self.t.clock.advance(LEASE);
             }
             missing = self.waits_for(&expected).await;
@@ -664,24 +664,6 @@ impl Game<'_> {
             assert_eq!(before, pair[1].balance_after, "step {}", self.tally.steps);
         }
     }
-}
-
-/// What a process has left behind is over: nothing of it is written any more.
-async fn is_at_rest(t: &TestDb) {
-    if t.is_postgres() {
-        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pg_stat_activity
-                   WHERE datname = current_database() AND pid <> pg_backend_pid()
-                         AND state NOT IN ('idle')";
-        platform::testing::eventually("the server is done", async || {
-            t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap() == 0
-        })
-        .await;
-    }
-    // Comes after whatever waited for the one writer.
-    let nothing = |tx: platform::db::Tx| async move {
-        Ok(tx.execute("DELETE FROM bond_pins WHERE subject = 'nobody'", &[]).await?)
-    };
-    t.db.run("nothing", nothing).await.unwrap();
 }
 
 async fn destination(
