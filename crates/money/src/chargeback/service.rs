@@ -1,13 +1,13 @@
 //! The verbs. They join the transaction in which the payment was looked at.
 
-use kernel::id::kinds::Payment as PaymentKind;
-use kernel::{Caller, Error, Id, Money, Result};
+use kernel::id::kinds::{Payment as PaymentKind, User};
+use kernel::{Asset, Caller, Error, Id, Money, Result};
 use platform::db::{Read, Tx};
 use platform::journal::Fact;
 
 use super::store::{self, Chargeback};
 use crate::ledger::{self, Account, Code, NewTransaction};
-use crate::payment::Payment;
+use crate::payment::{self, Payment};
 use crate::provider::{DisputeStage, SeenDispute};
 use crate::wallet::{self, Service as Wallet};
 
@@ -44,6 +44,8 @@ async fn open(
 ) -> Result<Chargeback> {
     let id = tx.world().id();
     let (owner, nobody) = (payment.owner, Caller::nobody());
+    // Whoever refunds it at this moment does so before, and leaves less to be held; or sees this.
+    payment::lock(tx, payment.id).await?;
     if store::insert(tx, id, payment, seen).await? {
         wallet.freeze(tx, &nobody, owner, "chargeback").await?;
         let account = Account::of(owner, Code::WALLET);
@@ -120,7 +122,7 @@ async fn reinstate(tx: &Tx, of: &Chargeback) -> Result<()> {
     }
     let clearing = Account::platform(Code::clearing(of.provider));
     let account = Account::of(of.owner, Code::RECEIVABLE_NEGATIVE);
-    let debt = ledger::balance(tx, account, of.amount.asset).await?;
+    let debt = owed(tx, of.owner, of.amount.asset).await?;
     let paid = Money::new(debt.minor.min(of.amount.minor), of.amount.asset);
     let back = NewTransaction::new("chargeback_back", format!("cb:{}:won", of.id), of.id)
         .post_some(clearing, account, paid)
@@ -130,10 +132,17 @@ async fn reinstate(tx: &Tx, of: &Chargeback) -> Result<()> {
     Ok(())
 }
 
+/// What a user owes, which nobody else pays until this transaction ends.
+async fn owed(tx: &Tx, owner: Id<User>, asset: Asset) -> Result<Money> {
+    let accounts = [Code::RECEIVABLE_NEGATIVE, Code::WALLET].map(|code| Account::of(owner, code));
+    let balances = ledger::take(tx, &accounts, asset).await?;
+    Ok(balances[0])
+}
+
 /// Pays a debt out of what is left of a deposit that was just credited.
 pub(crate) async fn pay_debt(tx: &Tx, payment: &Payment, left: Money) -> Result<()> {
     let account = Account::of(payment.owner, Code::RECEIVABLE_NEGATIVE);
-    let debt = ledger::balance(tx, account, left.asset).await?;
+    let debt = owed(tx, payment.owner, left.asset).await?;
     let part = Money::new(debt.minor.min(left.minor), debt.asset);
     if part.minor <= 0 {
         return Ok(());

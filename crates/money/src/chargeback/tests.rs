@@ -194,4 +194,41 @@ async fn of_charge_backs_won_at_once_the_last_one_thaws_the_wallet(t: &TestDb) {
     assert_reconciled(&site).await;
 }
 
+async fn a_refund_comes_before_a_charge_back_or_not_at_all(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    crate::testing::give(&t.db, user(0), ngn(1_000_000)).await;
+    let wallet = Account::of(user(0), Code::WALLET);
+    let mut seen_so_far = 0;
+    for turn in 0..8 {
+        let reference = settled(&site, ProviderName::Stripe, &format!("k{turn}")).await;
+        let id = reference.replace('-', "_").parse().unwrap();
+        let payment = &crate::payment::load(&t.db, id).await.unwrap();
+        let seen = |stage| SeenDispute { id: format!("d{turn}"), amount: ngn(5_000), stage };
+        let tell = async |seen: &SeenDispute| {
+            let of = &site.context.wallet;
+            t.db.run("told", |tx| async move { observe(&tx, of, payment, seen).await }).await
+        };
+        let (path, key) = (format!("/v1/admin/payments/{id}/refund"), format!("r{turn}"));
+        let body = json!({ "amount": 100, "reason": "the payer asked for it" });
+        let open = seen(DisputeStage::Open);
+        let (told, (status, answer)) =
+            tokio::join!(tell(&open), site.post(user(99), &path, &key, body));
+        told.unwrap();
+        let entries = ledger::entries_after(&t.db, wallet, Asset::NGN, seen_so_far, i64::MAX, 100);
+        let entries = entries.await.unwrap();
+        let gone: Vec<&str> =
+            entries.iter().filter(|it| it.delta.minor < 0).map(|it| it.kind.as_str()).collect();
+        if status == StatusCode::CREATED {
+            assert_eq!(gone, ["refund", "hold"], "{turn}");
+        } else {
+            assert_eq!(answer["code"], "payment_disputed", "{answer}");
+            assert_eq!(gone, ["hold"], "{turn}");
+        }
+        tell(&seen(DisputeStage::Won)).await.unwrap();
+        seen_so_far = entries.last().unwrap().version + 1;
+    }
+    site.worker.drain().await.unwrap();
+    assert_sound(&t.db).await;
+}
+
 }

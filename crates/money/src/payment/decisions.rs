@@ -30,6 +30,11 @@ pub(crate) async fn take(tx: &Tx, payment: &Payment, reason: Option<&str>) -> Re
     Err(Error::conflict("payment_moved", "Somebody else has decided meanwhile."))
 }
 
+/// Keeps a payment until this transaction ends: nobody decides about it meanwhile.
+pub(crate) async fn lock(tx: &Tx, id: Id<PaymentKind>) -> Result<()> {
+    store::lock(tx, id).await
+}
+
 /// What came for a payment that is suspended: the books say.
 pub(crate) async fn received(db: &impl Read, id: Id<PaymentKind>) -> Result<Money> {
     let booked = ledger::by_key(db, &format!("dep:{id}:suspense")).await?;

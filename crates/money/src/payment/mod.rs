@@ -30,7 +30,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decisions::{load, received, take};
+pub(crate) use decisions::{load, lock, received, take};
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
 pub use model::{NewCheckout, NewDeposit, Payment, State};

@@ -146,6 +146,12 @@ pub(super) async fn take(tx: &Tx, payment: &Payment, reason: Option<&str>) -> Re
     Ok(tx.touch(sql, params![payment.id, payment.version, reason, tx.now()]).await?)
 }
 
+/// Keeps a payment's row for this transaction.
+pub(super) async fn lock(tx: &Tx, id: Id<PaymentKind>) -> Result<()> {
+    tx.execute("UPDATE payments SET version = version WHERE id = $1", params![id]).await?;
+    Ok(())
+}
+
 /// Settles a suspended payment with what came.
 pub(super) async fn credited(tx: &Tx, payment: &Payment, came: Money) -> Result<bool> {
     let sql = "UPDATE payments SET state = 'settled', amount = $3, asset = $4,

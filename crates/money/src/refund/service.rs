@@ -65,14 +65,14 @@ impl Service {
             .once(admin, "refund.request", |tx| async move {
                 let payment = payment::load(&tx, new.payment).await?;
                 let source = rules::source(&payment, who)?;
+                // The payment's row is this transaction's from here on: of two refunds at once
+                // the second one counts the first, and a charge-back comes before it or after.
+                let next = if source == Source::Suspense { Some("refunding") } else { None };
+                payment::take(&tx, &payment, next).await?;
                 if chargeback::is_disputed(&tx, payment.id).await? {
                     let message = "The payer's bank wants this payment back already.";
                     return Err(Error::conflict("payment_disputed", message));
                 }
-                // The payment's row is this transaction's from here on: of two refunds at once
-                // the second one counts the first.
-                let next = if source == Source::Suspense { Some("refunding") } else { None };
-                payment::take(&tx, &payment, next).await?;
                 let came = match source {
                     Source::Wallet => payment.amount,
                     Source::Suspense => payment::received(&tx, payment.id).await?,
