@@ -5,7 +5,7 @@
 //! bounds itself before it reads the first of them, and the parent ends it when it is late.
 //!
 //! What goes in is the time (8 bytes, big-endian), the length of the authorities (4 bytes) and the
-//! authorities in PEM, and the file. What comes out is one line of JSON.
+//! authorities in PEM, the length of the file (8 bytes) and the file. What comes out is one line of JSON.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -69,16 +69,20 @@ impl Inspector {
 
     pub(super) async fn inspect(
         &self,
-        content: Content,
+        (content, size): (Content, u64),
         now: Timestamp,
     ) -> Result<Findings, Failure> {
-        match tokio::time::timeout(PATIENCE, self.ask(content, now)).await {
+        match tokio::time::timeout(PATIENCE, self.ask((content, size), now)).await {
             Ok(found) => found,
             Err(_) => Err(Failure::Gave("it took too long")),
         }
     }
 
-    async fn ask(&self, content: Content, now: Timestamp) -> Result<Findings, Failure> {
+    async fn ask(
+        &self,
+        (mut content, size): (Content, u64),
+        now: Timestamp,
+    ) -> Result<Findings, Failure> {
         let broken = |error: std::io::Error| {
             let what = "The program that looks into files does not run.";
             Failure::Away(Error::unavailable("inspector_unavailable", what).because(error))
@@ -97,9 +101,10 @@ impl Inspector {
             return Err(Failure::Gave("it has no pipes"));
         };
         let send = async {
-            let mut content = content;
             let length = u32::try_from(self.anchors.len()).unwrap_or_default();
-            let head = [&now.seconds().to_be_bytes()[..], &length.to_be_bytes(), &self.anchors];
+            let length = length.to_be_bytes();
+            let (now, size) = (now.seconds().to_be_bytes(), size.to_be_bytes());
+            let head = [&now[..], &length, &self.anchors, &size];
             // A child that has died reads no further; what became of it is told by its end.
             let mut reads = input.write_all(&head.concat()).await.is_ok();
             while let Some(piece) = content.next().await {
@@ -174,7 +179,11 @@ fn look() -> std::io::Result<()> {
     let mut anchors = vec![0; length.min(ANCHORS_MAX)];
     input.read_exact(&mut anchors)?;
     let anchors = Anchors::parse(&anchors).map_err(std::io::Error::other)?;
-    let mut file = Vec::new();
+    let mut size = [0; 8];
+    input.read_exact(&mut size)?;
+    let size = u64::from_be_bytes(size).min(FILE_MAX);
+    // Room for one byte more: that it is the end shows only behind it.
+    let mut file = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     input.take(FILE_MAX).read_to_end(&mut file)?;
     let found = inspect(&file, &anchors, i64::from_be_bytes(now));
     let mut output = std::io::stdout().lock();

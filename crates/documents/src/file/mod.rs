@@ -40,7 +40,7 @@ pub use http::routes;
 pub use inspect::{Inspector, child};
 pub use jobs::register;
 pub use model::{File, Inspection, MediaType};
-pub(crate) use receive::{Gate, OVERHEAD_BYTES, Part, broken, form};
+pub(crate) use receive::{Gate, OVERHEAD_BYTES, Part, Seen, broken, form};
 pub use scan::Scanner;
 pub(crate) use service::Origin;
 pub use service::{Limits, Service};

@@ -11,6 +11,7 @@ use futures_util::stream::{Stream, StreamExt};
 use kernel::{Caller, Error, Result};
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use platform::blob::Writer;
+use verify::pdf::Marks;
 
 use super::model::{File, MediaType};
 use super::rules::{self, HEAD_BYTES, TAIL_BYTES};
@@ -36,11 +37,11 @@ impl Service {
             }
             received = Some(self.receive(part).await?);
         }
-        let Some(Received { name, media_type, writer }) = received else {
+        let Some(Received { name, seen, writer }) = received else {
             return Err(Error::field("/file", "required", "there is no part named \"file\""));
         };
         let stored = writer.finish().await?;
-        self.keep(caller, &name, media_type, stored, Origin::Request).await
+        self.keep(caller, &name, seen, stored, Origin::Request).await
     }
 
     async fn receive(&self, mut part: Part<'_>) -> Result<Received> {
@@ -58,7 +59,7 @@ impl Service {
             gate.see(&chunk);
             writer.write(chunk).await?;
         }
-        Ok(Received { name, media_type: gate.verdict()?, writer })
+        Ok(Received { name, seen: gate.verdict()?, writer })
     }
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn form(
 /// nothing.
 struct Received {
     name: String,
-    media_type: MediaType,
+    seen: Seen,
     writer: Writer,
 }
 
@@ -106,11 +107,21 @@ pub(crate) struct Gate {
     head: Vec<u8>,
     tail: Vec<u8>,
     size: u64,
+    marks: Marks,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) media_type: MediaType,
+    /// Whether anything in it gives itself out as the signature of a PDF.
+    pub(crate) has_marks: bool,
 }
 
 impl Gate {
     pub(crate) fn see(&mut self, chunk: &[u8]) {
         self.size += chunk.len() as u64;
+        self.marks.see(chunk);
         let room = HEAD_BYTES.saturating_sub(self.head.len());
         self.head.extend_from_slice(&chunk[..room.min(chunk.len())]);
         let new = &chunk[chunk.len().saturating_sub(TAIL_BYTES)..];
@@ -123,11 +134,11 @@ impl Gate {
     }
 
     /// 415 `unsupported_media_type` for what is not taken.
-    pub(crate) fn verdict(&self) -> Result<MediaType> {
+    pub(crate) fn verdict(&self) -> Result<Seen> {
         let media_type = rules::sniff(&self.head)?;
         let tail = &self.tail[self.tail.len().saturating_sub(TAIL_BYTES)..];
         rules::check_end(media_type, &self.head, tail, self.size)?;
-        Ok(media_type)
+        Ok(Seen { media_type, has_marks: self.marks.are_any() })
     }
 }
 

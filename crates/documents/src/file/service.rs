@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::id::kinds::{File as FileKind, User};
-use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
+use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result, Timestamp};
 use platform::blob::{Blobs, Content, Stored};
 use platform::db::{Db, Read, Tx};
 use platform::jobs::{NewJob, Run};
@@ -14,6 +14,7 @@ use platform::journal::Fact;
 use super::inspect::{FILE_MAX, Failure, Inspector};
 use super::jobs::{Erase, Inspect, Scan};
 use super::model::{File, Inspection, MediaType};
+use super::receive::Seen;
 use super::scan::{Scanner, Verdict};
 use super::{name, store};
 use crate::credential::store as credentials;
@@ -124,34 +125,39 @@ impl Service {
         &self,
         caller: &Caller,
         given_name: &str,
-        media_type: MediaType,
+        seen: Seen,
         stored: Stored,
         origin: Origin,
     ) -> Result<File> {
+        let now = self.db().world().now();
         let file = File {
             id: match origin {
                 Origin::Request => self.db().world().id(),
                 Origin::Upload(id) => id,
             },
             owner: caller.user()?,
-            name: name::tame(given_name, media_type),
-            media_type,
+            name: name::tame(given_name, seen.media_type),
+            media_type: seen.media_type,
             size: stored.size,
             sha256: stored.sha256,
             blob: stored.key,
-            created_at: self.db().world().now(),
+            created_at: now,
             scanning: self.0.scanner.is_some(),
-            signatures: self.awaited(media_type, stored.size),
+            signatures: self.awaited(seen, stored.size, now),
         };
         let (service, caller) = (self.clone(), caller.clone());
         let kept = tokio::spawn(async move { service.write_down(&caller, file, origin).await });
         kept.await.map_err(|error| Error::internal("an upload died").because(error))?
     }
 
-    /// What is to be found out about the signatures in a file.
-    fn awaited(&self, media_type: MediaType, size: u64) -> Option<Inspection> {
-        self.0.inspector.as_ref().filter(|_| media_type == MediaType::Pdf)?;
+    /// What is to be found out about the signatures in a file. Most have none, and no process needs
+    /// to look for them.
+    fn awaited(&self, seen: Seen, size: u64, now: Timestamp) -> Option<Inspection> {
+        self.0.inspector.as_ref().filter(|_| seen.media_type == MediaType::Pdf)?;
         Some(match size {
+            _ if !seen.has_marks => {
+                Inspection::Checked { at: now, found: Vec::new(), truncated: false }
+            }
             0..=FILE_MAX => Inspection::Pending,
             _ => Inspection::Failed { reason: "it is too large".to_owned() },
         })
@@ -164,7 +170,7 @@ impl Service {
         let found = match (&file, &self.0.inspector) {
             (Some(file), Some(inspector)) => {
                 let content = self.blobs().open(&file.blob, 0..file.size).await?;
-                match inspector.inspect(content, self.now()).await {
+                match inspector.inspect((content, file.size), self.now()).await {
                     Ok(found) => Some(Inspection::Checked {
                         at: self.now(),
                         found: found.signatures,

@@ -16,7 +16,7 @@ use platform::journal::Fact;
 use super::model::{ADDRESS_LASTS, LASTS, NewUpload, OPEN_MAX, Upload};
 use super::signed::{Key, Terms};
 use super::store;
-use crate::file::{self, File, Gate, Service as Files};
+use crate::file::{self, File, Gate, Seen, Service as Files};
 use crate::links::Links;
 
 /// What lies in an inbox for longer than every upload is left over.
@@ -291,8 +291,8 @@ impl Service {
             return Err(Error::conflict("upload_incomplete", message));
         }
         let parts = store::parts(self.db(), id).await?;
-        let stored = match self.gather(&upload, &parts).await {
-            Ok(stored) => stored,
+        let (stored, seen) = match self.gather(&upload, &parts).await {
+            Ok(gathered) => gathered,
             Err(error) => {
                 if !matches!(error.kind(), kernel::Kind::Unavailable | kernel::Kind::Internal) {
                     self.throw_away(&upload, &parts).await?;
@@ -300,10 +300,9 @@ impl Service {
                 return Err(error);
             }
         };
-        let (name, media_type) = (&upload.name, upload.media_type);
         let kept = stored.key.clone();
         let origin = file::Origin::Upload(id);
-        let file = self.files().keep(caller, name, media_type, stored, origin).await;
+        let file = self.files().keep(caller, &upload.name, seen, stored, origin).await;
         let file = match file {
             // Somebody else has completed it in the meantime.
             Err(error) if error.code() == "upload_ended" => {
@@ -321,7 +320,7 @@ impl Service {
 
     /// Reads all that has come in, and answers the blob that it is then: nothing can change it
     /// any more.
-    async fn gather(&self, upload: &Upload, parts: &[(u32, Stored)]) -> Result<Stored> {
+    async fn gather(&self, upload: &Upload, parts: &[(u32, Stored)]) -> Result<(Stored, Seen)> {
         let blobs = self.files().blobs();
         let mut gate = Gate::default();
         // One part at the embedded store is hashed and in its place; what is left is to look.
@@ -332,8 +331,8 @@ impl Service {
             while let Some(piece) = content.next().await {
                 gate.see(&piece?);
             }
-            self.judge(upload, &gate, only)?;
-            return Ok(only.clone());
+            let seen = self.judge(upload, &gate, only)?;
+            return Ok((only.clone(), seen));
         }
         let mut writer = blobs.writer(upload.size).await?;
         let inbox = blobs.inbox();
@@ -361,10 +360,10 @@ impl Service {
         if judged.is_err() {
             blobs.delete(&stored.key).await?;
         }
-        judged.map(|()| stored)
+        Ok((stored, judged?))
     }
 
-    fn judge(&self, upload: &Upload, gate: &Gate, stored: &Stored) -> Result<()> {
+    fn judge(&self, upload: &Upload, gate: &Gate, stored: &Stored) -> Result<Seen> {
         if stored.size != upload.size {
             return Err(size_mismatch());
         }
@@ -373,12 +372,12 @@ impl Service {
                            it again.";
             return Err(Error::conflict("checksum_mismatch", message));
         }
-        let found = gate.verdict()?;
-        if found != upload.media_type {
-            let message = format!("What has come in is {}.", found.as_str());
+        let seen = gate.verdict()?;
+        if seen.media_type != upload.media_type {
+            let message = format!("What has come in is {}.", seen.media_type.as_str());
             return Err(Error::conflict("type_mismatch", message));
         }
-        Ok(())
+        Ok(seen)
     }
 
     /// What was not what it should be goes, and may be sent again.

@@ -18,6 +18,7 @@ mod scan;
 mod tests;
 
 pub use cms::Anchors;
+pub use scan::Marks;
 
 use serde::{Deserialize, Serialize};
 

@@ -27,23 +27,44 @@ pub(super) struct Covered<'a> {
 pub(super) fn places(file: &[u8]) -> impl Iterator<Item = Place> {
     let mut from = 0;
     std::iter::from_fn(move || {
-        let at = from + find(file.get(from..)?, BYTE_RANGE)?;
+        let at = from + find(file.get(from..)?)?;
         from = at + BYTE_RANGE.len();
         let end = file.len().min(from + RANGE_LEN_MAX);
         Some(Place { range: numbers(&file[from..end]) })
     })
 }
 
-fn find(file: &[u8], name: &[u8]) -> Option<usize> {
-    // The first byte is rare enough to jump from one to the next.
-    let mut from = 0;
-    loop {
-        let at = from + file.get(from..)?.iter().position(|byte| *byte == name[0])?;
-        if file[at..].starts_with(name) {
-            return Some(at);
+/// Looks for signatures in a file that comes by in pieces, and keeps nothing of it but the end of the
+/// last one. Where it sees none, [`super::inspect`] finds none.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// The end of what has come by, and then the beginning of the next piece: a name may be cut.
+    seam: Vec<u8>,
+    are_any: bool,
+}
+
+impl Marks {
+    pub fn see(&mut self, piece: &[u8]) {
+        const OVERLAP: usize = BYTE_RANGE.len() - 1;
+        if self.are_any {
+            return;
         }
-        from = at + 1;
+        self.seam.extend_from_slice(&piece[..piece.len().min(OVERLAP)]);
+        self.are_any = find(&self.seam).is_some() || find(piece).is_some();
+        if piece.len() > OVERLAP {
+            self.seam.clear();
+            self.seam.extend_from_slice(&piece[piece.len() - OVERLAP..]);
+        }
+        self.seam.drain(..self.seam.len().saturating_sub(OVERLAP));
     }
+
+    pub const fn are_any(&self) -> bool {
+        self.are_any
+    }
+}
+
+fn find(file: &[u8]) -> Option<usize> {
+    memchr::memmem::find(file, BYTE_RANGE)
 }
 
 /// Reads `[0 840 960 240]`.

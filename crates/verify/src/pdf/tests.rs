@@ -17,7 +17,7 @@ use x509_cert::der::asn1::{ObjectIdentifier, OctetString, SetOfVec};
 use x509_cert::der::{Any, Decode, Encode};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-use super::{Anchors, Findings, Integrity, Signature, Signer, inspect};
+use super::{Anchors, Findings, Integrity, Marks, Signature, Signer, inspect};
 
 /// 2026-01-01T00:00:00Z.
 const NOW: i64 = 1_767_225_600;
@@ -322,6 +322,24 @@ proptest! {
         for found in inspect(&file, &person.anchors(), NOW).signatures {
             prop_assert!(inside || found.integrity != Integrity::Valid, "{at} {bit}: {found:?}");
         }
+    }
+
+    #[test]
+    fn however_a_file_is_cut_the_same_is_seen_in_it(
+        parts in prop::collection::vec("(/|/Byte|Range|/ByteRange|x{0,12})", 0..8),
+        cuts in prop::collection::vec(1_usize..12, 1..40),
+    ) {
+        let file = parts.concat();
+        let mut marks = Marks::default();
+        let (mut rest, mut cuts) = (file.as_bytes(), cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, next) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            marks.see(piece);
+            rest = next;
+        }
+        prop_assert_eq!(marks.are_any(), file.contains("/ByteRange"));
+        let found = inspect(file.as_bytes(), &Anchors::default(), NOW);
+        prop_assert_eq!(marks.are_any(), !found.signatures.is_empty());
     }
 
     #[test]
