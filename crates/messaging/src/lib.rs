@@ -35,6 +35,10 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0002_live", sql: include_str!("../migrations/0002_live.sql") },
         Migration { name: "0003_chat", sql: include_str!("../migrations/0003_chat.sql") },
         Migration { name: "0010_webhooks", sql: include_str!("../migrations/0010_webhooks.sql") },
+        Migration {
+            name: "0011_notification_places",
+            sql: include_str!("../migrations/0011_notification_places.sql"),
+        },
     ],
 };
 

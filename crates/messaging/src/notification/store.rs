@@ -36,7 +36,7 @@ pub(super) async fn insert(
     tx.execute(
         "INSERT INTO notifications
              (id, user_id, fact, kind, title, description, subject, created_at, seq)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (user_id, fact) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (user_id, seq) DO NOTHING",
         params![
             tx.world().id::<NotificationKind>(),
             user,
@@ -53,7 +53,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// A user's notifications, newest first.
+/// A user's notifications, those of the newest facts first.
 pub(super) async fn list(
     db: &impl Read,
     user: Id<User>,
@@ -62,12 +62,14 @@ pub(super) async fn list(
 ) -> Result<Page<Notification>> {
     let unread = if only_unread { "AND read_at IS NULL" } else { "" };
     let sql = format!(
-        "SELECT {COLUMNS} FROM notifications WHERE user_id = $1 AND id < $2 {unread}
-         ORDER BY id DESC LIMIT $3 OFFSET $4"
+        "SELECT {COLUMNS}, seq FROM notifications WHERE user_id = $1 AND seq < $2 {unread}
+         ORDER BY seq DESC LIMIT $3 OFFSET $4"
     );
-    let rows =
-        db.all(&sql, params![user, page.after_id(), page.fetch(), page.offset], read).await?;
-    Ok(page.page(rows, |notification| Cursor::by_id(notification.id)))
+    let below = page.after.map_or(i64::MAX, |cursor| cursor.key);
+    let placed = |row: &Row<'_>| Ok((read(row)?, row.take::<i64>()?));
+    let rows = db.all(&sql, params![user, below, page.fetch(), page.offset], placed).await?;
+    let page = page.page(rows, |(it, seq)| Cursor { key: *seq, id: it.id.uuid() });
+    Ok(page.map(|(notification, _)| notification))
 }
 
 pub(super) async fn is_of(tx: &Tx, id: Id<NotificationKind>, user: Id<User>) -> Result<bool> {
