@@ -12,6 +12,7 @@
 //! What ends sessions here or in another process is told by the [`Board`], which also says for how
 //! long what is remembered may be believed without asking the store.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -179,7 +180,17 @@ struct OfUsers {
     forgotten: u64,
 }
 
+thread_local! {
+    /// The session that a cache found last on this thread, and the cache's number: the verb behind
+    /// the edge, which often asks for the same one by its id, need not look for it again.
+    static LAST: RefCell<Option<(u64, Id<Session>, Weak<Live>)>> = const { RefCell::new(None) };
+}
+
+/// Numbers caches: a process may have several, of which each forgets for itself.
+static CACHES: AtomicU64 = AtomicU64::new(0);
+
 pub(super) struct Cache {
+    number: u64,
     presented: Box<[RwLock<Slots>]>,
     of_user: Box<[Mutex<OfUsers>]>,
     /// Grows whenever something is forgotten.
@@ -194,6 +205,7 @@ impl Cache {
     /// Remembers at most about `max` presentations, and follows the board.
     pub(super) fn new(max: usize, board: Arc<Board>) -> Arc<Self> {
         let cache = Arc::new(Self {
+            number: CACHES.fetch_add(1, Ordering::Relaxed),
             presented: (0..SHARDS).map(|_| RwLock::default()).collect(),
             of_user: (0..fleet::SHARDS).map(|_| Mutex::default()).collect(),
             epoch: AtomicU64::new(0),
@@ -217,7 +229,18 @@ impl Cache {
             slot.used.store(true, Ordering::Relaxed);
         }
         slot.live.see(now);
-        Some(Arc::clone(&slot.live))
+        let live = &slot.live;
+        LAST.set(Some((self.number, live.principal.session, Arc::downgrade(live))));
+        Some(Arc::clone(live))
+    }
+
+    /// The session that was found last on this thread, if it is this one.
+    fn last(&self, user: Id<User>, session: Id<Session>) -> Option<Arc<Live>> {
+        let found = LAST.with_borrow(|last| match last {
+            Some((number, id, live)) if *number == self.number && *id == session => live.upgrade(),
+            _ => None,
+        });
+        found.filter(|live| live.principal.user == user)
     }
 
     /// A session by its id, when it can be believed now.
@@ -233,9 +256,13 @@ impl Cache {
 
     /// A session by its id, whatever may be thought of it.
     pub(super) fn peek(&self, user: Id<User>, session: Id<Session>) -> Option<Arc<Live>> {
+        let is_fresh = |live: &Arc<Live>| !live.stale.load(Ordering::Acquire);
+        if let Some(live) = self.last(user, session).filter(is_fresh) {
+            return Some(live);
+        }
         let of_user = self.of_user(user).lock();
         let mut lives = of_user.lives.get(&user)?.iter().filter_map(Weak::upgrade);
-        lives.find(|live| live.principal.session == session && !live.stale.load(Ordering::Acquire))
+        lives.find(|live| live.principal.session == session && is_fresh(live))
     }
 
     /// Take this before reading what is to be remembered.
