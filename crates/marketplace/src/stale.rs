@@ -86,8 +86,9 @@ impl Stage<'_> {
             At::Board | At::Claimed => {
                 let credential = self.credential(&self.owner).await;
                 let body = json!({ "credentialId": credential, "price": PRICE, "currency": "USD" });
-                let made = client.ok(&self.owner, "POST /v1/user/verifications", body).await;
-                made["id"].as_str().unwrap().parse().unwrap()
+                let made = client.ask(&self.owner, "POST /v1/user/verifications", &[], body).await;
+                assert_eq!((made.status, made.etag), (201, Some(tag(1))), "{}", made.body);
+                made.body["id"].as_str().unwrap().parse().unwrap()
             }
             _ => self.requested().await.id,
         };

@@ -224,8 +224,9 @@ async fn request(
     On(service): State,
     By(caller): By,
     Json(body): Json<RequestBody>,
-) -> Reply<Created<CommissionBody>> {
-    Ok(Created(service.request(&caller, &body.parse()?).await?.into()))
+) -> Reply<Versioned<Created<CommissionBody>>> {
+    let made = service.request(&caller, &body.parse()?).await?;
+    Ok(Versioned(made.verification.version, Created(made.into())))
 }
 
 async fn list(

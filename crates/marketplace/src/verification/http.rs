@@ -813,12 +813,12 @@ async fn request(
     On(service): On<Arc<Service>>,
     By(caller): By,
     Json(body): Json<VerificationRequest>,
-) -> Reply<Created<VerificationBody>> {
+) -> Reply<Versioned<Created<VerificationBody>>> {
     let made = match body.parse()? {
         Asked::Verifier(asked) => service.request(&caller, &asked).await?,
         Asked::Board(asked) => service.post(&caller, &asked).await?,
     };
-    Ok(Created(made.into()))
+    Ok(Versioned(made.version, Created(made.into())))
 }
 
 async fn read(
