@@ -34,6 +34,10 @@ enum Fault {
     HalfAnswered,
     /// The answer's body ends cleanly in the middle, as if that were all.
     ShortAnswer,
+    /// 200 in the place of 206: the range was passed over, and these are the first bytes.
+    FromTheBeginning,
+    /// 206 of another range than was asked for.
+    AnotherRange,
     /// 503 SlowDown, with the seconds to wait.
     SlowDown(u64),
     /// This status, with this code of S3's.
@@ -227,7 +231,15 @@ fn reply(
     };
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
-    for (name, value) in headers {
+    let mut headers = headers.clone();
+    if fault == Some(Fault::FromTheBeginning) {
+        *answer.status_mut() = StatusCode::OK;
+        headers.remove("content-range");
+    }
+    if fault == Some(Fault::AnotherRange) {
+        headers.insert("content-range", "bytes 7-8/9".parse().unwrap());
+    }
+    for (name, value) in &headers {
         let is_length = name == http::header::CONTENT_LENGTH;
         if name != http::header::TRANSFER_ENCODING && (keeps_length || !is_length) {
             answer.headers_mut().append(name, value.clone());
@@ -406,6 +418,26 @@ async fn a_download_that_breaks_off_goes_on_where_it_stopped() {
     let error = faulty.read(&stored.key, 0..3_000_000).await.err().unwrap();
     assert_eq!(error.code(), "storage_unavailable");
     faulty.book.planned.lock().clear();
+}
+
+#[tokio::test]
+async fn bytes_of_another_range_are_never_taken_for_those_that_were_asked_for() {
+    let faulty = Faulty::start().await;
+    let bytes = noise(3000);
+    let stored = faulty.put(&bytes).await.unwrap();
+    for fault in [Fault::FromTheBeginning, Fault::AnotherRange] {
+        faulty.plan(Method::GET, "", &[fault]);
+        let error = faulty.read(&stored.key, 1000..2000).await.err().unwrap();
+        assert_eq!(error.code(), "storage_unavailable", "{fault:?}: {error:?}");
+        // Nor where a download that broke off is to go on.
+        faulty.plan(Method::GET, "", &[Fault::ShortAnswer, fault]);
+        let error = faulty.read(&stored.key, 0..3000).await.err().unwrap();
+        assert_eq!(error.code(), "storage_unavailable", "{fault:?}: {error:?}");
+    }
+    // All of it is what was asked for, where that is the beginning.
+    faulty.plan(Method::GET, "", &[Fault::FromTheBeginning]);
+    assert!(faulty.read(&stored.key, 0..1000).await.unwrap() == bytes[..1000]);
+    faulty.seen();
 }
 
 #[tokio::test]
