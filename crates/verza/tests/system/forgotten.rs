@@ -27,7 +27,12 @@ fn holding(folder: &Path, sought: &[Vec<u8>]) -> Vec<(PathBuf, usize)> {
                 folders.push(path);
                 continue;
             }
-            let bytes = std::fs::read(&path).unwrap().to_ascii_lowercase();
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes.to_ascii_lowercase(),
+                // It went while the folder was read: the server is running.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => panic!("{}: {error}", path.display()),
+            };
             for (place, words) in sought.iter().enumerate() {
                 let words = words.to_ascii_lowercase();
                 if bytes.windows(words.len()).any(|window| window == words) {
