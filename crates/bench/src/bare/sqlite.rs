@@ -11,7 +11,7 @@ use crate::{Failure, Result};
 /// As much memory as Verza gives each of its connections: with less, a large database would be
 /// slow for a reason that is not the one to be measured.
 pub const SERVER_MEMORY: &str =
-    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384; PRAGMA mmap_size = 268435456;";
+    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA mmap_size = 2147418112;";
 
 /// The log is copied into the database this often, as Verza does it.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);

@@ -35,6 +35,11 @@ const GROUP_MAX: usize = 256;
 /// A statement checks its deadline once every so many instructions of SQLite's machine.
 const INSTRUCTIONS_PER_CHECK: i32 = 20_000;
 const STATEMENTS_CACHED: usize = 256;
+/// Pages that a connection keeps at most, in KiB.
+const READER_CACHE: u32 = 16 << 10;
+const WRITER_CACHE: u32 = 64 << 10;
+/// How much of the file is read as memory, in bytes: SQLite's own bound.
+const MAPPED: u32 = 0x7fff_0000;
 /// The write-ahead log is copied into the database this often, besides a thread of its own.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// So long the writer waits for readers of an old state when it folds the log itself. One that reads
@@ -493,10 +498,12 @@ fn connect(options: &SqliteOptions) -> Result<Timed, DbError> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
          PRAGMA secure_delete = ON;"
     };
+    // The writer touches many pages and reads none through the map; readers are many.
+    let cache = if options.read_only { READER_CACHE } else { WRITER_CACHE };
     connection
         .execute_batch(&format!(
             "{pragmas} PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
-             PRAGMA cache_size = -16384; PRAGMA mmap_size = 268435456;"
+             PRAGMA cache_size = -{cache}; PRAGMA mmap_size = {MAPPED};"
         ))
         .map_err(DbError::from_sqlite)?;
     Timed::new(connection, options.statement_timeout)
