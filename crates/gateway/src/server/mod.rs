@@ -241,20 +241,26 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 const HANDSHAKE: u8 = 22;
 
 impl Line {
+    /// What is awaited is boxed, each by itself: ten thousand connections wait, and none of them is to
+    /// have room for all that it is not doing.
     async fn take(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
         let Some(first) = self.first_byte(&stream).await else { return };
         let Some(https) = &self.tls else {
-            return self.speak(stream, peer, &self.router, watcher).await;
+            return Box::pin(self.speak(stream, peer, &self.router, watcher)).await;
         };
-        let secured = async {
+        let secured = Box::pin(async {
             if first != HANDSHAKE {
                 return Ok(Err(stream));
             }
             https.tls.acceptor().accept(stream).await.map(Ok)
-        };
+        });
         match tokio::time::timeout(self.patience, secured).await {
-            Ok(Ok(Ok(stream))) => self.speak(stream, peer, &self.router, watcher).await,
-            Ok(Ok(Err(plain))) => self.speak(plain, peer, &https.redirect, watcher).await,
+            Ok(Ok(Ok(stream))) => {
+                Box::pin(self.speak(stream, peer, &self.router, watcher)).await;
+            }
+            Ok(Ok(Err(plain))) => {
+                Box::pin(self.speak(plain, peer, &https.redirect, watcher)).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }

@@ -406,3 +406,25 @@ async fn what_is_large_is_compressed_and_what_bears_secrets_is_not() {
     }
     assert_eq!(coding("/large", "identity").await, "none");
 }
+
+/// What an idle connection takes is the sum of these and of hyper's two buffers.
+#[tokio::test]
+async fn the_futures_of_a_connection_are_small() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = async || TcpStream::connect(address).await.unwrap();
+    let line = Line {
+        builder: auto::Builder::new(TokioExecutor::new()),
+        router: Router::new(),
+        tls: None,
+        patience: SOON,
+        unread: SOON,
+        stop: CancellationToken::new(),
+    };
+    let graceful = GracefulShutdown::new();
+    let taken = line.clone().take(stream().await, address, graceful.watcher());
+    let spoken = line.speak(stream().await, address, &line.router, graceful.watcher());
+    let answered = answer(Router::new(), Request::new(Body::empty()));
+    let sizes = [size_of_val(&taken), size_of_val(&spoken), size_of_val(&answered)];
+    assert!(sizes.iter().sum::<usize>() < 8 << 10, "{sizes:?}");
+}
