@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -14,7 +15,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kernel::caller::{Origin, RequestId};
 use kernel::{Caller, Error, Kind, Permission, Principal, Result, Secret};
@@ -570,20 +571,32 @@ fn foreign_failure(response: &Response) -> Option<Error> {
     })
 }
 
-/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10). Every counted answer
+/// has them, so they are written without a text in between.
 fn limit_headers(headers: &mut HeaderMap, class: Limit, decision: &Decision) {
     let Decision { limit, remaining, .. } = decision;
-    let class = class.as_str();
     // Whole seconds, rounded up: whoever waits as told is not a moment early.
     let seconds = |duration: Duration| duration.as_millis().div_ceil(1000);
     let (reset, window) = (seconds(decision.reset), seconds(decision.window));
-    let mut set = |name: &'static str, text: String| {
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            headers.insert(name, value);
-        }
-    };
-    set("ratelimit", format!("\"{class}\";r={remaining};t={reset}"));
-    set("ratelimit-policy", format!("\"{class}\";q={limit};w={window}"));
+    let class = class.as_str();
+    set_line(headers, RATE_LIMIT, format_args!("\"{class}\";r={remaining};t={reset}"));
+    set_line(headers, RATE_LIMIT_POLICY, format_args!("\"{class}\";q={limit};w={window}"));
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Sets a short header. One that does not fit is left out.
+fn set_line(headers: &mut HeaderMap, name: HeaderName, text: std::fmt::Arguments<'_>) {
+    let mut line = [0; 96];
+    let mut rest = &mut line[..];
+    if rest.write_fmt(text).is_err() {
+        return;
+    }
+    let free = rest.len();
+    if let Ok(value) = HeaderValue::from_bytes(&line[..line.len() - free]) {
+        headers.insert(name, value);
+    }
 }
 
 /// The new token as the client sends it from now on. Nobody on the way keeps the answer, also where
