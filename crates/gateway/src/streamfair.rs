@@ -41,7 +41,7 @@ pub fn routes(services: &Streamfair, admin_second_factor: bool) -> Vec<Route> {
             .errors(ErrorShape::Own(render))
             .body_max(BODY_MAX)
             .takes_media("application/json", "The request message in the JSON of proto3.")
-            .returns_media(200, "application/json", "Never: 404 says what there is.")
+            .returns_media(404, "application/json", "There is no such RPC; which there are.")
             .to(unknown),
     );
     routes
@@ -51,22 +51,13 @@ pub fn routes(services: &Streamfair, admin_second_factor: bool) -> Vec<Route> {
 async fn unknown(At(path): At<Texts>) -> Reply<Response> {
     let asked = path.get("rpc").map_or("", String::as_str);
     let message = match ROWS.iter().find(|row| row.name == asked) {
-        Some(row) => format!("{} is asked for by {} {}.", row.rpc, method(row.verb), row.path),
+        Some(row) => format!("{} is asked for by {} {}.", row.rpc, row.verb.as_str(), row.path),
         None => {
             let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
             format!("There is no such RPC. There are: {}.", names.join(", "))
         }
     };
     Err(Error::new(Kind::NotFound, "unknown_rpc", message).into())
-}
-
-const fn method(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Get => "GET",
-        Verb::Post => "POST",
-        Verb::Patch => "PATCH",
-        Verb::Delete => "DELETE",
-    }
 }
 
 fn route(services: &Streamfair, row: &'static Row, admin_second_factor: bool) -> Route {

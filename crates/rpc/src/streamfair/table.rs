@@ -24,6 +24,17 @@ pub enum Verb {
     Delete,
 }
 
+impl Verb {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
 /// One RPC.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
