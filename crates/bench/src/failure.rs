@@ -28,6 +28,12 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        Failure(format!("PostgreSQL: {error}: {:?}", error.as_db_error()))
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Failure {
         Failure(format!("SQLite: {error}"))

@@ -218,7 +218,7 @@ pub fn free_address() -> Result<SocketAddr> {
 
 /// The programs a server is started through: each prepares its own process and then becomes the
 /// next. Both belong to util-linux; without them the server runs unbound.
-fn launcher(core: Option<usize>) -> Vec<OsString> {
+pub(crate) fn launcher(core: Option<usize>) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
     if Path::new("/usr/bin/setpriv").exists() {
         words.extend(["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));

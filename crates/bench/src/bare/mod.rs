@@ -2,6 +2,7 @@
 
 pub mod hash;
 pub mod http;
+pub mod postgres;
 pub mod rows;
 pub mod sqlite;
 pub mod upload;

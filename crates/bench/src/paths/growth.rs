@@ -49,6 +49,11 @@ pub const LIST: Declared = Declared {
     prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::List)?)),
 };
 
+pub const FILES: Declared = Declared {
+    spec: Spec { name: "list at 1e6 files of one owner", ..SPEC },
+    prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Files)?)),
+};
+
 pub const LEDGER: Declared = Declared {
     spec: Spec { name: "transfer at 1e6 transfers, facts and remembered replies", ..SPEC },
     prepare: |bench| Ok(Box::new(Growth::prepare(bench, Kind::Ledger)?)),
@@ -94,6 +99,7 @@ enum Kind {
     Whoami,
     Write,
     List,
+    Files,
     Ledger,
     Market(Of),
 }
@@ -103,7 +109,7 @@ impl Kind {
         match self {
             Kind::Whoami => 200,
             Kind::Write => write::MANY,
-            Kind::List | Kind::Market(_) => 1,
+            Kind::List | Kind::Files | Kind::Market(_) => 1,
             Kind::Ledger => 500,
         }
     }
@@ -117,6 +123,7 @@ impl Kind {
         match self {
             Kind::Whoami => store::put_sessions(connection, count),
             Kind::List => store::put_credentials(connection, owner, count),
+            Kind::Files => store::put_files(connection, owner, count),
             Kind::Write => {
                 store::put_credentials(connection, owner, count)?;
                 store::put_facts(connection, owner, count)
@@ -138,7 +145,8 @@ impl Kind {
         match self {
             Kind::Whoami => Ok(whoami::ask_all(verza, people, By::Cookie)?.driven),
             Kind::Write => write::drive(verza, people, &std::rc::Rc::default()),
-            Kind::List => list::drive(verza, &people[0], count),
+            Kind::List => list::drive(verza, &people[0], count, list::CREDENTIALS),
+            Kind::Files => list::drive(verza, &people[0], count, list::FILES),
             Kind::Market(of) => market::drive(verza, &people[0], count, of),
             Kind::Ledger => ledger::drive(verza, &ledger::Book::new(verza, people)),
         }

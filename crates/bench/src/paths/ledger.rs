@@ -22,7 +22,7 @@ use crate::workload::{Better, Declared, Gauge, Side, Slice, Spec, Workload};
 
 const CONNECTIONS: usize = 256;
 /// Wallets; each belongs to a user who was registered, confirmed and signed in through the API.
-const PEOPLE: usize = 2000;
+pub(super) const PEOPLE: usize = 2000;
 /// Each transfer's amount, in cents: the least that the platform takes.
 const AMOUNT: i64 = 100;
 
@@ -144,6 +144,11 @@ impl Script for Transferring {
 }
 
 impl Book {
+    /// How many wallets have something else.
+    pub(super) fn differences(&self, found: &[i64]) -> usize {
+        found.iter().zip(&self.balances).filter(|(found, wanted)| found != wanted).count()
+    }
+
     fn enter(&mut self, sent: &Sent) {
         self.balances[sent.from] -= AMOUNT;
         self.balances[sent.to] += AMOUNT;
@@ -270,7 +275,7 @@ impl Ledger {
             self.book.borrow_mut().enter(sent);
         }
         let found = people::balances(&mut api, &self.people)?;
-        let wrong = found.iter().zip(&self.book.borrow().balances).filter(|(a, b)| a != b).count();
+        let wrong = self.book.borrow().differences(&found);
         if wrong > 0 {
             return Err(Failure::new(format!("{wrong} wallets do not have what was answered")));
         }

@@ -21,6 +21,8 @@ use crate::workload::{Better, Declared, Gauge, Side, Slice, Spec, Workload};
 
 pub(super) const CONNECTIONS: usize = 32;
 const ROWS: u64 = 1_000_000;
+pub(super) const CREDENTIALS: &str = "/v1/user/credentials";
+pub(super) const FILES: &str = "/v1/files";
 pub(super) const PAGE: u64 = 20;
 
 /// The statement that Verza prepares for a page without a filter. It asks for one row more than it
@@ -109,14 +111,19 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Connections that turn an owner's pages.
-pub(super) fn drive(verza: &Verza, owner: &Person, rows: u64) -> Result<Driven> {
+/// Connections that turn the pages of an owner's list.
+pub(super) fn drive(
+    verza: &Verza,
+    owner: &Person,
+    rows: u64,
+    list: &'static str,
+) -> Result<Driven> {
     let template = Template::new("GET", verza.address()).header("cookie", &owner.cookie);
     let template = Rc::new(template);
     let script = |seed| {
         let template = template.clone();
         let write = move |out: &mut Vec<u8>, after| {
-            let path = format!("/v1/user/credentials?limit={PAGE}&cursor={}", cursor(after));
+            let path = format!("{list}?limit={PAGE}&cursor={}", cursor(after));
             template.write(out, &path, None, b"");
         };
         let depths = Depths::new(seed, rows);
@@ -166,7 +173,7 @@ impl List {
         first.json(200)?;
         let (headers, sql) = (first.given_headers(), STATEMENT.to_owned());
         let bare = bench.spawn_bare(&Content::Rows { headers, database, sql })?;
-        let ours = drive(&verza, &owner, ROWS)?;
+        let ours = drive(&verza, &owner, ROWS, CREDENTIALS)?;
         let reference = drive_bare(&bare, &id, &owner.cookie, ROWS)?;
         Ok(List { verza, _bare: bare, ours, reference, owner })
     }

@@ -17,6 +17,8 @@ pub mod login;
 pub mod market;
 pub mod orders;
 pub mod overload;
+pub mod postgres;
+pub mod proof;
 pub mod read;
 pub mod start;
 pub mod upload;
@@ -57,7 +59,9 @@ pub const PATHS: &[Path] = &[
     Path { id: "7", title: "upload of 10 MiB", workloads: &[upload::FILES] },
     Path { id: "8", title: "audit append, 256 producers", workloads: &[audit::APPEND] },
     Path { id: "9a", title: "ledger transfers between many accounts", workloads: &[ledger::MANY] },
+    Path { id: "9pg", title: "ledger transfers on PostgreSQL", workloads: &[postgres::TRANSFERS] },
     Path { id: "9b", title: "ledger transfers through one hot account", workloads: &[ledger::HOT] },
+    Path { id: "proof", title: "a proof out of 1e6 entries", workloads: &[proof::INCLUSION] },
     Path { id: "verdicts", title: "verdicts by transfers", workloads: &[verdict::POSITIVE] },
     Path {
         id: "13a",
@@ -73,6 +77,7 @@ pub const PATHS: &[Path] = &[
             growth::WHOAMI,
             growth::WRITE,
             growth::LIST,
+            growth::FILES,
             growth::LEDGER,
             growth::VERIFIERS,
             growth::SEARCH,

@@ -61,12 +61,12 @@ impl<W: FnMut(&mut Vec<u8>, u64)> Script for Looking<W> {
     }
 }
 
-/// The id of a row as the API writes it: Crockford's base32 of its 128 bits.
-fn typed(id: [u8; 16]) -> String {
+/// The id of a row as the API writes it behind its kind: Crockford's base32 of its 128 bits.
+pub(super) fn typed(kind: &str, id: [u8; 16]) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let bits = u128::from_be_bytes(id);
     let digits = (0..26).rev().map(|place| ALPHABET[(bits >> (5 * place)) as usize & 31]);
-    format!("c_{}", digits.map(char::from).collect::<String>())
+    format!("{kind}_{}", digits.map(char::from).collect::<String>())
 }
 
 fn drive(server: &Server, write: impl Fn(&mut Vec<u8>, u64) + 'static) -> Result<Driven> {
@@ -97,14 +97,14 @@ impl Read {
         let verza = Verza::start(bench, &stopped.folder)?;
         let template = Template::new("GET", verza.address()).bearer(&owner.bearer);
         // The same work on the wire: the reference is asked, and answers, with the same headers.
-        let path = format!("/v1/user/credentials/{}", typed(store::row_id(0)));
+        let path = format!("/v1/user/credentials/{}", typed("c", store::row_id(0)));
         let mut first = Generator::connect(verza.address(), 1)?;
         let first = first.call(&template.request(&path, None, b""))?;
         first.json(200)?;
         let (headers, sql) = (first.given_headers(), STATEMENT.to_owned());
         let bare = bench.spawn_bare(&Content::Rows { headers, database, sql })?;
         let ours = drive(verza.server(), move |out, number| {
-            let path = format!("/v1/user/credentials/{}", typed(store::row_id(number)));
+            let path = format!("/v1/user/credentials/{}", typed("c", store::row_id(number)));
             template.write(out, &path, None, b"");
         })?;
         let template = Template::new("GET", bare.address()).bearer(&owner.bearer);
@@ -136,6 +136,6 @@ mod tests {
     fn ids_are_written_as_typeid_does() {
         // TypeID 0.3, valid.json: the suffix of "prefix_01h455vb4pex5vsknk084sn02q".
         let id = 0x0189_0a5d_ac96_774b_bcce_b302_099a_8057_u128.to_be_bytes();
-        assert_eq!(typed(id), "c_01h455vb4pex5vsknk084sn02q");
+        assert_eq!(typed("c", id), "c_01h455vb4pex5vsknk084sn02q");
     }
 }

@@ -7,12 +7,12 @@ use super::store::{NewFact, fresh_id, insert_fact, row_id, salt};
 use crate::Result;
 use crate::random::Random;
 
-const ASSET: &str = "USD";
-const NOW: i64 = 1_795_334_352_679_354;
-const WEEK: i64 = 7 * 24 * 3600 * 1_000_000;
+pub const ASSET: &str = "USD";
+pub const NOW: i64 = 1_795_334_352_679_354;
+pub const WEEK: i64 = 7 * 24 * 3600 * 1_000_000;
 /// As long as the reply that Verza remembers for a transfer.
-const REPLY: &str = r#"{"Done":{"id":"tx_01m8148bqvfkg86z6yna7qb7h0","to":"u_01m8148azzexpa7p5thb95y2aw","amount":100,"currency":"USD","available":999999900,"at":"2026-11-22T07:59:12.63582Z"}}"#;
-const SUBJECT: &str = "u_01m8148azzexpa7p5thb95y2aw";
+pub const REPLY: &str = r#"{"Done":{"id":"tx_01m8148bqvfkg86z6yna7qb7h0","to":"u_01m8148azzexpa7p5thb95y2aw","amount":100,"currency":"USD","available":999999900,"at":"2026-11-22T07:59:12.63582Z"}}"#;
+pub const SUBJECT: &str = "u_01m8148azzexpa7p5thb95y2aw";
 
 /// A wallet: whose it is, and its account in the ledger.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ pub mod market;
 pub mod people;
 pub mod store;
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -122,7 +123,8 @@ impl Verza {
         let Verza { server, command, folder, .. } = self;
         let status = server.stop()?;
         if status.success() {
-            return Ok(Stopped { folder, program: command.program });
+            let ServerCommand { program, environment, .. } = command;
+            return Ok(Stopped { folder, program, environment });
         }
         Err(Failure::new(format!("Verza ended with {status}")))
     }
@@ -163,6 +165,8 @@ impl Verza {
 pub struct Stopped {
     pub folder: PathBuf,
     program: PathBuf,
+    /// Its settings: where its database is.
+    environment: Vec<(String, OsString)>,
 }
 
 impl Stopped {
@@ -173,7 +177,7 @@ impl Stopped {
     /// Asks `verza ledger check` whether the ledger's invariants hold.
     pub fn check_ledger(&self) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.args(["ledger", "check"]).env("VERZA_STORAGE_DATA_DIR", &self.folder);
+        command.args(["ledger", "check"]).envs(self.environment.iter().cloned());
         let output = command.output().context("verza ledger check")?;
         if output.status.success() {
             return Ok(());

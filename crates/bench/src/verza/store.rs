@@ -16,7 +16,7 @@ const EPOCH: i64 = 1_704_067_200_000_000;
 pub const TITLE: &str = "Diploma";
 pub const KIND: &str = "Education";
 pub const ISSUER: &str = "University of Lagos";
-const ORIGIN: &str =
+pub const ORIGIN: &str =
     r#"{"requestId":"01a202442efb7728963d05400cd0faaa","ip":"127.0.0.1","userAgent":null}"#;
 
 /// What the database says of itself, for reading beside a running server.
@@ -155,6 +155,31 @@ pub fn put_credentials(connection: &Connection, owner: &[u8], count: u64) -> Res
     for number in 0..count {
         insert_credential(connection, &row_id(number), owner, number)?;
     }
+    Ok(())
+}
+
+/// `count` files of an owner, oldest first. Of their bytes there are none.
+pub fn put_files(connection: &Connection, owner: &[u8], count: u64) -> Result<()> {
+    let mut insert = connection.prepare(
+        "INSERT INTO files (id, owner, name, media_type, size, sha256, blob, state, used_by,
+             created_at)
+         VALUES (?1, ?2, ?3, 'application/pdf', 1, ?4, ?5, 'stored', 0, ?6)",
+    )?;
+    for number in 0..count {
+        let (id, name, blob) =
+            (row_id(number), format!("{}.pdf", title(number)), format!("{number:064x}"));
+        insert.execute(params![id, owner, name, [0_u8; 32], blob, EPOCH])?;
+    }
+    Ok(())
+}
+
+/// As [`put_facts`], but for the log of leaves, which has yet to read them.
+pub fn put_unlogged_facts(connection: &Connection, actor: &[u8], count: u64) -> Result<()> {
+    let sql = "SELECT seq FROM journal_readers WHERE name = 'trust.log'";
+    let read: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    put_facts(connection, actor, count)?;
+    let sql = "UPDATE journal_readers SET seq = ?1 WHERE name = 'trust.log'";
+    connection.execute(sql, [read])?;
     Ok(())
 }
 
