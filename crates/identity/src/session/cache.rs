@@ -181,9 +181,16 @@ struct OfUsers {
 }
 
 thread_local! {
-    /// The session that a cache found last on this thread, and the cache's number: the verb behind
-    /// the edge, which often asks for the same one by its id, need not look for it again.
-    static LAST: RefCell<Option<(u64, Id<Session>, Weak<Live>)>> = const { RefCell::new(None) };
+    /// The session that a cache found last on this thread: the verb behind the edge, which often
+    /// asks for the same one by its id, need not look for it again.
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+struct Last {
+    /// The number of the cache that found it.
+    cache: u64,
+    session: Id<Session>,
+    live: Weak<Live>,
 }
 
 /// Numbers caches: a process may have several, of which each forgets for itself.
@@ -230,17 +237,18 @@ impl Cache {
         }
         slot.live.see(now);
         let live = &slot.live;
-        LAST.set(Some((self.number, live.principal.session, Arc::downgrade(live))));
+        let (session, weak) = (live.principal.session, Arc::downgrade(live));
+        LAST.set(Some(Last { cache: self.number, session, live: weak }));
         Some(Arc::clone(live))
     }
 
     /// The session that was found last on this thread, if it is this one.
     fn last(&self, user: Id<User>, session: Id<Session>) -> Option<Arc<Live>> {
-        let found = LAST.with_borrow(|last| match last {
-            Some((number, id, live)) if *number == self.number && *id == session => live.upgrade(),
-            _ => None,
-        });
-        found.filter(|live| live.principal.user == user)
+        LAST.with_borrow(|last| {
+            let is_it = |last: &&Last| last.cache == self.number && last.session == session;
+            let live = last.as_ref().filter(is_it)?.live.upgrade()?;
+            (live.principal.user == user).then_some(live)
+        })
     }
 
     /// A session by its id, when it can be believed now.
