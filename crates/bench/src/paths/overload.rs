@@ -132,9 +132,11 @@ struct Overload {
 impl Overload {
     fn prepare(bench: &Bench) -> Result<Overload> {
         let verza = Verza::start(bench, &bench.folder("overload")?)?;
-        let people = people::join(&verza, PEOPLE)?;
+        let mut people = people::join(&verza, 2 * PEOPLE)?;
+        // Whoever signs in again and again ends their own oldest sessions: others do that here.
+        let entering = people.split_off(PEOPLE);
         people::fund(&verza, &people)?;
-        let askings = askings(&verza, &people)?;
+        let askings = askings(&verza, &people, &entering)?;
         let came = Rc::<RefCell<Came>>::default();
         let drive = |connections: usize| {
             let script = |at: usize| {
@@ -168,7 +170,7 @@ impl Overload {
 }
 
 /// Everybody's requests: they have credentials, a file and money.
-fn askings(verza: &Verza, people: &[Person]) -> Result<Vec<Rc<Asking>>> {
+fn askings(verza: &Verza, people: &[Person], entering: &[Person]) -> Result<Vec<Rc<Asking>>> {
     let mut api = Generator::connect(verza.address(), 8)?;
     let mut content = vec![b' '; FILE];
     content[..9].copy_from_slice(b"%PDF-1.7\n");
@@ -186,7 +188,7 @@ fn askings(verza: &Verza, people: &[Person]) -> Result<Vec<Rc<Asking>>> {
         content[10..18].copy_from_slice(&(at as u64).to_be_bytes());
         let file = id_of(&api.call(&form(verza, person, &content))?.json(201)?);
         let get = |path: &str| get.request(path, None, b"");
-        let login = json!({ "email": person.email, "password": PASSWORD }).to_string();
+        let login = json!({ "email": entering[at].email, "password": PASSWORD }).to_string();
         let signing = Template::new("POST", verza.address()).json();
         all.push(Rc::new(Asking {
             me: get("/v1/me"),
