@@ -46,7 +46,7 @@ const CALLS_MAX: usize = 16;
 /// Buffers of all writers together, and of all readers together, in bytes.
 const BUFFERS_BYTES: usize = 12 * 1024 * 1024;
 /// One buffer, in bytes: large enough to make the calls cheap, and never too small to be useful.
-const BUFFER_BYTES: Range<usize> = 32 * 1024..512 * 1024;
+const BUFFER_BYTES: Range<usize> = 32 * 1024..256 * 1024;
 
 /// Where blobs are. Cheap to clone.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kernel::{Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -16,19 +16,12 @@ pub struct Writer {
     key: Key,
     limit: u64,
     taken: u64,
-    /// What has come in and not been handed on yet, and behind it what came in small pieces.
-    pieces: Vec<Bytes>,
-    small: BytesMut,
-    /// How many bytes these are.
-    held: usize,
+    /// What has come in and not been handed on yet.
+    buffer: Vec<u8>,
     /// None only while a call has it: a caller that stops waiting leaves it to the call, and
     /// with it the temporary file goes.
     pub(super) sink: Option<Sink>,
 }
-
-/// What is at least as long as this is kept as it came; what is shorter is copied together, since it
-/// may be a little of something large.
-const PIECE_MIN: usize = 16 * 1024;
 
 /// What has been written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,28 +45,15 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    fn write(&mut self, pieces: &[Bytes]) -> Result<()> {
-        for piece in pieces {
-            self.hash.update(piece);
-            self.incoming.file.write_all(piece).map_err(disk::cannot_write)?;
-        }
-        Ok(())
+    fn write(&mut self, block: &[u8]) -> Result<()> {
+        self.hash.update(block);
+        self.incoming.file.write_all(block).map_err(disk::cannot_write)
     }
 }
 
 pub(super) struct Bucket {
     upload: s3::Upload,
     hash: Sha256,
-}
-
-impl Bucket {
-    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<()> {
-        for piece in pieces {
-            self.hash.update(&piece);
-            self.upload.write(piece).await?;
-        }
-        Ok(())
-    }
 }
 
 impl Writer {
@@ -90,8 +70,7 @@ impl Writer {
             }
         };
         blobs.0.writing.enter();
-        let (pieces, small) = (Vec::new(), BytesMut::new());
-        Ok(Self { blobs, key, limit, taken: 0, pieces, small, held: 0, sink: Some(sink) })
+        Ok(Self { blobs, key, limit, taken: 0, buffer: Vec::new(), sink: Some(sink) })
     }
 
     /// Takes the next bytes; waits for the disk, and so holds back whoever sends them.
@@ -104,46 +83,40 @@ impl Writer {
         if self.taken > self.limit {
             return Err(too_large(self.limit));
         }
-        self.held += chunk.len();
-        if chunk.len() < PIECE_MIN {
-            self.small.extend_from_slice(&chunk);
-        } else {
-            self.gather_small();
-            self.pieces.push(chunk);
+        let block = self.blobs.0.writing.share();
+        if self.buffer.is_empty() && chunk.len() >= block {
+            return self.hand_on(chunk).await.map(drop);
         }
-        if self.held < self.blobs.0.writing.share() {
+        self.buffer.extend_from_slice(&chunk);
+        if self.buffer.len() < block {
             return Ok(());
         }
-        let pieces = self.take_pieces();
-        self.hand_on(pieces).await
+        let full = std::mem::take(&mut self.buffer);
+        self.buffer = self.hand_on(full).await?;
+        self.buffer.clear();
+        Ok(())
     }
 
-    fn gather_small(&mut self) {
-        if !self.small.is_empty() {
-            self.pieces.push(self.small.split().freeze());
-        }
-    }
-
-    fn take_pieces(&mut self) -> Vec<Bytes> {
-        self.gather_small();
-        self.held = 0;
-        std::mem::take(&mut self.pieces)
-    }
-
-    /// Hashes what has come in and hands it to the store. On disk both happen off the async workers.
-    async fn hand_on(&mut self, pieces: Vec<Bytes>) -> Result<()> {
-        let sink = match self.take_sink()? {
+    /// Hashes a block and hands it to the store, and gives it back. On disk both happen off the
+    /// async workers.
+    async fn hand_on<B: Block>(&mut self, block: B) -> Result<B> {
+        let (sink, block) = match self.take_sink()? {
             Sink::Disk(mut disk) => {
-                let written = self.blobs.call(move || disk.write(&pieces).map(|()| disk));
-                Sink::Disk(written.await?)
+                let written = self.blobs.call(move || {
+                    disk.write(block.as_ref())?;
+                    Ok((disk, block))
+                });
+                let (disk, block) = written.await?;
+                (Sink::Disk(disk), block)
             }
             Sink::S3(mut bucket) => {
-                bucket.write(pieces).await?;
-                Sink::S3(bucket)
+                bucket.hash.update(block.as_ref());
+                bucket.upload.write(Bytes::copy_from_slice(block.as_ref())).await?;
+                (Sink::S3(bucket), block)
             }
         };
         self.sink = Some(sink);
-        Ok(())
+        Ok(block)
     }
 
     fn take_sink(&mut self) -> Result<Sink> {
@@ -158,7 +131,7 @@ impl Writer {
     /// Hands on the rest and gives the blob its place. When this answers, the bytes are on disk
     /// (file and folder synced), or the object store has them.
     pub async fn finish(mut self) -> Result<Stored> {
-        let rest = self.take_pieces();
+        let rest = std::mem::take(&mut self.buffer);
         let sha256 = match self.take_sink()? {
             Sink::Disk(mut disk) => {
                 let key = self.key.clone();
@@ -170,7 +143,8 @@ impl Writer {
                 kept.await?
             }
             Sink::S3(mut bucket) => {
-                bucket.write(rest).await?;
+                bucket.hash.update(&rest);
+                bucket.upload.write(rest.into()).await?;
                 bucket.upload.finish().await?;
                 bucket.hash.finalize().into()
             }
@@ -178,6 +152,11 @@ impl Writer {
         Ok(Stored { key: self.key.clone(), size: self.taken, sha256 })
     }
 }
+
+/// Bytes that can be handed to another thread and back.
+trait Block: AsRef<[u8]> + Send + 'static {}
+impl Block for Bytes {}
+impl Block for Vec<u8> {}
 
 impl Drop for Writer {
     fn drop(&mut self) {
