@@ -85,18 +85,17 @@ impl Postgres {
 
     /// An empty database.
     pub fn create(&self, database: &str) -> Result<()> {
-        let hand = Hand::connect(&self.url("postgres"), 1)?;
-        let sql = format!("CREATE DATABASE {database}");
-        hand.block_on(async |clients| Ok(clients[0].batch_execute(&sql).await?))
+        self.command(&format!("CREATE DATABASE {database}"))
     }
-}
 
-impl Postgres {
     /// A copy of a database to which nobody is connected.
     pub fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.command(&format!("CREATE DATABASE {to} TEMPLATE {from}"))
+    }
+
+    fn command(&self, sql: &str) -> Result<()> {
         let hand = Hand::connect(&self.url("postgres"), 1)?;
-        let sql = format!("CREATE DATABASE {to} TEMPLATE {from}");
-        hand.block_on(async |clients| Ok(clients[0].batch_execute(&sql).await?))
+        hand.block_on(async |clients| Ok(clients[0].batch_execute(sql).await?))
     }
 }
 
@@ -135,10 +134,6 @@ impl Hand {
             Ok::<_, Failure>(clients)
         })?;
         Ok(Hand { runtime, clients })
-    }
-
-    pub fn clients(&self) -> &[Client] {
-        &self.clients
     }
 
     pub fn block_on<T>(&self, work: impl AsyncFnOnce(&[Client]) -> Result<T>) -> Result<T> {

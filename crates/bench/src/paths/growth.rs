@@ -213,12 +213,9 @@ impl Sized {
         } else {
             verza
         };
-        let before = verza.server().cpu_seconds()?;
-        let load = driven.run(length)?;
-        let seconds = verza.server().cpu_seconds()? - before;
+        let cost = verza.cost(&mut driven, length)?;
         self.running = Some((verza, driven));
-        let answers = load.answers as f64;
-        Ok(Slice { measure: seconds * 1e6 / answers, ..Slice::rate(load) })
+        Ok(cost)
     }
 }
 

@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 256;
 /// Wallets; each belongs to a user who was registered, confirmed and signed in through the API.
 pub(super) const PEOPLE: usize = 2000;
 /// Each transfer's amount, in cents: the least that the platform takes.
-const AMOUNT: i64 = 100;
+pub(super) const AMOUNT: i64 = 100;
 
 pub const MANY: Declared = Declared {
     spec: Spec {

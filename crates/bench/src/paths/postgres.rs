@@ -20,11 +20,10 @@ use crate::verza::people::{self, Person};
 use crate::verza::store::{ORIGIN, fresh_id, salt};
 use crate::workload::{Better, Declared, Gauge, Side, Slice, Spec, Workload};
 
-use super::ledger::{self, Book, PEOPLE};
+use super::ledger::{self, AMOUNT, Book, PEOPLE};
 
 /// Connections by which SQL is sent, one transaction at a time each.
 const HANDS: usize = 64;
-const AMOUNT: i64 = 100;
 /// Chance, and no secret: it guards a database that goes with the run.
 const MASTER_KEY: &str = "0068183551909895656b4d094c5ce6d594263d18923ac4b454e3fd3511140e5c";
 

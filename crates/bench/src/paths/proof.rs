@@ -110,11 +110,7 @@ impl Workload for Proof {
         if matches!(side, Side::Reference) {
             return Ok(Slice::of(BOUND));
         }
-        let before = self.verza.server().cpu_seconds()?;
-        let load = self.driven.run(length)?;
-        let seconds = self.verza.server().cpu_seconds()? - before;
-        let answers = load.answers as f64;
-        Ok(Slice { measure: seconds * 1e6 / answers, ..Slice::rate(load) })
+        self.verza.cost(&mut self.driven, length)
     }
 
     fn check(&mut self) -> Result<Vec<Gauge>> {

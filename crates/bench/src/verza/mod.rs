@@ -15,8 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::bench::Bench;
-use crate::load::Generator;
+use crate::load::{Driven, Generator};
 use crate::process::{Server, ServerCommand, VerzaOptions, free_address};
+use crate::workload::Slice;
 use crate::{Context, Failure, Result};
 
 /// A running Verza, and where it keeps what it knows.
@@ -149,6 +150,16 @@ impl Verza {
         let value = text.lines().find_map(|line| line.strip_prefix(NAME));
         let value = value.ok_or_else(|| Failure::new("the metrics count no commits"))?;
         value.trim().parse().context("the metrics")
+    }
+
+    /// What a request costs, in microseconds of the processor time that the kernel counts for the
+    /// process: neither the disk nor the generator is in it.
+    pub fn cost(&self, driven: &mut Driven, length: Duration) -> Result<Slice> {
+        let before = self.server.cpu_seconds()?;
+        let load = driven.run(length)?;
+        let seconds = self.server.cpu_seconds()? - before;
+        let measure = seconds * 1e6 / load.answers as f64;
+        Ok(Slice { measure, ..Slice::rate(load) })
     }
 
     /// Bytes the process had written to disk, as the kernel counts them.

@@ -5,7 +5,8 @@
 //! bounds itself before it reads the first of them, and the parent ends it when it is late.
 //!
 //! What goes in is the time (8 bytes, big-endian), the length of the authorities (4 bytes) and the
-//! authorities in PEM, the length of the file (8 bytes) and the file. What comes out is one line of JSON.
+//! authorities in PEM, the length of the file (8 bytes) and the file. What comes out is one line of
+//! JSON.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -69,20 +70,16 @@ impl Inspector {
 
     pub(super) async fn inspect(
         &self,
-        (content, size): (Content, u64),
+        content: Content,
         now: Timestamp,
     ) -> Result<Findings, Failure> {
-        match tokio::time::timeout(PATIENCE, self.ask((content, size), now)).await {
+        match tokio::time::timeout(PATIENCE, self.ask(content, now)).await {
             Ok(found) => found,
             Err(_) => Err(Failure::Gave("it took too long")),
         }
     }
 
-    async fn ask(
-        &self,
-        (mut content, size): (Content, u64),
-        now: Timestamp,
-    ) -> Result<Findings, Failure> {
+    async fn ask(&self, mut content: Content, now: Timestamp) -> Result<Findings, Failure> {
         let broken = |error: std::io::Error| {
             let what = "The program that looks into files does not run.";
             Failure::Away(Error::unavailable("inspector_unavailable", what).because(error))
@@ -103,7 +100,7 @@ impl Inspector {
         let send = async {
             let length = u32::try_from(self.anchors.len()).unwrap_or_default();
             let length = length.to_be_bytes();
-            let (now, size) = (now.seconds().to_be_bytes(), size.to_be_bytes());
+            let (now, size) = (now.seconds().to_be_bytes(), content.len().to_be_bytes());
             let head = [&now[..], &length, &self.anchors, &size];
             // A child that has died reads no further; what became of it is told by its end.
             let mut reads = input.write_all(&head.concat()).await.is_ok();

@@ -170,7 +170,7 @@ impl Service {
         let found = match (&file, &self.0.inspector) {
             (Some(file), Some(inspector)) => {
                 let content = self.blobs().open(&file.blob, 0..file.size).await?;
-                match inspector.inspect((content, file.size), self.now()).await {
+                match inspector.inspect(content, self.now()).await {
                     Ok(found) => Some(Inspection::Checked {
                         at: self.now(),
                         found: found.signatures,

@@ -181,16 +181,9 @@ struct OfUsers {
 }
 
 thread_local! {
-    /// The session that a cache found last on this thread: the verb behind the edge, which often
-    /// asks for the same one by its id, need not look for it again.
-    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
-}
-
-struct Last {
-    /// The number of the cache that found it.
-    cache: u64,
-    session: Id<Session>,
-    live: Weak<Live>,
+    /// The session that a cache found last on this thread, behind the cache's number: the verb behind
+    /// the edge, which often asks for the same one by its id, need not look for it again.
+    static LAST: RefCell<Option<(u64, Weak<Live>)>> = const { RefCell::new(None) };
 }
 
 /// Numbers caches: a process may have several, of which each forgets for itself.
@@ -236,19 +229,17 @@ impl Cache {
             slot.used.store(true, Ordering::Relaxed);
         }
         slot.live.see(now);
-        let live = &slot.live;
-        let (session, weak) = (live.principal.session, Arc::downgrade(live));
-        LAST.set(Some(Last { cache: self.number, session, live: weak }));
-        Some(Arc::clone(live))
+        LAST.set(Some((self.number, Arc::downgrade(&slot.live))));
+        Some(Arc::clone(&slot.live))
     }
 
     /// The session that was found last on this thread, if it is this one.
     fn last(&self, user: Id<User>, session: Id<Session>) -> Option<Arc<Live>> {
-        LAST.with_borrow(|last| {
-            let is_it = |last: &&Last| last.cache == self.number && last.session == session;
-            let live = last.as_ref().filter(is_it)?.live.upgrade()?;
-            (live.principal.user == user).then_some(live)
-        })
+        let live = LAST.with_borrow(|last| match last {
+            Some((cache, live)) if *cache == self.number => live.upgrade(),
+            _ => None,
+        });
+        live.filter(|live| (live.principal.user, live.principal.session) == (user, session))
     }
 
     /// A session by its id, when it can be believed now.
@@ -483,6 +474,21 @@ mod tests {
         assert!(cache.get(&key(9), NOW).is_some());
         cache.forget(&all(1));
         assert!(cache.get(&key(9), NOW).is_none());
+    }
+
+    #[test]
+    fn what_was_found_last_is_its_cache_s_own_and_its_user_s_and_goes_when_it_is_forgotten() {
+        let [cache, other] = [alone(100), alone(100)];
+        let [user, stranger] = [1, 2].map(|user| live(user, 1, 1).principal.user);
+        let session = live(1, 1, 1).principal.session;
+        other.remember(other.ticket(), key(1), NOW + HOUR, live(1, 1, 2), NOW);
+        cache.remember(cache.ticket(), key(1), NOW + HOUR, live(1, 1, 1), NOW);
+        assert!(cache.get(&key(1), NOW).is_some());
+        assert_eq!(cache.peek(user, session).unwrap().version, 1);
+        assert_eq!(other.peek(user, session).unwrap().version, 2);
+        assert!(cache.peek(stranger, session).is_none());
+        cache.forget(&one(1, 1));
+        assert!(cache.peek(user, session).is_none());
     }
 
     #[test]
