@@ -3,6 +3,7 @@
 //! The operator's word is what allows an address here, so private networks are as good as others.
 //! What a *user* has named must never be called through this, but through [`guarded`].
 
+mod authorities;
 pub mod guarded;
 
 use std::fmt;
@@ -13,9 +14,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use kernel::{Error, Result};
 pub use reqwest::Client;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
+pub use self::authorities::authorities;
+pub(crate) use self::authorities::tls;
 use crate::trace::TRACEPARENT;
 
 /// A service at a configured address: bounded in time and in what is read of an answer, and led
@@ -180,22 +181,8 @@ pub fn client_believing(timeout: Duration, authority: Option<&[u8]>) -> Result<C
 }
 
 fn builder(authority: Option<&[u8]>) -> Result<reqwest::ClientBuilder> {
-    let broken = |what: &'static str| Error::internal(what);
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(pem) = authority {
-        let wrong = || Error::invalid("invalid_configuration", "That is no certificate in PEM.");
-        let certificate = CertificateDer::from_pem_slice(pem).map_err(|_| wrong())?;
-        roots.add(certificate).map_err(|_| wrong())?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| broken("no usable TLS versions").because(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls(authority)?)
         .redirect(reqwest::redirect::Policy::none()))
 }
 

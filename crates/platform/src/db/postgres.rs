@@ -7,6 +7,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use kernel::{Error, Result, Secret};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tx::{Hook, run_hooks};
 use super::{Connections, DbError, Row, Value};
@@ -72,7 +73,8 @@ impl Store {
         let manager = if config.get_ssl_mode() == SslMode::Disable {
             Manager::from_config(config, tokio_postgres::NoTls, recycling)
         } else {
-            Manager::from_config(config, tls()?, recycling)
+            let tls = MakeRustlsConnect::new(crate::outbound::tls(None)?);
+            Manager::from_config(config, tls, recycling)
         };
         let timeouts = Timeouts {
             wait: Some(options.wait_timeout),
@@ -121,22 +123,6 @@ impl Store {
     pub(super) fn close(&self) {
         self.pool.close();
     }
-}
-
-fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (usable, _) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        tracing::warn!("no root certificates on this system: TLS to PostgreSQL will be refused");
-    }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal("no usable TLS versions").because(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
 }
 
 async fn query(

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use platform::crypto::sha256;
 use platform::db::Db;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value as Json;
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -42,7 +42,6 @@ pub(super) struct Verifier {
     subject: ServerName<'static>,
     /// The SHA-256 of the root that chains must lead to; without it, any of the system's.
     pinned: Option<[u8; 32]>,
-    roots: Vec<TrustAnchor<'static>>,
     kept: Mutex<Vec<(String, Chain)>>,
 }
 
@@ -97,12 +96,8 @@ impl Verifier {
         let subject = ServerName::try_from(subject)
             .map_err(|error| Error::internal("no name of a server").because(error))?;
         let pinned = root.map(fingerprint).transpose()?;
-        let mut roots = rustls::RootCertStore::empty();
-        if pinned.is_none() {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
         let (webhook_id, kept) = (webhook_id.to_owned(), Mutex::default());
-        Ok(Self { webhook_id, sources, subject, pinned, roots: roots.roots, kept })
+        Ok(Self { webhook_id, sources, subject, pinned, kept })
     }
 
     /// Whether PayPal has sent this, to us, and just now.
@@ -177,7 +172,7 @@ impl Verifier {
                 pinned = own.filter_map(|it| webpki::anchor_from_trusted_cert(it).ok()).collect();
                 pinned.as_slice()
             }
-            None => self.roots.as_slice(),
+            None => platform::outbound::authorities().roots.as_slice(),
         };
         let seconds = u64::try_from(now.seconds()).ok()?;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
