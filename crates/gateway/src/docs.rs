@@ -1,6 +1,6 @@
 //! The API reference: `/openapi.json`, and `/docs` where a person can try it out.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -8,31 +8,35 @@ use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use http::header;
 use kernel::Error;
-use platform::http::{At, Audience, Info, Limit, Problem, Route, get, openapi, table};
+use platform::http::{At, Audience, Described, Info, Limit, Problem, Route, get, openapi, table};
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
 /// The description of these routes, and of what the internal listener serves.
-pub fn document_of(info: &Info<'_>, routes: &[Route]) -> OpenApi {
-    let mut document = openapi(info, routes);
+pub fn document_of(info: &Info<'_>, rows: &[Described]) -> OpenApi {
+    let mut document = openapi(info, rows);
     document.merge(crate::ops::describe(info));
     document
 }
 
 /// The reference pages over everything that `routes` holds.
-pub fn docs_routes(info: &Info<'_>, routes: &[Route]) -> Vec<Route> {
+pub fn docs_routes(info: Info<'static>, routes: &[Route]) -> Vec<Route> {
+    let mut described: Vec<_> = routes.iter().map(Route::described).collect();
+    let config = Arc::new(Config::from("/openapi.json"));
     // The document describes itself as well.
-    let service = Docs { document: Bytes::new(), config: Arc::new(Config::from("/openapi.json")) };
-    let own = rows(&service);
-    let mut document = document_of(info, routes);
-    document.merge(openapi(info, &own));
-    let document = serde_json::to_vec_pretty(&document).unwrap_or_default();
-    rows(&Docs { document: document.into(), ..service })
+    let blank = Docs { document: Arc::new(LazyLock::new(Box::new(Bytes::new))), config };
+    described.extend(rows(&blank).iter().map(Route::described));
+    let document = move || {
+        let document = document_of(&info, &described);
+        serde_json::to_vec_pretty(&document).unwrap_or_default().into()
+    };
+    rows(&Docs { document: Arc::new(LazyLock::new(Box::new(document))), ..blank })
 }
 
 #[derive(Clone)]
 struct Docs {
-    document: Bytes,
+    /// Written when it is asked for the first time.
+    document: Arc<LazyLock<Bytes, Box<dyn FnOnce() -> Bytes + Send>>>,
     config: Arc<Config<'static>>,
 }
 
@@ -58,7 +62,7 @@ fn rows(docs: &Docs) -> Vec<Route> {
 }
 
 async fn document(State(docs): State<Docs>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], docs.document).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], Bytes::clone(&docs.document)).into_response()
 }
 
 async fn index() -> Redirect {

@@ -72,7 +72,7 @@ struct Version {
 }
 
 pub fn routes(health: &Health) -> Vec<Route> {
-    let row = |path, summary: &str| {
+    let row = |path, summary: &'static str| {
         get(Audience::Public, path).limit(Limit::Free).summary(summary).returns::<ProcessState>(200)
     };
     table(

@@ -70,7 +70,7 @@ fn rows() -> [Route<Shown>; 3] {
 
 /// The description of the internal listener's routes.
 pub(crate) fn describe(info: &Info<'_>) -> OpenApi {
-    openapi(info, &rows())
+    openapi(info, &rows().iter().map(Route::described).collect::<Vec<_>>())
 }
 
 /// The routes of the internal listener.

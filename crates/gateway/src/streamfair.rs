@@ -74,8 +74,6 @@ fn route(services: &Streamfair, row: &'static Row, admin_second_factor: bool) ->
     let mut route = builder(row).to::<_, _, ()>(handler);
     row.name.clone_into(&mut route.name);
     route.name.insert_str(0, "streamfair::");
-    route.operation.operation_id = Some(format!("streamfair_{}", row.name));
-    route.operation.tags = Some(vec!["streamfair".to_owned()]);
     route
 }
 
@@ -92,7 +90,7 @@ fn builder(row: &'static Row) -> RouteBuilder {
         Verb::Delete => delete(audience, row.path),
     };
     let builder = builder
-        .summary(&format!("{} of Streamfair's {}", row.rpc, row.service))
+        .summary(format!("{} of Streamfair's {}", row.rpc, row.service))
         .errors(ErrorShape::Own(render))
         .body_max(BODY_MAX)
         .returns_media(200, "application/json", "The reply message in the JSON of proto3.");

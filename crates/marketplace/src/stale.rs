@@ -268,7 +268,7 @@ platform::on_both_engines! { MIGRATIONS;
             if beside || !rooms.iter().any(|room| route.path.starts_with(room)) {
                 continue;
             }
-            let shown = serde_json::to_value(&route.operation).unwrap();
+            let shown = serde_json::to_value(route.described().sketch().operation).unwrap();
             let row = format!("{} {}", route.method, route.path);
             if route.method == Method::GET {
                 if rooms.contains(&route.path) {

@@ -550,7 +550,7 @@ impl Platform {
         for route in routes.iter_mut().filter(|route| SIGNED_LISTS.contains(&route.path)) {
             route.handler = route.handler.clone().layer(axum::Extension(signer.clone()));
         }
-        let docs = gateway::docs_routes(&API_INFO, &routes);
+        let docs = gateway::docs_routes(API_INFO, &routes);
         routes.extend(docs);
         routes
     }

@@ -93,7 +93,7 @@ pub fn routes(files: &Service, links: &Links) -> Vec<Route> {
 }
 
 /// The same files under the paths, names and error shape of the older document API.
-fn compat_routes(api: &Arc<Api>, body_max: usize, form: &str) -> Vec<Route> {
+fn compat_routes(api: &Arc<Api>, body_max: usize, form: &'static str) -> Vec<Route> {
     table(
         api,
         [

@@ -5,7 +5,7 @@
 //! Where the route has a [`Signer`], `csv.manifest` and `jsonl.manifest` answer what such a file is,
 //! signed, in the place of the file.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -149,6 +149,9 @@ fn cell(text: &str) -> String {
     text
 }
 
+/// The columns of a list's file, looked for when the first file is asked for.
+pub(super) type Columns = Arc<LazyLock<Vec<String>>>;
+
 /// The columns of a list's rows, as its schema names them; nothing where it is no list of objects.
 pub(super) fn columns(list: &RefOr<Schema>, schemas: &[(String, RefOr<Schema>)]) -> Vec<String> {
     let list = serde_json::to_value(list).unwrap_or_default();
@@ -178,7 +181,7 @@ fn gather(row: &Json, schemas: &[(String, RefOr<Schema>)], columns: &mut Vec<Str
 
 /// Answers a list as a file where that is asked for, and otherwise as its handler does.
 pub(super) async fn exported(
-    State(columns): State<Arc<Vec<String>>>,
+    State(columns): State<Columns>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -269,7 +272,7 @@ struct List {
     parts: http::request::Parts,
     next: Next,
     format: Format,
-    columns: Arc<Vec<String>>,
+    columns: Columns,
 }
 
 impl List {

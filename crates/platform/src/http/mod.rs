@@ -17,8 +17,8 @@ pub use reply::{
     render,
 };
 pub use route::{
-    Audience, ErrorShape, Freshness, Limit, Once, Route, RouteBuilder, delete, get, patch, post,
-    put, table,
+    Audience, Described, ErrorShape, Freshness, Limit, Once, Route, RouteBuilder, Sayings, Sketch,
+    delete, get, patch, post, put, table,
 };
 pub use version::Versioned;
 

@@ -11,9 +11,11 @@ use utoipa::openapi::{
 };
 
 use super::reply::ProblemBody;
-use super::{Audience, Once, Route};
+use super::route::Sketch;
+use super::{Audience, Described, Once};
 
 /// What the document says of itself.
+#[derive(Clone, Copy)]
 pub struct Info<'a> {
     pub title: &'a str,
     pub version: &'a str,
@@ -22,7 +24,7 @@ pub struct Info<'a> {
 
 /// The document that describes these rows. Those of the internal listener name it as their server:
 /// they are found nowhere else.
-pub fn openapi<S>(info: &Info<'_>, routes: &[Route<S>]) -> OpenApi {
+pub fn openapi(info: &Info<'_>, rows: &[Described]) -> OpenApi {
     let mut components = ComponentsBuilder::new()
         .schema("Problem", <ProblemBody as utoipa::PartialSchema>::schema())
         .schema("FieldError", <kernel::FieldError as utoipa::PartialSchema>::schema())
@@ -41,14 +43,15 @@ pub fn openapi<S>(info: &Info<'_>, routes: &[Route<S>]) -> OpenApi {
             SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("token"))),
         );
     let mut paths = PathsBuilder::new();
-    for route in routes {
-        for (name, schema) in &route.schemas {
-            components = components.schema(name.clone(), schema.clone());
+    for row in rows {
+        let Sketch { operation, schemas } = row.sketch();
+        for (name, schema) in schemas {
+            components = components.schema(name, schema);
         }
-        let Some(method) = http_method(&route.method) else { continue };
-        let item = PathItem::new(method, operation(route));
+        let Some(method) = http_method(&row.method) else { continue };
+        let item = PathItem::new(method, completed(operation, row));
         // Wildcards are axum's way of writing; OpenAPI has none.
-        paths = paths.path(route.path.replace("{*", "{"), item);
+        paths = paths.path(row.path.replace("{*", "{"), item);
     }
     OpenApiBuilder::new()
         .info(
@@ -103,9 +106,9 @@ pub(super) fn versioned(operation: &mut Operation, changes: bool) {
     operation.responses.responses.insert("412".to_owned(), stale.build().into());
 }
 
-fn operation<S>(route: &Route<S>) -> Operation {
-    let mut operation = route.operation.clone();
-    if route.audience == Audience::Ops {
+/// What holds of all rows, and what follows from who is served.
+fn completed(mut operation: Operation, row: &Described) -> Operation {
+    if row.audience == Audience::Ops {
         let port = ServerVariableBuilder::new().default_value("9464");
         let host = ServerVariableBuilder::new().default_value("127.0.0.1");
         let server = ServerBuilder::new()
@@ -117,21 +120,21 @@ fn operation<S>(route: &Route<S>) -> Operation {
         // It has no sessions, and does not speak in problems.
         return operation;
     }
-    if !matches!(route.audience, Audience::Public | Audience::Provider) {
+    if !matches!(row.audience, Audience::Public | Audience::Provider) {
         let mut ways = vec!["bearer", "session"];
-        if route.live {
+        if row.live {
             ways.push("ticket");
         }
         let way = |way| SecurityRequirement::new::<_, [&str; 0], &str>(way, []);
         operation.security = Some(ways.into_iter().map(way).collect());
     }
-    if route.once != Once::No {
+    if row.once != Once::No {
         let name = "Idempotency-Key";
         let text = utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::Type::String)
             .min_length(Some(1))
             .max_length(Some(255));
-        let required = if route.once == Once::Required {
+        let required = if row.once == Once::Required {
             utoipa::openapi::Required::True
         } else {
             utoipa::openapi::Required::False

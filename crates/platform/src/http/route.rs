@@ -1,6 +1,7 @@
 //! The rows.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::handler::Handler;
@@ -8,10 +9,11 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, on};
 use http::Method;
 use kernel::Permission;
-use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
-    ContentBuilder, Ref, RefOr, Required, ResponseBuilder, Schema, path::Operation,
+    Content, ContentBuilder, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -217,14 +219,63 @@ pub struct Route<S = ()> {
     pub permission: Option<Permission>,
     /// `noun::verb`, from the handler's own name.
     pub name: String,
+    pub handler: MethodRouter<S>,
+    pub sayings: Sayings,
+}
+
+/// What the API reference tells of a row, and the types that it names.
+#[derive(Default)]
+pub struct Sketch {
     pub operation: Operation,
     pub schemas: Vec<(String, RefOr<Schema>)>,
-    pub handler: MethodRouter<S>,
+}
+
+/// One thing that a row says of itself. It is worked out when somebody asks for the reference: five
+/// hundred rows and their types would otherwise be a fifth of the time that a start takes.
+type Saying = Box<dyn Fn(&mut Sketch) + Send + Sync>;
+
+/// All that a row says of itself, for the API reference.
+#[derive(Clone)]
+pub struct Sayings(Arc<[Saying]>);
+
+/// A row for the API reference, without its handler.
+#[derive(Clone)]
+pub struct Described {
+    pub method: Method,
+    pub path: &'static str,
+    pub audience: Audience,
+    pub once: Once,
+    pub live: bool,
+    pub name: String,
+    sayings: Sayings,
+}
+
+impl Described {
+    pub fn sketch(&self) -> Sketch {
+        let mut sketch = Sketch::default();
+        sketch.operation.operation_id = Some(self.name.replace("::", "_"));
+        let noun = self.name.split("::").next().unwrap_or_default();
+        sketch.operation.tags = Some(vec![noun.to_owned()]);
+        self.sayings.0.iter().for_each(|say| say(&mut sketch));
+        sketch
+    }
 }
 
 impl<S> Route<S> {
     pub fn freshness(&self) -> Freshness {
         Freshness::of(&self.method, self.path, self.audience, self.once)
+    }
+
+    pub fn described(&self) -> Described {
+        Described {
+            method: self.method.clone(),
+            path: self.path,
+            audience: self.audience,
+            once: self.once,
+            live: self.live,
+            name: self.name.clone(),
+            sayings: self.sayings.clone(),
+        }
     }
 }
 
@@ -240,19 +291,18 @@ pub struct RouteBuilder {
     unproved: bool,
     step_up: bool,
     errors: ErrorShape,
-    description: String,
+    description: Cow<'static, str>,
     in_person: bool,
     essential: bool,
     within: Option<Duration>,
     live: bool,
     bears_secrets: bool,
     permission: Option<Permission>,
-    operation: OperationBuilder,
-    schemas: Vec<(String, RefOr<Schema>)>,
+    sayings: Vec<Saying>,
     paged: bool,
     versioned: bool,
-    /// Of the reply that is a success.
-    reply: Option<RefOr<Schema>>,
+    /// The columns of the reply that is a success, where it is a list.
+    columns: Option<fn() -> Vec<String>>,
 }
 
 macro_rules! method {
@@ -291,8 +341,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         bears_secrets: row.bears_secrets,
         permission: row.permission,
         name: row.name,
-        operation: row.operation,
-        schemas: row.schemas,
+        sayings: row.sayings,
         handler: row.handler.with_state(service.clone()),
     };
     rows.into_iter().map(with_state).collect()
@@ -300,21 +349,6 @@ pub fn table<S: Clone + Send + Sync + 'static>(
 
 impl RouteBuilder {
     fn new(method: Method, audience: Audience, path: &'static str, limit: Limit) -> Self {
-        let mut operation = OperationBuilder::new();
-        for part in path.split('/') {
-            let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
-                continue;
-            };
-            let text =
-                utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
-            operation = operation.parameter(
-                ParameterBuilder::new()
-                    .name(name.trim_start_matches('*'))
-                    .parameter_in(ParameterIn::Path)
-                    .required(Required::True)
-                    .schema(Some(text)),
-            );
-        }
         Self {
             in_person: starts_in_person(&method, path),
             essential: false,
@@ -332,25 +366,29 @@ impl RouteBuilder {
             unproved: false,
             step_up: false,
             errors: ErrorShape::Problem,
-            description: String::new(),
-            operation,
-            schemas: Vec::new(),
+            description: Cow::Borrowed(""),
+            sayings: vec![Box::new(move |sketch| name_parts(path, sketch))],
             paged: false,
             versioned: false,
-            reply: None,
+            columns: None,
         }
+    }
+
+    fn say(mut self, saying: impl Fn(&mut Sketch) + Send + Sync + 'static) -> Self {
+        self.sayings.push(Box::new(saying));
+        self
     }
 
     /// One sentence, as a person would look for it.
     #[must_use]
-    pub fn summary(mut self, summary: &str) -> Self {
-        self.operation = self.operation.summary(Some(summary));
-        self
+    pub fn summary(self, summary: impl Into<Cow<'static, str>>) -> Self {
+        let summary = summary.into();
+        self.say(move |sketch| sketch.operation.summary = Some(summary.clone().into_owned()))
     }
 
     #[must_use]
-    pub fn describe(mut self, description: &str) -> Self {
-        description.clone_into(&mut self.description);
+    pub fn describe(mut self, description: impl Into<Cow<'static, str>>) -> Self {
+        self.description = description.into();
         self
     }
 
@@ -424,17 +462,15 @@ impl RouteBuilder {
     #[must_use]
     pub fn live(mut self) -> Self {
         self.live = true;
-        let text = utoipa::openapi::ObjectBuilder::new()
-            .schema_type(utoipa::openapi::Type::String)
-            .build();
-        let token = ParameterBuilder::new()
-            .name("token")
-            .parameter_in(ParameterIn::Query)
-            .required(Required::False)
-            .description(Some(TICKET))
-            .schema(Some(text));
-        self.operation = self.operation.parameter(token);
-        self
+        self.say(|sketch| {
+            let token = ParameterBuilder::new()
+                .name("token")
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(TICKET))
+                .schema(Some(text()));
+            sketch.takes(token.build());
+        })
     }
 
     /// Its answers carry secrets. So do those of routes that give access, and of those whose path
@@ -469,11 +505,12 @@ impl RouteBuilder {
 
     /// The query parameters.
     #[must_use]
-    pub fn query<Q: IntoParams>(mut self) -> Self {
-        for parameter in Q::into_params(|| Some(ParameterIn::Query)) {
-            self.operation = self.operation.parameter(parameter);
-        }
-        self
+    pub fn query<Q: IntoParams>(self) -> Self {
+        self.say(|sketch| {
+            for parameter in Q::into_params(|| Some(ParameterIn::Query)) {
+                sketch.takes(parameter);
+            }
+        })
     }
 
     /// The list comes in pages: `limit`, `cursor` and `page`; or whole as a file, with `format`.
@@ -493,71 +530,87 @@ impl RouteBuilder {
 
     /// The JSON body.
     #[must_use]
-    pub fn takes<T: ToSchema + 'static>(mut self) -> Self {
-        let content = self.content::<T>();
-        let body = RequestBodyBuilder::new()
-            .content("application/json", content)
-            .required(Some(Required::True));
-        self.operation = self.operation.request_body(Some(body.build()));
-        self
+    pub fn takes<T: ToSchema + 'static>(self) -> Self {
+        self.say(|sketch| {
+            let content = sketch.content::<T>();
+            let body = RequestBodyBuilder::new()
+                .content("application/json", content)
+                .required(Some(Required::True));
+            sketch.operation.request_body = Some(body.build().into());
+        })
     }
 
     /// A body that is not JSON: its media type and what it holds.
     #[must_use]
-    pub fn takes_media(mut self, media_type: &str, description: &str) -> Self {
-        let body = RequestBodyBuilder::new()
-            .description(Some(description))
-            .content(media_type, ContentBuilder::new().build())
-            .required(Some(Required::True));
-        self.operation = self.operation.request_body(Some(body.build()));
-        self
+    pub fn takes_media(
+        self,
+        media_type: &'static str,
+        description: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let description = description.into();
+        self.say(move |sketch| {
+            let body = RequestBodyBuilder::new()
+                .description(Some(&*description))
+                .content(media_type, ContentBuilder::new().build())
+                .required(Some(Required::True));
+            sketch.operation.request_body = Some(body.build().into());
+        })
     }
 
     /// The JSON reply of a status.
     #[must_use]
     pub fn returns<T: ToSchema + 'static>(mut self, status: u16) -> Self {
-        let content = self.content::<T>();
         if status == 200 {
-            self.reply.clone_from(&content.schema);
+            self.columns = Some(columns_of::<T>);
         }
-        let response = ResponseBuilder::new()
-            .description(meaning(status))
-            .content("application/json", content);
-        self.operation = self.operation.response(status.to_string(), response);
-        self
+        self.say(move |sketch| {
+            let content = sketch.content::<T>();
+            let response = ResponseBuilder::new().description(meaning(status));
+            sketch.returns(status, response.content("application/json", content));
+        })
     }
 
     /// A reply that is not JSON.
     #[must_use]
-    pub fn returns_media(mut self, status: u16, media_type: &str, description: &str) -> Self {
-        let response = ResponseBuilder::new()
-            .description(description)
-            .content(media_type, ContentBuilder::new().build());
-        self.operation = self.operation.response(status.to_string(), response);
-        self
+    pub fn returns_media(
+        self,
+        status: u16,
+        media_type: &'static str,
+        description: &'static str,
+    ) -> Self {
+        self.say(move |sketch| {
+            let response = ResponseBuilder::new().description(description);
+            sketch.returns(status, response.content(media_type, ContentBuilder::new().build()));
+        })
     }
 
     /// A reply without a body.
     #[must_use]
-    pub fn returns_nothing(mut self, status: u16) -> Self {
-        let response = ResponseBuilder::new().description(meaning(status));
-        self.operation = self.operation.response(status.to_string(), response);
-        self
+    pub fn returns_nothing(self, status: u16) -> Self {
+        self.say(move |sketch| {
+            sketch.returns(status, ResponseBuilder::new().description(meaning(status)));
+        })
     }
 
-    fn content<T: ToSchema + 'static>(&mut self) -> utoipa::openapi::Content {
-        T::schemas(&mut self.schemas);
-        let inline = T::schema();
-        let name = T::name();
-        // Lists and maps have no name of their own: they stand where they are used.
-        let schema = match inline {
-            RefOr::T(Schema::Object(_) | Schema::AllOf(_) | Schema::OneOf(_)) if !is_std::<T>() => {
-                self.schemas.push((name.to_string(), inline));
-                RefOr::Ref(Ref::from_schema_name(name))
+    /// What is said of the row besides its summary, from all that it is.
+    fn sayings(&mut self) -> Sayings {
+        let description = std::mem::take(&mut self.description);
+        let step_up = self.step_up.then_some(STEP_UP);
+        let scope = self.permission.filter(|_| self.audience == Audience::Key);
+        let (versioned, changes) = (self.versioned, self.method != Method::GET);
+        self.sayings.push(Box::new(move |sketch| {
+            let scope = scope.map(|one| format!("An API key needs the scope `{one}`."));
+            let parts = [Some(&*description), step_up, scope.as_deref()];
+            let parts: Vec<_> =
+                parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+            if !parts.is_empty() {
+                sketch.operation.description = Some(parts.join(" "));
             }
-            other => other,
-        };
-        ContentBuilder::new().schema(Some(schema)).build()
+            if versioned {
+                openapi::versioned(&mut sketch.operation, changes);
+            }
+        }));
+        Sayings(std::mem::take(&mut self.sayings).into())
     }
 
     /// The handler. The row's name comes from the handler's: `documents::credential::http::list`
@@ -571,33 +624,15 @@ impl RouteBuilder {
         let name = short_name(std::any::type_name::<H>());
         let filter = axum::routing::MethodFilter::try_from(self.method.clone())
             .unwrap_or(axum::routing::MethodFilter::GET);
-        let tag = name.split("::").next().unwrap_or_default().to_owned();
-        if self.step_up {
-            let space = if self.description.is_empty() { "" } else { " " };
-            self.description.push_str(space);
-            self.description.push_str(STEP_UP);
-        }
-        if let (Audience::Key, Some(permission)) = (self.audience, self.permission) {
-            let space = if self.description.is_empty() { "" } else { " " };
-            let scope = format!("{space}An API key needs the scope `{permission}`.");
-            self.description.push_str(&scope);
-        }
-        if !self.description.is_empty() {
-            self.operation = self.operation.description(Some(self.description));
-        }
         let mut handler = on(filter, handler);
-        if let (true, Some(list)) = (self.paged, &self.reply) {
-            let columns = Arc::new(export::columns(list, &self.schemas));
+        if let (true, Some(columns)) = (self.paged, self.columns) {
+            let columns: export::Columns = Arc::new(LazyLock::new(columns));
             handler = handler.layer(from_fn_with_state(columns, export::exported));
         }
         if self.versioned {
             handler = handler.layer(from_fn(version::expecting));
         }
-        let operation = self.operation.operation_id(Some(name.replace("::", "_"))).tag(tag);
-        let mut operation = operation.build();
-        if self.versioned {
-            openapi::versioned(&mut operation, self.method != Method::GET);
-        }
+        let sayings = self.sayings();
         Route {
             method: self.method,
             path: self.path,
@@ -616,11 +651,61 @@ impl RouteBuilder {
             bears_secrets: self.bears_secrets || gives_access(self.limit),
             permission: self.permission,
             name,
-            operation,
-            schemas: self.schemas,
             handler,
+            sayings,
         }
     }
+}
+
+impl Sketch {
+    fn takes(&mut self, parameter: Parameter) {
+        self.operation.parameters.get_or_insert_default().push(parameter.into());
+    }
+
+    fn returns(&mut self, status: u16, response: ResponseBuilder) {
+        self.operation.responses.responses.insert(status.to_string(), response.build().into());
+    }
+
+    fn content<T: ToSchema + 'static>(&mut self) -> Content {
+        T::schemas(&mut self.schemas);
+        let inline = T::schema();
+        let name = T::name();
+        // Lists and maps have no name of their own: they stand where they are used.
+        let schema = match inline {
+            RefOr::T(Schema::Object(_) | Schema::AllOf(_) | Schema::OneOf(_)) if !is_std::<T>() => {
+                self.schemas.push((name.to_string(), inline));
+                RefOr::Ref(Ref::from_schema_name(name))
+            }
+            other => other,
+        };
+        ContentBuilder::new().schema(Some(schema)).build()
+    }
+}
+
+/// The parameters that stand in the path.
+fn name_parts(path: &str, sketch: &mut Sketch) {
+    for part in path.split('/') {
+        let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
+            continue;
+        };
+        let parameter = ParameterBuilder::new()
+            .name(name.trim_start_matches('*'))
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(text()));
+        sketch.takes(parameter.build());
+    }
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(utoipa::openapi::Type::String)
+}
+
+/// The columns of a list as a file.
+fn columns_of<T: ToSchema + 'static>() -> Vec<String> {
+    let mut sketch = Sketch::default();
+    let list = sketch.content::<T>().schema;
+    list.map_or_else(Vec::new, |list| export::columns(&list, &sketch.schemas))
 }
 
 /// What is said of routes that want a fresh proof.

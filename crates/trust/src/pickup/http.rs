@@ -26,14 +26,14 @@ pub struct Pages {
 }
 
 pub fn routes(pages: &Pages) -> Vec<Route> {
-    let public = |path, summary: &str| {
+    let public = |path, summary: &'static str| {
         get(Audience::Public, path).summary(summary).returns_media(
             200,
             "application/json",
             "As the standard has it.",
         )
     };
-    let wallet = |path, summary: &str| {
+    let wallet = |path, summary: &'static str| {
         post(Audience::Public, path)
             .summary(summary)
             .limit(Limit::Login)

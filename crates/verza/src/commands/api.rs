@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use kernel::{Error, Result};
+use platform::http::Route;
 
 use crate::cli::ApiCommand;
 use crate::wiring;
@@ -23,7 +24,9 @@ pub fn routes_page() -> Result<String> {
 
 /// `openapi.json`.
 pub fn openapi_document() -> Result<String> {
-    let document = gateway::document_of(&wiring::API_INFO, &wiring::routes_for_description()?);
+    let rows = wiring::routes_for_description()?;
+    let rows: Vec<_> = rows.iter().map(Route::described).collect();
+    let document = gateway::document_of(&wiring::API_INFO, &rows);
     let text = serde_json::to_string_pretty(&document)
         .map_err(|error| Error::internal("the document cannot be written").because(error))?;
     Ok(text + "\n")
