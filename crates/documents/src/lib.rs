@@ -38,6 +38,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0006_judgements",
             sql: include_str!("../migrations/0006_judgements.sql"),
         },
+        Migration { name: "0007_file_uses", sql: include_str!("../migrations/0007_file_uses.sql") },
     ],
 };
 

@@ -32,6 +32,12 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "file_uses",
+        "file IN (SELECT id FROM files WHERE owner = $1)",
+        "file, used_in",
+        &[Column("file", id::<File>()), Column("used_in", Shown::Text)],
+    ),
+    of(
         "file_usage",
         "owner = $1",
         "owner",
@@ -191,6 +197,8 @@ async fn erase_credentials(tx: &Tx, owner: Id<User>) -> Result<()> {
 
 /// The rows lose their names now; a job removes the bytes, and then the rows.
 async fn erase_files(tx: &Tx, owner: Id<User>) -> Result<()> {
+    let uses = "DELETE FROM file_uses WHERE file IN (SELECT id FROM files WHERE owner = $1)";
+    tx.execute(uses, params![owner]).await?;
     let sql = "UPDATE files SET state = 'deleting', name = '', used_by = 0
                WHERE owner = $1 RETURNING id";
     let files = tx.all(sql, params![owner], |row| row.take::<Id<File>>()).await?;

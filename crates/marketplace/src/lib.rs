@@ -69,6 +69,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0028_lists_in_order",
             sql: include_str!("../migrations/0028_lists_in_order.sql"),
         },
+        Migration {
+            name: "0029_file_views",
+            sql: include_str!("../migrations/0029_file_views.sql"),
+        },
     ],
 };
 

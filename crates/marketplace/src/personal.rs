@@ -7,7 +7,7 @@ use kernel::id::kinds::{
     Verifier,
 };
 use kernel::{Id, Result};
-use platform::db::{Read, Tx};
+use platform::db::{Read, Row, Tx};
 use platform::params;
 use platform::privacy::{Column, Erasure, Holder, Person, Shown, Stake, Table, id, of};
 
@@ -143,6 +143,17 @@ const TABLES: &[Table] = &[
             Column("file", id::<File>()),
             Column("author", id::<User>()),
             Column("at", Shown::Time),
+            Column("viewed_at", Shown::Time),
+        ],
+    ),
+    of(
+        "file_views",
+        "reader = $1",
+        "subject, file",
+        &[
+            Column("subject", Shown::Text),
+            Column("file", id::<File>()),
+            Column("reader", id::<User>()),
             Column("viewed_at", Shown::Time),
         ],
     ),
@@ -359,6 +370,8 @@ async fn erase_verifier(tx: &Tx, person: Id<User>) -> Result<()> {
 /// What was said about the person's documents. That there was a verification, when, by whom, for
 /// how much and with which verdict, stays: others have dealt with it, and money has moved.
 async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
+    release_reports(tx, person).await?;
+    tx.execute("DELETE FROM file_views WHERE reader = $1", params![person]).await?;
     let sql = "UPDATE verifications SET kind = '', kind_key = '', notes = '', info_asked = NULL, info_given = NULL,
                    comments = NULL, report_url = NULL, report_file = NULL, reason = NULL,
                    jurisdiction = '', jurisdiction_key = '', language = '',
@@ -377,5 +390,16 @@ async fn erase_records(tx: &Tx, person: Id<User>) -> Result<()> {
     tx.execute(said, params![person]).await?;
     let decided = "UPDATE disputes SET reasoning = NULL WHERE owner = $1 AND state = 'closed'";
     tx.execute(decided, params![person]).await?;
+    Ok(())
+}
+
+/// Nothing refers any more to what verifiers wrote about the person's documents: it is theirs to delete.
+async fn release_reports(tx: &Tx, person: Id<User>) -> Result<()> {
+    let sql = "SELECT id, report_file FROM verifications
+               WHERE owner = $1 AND report_file IS NOT NULL";
+    let read = |row: &Row<'_>| Ok((row.take::<Id<Verification>>()?, row.take::<Id<File>>()?));
+    for (verification, file) in tx.all(sql, params![person], read).await? {
+        documents::file::end_use(tx, file, &verification.to_string()).await?;
+    }
     Ok(())
 }

@@ -13,8 +13,9 @@
 //! - The same bytes in another account raise a signal for admins, which tells nobody whose.
 //! - It belongs to one user. Whoever has been granted a credential that refers to it may read it
 //!   too, and its owner learns of that; for everyone else it does not exist.
-//! - It cannot be deleted while a credential refers to it. `used_by` counts those, so that a
-//!   delete and a new reference decide on the same row.
+//! - It cannot be deleted while a credential refers to it, a verdict that rests on it, or a dispute in
+//!   which it is shown. `used_by` counts those, so that a delete and a new reference decide on the
+//!   same row.
 
 mod http;
 mod inspect;
@@ -31,9 +32,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use kernel::id::kinds::{File as FileKind, User};
-use kernel::{Error, Id, Result};
+use kernel::id::kinds::{Credential, File as FileKind, User};
+use kernel::{Caller, Error, Id, Result};
 use platform::db::Tx;
+use platform::journal::Fact;
 
 pub(crate) use http::FileBody;
 pub use http::routes;
@@ -61,6 +63,25 @@ pub(crate) async fn refer(
 /// Counts one credential less.
 pub(crate) async fn release(tx: &Tx, id: Id<FileKind>) -> Result<()> {
     store::release(tx, id).await
+}
+
+/// Whatever used a file ([`Service::begin_use`]) does so no longer: its owner may delete it again. Ending a
+/// use that is none changes nothing.
+pub async fn end_use(tx: &Tx, id: Id<FileKind>, used_in: &str) -> Result<()> {
+    if store::drop_use(tx, id, used_in).await? {
+        store::release(tx, id).await?;
+    }
+    Ok(())
+}
+
+/// Somebody reads the document of a credential that is another's, who learns of it.
+pub fn viewed(
+    caller: &Caller,
+    credential: Id<Credential>,
+    owner: Id<User>,
+    file: Id<FileKind>,
+) -> Fact {
+    Fact::by(caller, "document.viewed").on(credential).about(owner).with("file", file)
 }
 
 /// Has the bytes of a file removed that is on its way out, and then its row.

@@ -278,8 +278,7 @@ impl Service {
             .run("document.view", |tx| async move {
                 let before = tx.now() - VIEW;
                 if credentials::note_view(&tx, credential, reader, before).await? {
-                    let fact = Fact::by(caller, "document.viewed").on(credential).about(owner);
-                    tx.record(fact.with("file", id));
+                    tx.record(super::viewed(caller, credential, owner, id));
                 }
                 Ok(())
             })
@@ -347,7 +346,29 @@ impl Service {
         self.blobs().open(&file.blob, range).await
     }
 
-    /// Deletes a file of the caller's own; 409 `in_use` while a credential refers to it.
+    /// A file of its owner's is used in something, named by its id's text: until
+    /// [`super::end_use`] it cannot be deleted. Using it there twice is using it once.
+    ///
+    /// # Errors
+    /// `NotFound` for what is no file of theirs; `Conflict` `scanning`.
+    pub async fn begin_use(
+        &self,
+        tx: &Tx,
+        owner: Id<User>,
+        id: Id<FileKind>,
+        used_in: &str,
+    ) -> Result<File> {
+        let file = store::get(tx, id).await?.filter(|file| file.owner == owner);
+        let file = file.ok_or_else(unknown)?;
+        Self::check_scanned(&file)?;
+        if store::insert_use(tx, id, used_in).await? {
+            // Decided on the same row as a delete.
+            store::refer(tx, owner, id).await?.ok_or_else(unknown)?;
+        }
+        Ok(file)
+    }
+
+    /// Deletes a file of the caller's own; 409 `in_use` while something refers to it.
     pub async fn delete(&self, caller: &Caller, id: Id<FileKind>) -> Result<()> {
         let owner = caller.user()?;
         self.db()
@@ -355,7 +376,9 @@ impl Service {
                 let file = store::get(&tx, id).await?.filter(|file| file.owner == owner);
                 let file = file.ok_or_else(unknown)?;
                 if !store::delete(&tx, &file).await? {
-                    let message = "A credential refers to this file. Delete the credential first.";
+                    let message = "A credential, a verdict or an open dispute refers to this file. \
+                                   Delete the credential first; what a verdict rests on stays, \
+                                   and a dispute lets go of it when it is closed.";
                     return Err(Error::conflict("in_use", message));
                 }
                 tx.enqueue(NewJob::new(&Erase { file: id })?);

@@ -127,6 +127,18 @@ pub(super) async fn release(tx: &Tx, id: Id<FileKind>) -> Result<()> {
     Ok(())
 }
 
+/// Notes what uses a file; `false` where that is noted already.
+pub(super) async fn insert_use(tx: &Tx, id: Id<FileKind>, used_in: &str) -> Result<bool> {
+    let sql = "INSERT INTO file_uses (file, used_in) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    Ok(tx.touch(sql, params![id, used_in]).await?)
+}
+
+/// Notes that nothing of this name uses a file; `false` where nothing did.
+pub(super) async fn drop_use(tx: &Tx, id: Id<FileKind>, used_in: &str) -> Result<bool> {
+    let sql = "DELETE FROM file_uses WHERE file = $1 AND used_in = $2";
+    Ok(tx.touch(sql, params![id, used_in]).await?)
+}
+
 /// Whether another account holds the same bytes.
 pub(super) async fn is_elsewhere(tx: &Tx, file: &File) -> Result<bool> {
     let sql = "SELECT id FROM files WHERE sha256 = $1 AND owner <> $2 LIMIT 1";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as On;
+use axum::response::Response;
 use kernel::id::kinds;
 use kernel::{Id, Result, Timestamp};
 use platform::http::{
@@ -15,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::model::{Dispute, Evidence, Ground, NewEvidence, Resolution, Ruling, State};
 use super::service::Service;
 use crate::verification::model::Text;
+use crate::verification::papers::{Paper, Part};
 
 type DisputeId = Id<kinds::Dispute>;
 type VerificationId = Id<kinds::Verification>;
@@ -70,6 +72,10 @@ fn side_routes(service: &Arc<Service>) -> Vec<Route> {
                 .versioned()
                 .returns::<DisputeBody>(200)
                 .to(appeal),
+            get(Audience::Any, "/v1/disputes/{id}/evidence/{file}/content")
+                .summary("Download a file of the evidence; whoever has shown it learns of it")
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(evidence_content),
         ],
     )
 }
@@ -89,6 +95,16 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .versioned()
                 .returns::<DisputeDetailBody>(200)
                 .to(look),
+            get(Audience::Admin, "/v1/admin/disputes/{id}/files")
+                .summary("List the files that the case of a dispute rests on")
+                .describe("The document, what the sides have attached, the report, the evidence.")
+                .returns::<Vec<PaperBody>>(200)
+                .to(papers),
+            get(Audience::Admin, "/v1/admin/disputes/{id}/files/{file}/content")
+                .summary("Download a file of the case; whose it is learns of it")
+                .describe("Until the dispute is closed, to decide it.")
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(paper_content),
             post(Audience::Admin, "/v1/admin/disputes/{id}/assign")
                 .summary("Take a dispute on, or give it to another admin")
                 .once(Once::Accepted)
@@ -284,6 +300,43 @@ impl From<(Dispute, Vec<Evidence>)> for DisputeDetailBody {
     }
 }
 
+/// A file that the case of a dispute rests on.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DisputeFile)]
+struct PaperBody {
+    file_id: FileId,
+    author_id: UserId,
+    #[schema(inline)]
+    part: Part,
+    /// Absent, as all that follows, when its author has deleted it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<&'static str>,
+    /// In bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// In hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+impl From<Paper> for PaperBody {
+    fn from(paper: Paper) -> Self {
+        let content = paper.content.as_ref();
+        Self {
+            file_id: paper.file,
+            author_id: paper.author,
+            part: paper.part,
+            media_type: content.map(|file| file.media_type.as_str()),
+            size: content.map(|file| file.size),
+            sha256: content.map(|file| hex::encode(file.sha256)),
+            name: paper.content.map(|file| file.name),
+        }
+    }
+}
+
 /// A dispute with its version.
 fn versioned(dispute: Dispute) -> Versioned<Json<DisputeBody>> {
     Versioned(dispute.version, Json(dispute.into()))
@@ -298,6 +351,8 @@ fn created(dispute: Dispute) -> Versioned<Created<DisputeBody>> {
 fn detailed(found: (Dispute, Vec<Evidence>)) -> Versioned<Json<DisputeDetailBody>> {
     Versioned(found.0.version, Json(found.into()))
 }
+
+type OfFile = At<(DisputeId, FileId)>;
 
 async fn open(
     On(service): On<Arc<Service>>,
@@ -344,6 +399,33 @@ async fn appeal(
     Json(body): Json<EvidenceRequest>,
 ) -> Reply<Versioned<Json<DisputeBody>>> {
     Ok(versioned(service.appeal(&caller, id, &body.parse()?).await?))
+}
+
+async fn evidence_content(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(of): OfFile,
+) -> Reply<Response> {
+    let file = service.view_evidence(&caller, of).await?;
+    Ok(service.files.whole(&file).await?)
+}
+
+async fn papers(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<DisputeId>,
+) -> Reply<Json<Vec<PaperBody>>> {
+    let papers = service.papers(&caller, id).await?;
+    Ok(Json(papers.into_iter().map(PaperBody::from).collect()))
+}
+
+async fn paper_content(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(of): OfFile,
+) -> Reply<Response> {
+    let file = service.view_paper(&caller, of).await?;
+    Ok(service.files.whole(&file).await?)
 }
 
 async fn search(

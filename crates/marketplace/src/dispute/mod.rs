@@ -19,10 +19,16 @@
 //!   back is taken from the verifier's earning and the platform's fee alike.
 //! - Owner and verifier add evidence and appeal, once between them. Admins who are no party
 //!   decide. To everybody else it is not there.
+//! - What is shown as evidence is read by both sides, and stays until the dispute is closed. Until
+//!   then the admins who decide read the files of the case as well ([`papers`]); whose a file is
+//!   learns of every reader.
 
 pub mod http;
 pub mod jobs;
 pub mod model;
+pub mod papers;
+#[cfg(test)]
+mod papers_tests;
 #[cfg(test)]
 mod played;
 pub mod rules;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use documents::file;
 use kernel::id::kinds;
 use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
 use platform::db::{Db, Tx};
@@ -43,9 +44,10 @@ impl Service {
             .once(caller, "dispute.open", |tx| {
                 Box::pin(async move {
                     let contested = self.verifications.contest(&tx, caller, id).await?;
-                    self.check_file(&tx, caller, evidence).await?;
+                    let dispute_id = tx.world().id();
+                    self.take_file(&tx, caller, dispute_id, evidence).await?;
                     let dispute = Dispute {
-                        id: tx.world().id(),
+                        id: dispute_id,
                         verification: id,
                         owner: contested.owner,
                         verifier: contested.taken_by()?,
@@ -122,7 +124,7 @@ impl Service {
                     let message = "You have said as much as can be said in one dispute.";
                     return Err(Error::conflict("too_much_evidence", message));
                 }
-                self.check_file(&tx, caller, evidence).await?;
+                self.take_file(&tx, caller, id, evidence).await?;
                 store::save(&tx, &mut dispute).await?;
                 store::insert_evidence(&tx, &dispute, author, evidence).await?;
                 tx.record(fact(caller, "dispute.evidence_added", &dispute));
@@ -195,7 +197,7 @@ impl Service {
         self.db
             .once(caller, "dispute.appeal", |tx| async move {
                 let mut dispute = act(&tx, caller, id, Command::Appeal).await?;
-                self.check_file(&tx, caller, evidence).await?;
+                self.take_file(&tx, caller, id, evidence).await?;
                 (dispute.appealed_by, dispute.appealed_at) = (Some(user), Some(tx.now()));
                 (dispute.final_at, dispute.assignee) = (None, None);
                 store::save(&tx, &mut dispute).await?;
@@ -253,6 +255,10 @@ impl Service {
         let ending = rules::ending(dispute);
         let ending = ending.ok_or_else(|| Error::internal("a dispute ends without a decision"))?;
         self.verifications.conclude(tx, caller, dispute.verification, ending).await?;
+        // What was shown is its author's again, to keep or to delete.
+        for shown in store::evidence(tx, dispute.id).await?.into_iter().filter_map(|one| one.file) {
+            file::end_use(tx, shown, &dispute.id.to_string()).await?;
+        }
         tx.record(
             fact(caller, "dispute.closed", dispute)
                 .with("resolution", dispute.resolution)
@@ -261,15 +267,17 @@ impl Service {
         Ok(())
     }
 
-    /// Evidence is the author's own file, and nobody else's.
-    async fn check_file(&self, tx: &Tx, caller: &Caller, evidence: &NewEvidence) -> Result<()> {
+    /// Evidence is the author's own file, and nobody else's; it stays until the dispute is closed.
+    async fn take_file(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        id: Id<kinds::Dispute>,
+        evidence: &NewEvidence,
+    ) -> Result<()> {
         let Some(file) = evidence.file else { return Ok(()) };
-        let author = caller.user()?;
-        match self.files.get(tx, author, file).await {
-            Ok(file) if file.owner == author => Ok(()),
-            Err(error) if error.kind() != Kind::NotFound => Err(error),
-            _ => Err(Error::field("/fileId", "unknown", "not a file of your own")),
-        }
+        let used_in = id.to_string();
+        self.verifications.take_file(tx, caller.user()?, file, ("/fileId", &used_in)).await
     }
 }
 
@@ -296,7 +304,7 @@ async fn act(
 }
 
 /// A fact that concerns both sides.
-fn fact(caller: &Caller, verb: &'static str, dispute: &Dispute) -> Fact {
+pub(super) fn fact(caller: &Caller, verb: &'static str, dispute: &Dispute) -> Fact {
     Fact::by(caller, verb)
         .on(dispute.id)
         .about(dispute.owner)

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State as On;
+use axum::response::Response;
 use kernel::error::Fields;
 use kernel::id::kinds;
-use kernel::{Asset, Error, Id, Result, Role, Timestamp};
+use kernel::{Asset, Error, Id, Permission, Result, Role, Timestamp};
 use platform::http::{
     At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, Versioned, get, post,
     put, table,
@@ -18,7 +19,7 @@ use super::board::Search;
 use super::model::{
     BoardTerms, NewPosting, NewVerification, Note, Report, State, Text, Verdict, Verification,
 };
-use super::rules::{self, Urgency};
+use super::rules::{self, Relation, Urgency};
 use super::service::{Dashboard, Job, Service};
 use crate::verifier::model::language_code;
 
@@ -34,6 +35,7 @@ type FactId = Id<kinds::Fact>;
 
 pub fn routes(service: &Arc<Service>) -> Vec<Route> {
     let mut routes = owner_routes(service);
+    routes.extend(organization_routes(service));
     routes.extend(verifier_routes(service));
     routes.extend(admin_routes(service));
     routes.extend(super::attachment::http::routes(service));
@@ -94,7 +96,23 @@ fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
                 )
                 .returns_media(200, "application/json", "A case file, verza-case/1.")
                 .to(case_file),
+            get(Audience::User, "/v1/user/verifications/{id}/report/content")
+                .summary("Download the report that the verdict rests on; its verifier learns of it")
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(report_of_owner),
         ],
+    )
+}
+
+/// What an organization asks for and reads of one by its own word stands with the commissions.
+fn organization_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [get(Audience::Key, "/v1/enterprise/verifications/{id}/report/content")
+            .summary("Download the report that the verdict rests on; its verifier learns of it")
+            .needs(Permission::VerificationsRead)
+            .returns_media(200, "application/octet-stream", "The file.")
+            .to(report_of_organization)],
     )
 }
 
@@ -176,6 +194,10 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                 .versioned()
                 .returns::<JobBody>(200)
                 .to(complete),
+            get(Audience::Verifier, "/v1/verifier/jobs/{id}/report/content")
+                .summary("Download the report of my verdict")
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(report_of_verifier),
         ],
     )
 }
@@ -195,6 +217,10 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                 .versioned()
                 .returns::<AdminVerificationBody>(200)
                 .to(find),
+            get(Audience::Admin, "/v1/admin/verifications/{id}/report/content")
+                .summary("Download the report of any verdict; its verifier learns of it")
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(report_of_any),
             post(Audience::Admin, "/v1/admin/verifications/{id}/force-cancel")
                 .summary("End a verification; the owner gets the price back")
                 .describe("The reason is shown to both sides and kept in the audit trail.")
@@ -377,7 +403,7 @@ struct ReportBody {
     verdict: Verdict,
     /// Where a report can be read: an https address. It is shown, and never fetched.
     report_url: Option<String>,
-    /// A file of the verifier's own.
+    /// A file of your own. The owner can read it, and it cannot be deleted from then on.
     report_file_id: Option<FileId>,
     /// For the owner; up to 2000 characters.
     comments: Option<String>,
@@ -862,6 +888,42 @@ async fn case_file(
     At(id): Of,
 ) -> Reply<Json<serde_json::Value>> {
     Ok(Json(service.case_file(&caller, id).await?))
+}
+
+async fn report_of_owner(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Response> {
+    let file = service.view_report(&caller, Relation::Owner, id).await?;
+    Ok(service.files.whole(&file).await?)
+}
+
+async fn report_of_organization(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Response> {
+    let file = service.view_report(&caller, Relation::Owner, id).await?;
+    Ok(service.files.whole(&file).await?)
+}
+
+async fn report_of_verifier(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Response> {
+    let file = service.view_report(&caller, Relation::Verifier, id).await?;
+    Ok(service.files.whole(&file).await?)
+}
+
+async fn report_of_any(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): Of,
+) -> Reply<Response> {
+    let file = service.view_report(&caller, Relation::Admin, id).await?;
+    Ok(service.files.whole(&file).await?)
 }
 
 async fn dashboard(On(service): On<Arc<Service>>, By(caller): By) -> Reply<Json<DashboardBody>> {

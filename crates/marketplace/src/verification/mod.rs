@@ -36,6 +36,7 @@
 //! - From the acceptance until the verdict cannot be contested any more, or the dispute is over, the
 //!   verifier's bond is within reach; an overturned verdict costs a part of it.
 //! - The verifier reads the credential from the acceptance to the end, and not beyond.
+//! - The report of a verdict is read by both sides and by admins, and stays ([`papers`]).
 //! - Whoever is neither owner, verifier nor admin cannot tell that it exists.
 
 pub mod attachment;
@@ -45,6 +46,7 @@ pub(crate) mod contest;
 pub mod http;
 pub mod jobs;
 pub mod model;
+pub mod papers;
 pub mod reader;
 pub mod rules;
 pub mod service;

@@ -165,6 +165,18 @@ pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
     Ok(())
 }
 
+/// Notes that a reader reads a file of something; `false` when that has been noted since `before`.
+pub(super) async fn note_view(
+    tx: &Tx,
+    (subject, file, reader): (&str, Id<kinds::File>, Id<kinds::User>),
+    before: Timestamp,
+) -> Result<bool> {
+    let sql = "INSERT INTO file_views (subject, file, reader, viewed_at) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (subject, file, reader) DO UPDATE SET viewed_at = excluded.viewed_at
+               WHERE file_views.viewed_at <= $5";
+    Ok(tx.touch(sql, params![subject, file, reader, tx.now(), before]).await?)
+}
+
 /// Remembers that a verifier has had a job from the board and not done it.
 pub(super) async fn insert_pass(
     tx: &Tx,

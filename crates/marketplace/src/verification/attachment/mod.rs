@@ -16,6 +16,7 @@ use kernel::{Caller, Error, Id, Kind, Result, Timestamp};
 use platform::db::Tx;
 
 use super::model::Verification;
+use super::papers::Part;
 use super::rules::{Refusal, Relation};
 use super::service::{Service, fact, load};
 
@@ -150,11 +151,7 @@ impl Service {
 
     async fn with_content(&self, row: Row) -> Result<Attachment> {
         let Row { file, author, at } = row;
-        let content = match self.files.get(&self.db, author, file).await {
-            Ok(content) => Some(content),
-            Err(error) if error.kind() == Kind::NotFound => None,
-            Err(error) => return Err(error),
-        };
+        let content = self.paper(Part::Attachment, file, author).await?.content;
         Ok(Attachment { file, author, at, content })
     }
 }

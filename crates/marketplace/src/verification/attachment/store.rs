@@ -34,7 +34,10 @@ pub(super) async fn get(
 }
 
 /// Oldest first.
-pub(super) async fn list(db: &impl Read, verification: Id<Verification>) -> Result<Vec<Row>> {
+pub(in crate::verification) async fn list(
+    db: &impl Read,
+    verification: Id<Verification>,
+) -> Result<Vec<Row>> {
     let sql = "SELECT file, author, at FROM verification_attachments
                WHERE verification = $1 ORDER BY at, file LIMIT 1000";
     Ok(db.all(sql, params![verification], read).await?)
