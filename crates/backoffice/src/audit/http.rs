@@ -256,9 +256,9 @@ struct AccessBody {
     actor: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor_role: Option<Role>,
-    /// What they did: `document.viewed`, `user.impersonated`.
+    /// What they did, such as `document.viewed` or `user.impersonated`.
     action: String,
-    /// The id of the credential, or yours.
+    /// The id of the credential, verification or dispute, or yours.
     resource: String,
     #[schema(value_type = Object)]
     metadata: serde_json::Value,

@@ -7,7 +7,13 @@ use platform::journal::{self, Filter};
 use super::model::{Entry, Scope};
 
 /// Facts by which somebody looked at what is a user's.
-const ACCESSES: &[&str] = &["document.viewed", "user.impersonated"];
+const ACCESSES: &[&str] = &[
+    "document.viewed",
+    "verification.attachment_viewed",
+    "verification.report_viewed",
+    "dispute.evidence_viewed",
+    "user.impersonated",
+];
 
 /// Facts that say only what a reader has looked at themselves.
 const NOISE: &str = "notification.";

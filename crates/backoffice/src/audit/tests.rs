@@ -298,6 +298,13 @@ on_both_engines! { TABLES;
             "metadata": {"file": "file_1"},
         })]);
         assert_eq!(list(&t.db, 2, "/v1/me/access-log").await, [Json::Null; 0], "not their own");
+        // Whatever the file is to a case.
+        for verb in ["verification.attachment_viewed", "verification.report_viewed",
+            "dispute.evidence_viewed"]
+        {
+            record(&t.db, Fact::by(&caller(2), verb).on("x_1").about(user(1))).await;
+            assert_eq!(list(&t.db, 1, "/v1/me/access-log").await[0]["action"], verb);
+        }
         assert_eq!(list(&t.db, 3, "/v1/me/access-log").await, [Json::Null; 0]);
     }
 

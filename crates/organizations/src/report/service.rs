@@ -7,7 +7,13 @@ use platform::journal::{self, Filter};
 use super::model::{Access, Period, Report};
 
 /// Facts by which somebody looked at what is the organization's.
-const ACCESSES: &[&str] = &["document.viewed", "user.impersonated"];
+const ACCESSES: &[&str] = &[
+    "document.viewed",
+    "verification.attachment_viewed",
+    "verification.report_viewed",
+    "dispute.evidence_viewed",
+    "user.impersonated",
+];
 /// Accesses that one report lists.
 const ACCESSES_MAX: i64 = 1000;
 
