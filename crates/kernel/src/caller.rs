@@ -206,12 +206,18 @@ pub struct Idempotency {
     pub scope: [u8; 32],
     /// SHA-256 over what was asked for.
     pub fingerprint: [u8; 32],
-    replayed: AtomicBool,
+    replayed: Arc<AtomicBool>,
 }
 
 impl Idempotency {
-    pub const fn new(scope: [u8; 32], fingerprint: [u8; 32]) -> Self {
-        Self { scope, fingerprint, replayed: AtomicBool::new(false) }
+    pub fn new(scope: [u8; 32], fingerprint: [u8; 32]) -> Self {
+        Self { scope, fingerprint, replayed: Arc::default() }
+    }
+
+    /// The same request, with more of its content in the fingerprint.
+    #[must_use]
+    pub fn with_fingerprint(&self, fingerprint: [u8; 32]) -> Self {
+        Self { scope: self.scope, fingerprint, replayed: Arc::clone(&self.replayed) }
     }
 
     /// Notes that the answer is the remembered one; the edge says so in a header.

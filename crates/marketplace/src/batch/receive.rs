@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::StreamExt;
 use kernel::id::kinds;
 use kernel::{Error, Id, Kind, Money, Result};
 use platform::crypto::sha256;
 use platform::db::Tx;
+use sha2::{Digest, Sha256};
 
 use super::model::{BODY_BYTES_MAX, Cells, Defaults, Estimate, Format, Problem, ROWS_MAX};
 use super::service::Service;
@@ -30,6 +31,41 @@ pub(super) struct Checked {
     pub(super) place: i64,
     pub(super) cells: Option<Cells>,
     pub(super) problem: Option<Problem>,
+}
+
+/// A table on its way in. What has come in is known by its hash, and not kept.
+pub(super) struct Incoming {
+    body: BodyDataStream,
+    length: usize,
+    hash: Sha256,
+}
+
+impl Incoming {
+    pub(super) fn new(body: Body) -> Self {
+        Self { body: body.into_data_stream(), length: 0, hash: Sha256::new() }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let chunk = self.body.next().await.transpose().map_err(|error| {
+            let message = "The table did not arrive whole.";
+            Error::invalid("broken_body", message).because(error)
+        })?;
+        if let Some(chunk) = &chunk {
+            self.length += chunk.len();
+            if self.length > BODY_BYTES_MAX {
+                let message = format!("A table has at most {BODY_BYTES_MAX} bytes.");
+                return Err(Error::invalid("payload_too_large", message));
+            }
+            self.hash.update(chunk);
+        }
+        Ok(chunk)
+    }
+
+    /// The SHA-256 of the whole table, of which the rest is passed over.
+    pub(super) async fn sha256(mut self) -> Result<[u8; 32]> {
+        while self.next().await?.is_some() {}
+        Ok(self.hash.finalize().into())
+    }
 }
 
 enum Reader {
@@ -85,34 +121,19 @@ impl Service {
         owner: Id<kinds::User>,
         (format, defaults): (Format, &Defaults),
         into: Option<Id<kinds::Batch>>,
-        body: Body,
+        table: &mut Incoming,
     ) -> Result<Estimate> {
         let (mut reader, mut known) = (Reader::new(format), Known::default());
-        let (mut estimate, mut length) = (Estimate::default(), 0);
-        let mut lines = Vec::new();
-        let mut body = body.into_data_stream();
-        loop {
-            let chunk = body.next().await.transpose().map_err(|error| {
-                let message = "The table did not arrive whole.";
-                Error::invalid("broken_body", message).because(error)
-            })?;
-            let is_last = chunk.is_none();
+        let (mut estimate, mut lines) = (Estimate::default(), Vec::new());
+        while let Some(chunk) = table.next().await? {
             // In pieces: a large chunk must not become as many rows at once.
-            for piece in chunk.as_deref().unwrap_or_default().chunks(TOGETHER * 64) {
-                length += piece.len();
-                if length > BODY_BYTES_MAX {
-                    let message = format!("A table has at most {BODY_BYTES_MAX} bytes.");
-                    return Err(Error::invalid("payload_too_large", message));
-                }
+            for piece in chunk.chunks(TOGETHER * 64) {
                 reader.push(piece, &mut lines)?;
                 if lines.len() >= TOGETHER {
                     let rows =
                         self.look(owner, defaults, &mut lines, &mut known, &mut estimate).await?;
                     self.keep(into, &rows).await?;
                 }
-            }
-            if is_last {
-                break;
             }
         }
         loop {

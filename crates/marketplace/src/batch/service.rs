@@ -11,13 +11,14 @@ use kernel::id::kinds;
 use kernel::{
     Caller, Error, Id, Kind, Page, PageRequest, Permission, Permissions, Principal, Result, Role,
 };
-use platform::db::{Db, Tx};
+use platform::db::{Db, Tx, with_body};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 use rpc::users::{Status, Users};
 
 use super::jobs::Work;
 use super::model::{Batch, Estimate, NewBatch, Problem, Row, RowState, State, View};
+use super::receive::Incoming;
 use super::store;
 use crate::{commission, verifier};
 
@@ -48,41 +49,67 @@ impl Service {
     /// `empty_table`, `too_many_rows`, and field errors at `/columns`.
     pub async fn estimate(&self, caller: &Caller, new: &NewBatch, body: Body) -> Result<Estimate> {
         let owner = caller.user()?;
-        self.read(owner, (new.format, &new.defaults), None, body).await
+        self.read(owner, (new.format, &new.defaults), None, &mut Incoming::new(body)).await
     }
 
     /// Takes a table in, and begins to do its rows. Rows that cannot be done are said so, and keep
     /// no other from it.
     ///
+    /// The idempotency key is used when all of the table has come in, and stands for what is in it:
+    /// what is no table, or broke off, leaves the key as it was.
+    ///
     /// # Errors
-    /// As of [`Self::estimate`]; nothing is left of what is no table. `Conflict` `still_receiving`
-    /// for an idempotency key whose first table is still coming in.
+    /// As of [`Self::estimate`]; nothing is left of what is no table. `Invalid`
+    /// `idempotency_key_reused` for another table than the first with this key.
     pub async fn submit(
         &self,
         caller: &Caller,
         new: &NewBatch,
         body: Body,
     ) -> Result<(View, Option<Estimate>)> {
-        let id = self.begin(caller, new).await?;
-        if caller.idempotency.as_ref().is_some_and(|key| key.is_replayed()) {
-            let view = self.find(caller, id).await?;
-            if view.batch.state == State::Receiving {
-                let message = "The first table with this Idempotency-Key is still coming in.";
-                return Err(Error::conflict("still_receiving", message).retry_after(5));
-            }
-            return Ok((view, None));
+        let table = Incoming::new(body);
+        // A repeated request costs no more than the reading of its table.
+        if self.db.is_remembered(caller).await? {
+            let id = self.recall(&with_body(caller, table.sha256().await?)).await?;
+            return Ok((self.find(caller, id).await?, None));
         }
-        let owner = caller.user()?;
-        match self.read(owner, (new.format, &new.defaults), Some(id), body).await {
-            Ok(estimate) => {
-                self.start(caller, id, &estimate).await?;
-                Ok((self.find(caller, id).await?, Some(estimate)))
+        let id = self.begin(caller, new).await?;
+        match self.take_in(caller, id, new, table).await {
+            Ok((first, _)) if first != id => {
+                // The same request has come in twice at the same time, and the other was quicker.
+                self.give_up(id).await?;
+                Ok((self.find(caller, first).await?, None))
             }
+            Ok((_, estimate)) => Ok((self.find(caller, id).await?, Some(estimate))),
             Err(error) => {
                 self.give_up(id).await?;
                 Err(error)
             }
         }
+    }
+
+    /// The batch that a key which is in use stands for.
+    async fn recall(&self, caller: &Caller) -> Result<Id<kinds::Batch>> {
+        let forgotten = |_| async {
+            let message = "The reply to this Idempotency-Key was forgotten just now. Try again.";
+            Err(Error::unavailable("busy", message).retry_after(1))
+        };
+        self.db.once(caller, "batch.submit", forgotten).await
+    }
+
+    /// Reads a table into its batch, and starts that; answers the batch that was started, which is
+    /// another one if the same request was answered meanwhile.
+    async fn take_in(
+        &self,
+        caller: &Caller,
+        id: Id<kinds::Batch>,
+        new: &NewBatch,
+        mut table: Incoming,
+    ) -> Result<(Id<kinds::Batch>, Estimate)> {
+        let how = (new.format, &new.defaults);
+        let estimate = self.read(caller.user()?, how, Some(id), &mut table).await?;
+        let caller = with_body(caller, table.sha256().await?);
+        Ok((self.start(&caller, id, &estimate).await?, estimate))
     }
 
     async fn begin(&self, caller: &Caller, new: &NewBatch) -> Result<Id<kinds::Batch>> {
@@ -92,7 +119,7 @@ impl Service {
             _ => None,
         };
         self.db
-            .once(caller, "batch.begin", |tx| async move {
+            .run("batch.begin", |tx| async move {
                 let batch = Batch {
                     id: tx.world().id(),
                     organization: principal.user,
@@ -116,16 +143,16 @@ impl Service {
         caller: &Caller,
         id: Id<kinds::Batch>,
         estimate: &Estimate,
-    ) -> Result<()> {
+    ) -> Result<Id<kinds::Batch>> {
         self.db
-            .run("batch.submit", |tx| async move {
+            .once(caller, "batch.submit", |tx| async move {
                 if !store::set_state(&tx, id, State::Receiving, State::Running).await? {
                     return Err(Error::gone("batch_given_up", "The table took too long."));
                 }
                 tx.enqueue(NewJob::new(&Work { batch: id })?);
                 let fact = Fact::by(caller, "batch.submitted").on(id);
                 tx.record(fact.with("good", estimate.good).with("bad", estimate.bad));
-                Ok(())
+                Ok(id)
             })
             .await
     }

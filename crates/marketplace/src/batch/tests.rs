@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use axum::body::{Body, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use kernel::id::kinds;
 use kernel::{Caller, Id, Role};
 use platform::db::Read;
@@ -55,6 +55,15 @@ impl<'a> Desk<'a> {
         let (status, answer) = self.send(query, table).await;
         assert_eq!(status, 202, "{answer}");
         answer["batch"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a table with an idempotency key; answers the status, and the batch's id or the code.
+    async fn keyed(&self, key: u8, table: impl Into<Body>) -> (u16, Json) {
+        let request = format!("POST {BATCHES}?verifierId={}", self.verifier());
+        let keyed = with_key(&self.eve, key);
+        let (status, text) = self.client.media(&keyed, &request, ("text/csv", table)).await;
+        let answer: Result<Json, _> = serde_json::from_str(&text);
+        (status, answer.map_or(json!(text), |answer| answer["batch"]["id"].clone()))
     }
 
     fn worker(&self) -> Worker {
@@ -337,6 +346,53 @@ async fn a_table_that_is_sent_twice_is_one_batch(t: &TestDb) {
     assert_eq!(first, send().await);
     desk.worker().drain().await.unwrap();
     assert_eq!(first, send().await);
+    desk.worker().drain().await.unwrap();
+    desk.has_done(3).await;
+}
+
+async fn a_key_stands_for_the_table_that_was_sent_with_it(t: &TestDb) {
+    let desk = Desk::open(t, 5).await;
+    let first = desk.keyed(7, table(0..2)).await;
+    assert_eq!(first.0, 202, "{}", first.1);
+    for other in [table(0..3), table(2..4), String::new()] {
+        let refused = desk.keyed(7, other).await;
+        assert_eq!(refused, (422, json!("idempotency_key_reused")));
+    }
+    assert_eq!(desk.keyed(7, table(0..2)).await, first);
+    desk.worker().drain().await.unwrap();
+    desk.has_done(2).await;
+    assert_eq!(desk.stage.count("batches").await, 1);
+}
+
+async fn a_key_whose_table_was_none_or_broke_off_is_as_unused(t: &TestDb) {
+    let desk = Desk::open(t, 5).await;
+    let (bad, good) = ("title,colour\nx,y\n", table(0..3));
+    assert_eq!(desk.keyed(7, bad).await, (422, json!("invalid_fields")));
+    let rows = table(0..2000).into_bytes();
+    let parts = [Ok(Bytes::from(rows)), Err(std::io::Error::other("gone"))];
+    let broken = desk.keyed(7, Body::from_stream(stream::iter(parts))).await;
+    assert_eq!(broken, (400, json!("broken_body")));
+    // As of a process that dies while the table comes in.
+    let endless = stream::iter([Ok::<_, std::io::Error>(Bytes::from(good.clone()))]);
+    let endless = Body::from_stream(endless.chain(stream::pending()));
+    assert!(!kill_after(1000, desk.keyed(7, endless)).await);
+    let (status, id) = desk.keyed(7, good.clone()).await;
+    assert_eq!(status, 202, "{id}");
+    assert_eq!(desk.progress(id.as_str().unwrap()).await["status"], "running");
+    assert_eq!(desk.keyed(7, good).await, (202, id));
+    desk.worker().drain().await.unwrap();
+    desk.has_done(3).await;
+}
+
+async fn of_two_equal_requests_at_the_same_time_one_becomes_a_batch(t: &TestDb) {
+    let desk = Desk::open(t, 5).await;
+    let send = || desk.keyed(7, table(0..3));
+    let (one, other) = futures_util::future::join(send(), send()).await;
+    let (_, id) = desk.keyed(7, table(0..3)).await;
+    for (status, answer) in [one, other] {
+        let in_progress = (409, json!("idempotency_in_progress"));
+        assert!((status, &answer) == (202, &id) || (status, answer) == in_progress);
+    }
     desk.worker().drain().await.unwrap();
     desk.has_done(3).await;
 }

@@ -40,7 +40,7 @@ pub use error::DbError;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use migrate::in_postgres_words;
 pub use migrate::{Migration, MigrationStatus, Migrations};
-pub use once::{REPLY_LIFETIME, sweep as sweep_replies};
+pub use once::{REPLY_LIFETIME, sweep as sweep_replies, with_body};
 pub use portable::{Item, Items, PIECE, Snapshot, Sum, Table, copy_sqlite};
 pub use postgres::PostgresOptions;
 pub use sqlite::SqliteOptions;

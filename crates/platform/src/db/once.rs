@@ -2,6 +2,7 @@
 //! the effect, so that there is never one without the other.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::caller::Idempotency;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Db, DbError, Read, Tx};
+use crate::crypto::sha256;
 use crate::params;
 
 /// How long a reply is kept: a week, since most marked requests move money.
@@ -123,6 +125,15 @@ impl Db {
         }
     }
 
+    /// Whether the caller's key stands for a reply already, whatever was asked for with it. Who
+    /// would have to do much before [`Self::once`] can decide asks this first.
+    pub async fn is_remembered(&self, caller: &Caller) -> Result<bool> {
+        let Some(idempotency) = caller.idempotency.as_deref() else { return Ok(false) };
+        let sql = "SELECT expires_at FROM idempotency WHERE scope = $1";
+        let found = self.maybe(sql, params![idempotency.scope], |row| row.take()).await?;
+        Ok(found.is_some_and(|expires_at: Timestamp| expires_at > self.world().now()))
+    }
+
     async fn recall<T: DeserializeOwned>(
         &self,
         idempotency: &Idempotency,
@@ -178,6 +189,17 @@ impl Db {
             outcome => outcome.map(|()| true),
         }
     }
+}
+
+/// The caller of a request whose body was read as it came: its key stands for that body as well,
+/// by the SHA-256 of it. The edge, which takes the fingerprint, has not seen such a body.
+#[must_use]
+pub fn with_body(caller: &Caller, body: [u8; 32]) -> Caller {
+    let whole = caller.idempotency.as_deref().map(|idempotency| {
+        let fingerprint = sha256([idempotency.fingerprint, body].concat());
+        Arc::new(idempotency.with_fingerprint(fingerprint))
+    });
+    Caller { idempotency: whole, ..caller.clone() }
 }
 
 fn reply<T: Serialize>(

@@ -490,7 +490,9 @@ impl RouteBuilder {
         self
     }
 
-    /// The body is read as it comes, up to `max` bytes: uploads.
+    /// The body is read as it comes, up to `max` bytes: uploads. The edge has not seen it when it
+    /// takes the fingerprint of an idempotent request, so the verb of a row that takes a key adds
+    /// the body to it with [`crate::db::with_body`].
     #[must_use]
     pub fn streams(mut self, max: usize) -> Self {
         (self.streamed, self.body_max) = (true, max);
