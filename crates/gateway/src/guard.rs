@@ -26,6 +26,8 @@ use platform::load::{Lane, Load};
 use platform::trace::{self, TraceContext};
 use tower::{Layer, Service};
 use tracing::field::Empty;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::ParameterIn;
 
 use crate::edge::{
     Edge, Presented, admit, cookie, device, fresh, permitted, presented, proved, refuse_another,
@@ -51,6 +53,8 @@ pub(crate) struct Row {
     pub(crate) step_up: bool,
     pub(crate) errors: ErrorShape,
     pub(crate) in_person: bool,
+    /// The query parameters that a row which changes something takes; all others are refused.
+    takes: Option<Vec<String>>,
     live: bool,
     permission: Option<Permission>,
     essential: bool,
@@ -86,6 +90,7 @@ impl Row {
             step_up: route.step_up,
             errors: route.errors,
             in_person: route.in_person,
+            takes: takes(route),
             live: route.live,
             permission: route.permission,
             essential: route.essential,
@@ -98,6 +103,19 @@ impl Row {
         }
     }
 
+    /// A misspelt parameter must not be passed over where something is changed: with `dryrun` in
+    /// the place of `dryRun` it would be done for real.
+    fn refuse_unknown(&self, uri: &http::Uri) -> Result<()> {
+        let (Some(takes), Some(query)) = (&self.takes, uri.query()) else { return Ok(()) };
+        let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        let Some(unknown) = names.find(|name| !takes.iter().any(|known| known == name)) else {
+            return Ok(());
+        };
+        let known = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
+        let message = format!("no query parameter of this address, which takes {known}");
+        Err(Error::field(format!("/{unknown}"), "unknown", message))
+    }
+
     /// The row of requests that no route answers.
     pub(crate) fn unmatched(load: &Load) -> Self {
         let route = platform::http::get(Audience::Public, "unmatched")
@@ -105,6 +123,21 @@ impl Row {
         // Nobody reads a body here; and no places are to be had.
         Self { streamed: true, lane: None, ..Self::new(&route, load) }
     }
+}
+
+/// What the query of a row may name, where it changes something. Rows in the shapes of other APIs,
+/// and those that providers call, have rules of their own.
+fn takes(route: &platform::http::Route) -> Option<Vec<String>> {
+    let is_ours = matches!(route.errors, ErrorShape::Problem);
+    if route.method == Method::GET || !is_ours || route.audience == Audience::Provider {
+        return None;
+    }
+    let described = route.operation.parameters.iter().flatten();
+    let names = described.filter_map(|parameter| match parameter {
+        RefOr::T(it) if it.parameter_in == ParameterIn::Query => Some(it.name.clone()),
+        RefOr::T(_) | RefOr::Ref(_) => None,
+    });
+    Some(names.collect())
 }
 
 /// Puts the guard in front of a route.
@@ -303,6 +336,7 @@ impl Guard {
         let mut caller = Caller { principal, origin, ..Caller::nobody() };
         passage.caller = Some(caller.clone());
         self.may_pass(caller.principal.as_deref()).await?;
+        row.refuse_unknown(&parts.uri)?;
 
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length =

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use kernel::id::kinds::User;
 use kernel::{Error, Id, Principal, Result, Timestamp};
 use organizations::Standings;
-use platform::http::{Audience, Limit, Route, get, post};
+use platform::http::{Audience, ErrorShape, Limit, Route, get, post};
 use platform::limits::{Limiter, Quotas};
 use platform::load::{Load, Policy};
 use rpc::users::{Profile, Users};
@@ -67,6 +67,12 @@ impl Tickets for Nobody {
     }
 }
 
+/// The query of `/spend`.
+#[derive(utoipa::IntoParams)]
+#[into_params(names("dryRun"))]
+#[expect(dead_code, reason = "only its description matters")]
+struct Spend(bool);
+
 /// Routes of which `/waits` answers when it is told to.
 struct House {
     router: Router,
@@ -114,6 +120,8 @@ fn house_with(policy: Policy, request_timeout: Duration) -> House {
         post(Audience::Public, "/hurried")
             .within(Duration::from_millis(10))
             .to(async || std::future::pending::<()>().await),
+        post(Audience::Public, "/spend").query::<Spend>().to(async || "spent"),
+        post(Audience::Public, "/older").errors(ErrorShape::Text).to(async || "as ever"),
         get(Audience::Public, "/never").to(async || std::future::pending::<()>().await),
     ];
     House { router: crate::router(&edge, routes).unwrap(), load, entered, go_on }
@@ -187,6 +195,29 @@ async fn health_and_what_ends_sessions_are_served_when_nothing_else_is() {
     assert_eq!(house.ask("GET", "/other").await.status(), 503);
     house.load.look(Duration::from_millis(100), Duration::ZERO);
     assert_eq!(house.ask("GET", "/other").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_change_does_not_know_is_refused_and_a_read_passes_it_over() {
+    let house = house(Policy::default());
+    let refused = (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields".to_owned());
+    for unknown in ["/spend?dryrun=true", "/spend?dryRun=true&x", "/leave?dryRun=true"] {
+        assert_eq!(code(house.ask("POST", unknown).await).await, refused, "{unknown}");
+    }
+    let body = house.ask("POST", "/spend?dry%52un=1&dryrun=1").await.into_body();
+    let body: serde_json::Value =
+        serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!(body["errors"][0]["pointer"], "/dryrun", "{body}");
+    for known in [
+        "POST /spend?dryRun=true",
+        "POST /spend",
+        "POST /spend?",
+        "GET /other?x=1",
+        "POST /older?x=1",
+    ] {
+        let (method, path) = known.split_once(' ').unwrap();
+        assert_eq!(house.ask(method, path).await.status(), 200, "{known}");
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
     }
 }
 
-/// Query parameters. Unknown ones are passed over; wrong ones are named.
+/// Query parameters. Wrong ones are named. Unknown ones are passed over, where the edge has not
+/// refused them: it does on rows that change something, by what their description names.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<T>(pub T);
 
