@@ -73,6 +73,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0029_file_views",
             sql: include_str!("../migrations/0029_file_views.sql"),
         },
+        Migration {
+            name: "0030_revoked_is_disputed",
+            sql: include_str!("../migrations/0030_revoked_is_disputed.sql"),
+        },
     ],
 };
 

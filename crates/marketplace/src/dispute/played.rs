@@ -9,6 +9,7 @@ use money::ledger::{self, Account, Code, NewTransaction};
 use money::payout::Source;
 use money::staking::NewStake;
 use platform::db::Read;
+use platform::journal::Runner;
 use platform::testing::SeededRandom;
 
 use super::model::{Ground, NewEvidence, Resolution, Ruling, State};
@@ -32,13 +33,16 @@ enum Move {
     /// What is cooling down has cooled.
     Finish,
     ChargeBack,
+    /// An admin revokes the credential.
+    Revoke,
 }
 
 const MOVES: [Move; 6] =
     [Move::Dispute, Move::Refund, Move::Withdraw, Move::Unstake, Move::Finish, Move::ChargeBack];
 
 /// Every order of the moves but for those in which one could not have an effect: there is nothing
-/// to refund before the dispute, and nothing has cooled down before it was unstaked.
+/// to refund before the dispute, and nothing has cooled down before it was unstaked. In each of them
+/// the credential is revoked, in some before and in some after everything else.
 fn orders() -> Vec<Vec<Move>> {
     let mut orders = vec![Vec::new()];
     for next in MOVES {
@@ -56,6 +60,9 @@ fn orders() -> Vec<Vec<Move>> {
         place(order, Move::Dispute) < place(order, Move::Refund)
             && place(order, Move::Unstake) < place(order, Move::Finish)
     });
+    for (n, order) in orders.iter_mut().enumerate() {
+        order.insert(n % (MOVES.len() + 1), Move::Revoke);
+    }
     orders
 }
 
@@ -175,6 +182,12 @@ impl Stage<'_> {
                     staking.unstake(verifier, staked, usd).await.unwrap();
                 }
                 Move::Finish => self.time_passes(15 * DAY).await,
+                Move::Revoke => {
+                    // It may have been, with the verdict.
+                    let credentials = &self.documents.credentials;
+                    let _ = credentials.revoke_any(&self.admin, accepted.credential, "No.").await;
+                    Runner::new(self.t.db.clone(), self.market.readers()).drain().await;
+                }
                 Move::ChargeBack => {
                     owner_out += self.take_out(&self.owner, Code::WALLET, CHARGED_BACK).await;
                 }
@@ -192,7 +205,7 @@ impl Stage<'_> {
         };
         assert_eq!(has, expected, "{order:?}");
         let state = self.market.verifications.find(id).await.unwrap().0.state;
-        let ended = if dispute.is_some() { Verdict::Overturned } else { Verdict::Verified };
+        let ended = if dispute.is_some() { Verdict::Overturned } else { Verdict::Revoked };
         assert_eq!(state, ended, "{order:?}");
         assert_eq!(self.count("bond_pins WHERE until IS NULL").await, 0, "{order:?}");
     }

@@ -284,6 +284,45 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!(stage.verification(contested.id).await.state, Verdict::Overturned);
     }
 
+    async fn a_verdict_that_an_admin_has_revoked_can_still_be_disputed(t: &TestDb) {
+        let stage = stage(t).await;
+        let (disputes, credentials) = (&stage.market.disputes, &stage.documents.credentials);
+        let (owner, admin) = (&stage.owner, &stage.admin);
+        let revoke = async |of: &Verification| {
+            credentials.revoke_any(admin, of.credential, "Not so.").await.unwrap();
+            Runner::new(t.db.clone(), stage.market.readers()).drain().await;
+            assert_eq!(stage.verification(of.id).await.state, Verdict::Revoked);
+        };
+        for (resolution, ends, back) in [
+            (Resolution::RefundUser, Verdict::Overturned, PRICE),
+            // What was revoked is not good again, whoever is paid.
+            (Resolution::Reject, Verdict::Revoked, 0),
+            (Resolution::Split, Verdict::Revoked, 2_500),
+        ] {
+            stage.fund(owner, FUNDS).await;
+            let before = stage.money().await;
+            let judged = stage.judged(Command::Verify).await;
+            revoke(&judged).await;
+            let dispute = stage.contest(owner, judged.id).await.unwrap();
+            assert_eq!(stage.verification(judged.id).await.state, Verdict::Disputed);
+            t.clock.advance(30 * DAY);
+            assert_eq!(stage.wallets.release_due().await.unwrap(), 0, "it stands still");
+            disputes.resolve(admin, dispute.id, &ruling(resolution)).await.unwrap();
+            t.clock.advance(3 * DAY);
+            assert_eq!(disputes.close_due().await.unwrap(), 1);
+            assert_eq!(stage.verification(judged.id).await.state, ends, "{resolution:?}");
+            assert_eq!(stage.money().await.0, before.0 - PRICE + back, "{resolution:?}");
+            let again = stage.contest(owner, judged.id).await.unwrap_err();
+            let code = if ends == Verdict::Revoked { "window_over" } else { "wrong_state" };
+            assert_eq!((again.kind(), again.code()), (Kind::Conflict, code), "{resolution:?}");
+        }
+        let judged = stage.judged(Command::Verify).await;
+        t.clock.advance(8 * DAY);
+        stage.wallets.release_due().await.unwrap();
+        revoke(&judged).await;
+        assert_eq!(stage.contest(owner, judged.id).await.unwrap_err().code(), "window_over");
+    }
+
     async fn evidence_is_a_file_of_the_author_s_own(t: &TestDb) {
         let stage = stage(t).await;
         let judged = stage.judged(Command::Verify).await;

@@ -35,6 +35,10 @@ impl Service {
         id: Id<kinds::Verification>,
     ) -> Result<Verification> {
         let mut verification = act(tx, caller, id, Command::Dispute).await?;
+        // Revoked after a dispute that has moved the money: it does not move again.
+        if verification.refunded > 0 {
+            return Err(Refusal::WindowOver.into());
+        }
         // First: who loses a race is to be told of the state, and not of the money.
         store::save(tx, &mut verification).await?;
         if !self.wallets.freeze_earning(tx, verification.hold).await? {
@@ -96,6 +100,14 @@ impl Service {
                 .with("earned", settled.left.net.minor)
                 .with("currency", verification.currency),
         );
+        // What was revoked before the dispute, or while it went on, is not good again.
+        if !ending.overturned
+            && let Some(issued) = verification.issued
+            && self.issuance.get(tx, issued).await?.revoked_at.is_some()
+        {
+            Self::revoked(tx, issued).await?;
+            return load(tx, id).await;
+        }
         Ok(verification)
     }
 

@@ -170,7 +170,8 @@ const fn next(state: State, command: Command) -> Option<State> {
             C::Dispute | C::Uphold | C::Overturn | C::Revoke,
         ) => None,
 
-        (S::Verified | S::Rejected, C::Dispute) => Some(S::Disputed),
+        // Whoever revoked it: what was paid for the verdict can still be contested.
+        (S::Verified | S::Rejected | S::Revoked, C::Dispute) => Some(S::Disputed),
         (S::Disputed, C::Uphold) => Some(S::Upheld),
         (S::Disputed, C::Overturn) => Some(S::Overturned),
         (S::Verified | S::Upheld, C::Revoke) => Some(S::Revoked),
@@ -178,7 +179,7 @@ const fn next(state: State, command: Command) -> Option<State> {
         | (S::Rejected | S::Overturned | S::Revoked, C::Uphold | C::Overturn | C::Revoke)
         | (S::Disputed, C::Dispute | C::Revoke)
         | (S::Upheld, C::Dispute | C::Uphold | C::Overturn)
-        | (S::Overturned | S::Revoked, C::Dispute)
+        | (S::Overturned, C::Dispute)
         | (
             S::Declined | S::Cancelled | S::Expired | S::ForceCancelled,
             C::Dispute | C::Uphold | C::Overturn | C::Revoke,
@@ -491,7 +492,7 @@ mod tests {
 
     #[test]
     fn the_edges_of_the_check_are_the_edges_of_the_rules() {
-        let sql = include_str!("../../migrations/0022_board.sql");
+        let sql = include_str!("../../migrations/0030_revoked_is_disputed.sql");
         let (_, check) = sql.split_once("CHECK (was || '>' || state IN").unwrap();
         let (check, _) = check.split_once("))").unwrap();
         let mut listed: Vec<&str> = check.split('\'').skip(1).step_by(2).collect();
@@ -507,7 +508,7 @@ mod tests {
 
     #[test]
     fn only_the_words_of_the_check_are_states() {
-        let sql = include_str!("../../migrations/0022_board.sql");
+        let sql = include_str!("../../migrations/0030_revoked_is_disputed.sql");
         let (_, check) = sql.split_once("CHECK (state IN").unwrap();
         let (check, _) = check.split_once("))").unwrap();
         let words: Vec<&str> = check.split('\'').skip(1).step_by(2).collect();
