@@ -37,7 +37,8 @@ impl Inventory {
 
     /// Whether a blob is still to be there.
     pub async fn holds(db: &impl Read, key: &Key) -> Result<bool> {
-        Ok(file::is_stored(db, key).await? || upload::is_known(db, key).await?)
+        // In the order in which a blob changes hands: see the sweep of files.
+        Ok(upload::is_known(db, key).await? || file::is_stored(db, key).await?)
     }
 
     /// Takes a blob out of a copy of the database that was deleted while the copy was made, as it

@@ -115,8 +115,13 @@ impl Service {
     }
 
     /// A file of somebody's own.
-    pub(crate) async fn own(&self, owner: Id<User>, id: Id<FileKind>) -> Result<Option<File>> {
-        Ok(store::get(self.db(), id).await?.filter(|file| file.owner == owner))
+    pub(crate) async fn own(
+        &self,
+        db: &impl Read,
+        owner: Id<User>,
+        id: Id<FileKind>,
+    ) -> Result<Option<File>> {
+        Ok(store::get(db, id).await?.filter(|file| file.owner == owner))
     }
 
     /// Writes down a file whose bytes are on disk. Runs to its end also when the caller stops
@@ -237,11 +242,11 @@ impl Service {
         match kept {
             Ok(()) => Ok(file),
             Err(error) => {
-                // Whoever has completed it first may have kept this very blob.
-                let shared = matches!(origin, Origin::Upload(_))
-                    && store::is_known(self.db(), &file.blob).await?;
-                // When the commit's fate is unknown the bytes stay: the sweep knows later.
-                if !shared && !matches!(error.kind(), Kind::Unavailable | Kind::Internal) {
+                // When the commit's fate is unknown the bytes stay: the sweep knows later. So do those
+                // of an upload, for whoever gathered them to judge: whoever has completed it first
+                // may have kept this very blob, and no read outside of that transaction shows it.
+                let is_ours = origin == Origin::Request;
+                if is_ours && !matches!(error.kind(), Kind::Unavailable | Kind::Internal) {
                     self.blobs().delete(&file.blob).await?;
                 }
                 Err(error)
@@ -407,8 +412,10 @@ impl Service {
         let now = self.db().world().now();
         let mut swept = self.blobs().sweep(now - STALLED_AGE).await?;
         for blob in self.blobs().slice(slice, now - ORPHAN_AGE).await? {
-            let known = store::is_known(self.db(), &blob).await?
-                || upload::is_known(self.db(), &blob).await?;
+            // In the order in which a blob changes hands: a part that becomes a file between the two
+            // questions is known to the second.
+            let known = upload::is_known(self.db(), &blob).await?
+                || store::is_known(self.db(), &blob).await?;
             if !known {
                 self.blobs().delete(&blob).await?;
                 swept += 1;

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 use kernel::id::kinds::{File as FileKind, User};
-use kernel::{Caller, Error, Id, Result, Secret};
+use kernel::{Caller, Error, Id, Kind, Result, Secret};
 use platform::blob::{Form, Presigned, Slot, Stored};
-use platform::db::Db;
+use platform::db::{Db, Tx};
 use platform::journal::Fact;
 
 use super::model::{ADDRESS_LASTS, LASTS, NewUpload, OPEN_MAX, Upload};
@@ -267,7 +267,8 @@ impl Service {
             let message = "The bytes do not have the checksum that was announced.";
             Err(Error::invalid("checksum_mismatch", message))
         };
-        if kept.is_err() {
+        // When the commit's fate is unknown the bytes stay: the sweep knows later.
+        if kept.as_ref().is_err_and(|error| !is_our_failure(error)) {
             self.files().blobs().delete(&stored.key).await?;
         }
         kept
@@ -280,41 +281,62 @@ impl Service {
     pub async fn complete(&self, caller: &Caller, id: Id<FileKind>) -> Result<File> {
         let owner = caller.user()?;
         let Some(upload) = self.owned(owner, id).await? else {
-            let done = self.files().own(owner, id).await?;
-            return done.ok_or_else(unknown);
+            return self.completed(owner, id).await?.ok_or_else(unknown);
         };
+        match self.make(caller, &upload).await {
+            Ok(file) => Ok(file),
+            // Whatever is missing now, somebody may have completed it in the meantime.
+            Err(error) => match self.completed(owner, id).await? {
+                Some(file) => Ok(file),
+                None if error.code() == "upload_ended" => Err(unknown()),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The file that an upload has become. Asked in a transaction: the embedded store shows other
+    /// readers only what is on disk, and whoever was quicker may still be writing.
+    async fn completed(&self, owner: Id<User>, id: Id<FileKind>) -> Result<Option<File>> {
+        let find = |tx: Tx| async move { self.files().own(&tx, owner, id).await };
+        self.db().run("upload.completed", find).await
+    }
+
+    async fn make(&self, caller: &Caller, upload: &Upload) -> Result<File> {
         upload.check_open(self.files().now())?;
-        let there = self.there(&upload).await?.len();
+        let there = self.there(upload).await?.len();
         let missing = upload.parts() as usize - there.min(upload.parts() as usize);
         if missing > 0 {
             let message = format!("{missing} of {} parts have not come in.", upload.parts());
             return Err(Error::conflict("upload_incomplete", message));
         }
-        let parts = store::parts(self.db(), id).await?;
-        let (stored, seen) = match self.gather(&upload, &parts).await {
+        let parts = store::parts(self.db(), upload.id).await?;
+        let (stored, seen) = match self.gather(upload, &parts).await {
             Ok(gathered) => gathered,
             Err(error) => {
-                if !matches!(error.kind(), kernel::Kind::Unavailable | kernel::Kind::Internal) {
-                    self.throw_away(&upload, &parts).await?;
+                if !is_our_failure(&error) {
+                    self.throw_away(upload, &parts).await?;
                 }
                 return Err(error);
             }
         };
         let kept = stored.key.clone();
-        let origin = file::Origin::Upload(id);
-        let file = self.files().keep(caller, &upload.name, seen, stored, origin).await;
-        let file = match file {
-            // Somebody else has completed it in the meantime.
-            Err(error) if error.code() == "upload_ended" => {
-                return self.files().own(owner, id).await?.ok_or_else(unknown);
+        let origin = file::Origin::Upload(upload.id);
+        let file = match self.files().keep(caller, &upload.name, seen, stored, origin).await {
+            Ok(file) => file,
+            Err(error) => {
+                // What was gathered here is nobody else's, unless it is itself a part.
+                let is_own = parts.iter().all(|(_, part)| part.key != kept);
+                if is_own && !is_our_failure(&error) {
+                    self.files().blobs().delete(&kept).await?;
+                }
+                return Err(error);
             }
-            file => file?,
         };
         let used = parts.iter().filter(|(_, part)| part.key != kept);
         for (_, part) in used {
             self.files().blobs().delete(&part.key).await?;
         }
-        self.empty_slots(&upload).await?;
+        self.empty_slots(upload).await?;
         Ok(file)
     }
 
@@ -380,13 +402,22 @@ impl Service {
         Ok(seen)
     }
 
-    /// What was not what it should be goes, and may be sent again.
+    /// What was not what it should be goes, and may be sent again. Where the upload has ended,
+    /// whoever has ended it sees to its bytes: they may be a file's.
     async fn throw_away(&self, upload: &Upload, parts: &[(u32, Stored)]) -> Result<()> {
-        let id = upload.id;
-        let forget = self
-            .db()
-            .run("upload.throw_away", |tx| async move { store::drop_parts(&tx, id).await });
-        forget.await?;
+        let forget = |tx: Tx| async move {
+            if !store::hold(&tx, upload.id).await? {
+                return Ok(false);
+            }
+            // Those that were looked at: what was sent anew in the meantime is another's to judge.
+            for (_, part) in parts {
+                store::drop_part(&tx, upload.id, &part.key).await?;
+            }
+            Ok(true)
+        };
+        if !self.db().run("upload.throw_away", forget).await? {
+            return Ok(());
+        }
         for (_, part) in parts {
             self.files().blobs().delete(&part.key).await?;
         }
@@ -449,6 +480,11 @@ impl Service {
         }
         Ok(ended)
     }
+}
+
+/// Whether it says nothing about what was sent.
+fn is_our_failure(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::Internal)
 }
 
 fn already_there() -> Error {

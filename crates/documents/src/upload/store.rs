@@ -124,9 +124,10 @@ pub(super) async fn parts(db: &impl Read, upload: Id<FileKind>) -> Result<Vec<(u
     Ok(db.all(sql, params![upload], read).await?)
 }
 
-/// Forgets what has come in.
-pub(super) async fn drop_parts(tx: &Tx, upload: Id<FileKind>) -> Result<()> {
-    tx.execute("DELETE FROM upload_parts WHERE upload = $1", params![upload]).await?;
+/// Forgets a part that has come in.
+pub(super) async fn drop_part(tx: &Tx, upload: Id<FileKind>, blob: &Key) -> Result<()> {
+    let sql = "DELETE FROM upload_parts WHERE upload = $1 AND blob = $2";
+    tx.execute(sql, params![upload, blob.as_str()]).await?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 use axum::body::Body;
+use futures_util::future::join_all;
 use http::{Request, StatusCode};
 use kernel::{Caller, Secret};
 use platform::blob::S3Server;
@@ -155,6 +156,31 @@ async fn who_was_cut_off_sends_only_the_parts_that_are_missing(t: &TestDb) {
     let path = format!("/v1/files/{}/content", file["id"].as_str().unwrap());
     assert!(app.get(&owner, &path).await.ok().body == bytes);
     assert_eq!(app.stored().len(), 1, "the parts are gone");
+}
+
+async fn completing_at_once_answers_one_file_whose_bytes_stay(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let mut files = 0;
+    for part_size in [524_288, 262_144].repeat(4) {
+        let bytes = pdf(500_000);
+        let mut body = announced(&bytes);
+        body["partSize"] = json!(part_size);
+        let upload = begin(&app, &owner, body).await;
+        for part in upload["parts"].as_array().unwrap() {
+            let at = part["offset"].as_u64().unwrap() as usize;
+            let end = at + part["size"].as_u64().unwrap() as usize;
+            send(&app, part, &[], &bytes[at..end]).await.ok();
+        }
+        let done = join_all((0..6).map(|_| complete(&app, &owner, &upload))).await;
+        let done: Vec<_> = done.into_iter().map(|answer| answer.ok().json()).collect();
+        assert!(done.iter().all(|file| *file == done[0] && file["id"] == upload["id"]));
+        let path = format!("/v1/files/{}/content", upload["id"].as_str().unwrap());
+        assert!(app.get(&owner, &path).await.ok().body == bytes);
+        files += 1;
+    }
+    assert_eq!(app.verbs().await.iter().filter(|verb| *verb == "file.uploaded").count(), files);
+    assert_eq!(app.stored().len(), files, "nobody leaves anything behind");
 }
 
 async fn what_is_not_what_was_announced_is_no_file(t: &TestDb) {
