@@ -215,6 +215,25 @@ impl Edge {
         Box::pin(self.options.standings.of_member(principal)).await
     }
 
+    /// Whether this is an admin who has shown one factor where admins need two.
+    pub(crate) fn is_half_an_admin(&self, principal: &Principal) -> bool {
+        let needs_two = self.options.admin_second_factor && principal.role == Role::Admin;
+        needs_two && principal.level < Level::Two
+    }
+
+    /// The one place that asks admins for a second factor: whatever a route's audience, half an
+    /// admin gets to those alone that it takes to become a whole one.
+    pub(crate) fn whole_admin(&self, row: &Row, principal: Option<&Principal>) -> Result<()> {
+        let is_half = principal.is_some_and(|principal| self.is_half_an_admin(principal));
+        if row.one_factor || row.is_open() || !is_half {
+            return Ok(());
+        }
+        let message = "Admins sign in with two factors. Enrol one with POST /v1/auth/mfa/enroll \
+                       or /v1/auth/passkeys/register/start; with one enrolled, show it with POST \
+                       /v1/auth/step-up.";
+        Err(Error::forbidden("second_factor_required", message))
+    }
+
     /// Counts a request of an API key, whichever address it comes from.
     pub(crate) fn limit_key(&self, principal: Option<&Principal>) -> Option<Decision> {
         let Some(Acting { by: Actor::Key(key), .. }) = principal?.acting else { return None };
@@ -345,13 +364,9 @@ pub(crate) fn permitted(
     Err(error.with_member("permission", permission.as_str()))
 }
 
-/// Whether a route's audience includes the caller. The one place that asks admins for a second
-/// factor, and that keeps impersonated sessions from being admins.
-pub(crate) fn admit(
-    audience: Audience,
-    principal: Option<&Principal>,
-    admin_second_factor: bool,
-) -> Result<()> {
+/// Whether a route's audience includes the caller. The one place that keeps impersonated sessions
+/// from being admins.
+pub(crate) fn admit(audience: Audience, principal: Option<&Principal>) -> Result<()> {
     let role = match audience {
         Audience::Public | Audience::Provider | Audience::Ops => return Ok(()),
         Audience::Any => None,
@@ -373,16 +388,8 @@ pub(crate) fn admit(
         let message = "An admin has yet to approve this account.";
         return Err(Error::forbidden("pending_approval", message));
     }
-    if role == Role::Admin {
-        if principal.impersonator.is_some() {
-            return Err(impersonated());
-        }
-        if admin_second_factor && principal.level < Level::Two {
-            let message = "Admins sign in with two factors. Enrol one with POST \
-                           /v1/auth/mfa/enroll or /v1/auth/passkeys/register/start; with one \
-                           enrolled, show it with POST /v1/auth/step-up.";
-            return Err(Error::forbidden("second_factor_required", message));
-        }
+    if role == Role::Admin && principal.impersonator.is_some() {
+        return Err(impersonated());
     }
     Ok(())
 }
@@ -448,7 +455,7 @@ mod tests {
         use Audience::{Admin, Any, Enterprise, Key, Ops, Provider, Public, User, Verifier};
         for audience in [Public, Any, User, Verifier, Enterprise, Key, Admin, Provider, Ops] {
             for role in Role::ALL {
-                let admitted = admit(audience, Some(&principal(role, true)), false).is_ok();
+                let admitted = admit(audience, Some(&principal(role, true))).is_ok();
                 let expected = match audience {
                     Public | Any | Provider | Ops => true,
                     User => role == Role::User,
@@ -459,26 +466,36 @@ mod tests {
                 assert_eq!(admitted, expected, "{audience:?} {role:?}");
             }
             let open = matches!(audience, Public | Provider | Ops);
-            assert_eq!(admit(audience, None, true).is_ok(), open, "{audience:?} nobody");
+            assert_eq!(admit(audience, None).is_ok(), open, "{audience:?} nobody");
         }
-        assert!(admit(Verifier, Some(&principal(Role::Verifier, false)), true).is_err());
-        assert!(admit(Any, Some(&principal(Role::Verifier, false)), true).is_ok());
+        assert!(admit(Verifier, Some(&principal(Role::Verifier, false))).is_err());
+        assert!(admit(Any, Some(&principal(Role::Verifier, false))).is_ok());
     }
 
     #[test]
     fn an_admin_is_let_in_with_two_factors_and_only_as_themselves() {
         let one = principal(Role::Admin, true);
         let two = Principal { level: Level::Two, ..one.clone() };
-        let code = |principal: &Principal, needed| {
-            admit(Audience::Admin, Some(principal), needed).err().map(|e| e.code().to_owned())
+        let row = |route: platform::http::RouteBuilder, edge: &Edge| {
+            Row::new(&route.to::<_, _, ()>(async || ()), &edge.options.load)
         };
-        assert_eq!(code(&one, true).as_deref(), Some("second_factor_required"));
-        assert_eq!(code(&one, false), None);
-        assert_eq!(code(&two, true), None);
-        let seen = Principal { impersonator: Some(two.user), ..two };
-        assert_eq!(code(&seen, false).as_deref(), Some("impersonated"));
+        for audience in [Audience::Admin, Audience::Any] {
+            let code = |principal: &Principal, needed: bool| {
+                let edge = edge_where(&Arc::default(), needed);
+                let row = row(platform::http::get(audience, "/v1/x"), &edge);
+                edge.whole_admin(&row, Some(principal)).err().map(|error| error.code().to_owned())
+            };
+            assert_eq!(code(&one, true).as_deref(), Some("second_factor_required"));
+            assert_eq!(code(&one, false), None);
+            assert_eq!(code(&two, true), None);
+            assert_eq!(code(&principal(Role::User, true), true), None);
+        }
         // What it takes to enrol one is open.
-        assert!(admit(Audience::Any, Some(&one), true).is_ok());
+        let edge = edge_where(&Arc::default(), true);
+        let row = row(platform::http::get(Audience::Any, "/v1/x").with_one_factor(), &edge);
+        assert!(edge.whole_admin(&row, Some(&one)).is_ok());
+        let seen = Principal { impersonator: Some(two.user), ..two };
+        assert_eq!(admit(Audience::Admin, Some(&seen)).unwrap_err().code(), "impersonated");
     }
 
     #[test]
@@ -694,6 +711,10 @@ mod tests {
     }
 
     fn edge(users: &Arc<Few>) -> Arc<Edge> {
+        edge_where(users, false)
+    }
+
+    fn edge_where(users: &Arc<Few>, admin_second_factor: bool) -> Arc<Edge> {
         Edge::new(EdgeOptions {
             world: platform::world::system(),
             users: users.clone(),
@@ -707,7 +728,7 @@ mod tests {
             request_timeout: Duration::from_secs(1),
             transfer_timeout: Duration::from_secs(1),
             server_timing: false,
-            admin_second_factor: false,
+            admin_second_factor,
             step_up_within: Duration::from_secs(600),
         })
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use platform::trace::{self, TraceContext};
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use crate::edge::{
     Edge, Presented, admit, cookie, device, fresh, permitted, presented, proved, refuse_another,
@@ -50,11 +50,12 @@ pub(crate) struct Row {
     pub(crate) body_max: usize,
     pub(crate) streamed: bool,
     pub(crate) unproved: bool,
+    pub(crate) one_factor: bool,
     pub(crate) step_up: bool,
     pub(crate) errors: ErrorShape,
     pub(crate) in_person: bool,
     /// The query parameters that a row which changes something takes; all others are refused.
-    takes: Option<Vec<String>>,
+    takes: Option<Takes>,
     live: bool,
     permission: Option<Permission>,
     essential: bool,
@@ -87,6 +88,7 @@ impl Row {
             body_max: route.body_max,
             streamed: route.streamed,
             unproved: route.unproved,
+            one_factor: route.one_factor,
             step_up: route.step_up,
             errors: route.errors,
             in_person: route.in_person,
@@ -116,6 +118,11 @@ impl Row {
         Err(Error::field(format!("/{unknown}"), "unknown", message))
     }
 
+    /// Whether anybody may come, signed in or not.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.audience, Audience::Public | Audience::Provider | Audience::Ops)
+    }
+
     /// The row of requests that no route answers.
     pub(crate) fn unmatched(load: &Load) -> Self {
         let route = platform::http::get(Audience::Public, "unmatched")
@@ -125,19 +132,25 @@ impl Row {
     }
 }
 
+/// Names of query parameters, looked up when the first request has a query.
+type Takes = LazyLock<Vec<String>, Box<dyn FnOnce() -> Vec<String> + Send>>;
+
 /// What the query of a row may name, where it changes something. Rows in the shapes of other APIs,
 /// and those that providers call, have rules of their own.
-fn takes(route: &platform::http::Route) -> Option<Vec<String>> {
+fn takes(route: &platform::http::Route) -> Option<Takes> {
     let is_ours = matches!(route.errors, ErrorShape::Problem);
     if route.method == Method::GET || !is_ours || route.audience == Audience::Provider {
         return None;
     }
-    let described = route.operation.parameters.iter().flatten();
-    let names = described.filter_map(|parameter| match parameter {
-        RefOr::T(it) if it.parameter_in == ParameterIn::Query => Some(it.name.clone()),
-        RefOr::T(_) | RefOr::Ref(_) => None,
-    });
-    Some(names.collect())
+    let described = route.described();
+    Some(LazyLock::new(Box::new(move || {
+        let parameters = described.sketch().operation.parameters;
+        let named = |parameter| match parameter {
+            RefOr::T(Parameter { name, parameter_in: ParameterIn::Query, .. }) => Some(name),
+            RefOr::T(_) | RefOr::Ref(_) => None,
+        };
+        parameters.into_iter().flatten().filter_map(named).collect()
+    })))
 }
 
 /// Puts the guard in front of a route.
@@ -317,6 +330,8 @@ impl Guard {
             passage.count(Limit::Key, edge.limit_key(principal.as_deref()))?;
         }
         let principal = match principal {
+            // Where anybody may come, an admin who is not sure enough to be one is anybody.
+            Some(principal) if row.is_open() && edge.is_half_an_admin(&principal) => None,
             Some(principal) => Some(edge.standing(principal, row).await?),
             None => None,
         };
@@ -412,7 +427,8 @@ impl Guard {
     /// proof would help, the refusal says which there could be.
     async fn may_pass(&self, principal: Option<&Principal>) -> Result<()> {
         let (edge, row) = (&self.edge, &self.row);
-        let passed = admit(row.audience, principal, edge.options.admin_second_factor)
+        let passed = admit(row.audience, principal)
+            .and_then(|()| edge.whole_admin(row, principal))
             .and_then(|()| permitted(row.permission, principal))
             .and_then(|()| if row.in_person { refuse_another(principal) } else { Ok(()) })
             .and_then(|()| proved(row.audience, row.unproved, principal))

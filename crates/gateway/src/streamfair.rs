@@ -100,6 +100,8 @@ fn builder(row: &'static Row) -> RouteBuilder {
         }
         Verb::Get | Verb::Delete => builder,
     };
+    // Many of these ask by POST.
+    let builder = if row.reads() { builder.also_for_another() } else { builder };
     match row.door {
         Door::Login => builder.limit(Limit::Login),
         Door::Register => builder.limit(Limit::Register),

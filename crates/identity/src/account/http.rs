@@ -56,6 +56,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<Said>(200)
                 .to(resend_verification),
             get(Audience::Any, "/v1/me")
+                .with_one_factor()
                 .summary("The signed-in account")
                 .unproved()
                 .returns::<MeBody>(200)

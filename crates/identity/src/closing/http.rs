@@ -48,7 +48,6 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Close an account: your own, or anybody's for admins")
                 .describe(refused)
                 .limit(Limit::Login)
-                .in_person()
                 .takes::<CloseBody>()
                 .returns::<ClosedBody>(200)
                 .to(close_user),
@@ -83,7 +82,8 @@ pub(crate) fn document(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = CloseAccount)]
 struct CloseBody {
-    /// Not needed within five minutes of signing in, nor by admins for others.
+    /// Not needed within five minutes of signing in. Admins who close another's show who they are
+    /// with `POST /v1/auth/step-up` instead.
     password: Option<SecretText>,
 }
 

@@ -27,6 +27,13 @@ pub(super) fn proof_needed() -> Error {
     Error::forbidden("proof_needed", message)
 }
 
+/// Somebody else's account is closed by who has just shown who they are, and no password of theirs
+/// stands for that.
+pub(super) fn step_up_required() -> Error {
+    let message = "Show once more who you are, with POST /v1/auth/step-up, and try again.";
+    Error::forbidden("step_up_required", message)
+}
+
 /// The refusal that lists what is open.
 pub(super) fn refuse(stakes: Vec<Stake>) -> Result<(), Error> {
     if stakes.is_empty() {

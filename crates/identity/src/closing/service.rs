@@ -83,13 +83,17 @@ impl Service {
     /// Closes somebody's account, for an admin.
     ///
     /// # Errors
-    /// `NotFound`; `Forbidden` `admin_protected`; `Conflict` as for one's own, and `wrong_state`
+    /// `NotFound`; `Forbidden`: `admin_protected`, and `step_up_required` on a session that was not
+    /// just proved; `Conflict` as for one's own, and `wrong_state`
     /// when it is closed.
     pub async fn close_other(&self, caller: &Caller, id: Id<User>) -> Result<Closed> {
         let account = accounts::get(&self.db, id).await?;
         if account.role == Role::Admin {
             let message = "Take the role of admin from this account first.";
             return Err(Error::forbidden("admin_protected", message));
+        }
+        if !rules::is_fresh(caller.principal()?, self.db.world().now()) {
+            return Err(rules::step_up_required());
         }
         self.close(caller, id).await
     }

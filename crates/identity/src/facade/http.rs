@@ -63,6 +63,7 @@ fn order_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<TokenReply>(200)
                 .to(log),
             post(Audience::Any, "/api/users/ext")
+                .also_for_another()
                 .summary("What the caller's token says (order API)")
                 .describe(
                     "With a token that is over and the cookie of the same session, `token` is a \
@@ -93,7 +94,6 @@ fn delete_routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Close one's own account; an admin names another's with `id` (order API)")
                 .describe(CLOSING)
                 .unproved()
-                .in_person()
                 .limit(Limit::Login)
                 .errors(ErrorShape::Plain)
                 .query::<DelQuery>()
@@ -103,7 +103,6 @@ fn delete_routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Close one's own account (`me`); an admin names another's (order API)")
                 .describe(CLOSING)
                 .unproved()
-                .in_person()
                 .limit(Limit::Login)
                 .errors(ErrorShape::Plain)
                 .returns_nothing(204)

@@ -26,10 +26,12 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
         service,
         [
             get(Audience::Any, "/v1/auth/mfa")
+                .with_one_factor()
                 .summary("Which factors the account has, and what the session has shown")
                 .returns::<StandingBody>(200)
                 .to(standing),
             post(Audience::Any, "/v1/auth/mfa/enroll")
+                .with_one_factor()
                 .summary("Get a secret for an authenticator app (TOTP, RFC 6238)")
                 .describe(
                     "The app is enrolled when `POST /v1/auth/mfa/verify` has had a right code of \
@@ -39,6 +41,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<EnrolmentBody>(200)
                 .to(enroll),
             post(Audience::Any, "/v1/auth/mfa/verify")
+                .with_one_factor()
                 .summary("Confirm the authenticator app with its first code")
                 .describe(
                     "Answers ten recovery codes, which are shown this once. The session has two \
@@ -72,6 +75,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<LoginReply>(200)
                 .to(finish_login),
             post(Audience::Any, "/v1/auth/step-up")
+                .with_one_factor()
                 .summary("Show once more who you are")
                 .describe(
                     "By one of the ways that `GET /v1/auth/mfa` lists; for a passkey get the \

@@ -72,6 +72,8 @@ pub enum Refusal {
     NotEnrolled,
     /// The role is of no use without a second factor, and this is the last one.
     Needed,
+    /// Another one is added by who has shown one that is there.
+    OneFactorOnly,
     /// There is a better way to prove it, and that is wanted.
     NotEnough,
     /// Of a code, a password or a passkey of whoever is signed in already.
@@ -92,6 +94,11 @@ impl From<Refusal> for Error {
                 "second_factor_needed",
                 "An admin needs a second factor. Enrol the next one before this one goes.",
             ),
+            Refusal::OneFactorOnly => Self::forbidden(
+                "second_factor_required",
+                "This account has a second factor. Show it with POST /v1/auth/step-up before you \
+                 add another one.",
+            ),
             Refusal::NotEnough => Self::forbidden(
                 "proof_not_enough",
                 "This account has a second factor. Show that, not the password.",
@@ -109,6 +116,16 @@ impl From<Refusal> for Error {
             ),
         }
     }
+}
+
+/// Whether a session of this level may add a factor. Where an account needs a second one and has
+/// it, who knows no more than the password would otherwise bring one of their own.
+pub(super) fn may_add(enrolled: &Enrolled, is_required: bool, level: Level) -> Result<(), Refusal> {
+    let has_second = enrolled.totp || enrolled.passkeys > 0;
+    if is_required && has_second && level < Level::Two {
+        return Err(Refusal::OneFactorOnly);
+    }
+    Ok(())
 }
 
 /// Whether an account that needs a second factor could spare the authenticator app.

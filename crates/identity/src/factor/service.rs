@@ -126,10 +126,20 @@ impl Service {
         self.admin_second_factor && role == Role::Admin
     }
 
+    async fn check_may_add(&self, caller: &Caller, account: &Account) -> Result<()> {
+        let enrolled = self.checker.enrolled(&self.db, account).await?;
+        let level = caller.principal()?.level;
+        Ok(rules::may_add(&enrolled, self.is_required(account.role), level)?)
+    }
+
     /// A secret for an authenticator app, in the place of one that was shown before and not
     /// confirmed. An app that is enrolled already stays so until this one is confirmed.
+    ///
+    /// # Errors
+    /// `Forbidden` `second_factor_required`.
     pub async fn enroll(&self, caller: &Caller) -> Result<Enrolment> {
         let account = account::store::get(&self.db, caller.user()?).await?;
+        self.check_may_add(caller, &account).await?;
         let random = Secret::new(self.db.world().random::<{ totp::SECRET_LEN }>());
         let sealed = &self.checker.seal(account.id, random.expose())?;
         let user = account.id;
@@ -151,7 +161,8 @@ impl Service {
     /// the enrolled app and renews the session's proof.
     ///
     /// # Errors
-    /// `Forbidden` `wrong_proof`; `Conflict` `nothing_pending`; `Limited`.
+    /// `Forbidden`: `wrong_proof`, `second_factor_required`; `Conflict` `nothing_pending`;
+    /// `Limited`.
     pub async fn verify(&self, caller: &Caller, code: &Code) -> Result<Verified> {
         let user = caller.user()?;
         let account = &account::store::get(&self.db, user).await?;
@@ -162,6 +173,8 @@ impl Service {
             }
             return self.step_up(caller, &Evidence::Code(code.clone())).await.map(Verified::Proven);
         };
+        // One that was begun before there was another factor.
+        self.check_may_add(caller, account).await?;
         let Code::Totp(digits) = code else { return Err(Refusal::Wrong.into()) };
         self.sessions.count_code(account, caller.origin.ip, code).await?;
         let secret = self.checker.open(user, sealed)?;

@@ -32,6 +32,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<StartedBody>(200)
                 .to(start),
             post(Audience::Any, "/v1/admin/impersonation/end")
+                .also_for_another()
                 .summary("Stop looking at the platform as somebody else")
                 .describe(
                     "With the token of the impersonation, or with the admin's own, which ends all \

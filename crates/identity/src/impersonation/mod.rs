@@ -5,9 +5,8 @@
 //! - It has an access token only: no cookie, and no refresh token.
 //! - Never as another admin: that would be a way to act without leaving one's own name.
 //! - Every fact that it causes names the admin as its actor, and concerns the user.
-//! - What only the person themselves may do (passwords, factors, sessions, money that leaves,
-//!   closing the account) the gateway refuses, from the route's row: see
-//!   [`platform::http::Route::in_person`].
+//! - They look and change nothing: everything but a GET the gateway refuses, unless the route's row
+//!   says otherwise; see [`platform::http::Route::in_person`].
 //! - It ends by time, by the admin, by the user among their sessions, and when the admin stops
 //!   being one.
 

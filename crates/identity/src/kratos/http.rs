@@ -50,6 +50,7 @@ fn session_routes(service: &Arc<Service>) -> Vec<Route> {
         service,
         [
             get(Audience::Any, "/sessions/whoami")
+                .with_one_factor()
                 .summary("The calling session, as Ory Kratos shows it")
                 .errors(ErrorShape::Kratos)
                 .unproved()
@@ -57,6 +58,7 @@ fn session_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<SessionBody>(200)
                 .to(whoami),
             get(Audience::Any, "/sessions")
+                .with_one_factor()
                 .summary("One's other sessions, as Ory Kratos shows them")
                 .errors(ErrorShape::Kratos)
                 .unproved()
@@ -64,6 +66,7 @@ fn session_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<Vec<SessionBody>>(200)
                 .to(list),
             delete(Audience::Any, "/sessions")
+                .with_one_factor()
                 .essential()
                 .summary("End one's other sessions, as Ory Kratos does it")
                 .errors(ErrorShape::Kratos)
@@ -71,6 +74,7 @@ fn session_routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<CountReply>(200)
                 .to(end_others),
             delete(Audience::Any, "/sessions/{id}")
+                .with_one_factor()
                 .essential()
                 .summary("End one of one's other sessions, as Ory Kratos does it")
                 .errors(ErrorShape::Kratos)

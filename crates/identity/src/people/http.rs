@@ -47,7 +47,6 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(show),
             patch(Audience::Any, "/v1/users/{id}")
                 .summary("Change an account: your own, or anybody's for admins")
-                .in_person()
                 .takes::<ChangeBody>()
                 .returns::<UserBody>(200)
                 .to(change),

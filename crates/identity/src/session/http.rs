@@ -59,6 +59,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<TokensReply>(200)
                 .to(refresh),
             post(Audience::Any, "/v1/auth/logout")
+                .with_one_factor()
                 .essential()
                 .summary("End the calling session")
                 .unproved()
@@ -81,12 +82,14 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<IntrospectReply>(200)
                 .to(introspect),
             get(Audience::Any, "/v1/me/sessions")
+                .with_one_factor()
                 .summary("List the devices on which one is signed in")
                 .unproved()
                 .paged()
                 .returns::<Vec<SessionBody>>(200)
                 .to(list),
             delete(Audience::Any, "/v1/me/sessions")
+                .with_one_factor()
                 .essential()
                 .summary("Sign out everywhere, or everywhere else")
                 .unproved()
@@ -94,6 +97,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<EndedReply>(200)
                 .to(end_all),
             delete(Audience::Any, "/v1/me/sessions/{id}")
+                .with_one_factor()
                 .essential()
                 .summary("Sign out one device")
                 .unproved()

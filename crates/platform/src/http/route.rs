@@ -198,12 +198,14 @@ pub struct Route<S = ()> {
     pub streamed: bool,
     /// Whether it also serves whoever has not proved their mail address yet.
     pub unproved: bool,
+    /// Whether it also serves an admin who has shown one factor only, where admins need two.
+    pub one_factor: bool,
     /// Whether the caller must have shown who they are within the last minutes.
     pub step_up: bool,
     pub errors: ErrorShape,
     /// Whether only the person themselves may: an admin who looks at the platform as somebody
-    /// else is refused. So is everything that changes an account (what is below `/v1/auth` and
-    /// `/v1/me`) unless its row says otherwise.
+    /// else is refused. They look, and so it is with everything but a GET unless its row says
+    /// otherwise.
     pub in_person: bool,
     /// Whether it is served however much else there is to do: health checks, and what ends
     /// sessions.
@@ -289,6 +291,7 @@ pub struct RouteBuilder {
     body_max: usize,
     streamed: bool,
     unproved: bool,
+    one_factor: bool,
     step_up: bool,
     errors: ErrorShape,
     description: Cow<'static, str>,
@@ -332,6 +335,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
         body_max: row.body_max,
         streamed: row.streamed,
         unproved: row.unproved,
+        one_factor: row.one_factor,
         step_up: row.step_up,
         errors: row.errors,
         in_person: row.in_person,
@@ -350,7 +354,7 @@ pub fn table<S: Clone + Send + Sync + 'static>(
 impl RouteBuilder {
     fn new(method: Method, audience: Audience, path: &'static str, limit: Limit) -> Self {
         Self {
-            in_person: starts_in_person(&method, path),
+            in_person: starts_in_person(&method),
             essential: false,
             within: None,
             live: false,
@@ -364,6 +368,7 @@ impl RouteBuilder {
             body_max: JSON_BODY_MAX,
             streamed: false,
             unproved: false,
+            one_factor: false,
             step_up: false,
             errors: ErrorShape::Problem,
             description: Cow::Borrowed(""),
@@ -421,20 +426,31 @@ impl RouteBuilder {
         self
     }
 
+    /// Serves also an admin who has shown one factor only, where admins need two: what it takes to
+    /// show another one, and to look after one's own session. Everything else is refused to them,
+    /// whatever its audience: an admin is one on many routes that are not for admins alone.
+    #[must_use]
+    pub fn with_one_factor(mut self) -> Self {
+        self.one_factor = true;
+        self
+    }
+
     #[must_use]
     pub fn errors(mut self, errors: ErrorShape) -> Self {
         self.errors = errors;
         self
     }
 
-    /// Only the person themselves may: what lets in, what pays out, what cannot be undone.
+    /// Only the person themselves may, although it is a GET: what hands out all there is, what lets
+    /// in.
     #[must_use]
     pub fn in_person(mut self) -> Self {
         self.in_person = true;
         self
     }
 
-    /// An admin who looks at the platform as somebody else may do this too.
+    /// An admin who looks at the platform as somebody else may do this too: it ends that, or asks
+    /// and changes nothing.
     #[must_use]
     pub fn also_for_another(mut self) -> Self {
         self.in_person = false;
@@ -644,6 +660,7 @@ impl RouteBuilder {
             body_max: self.body_max,
             streamed: self.streamed,
             unproved: self.unproved,
+            one_factor: self.one_factor,
             step_up: self.step_up,
             errors: self.errors,
             in_person: self.in_person,
@@ -719,11 +736,10 @@ const STEP_UP: &str = "Needs a proof of who you are from the last minutes: a log
 const TICKET: &str = "A ticket of POST /v1/ws/ticket, where neither a header can be set nor the \
     cookie is there. Nothing else is taken here: not an access token.";
 
-/// What changes an account is its owner's alone, also where a row forgets to say so.
-fn starts_in_person(method: &Method, path: &str) -> bool {
-    let below = |room: &str| path.starts_with(room);
-    let is_account = path == "/v1/me" || below("/v1/me/") || below("/v1/auth/");
-    is_account && method != Method::GET
+/// Who looks at the platform as somebody else changes nothing in their name, also where a row
+/// forgets to say so.
+fn starts_in_person(method: &Method) -> bool {
+    method != Method::GET
 }
 
 /// What a row of enterprises wants where it does not say so.
@@ -796,6 +812,17 @@ mod tests {
             let freshness = Freshness::of(&method, path, audience, once);
             assert_eq!(freshness.as_str(), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn all_but_a_get_is_done_in_person_unless_the_row_says_otherwise() {
+        let in_person = |row: RouteBuilder| row.to::<_, _, ()>(async || ()).in_person;
+        for row in [post, put, patch, delete] {
+            assert!(in_person(row(Audience::User, "/v1/x")));
+            assert!(!in_person(row(Audience::User, "/v1/x").also_for_another()));
+        }
+        assert!(!in_person(get(Audience::User, "/v1/x")));
+        assert!(in_person(get(Audience::User, "/v1/x").in_person()));
     }
 
     #[test]

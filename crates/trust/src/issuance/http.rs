@@ -40,6 +40,7 @@ pub fn routes(pages: &Pages) -> Vec<Route> {
                 .returns_media(200, "application/json", "An Open Badges 3.0 Achievement.")
                 .to(achievement),
             post(Audience::Public, "/v1/verify")
+                .also_for_another()
                 .limit(Limit::Heavy)
                 .body_max(FILE_MAX)
                 .summary("Judges an exported credential: what was proved, and what was not")

@@ -28,12 +28,14 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
         service,
         [
             post(Audience::Any, "/v1/auth/passkeys/register/start")
+                .with_one_factor()
                 .summary("Begin to add a passkey (Web Authentication Level 3)")
                 .describe("Answers the options for `navigator.credentials.create`, as JSON.")
                 .step_up()
                 .returns::<OptionsBody>(200)
                 .to(start_registration),
             post(Audience::Any, "/v1/auth/passkeys/register/finish")
+                .with_one_factor()
                 .summary("Add the passkey that the authenticator has made")
                 .describe(
                     "With what `navigator.credentials.create` brought, as its `toJSON()` writes \
@@ -62,6 +64,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<LoginReply>(200)
                 .to(login),
             post(Audience::Any, "/v1/auth/step-up/passkey")
+                .with_one_factor()
                 .summary("Begin to show a passkey once more")
                 .describe(
                     "Answers the options for `navigator.credentials.get`, as JSON; what it brings \
@@ -71,6 +74,7 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .returns::<OptionsBody>(200)
                 .to(start_proof),
             get(Audience::Any, "/v1/auth/passkeys")
+                .with_one_factor()
                 .summary("List one's passkeys")
                 .returns::<Vec<PasskeyBody>>(200)
                 .to(list),

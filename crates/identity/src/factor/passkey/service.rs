@@ -72,6 +72,10 @@ impl Service {
         &self.sessions
     }
 
+    fn is_required(&self, account: &account::Account) -> bool {
+        self.admin_second_factor && account.role == Role::Admin
+    }
+
     fn site(&self) -> Result<&Webauthn> {
         self.site.as_ref().ok_or_else(|| {
             Error::conflict(
@@ -84,10 +88,13 @@ impl Service {
     /// The options for `navigator.credentials.create`, as JSON.
     ///
     /// # Errors
-    /// `Conflict`: `passkeys_unavailable`, `too_many_passkeys`.
+    /// `Conflict`: `passkeys_unavailable`, `too_many_passkeys`; `Forbidden`
+    /// `second_factor_required`.
     pub async fn start_registration(&self, caller: &Caller) -> Result<Json> {
         let principal = caller.principal()?;
         let account = account::store::get(&self.db, principal.user).await?;
+        let enrolled = self.checker.enrolled(&self.db, &account).await?;
+        rules::may_add(&enrolled, self.is_required(&account), principal.level)?;
         let known = store::of_user(&self.db, account.id).await?;
         if known.len() as i64 >= COUNT_MAX {
             return Err(too_many());
@@ -175,6 +182,9 @@ impl Service {
             .db
             .run("passkey.register", |tx| async move {
                 let account = account::store::get(&tx, user).await?;
+                let enrolled = self.checker.enrolled(&tx, &account).await?;
+                let level = caller.principal()?.level;
+                rules::may_add(&enrolled, self.is_required(&account), level)?;
                 let passkey = Passkey {
                     id: tx.world().id(),
                     user,
@@ -188,7 +198,7 @@ impl Service {
                     let message = "This passkey opens an account already.";
                     return Err(Error::conflict("passkey_taken", message));
                 }
-                if self.checker.enrolled(&tx, &account).await?.passkeys > COUNT_MAX {
+                if enrolled.passkeys >= COUNT_MAX {
                     return Err(too_many());
                 }
                 let fact = Fact::by(caller, "passkey.registered").on(passkey.id).about(user);
@@ -400,8 +410,7 @@ impl Service {
                 if !store::remove(&tx, user, id).await? {
                     return Err(Error::not_found("passkey"));
                 }
-                let is_required = self.admin_second_factor && account.role == Role::Admin;
-                rules::may_remove_passkey(&enrolled, is_required)?;
+                rules::may_remove_passkey(&enrolled, self.is_required(&account))?;
                 tx.record(Fact::by(caller, "passkey.removed").on(id).about(user));
                 self.checker.tell(&tx, &account, letters::passkey_removed())
             })
