@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::header;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use flate2::Compression;
@@ -81,9 +82,16 @@ pub fn ops_router(ops: Ops) -> Router {
         .fold(Router::new(), |all, row| all.route(row.path, row.handler))
         .with_state(shown);
     match ops.mail_sink {
-        Some(db) => metrics.merge(Router::new().route("/mail", get(list_mail)).with_state(db)),
+        Some(db) => metrics.merge(mails(db)),
         None => metrics,
     }
+}
+
+/// The mails that were not sent. They hold links that let their holder into accounts, so a page
+/// whose name was made to lead here does not read them.
+fn mails(db: Db) -> Router {
+    let by_no_domain = middleware::from_fn(platform::mail::by_no_domain);
+    Router::new().route("/mail", get(list_mail)).layer(by_no_domain).with_state(db)
 }
 
 async fn render_metrics(State(Shown { metrics, gauges }): State<Shown>) -> Response {

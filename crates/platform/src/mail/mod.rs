@@ -32,7 +32,7 @@ use smtp::Outgoing;
 
 pub use letter::{Action, Letter, Rendered};
 pub use smtp::{Security, Smtp, SmtpOptions, TIMEOUT_MAX};
-pub use viewer::viewer;
+pub use viewer::{by_no_domain, viewer};
 
 /// With the pauses between them about two days: a mail server may be down over a weekend's night,
 /// and few links live longer.

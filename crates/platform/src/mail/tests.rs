@@ -381,8 +381,20 @@ crate::on_both_engines! { &[crate::MIGRATIONS];
         let (_, policy, letter) = get(&format!("/dev/mail/{id}/html"), "[::1]:8080").await;
         assert!(policy.contains("sandbox") && !policy.contains("allow-scripts"), "{policy}");
         assert!(!letter.contains("<script") && letter.contains("&lt;script&gt;"));
-        for host in ["evil.example", "localhost.evil.example", "evil.example:8080", "", "[::1"] {
-            let (status, _, body) = get(&format!("/dev/mail/{id}"), host).await;
+        let path = format!("/dev/mail/{id}");
+        for host in ["LOCALHOST:8080", "192.0.2.7", "[2001:db8::1]:8080"] {
+            assert_eq!(get(&path, host).await.0, StatusCode::OK, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:8080",
+            "[evil.example]",
+            "",
+            "[::1",
+        ] {
+            let (status, _, body) = get(&path, host).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{host}");
             assert!(!body.contains("Hello"), "{host}");
         }

@@ -2,8 +2,11 @@
 //!
 //! They show links that let their holder into accounts, to anybody who can reach them. So they are
 //! mounted only where the sink is on and the platform is this machine's alone, and they answer
-//! only to a request that calls the machine by its own name: a page elsewhere whose name is made
-//! to lead here (DNS rebinding) would otherwise read them with the developer's own browser.
+//! only to a request that calls the machine `localhost` or by an address: a page elsewhere whose
+//! name is made to lead here (DNS rebinding) would otherwise read them with the developer's own
+//! browser. The list of mails for operators is guarded in the same way.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{self, Next};
@@ -42,15 +45,18 @@ pub fn viewer(db: Db) -> Router {
         .route("/dev/mail", get(inbox))
         .route("/dev/mail/{id}", get(mail))
         .route("/dev/mail/{id}/html", get(letter))
-        .layer(middleware::from_fn(from_this_machine))
+        .layer(middleware::from_fn(by_no_domain))
         .with_state(db)
 }
 
-async fn from_this_machine(request: Request, next: Next) -> Response {
+/// Lets through who calls the machine `localhost` or by an address, which no page elsewhere can
+/// make its own name. What is answered is kept nowhere.
+pub async fn by_no_domain(request: Request, next: Next) -> Response {
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let named = named.or_else(|| request.uri().host()).unwrap_or_default();
-    if !is_local(named) {
-        let message = "The mails are shown at http://localhost only.\n";
+    if !is_no_domain(named) {
+        let message = "The mails are shown only at http://localhost and at addresses such as \
+                       http://127.0.0.1.\n";
         return (StatusCode::FORBIDDEN, message).into_response();
     }
     let mut response = next.run(request).await;
@@ -64,13 +70,14 @@ async fn from_this_machine(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether a `Host` is a name of this machine, with or without a port.
-fn is_local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map(|(name, _)| name),
-        None => host.split(':').next(),
-    };
-    matches!(name, Some("localhost" | "127.0.0.1" | "::1"))
+/// Whether a `Host`, with or without a port, is `localhost` or an address.
+fn is_no_domain(host: &str) -> bool {
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split_once(']').map(|(address, _)| address);
+        return address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let name = host.split(':').next().unwrap_or_default();
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
 }
 
 #[derive(Deserialize)]
