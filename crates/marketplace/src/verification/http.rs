@@ -85,6 +85,7 @@ fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(provide_info),
             get(Audience::User, "/v1/user/verifications/{id}/events")
                 .summary("Follow what has happened, oldest first")
+                .paged()
                 .returns::<Vec<EventBody>>(200)
                 .to(events),
             get(Audience::User, "/v1/user/verifications/{id}/case-file")
@@ -169,7 +170,7 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Say how a job stands")
                 .describe(
                     "`in_progress` and `in_review` say that you are at work; `needs_info` puts \
-                     the question in `message` to the owner. Your time goes on meanwhile, and \
+                     the question in `message` to the owner, twenty times at most. Your time goes on meanwhile, and \
                      begins anew with the owner's answer.",
                 )
                 .takes::<JobStatusBody>()
@@ -178,6 +179,7 @@ fn verifier_routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(set_status),
             post(Audience::Verifier, "/v1/verifier/jobs/{id}/notes")
                 .summary("Write a note that the owner does not see")
+                .describe("At most a hundred on one job.")
                 .once(Once::Accepted)
                 .takes::<NewNoteBody>()
                 .versioned()
@@ -877,9 +879,10 @@ async fn events(
     On(service): On<Arc<Service>>,
     By(caller): By,
     At(id): Of,
-) -> Reply<Json<Vec<EventBody>>> {
-    let events = service.events(&caller, id).await?;
-    Ok(Json(events.into_iter().map(EventBody::from).collect()))
+    paging: Paging,
+) -> Reply<List<EventBody>> {
+    let events = service.events(&caller, id, &paging.page).await?;
+    Ok(paging.reply(events.map(EventBody::from)))
 }
 
 async fn case_file(

@@ -53,6 +53,8 @@ pub mod service;
 pub(crate) mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod timeline_tests;
 
 pub use model::{State, Verification};
 pub use service::Service;

@@ -19,8 +19,12 @@ use super::rules::{self, Refusal, Relation};
 use super::store::{self, Narrowed, Whose};
 use crate::verifier;
 
-/// Facts that one timeline shows.
-const TIMELINE_MAX: i64 = 500;
+/// What a timeline does not show: a verifier's notes are their own.
+const UNTOLD: &[&str] = &[Command::Note.fact()];
+/// Notes that one verifier may write on one job.
+const NOTES_MAX: i64 = 100;
+/// How often a verifier may put a question to the owner, from the acceptance on.
+const QUESTIONS_MAX: i64 = 20;
 /// Verifications that the timer looks at in one go.
 const DUE_BATCH: i64 = 100;
 
@@ -226,11 +230,24 @@ impl Service {
         &self,
         caller: &Caller,
         id: Id<kinds::Verification>,
-    ) -> Result<Vec<Recorded>> {
+        page: &PageRequest,
+    ) -> Result<Page<Recorded>> {
         self.owned(caller, id).await?;
-        let mut facts = journal::of_subject(&self.db, &id.to_string(), TIMELINE_MAX).await?;
-        facts.retain(|fact| fact.verb != Command::Note.fact());
-        Ok(facts)
+        journal::of_subject(&self.db, &id.to_string(), UNTOLD, page).await
+    }
+
+    /// [`Self::events`] from the first to the last, however many there are.
+    pub(super) async fn timeline(&self, id: Id<kinds::Verification>) -> Result<Vec<Recorded>> {
+        let (subject, mut page) = (id.to_string(), PageRequest::first(PageRequest::MAX_LIMIT));
+        let mut facts = Vec::new();
+        loop {
+            let part = journal::of_subject(&self.db, &subject, UNTOLD, &page).await?;
+            facts.extend(part.items);
+            page.after = part.next;
+            if page.after.is_none() {
+                return Ok(facts);
+            }
+        }
     }
 
     /// One of the caller's verifications whole, as a file that anybody can judge without asking.
@@ -239,7 +256,7 @@ impl Service {
     /// `Unavailable` `log_behind` while the log has not come to what happened last.
     pub async fn case_file(&self, caller: &Caller, id: Id<kinds::Verification>) -> Result<Json> {
         let verification = self.owned(caller, id).await?;
-        let facts = self.events(caller, id).await?;
+        let facts = self.timeline(id).await?;
         if self.owned(caller, id).await?.version != verification.version {
             let message = "The verification is changing right now. Try again.";
             return Err(Error::unavailable("busy", message).retry_after(1));
@@ -424,6 +441,9 @@ impl Service {
     }
 
     /// The verifier cannot go on until the owner has added something.
+    ///
+    /// # Errors
+    /// Those of every step; `Conflict` `too_many_questions`.
     pub async fn request_info(
         &self,
         caller: &Caller,
@@ -433,6 +453,11 @@ impl Service {
         self.db
             .run("verification.request_info", |tx| async move {
                 let mut verification = act(&tx, caller, id, Command::RequestInfo).await?;
+                let (verb, from) = (Command::RequestInfo.fact(), verification.accepted_at);
+                let from = from.unwrap_or(verification.requested_at);
+                if journal::count_of(&tx, &id.to_string(), verb, from).await? >= QUESTIONS_MAX {
+                    return Err(too_many_questions());
+                }
                 verification.info_asked = Some(question.as_str().to_owned());
                 store::save(&tx, &mut verification).await?;
                 tx.record(fact(caller, Command::RequestInfo.fact(), &verification));
@@ -442,6 +467,9 @@ impl Service {
     }
 
     /// The verifier writes something down for themselves.
+    ///
+    /// # Errors
+    /// Those of every step; `Conflict` `too_many_notes`.
     pub async fn note(
         &self,
         caller: &Caller,
@@ -451,8 +479,11 @@ impl Service {
         self.db
             .once(caller, "verification.note", |tx| async move {
                 let mut verification = act(&tx, caller, id, Command::Note).await?;
-                store::save(&tx, &mut verification).await?;
                 let author = verification.taken_by()?.same_as();
+                if store::count_notes(&tx, id, author).await? >= NOTES_MAX {
+                    return Err(too_many_notes());
+                }
+                store::save(&tx, &mut verification).await?;
                 // A note is never changed: whose credential it is about can still be erased.
                 let sealed = tx.seal(verification.owner, store::NOTE, text.as_str()).await?;
                 store::insert_note(&tx, &verification, author, &sealed).await?;
@@ -711,6 +742,18 @@ impl Service {
     pub fn now(&self) -> Timestamp {
         self.db.world().now()
     }
+}
+
+fn too_many_questions() -> Error {
+    let message = format!(
+        "You have asked {QUESTIONS_MAX} times. Judge by what is there, or let the time run out."
+    );
+    Error::conflict("too_many_questions", message)
+}
+
+fn too_many_notes() -> Error {
+    let message = format!("At most {NOTES_MAX} notes can be written on one job.");
+    Error::conflict("too_many_notes", message)
 }
 
 pub(super) async fn load(tx: &Tx, id: Id<kinds::Verification>) -> Result<Verification> {

@@ -466,9 +466,20 @@ pub(super) async fn insert_note(
 /// Oldest first.
 pub(super) async fn notes(db: &impl Read, id: Id<kinds::Verification>) -> Result<Vec<Note>> {
     let sql = "SELECT author, text, at FROM verification_notes
-               WHERE verification = $1 ORDER BY number LIMIT 1000";
+               WHERE verification = $1 ORDER BY number LIMIT 10000";
     let read = |row: &Row<'_>| Ok(Note { author: row.take()?, text: row.take()?, at: row.take()? });
     Ok(db.all(sql, params![id], read).await?)
+}
+
+/// How many notes a verifier has written.
+pub(super) async fn count_notes(
+    db: &impl Read,
+    id: Id<kinds::Verification>,
+    author: Id<kinds::User>,
+) -> Result<i64> {
+    let sql = "SELECT CAST(count(*) AS BIGINT) FROM verification_notes
+               WHERE verification = $1 AND author = $2";
+    Ok(db.one(sql, params![id, author], |row| row.take()).await?)
 }
 
 /// How many of a verifier's jobs stand in each state.

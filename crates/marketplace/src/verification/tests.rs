@@ -8,10 +8,11 @@ use documents::credential::Status as CredentialStatus;
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use kernel::id::kinds;
-use kernel::{Asset, Caller, Error, Id, Kind, Money, Random, Result, Role};
+use kernel::{Asset, Caller, Error, Id, Kind, Money, PageRequest, Random, Result, Role};
 use money::ledger::{self, Account, Code, NewTransaction};
 use platform::db::{Db, Read, Tx};
 use platform::jobs::{Registry, Worker};
+use platform::journal;
 use platform::testing::{SeededRandom, TestDb};
 use serde_json::{Value as Json, json};
 
@@ -301,8 +302,9 @@ impl Stage<'_> {
 
     /// The verbs of the verification's own facts, oldest first.
     pub(crate) async fn told(&self, id: Id<kinds::Verification>) -> Vec<String> {
-        let facts = platform::journal::of_subject(&self.t.db, &id.to_string(), 100).await;
-        facts.unwrap().into_iter().map(|fact| fact.verb).collect()
+        let (subject, page) = (id.to_string(), PageRequest::first(100));
+        let facts = journal::of_subject(&self.t.db, &subject, &[], &page).await.unwrap();
+        facts.items.into_iter().map(|fact| fact.verb).collect()
     }
 }
 

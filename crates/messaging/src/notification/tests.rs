@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use kernel::id::kinds::User;
-use kernel::{Caller, Error, Id, Principal, Role};
+use kernel::{Caller, Error, Id, PageRequest, Principal, Role};
 use platform::db::{Db, Migrations};
 use platform::http::Failure;
 use platform::journal::{self, Fact, Runner};
@@ -192,7 +192,7 @@ on_both_engines! { TABLES;
         let unread = list(&t.db, 2, "?unread=true").await;
         assert_eq!(unread.len(), 1);
         assert_ne!(unread[0]["id"], json!(first));
-        let facts = journal::of_subject(&t.db, &first, 10).await.unwrap();
+        let facts = journal::of_subject(&t.db, &first, &[], &PageRequest::first(10)).await.unwrap().items;
         assert_eq!(facts.len(), 1, "one change, one fact");
         assert_eq!(facts[0].verb, "notification.read");
     }
@@ -219,7 +219,8 @@ on_both_engines! { TABLES;
         }
         assert_eq!(list(&t.db, 1, "?unread=true").await.len(), 0);
         assert_eq!(list(&t.db, 2, "?unread=true").await.len(), 2);
-        let facts = journal::of_subject(&t.db, &user(1).to_string(), 10).await.unwrap();
+        let (subject, page) = (user(1).to_string(), PageRequest::first(10));
+        let facts = journal::of_subject(&t.db, &subject, &[], &page).await.unwrap().items;
         assert_eq!(facts.len(), 1, "the second time nothing changed");
         assert_eq!(facts[0].data, json!({"notifications": 2}));
     }

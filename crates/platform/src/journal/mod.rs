@@ -21,8 +21,8 @@ use uuid::Uuid;
 pub use reader::{Reader, Runner, advance, sequence};
 pub(crate) use store::insert;
 pub use store::{
-    Filter, Progress, by_id, concerns, head, newest_of, of_party, of_party_between, of_subject,
-    parties_between, progress, search, since, tally, tally_of_party,
+    Filter, Progress, by_id, concerns, count_of, head, newest_of, of_party, of_party_between,
+    of_subject, parties_between, progress, search, since, tally, tally_of_party,
 };
 
 /// A fact about to be recorded.

@@ -338,10 +338,29 @@ pub async fn search(db: &impl Read, filter: &Filter, page: &PageRequest) -> Resu
     list(db, "facts", None, filter, page).await
 }
 
-/// What happened to one thing, oldest first: its timeline.
-pub async fn of_subject(db: &impl Read, subject: &str, limit: i64) -> Result<Vec<Recorded>> {
-    let sql = format!("SELECT {COLUMNS} FROM facts WHERE subject = $1 ORDER BY id LIMIT $2");
-    Ok(db.all(&sql, params![subject, limit], read).await?)
+/// What happened to one thing, oldest first: its timeline, without what happened by some verbs.
+pub async fn of_subject(
+    db: &impl Read,
+    subject: &str,
+    without: &'static [&'static str],
+    page: &PageRequest,
+) -> Result<Page<Recorded>> {
+    let after = page.after.map_or(Uuid::nil(), |cursor| cursor.id);
+    // Ours to write, and no reader's: there is nothing to escape.
+    let without = without.join("', '");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM facts WHERE subject = $1 AND id > $2 AND verb NOT IN ('{without}')
+         ORDER BY id LIMIT $3 OFFSET $4"
+    );
+    let rows = db.all(&sql, params![subject, after, page.fetch(), page.offset], read).await?;
+    Ok(page.page(rows, |fact| kernel::Cursor::by_id(fact.id)))
+}
+
+/// How often something has happened to a thing, from a time on.
+pub async fn count_of(db: &impl Read, subject: &str, verb: &str, from: Timestamp) -> Result<i64> {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM facts
+               WHERE subject = $1 AND verb = $2 AND at >= $3";
+    Ok(db.one(sql, params![subject, verb, from], |row| row.take()).await?)
 }
 
 /// The last time that something happened to a thing.

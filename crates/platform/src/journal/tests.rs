@@ -437,9 +437,22 @@ on_both_engines! { TABLES;
         for (verb, subject) in [("thing.made", "a"), ("thing.made", "b"), ("thing.moved", "a")] {
             record(&t.db, Fact::by(&caller(1), verb).on(subject)).await;
         }
-        let verbs = of_subject(&t.db, "a", 10).await.unwrap();
-        assert_eq!(verbs.iter().map(|fact| fact.verb.as_str()).collect::<Vec<_>>(),
-            ["thing.made", "thing.moved"]);
-        assert_eq!(of_subject(&t.db, "a", 1).await.unwrap().len(), 1);
+        let told = async |without, page: &PageRequest| {
+            let page = of_subject(&t.db, "a", without, page).await.unwrap();
+            let verbs: Vec<_> = page.items.into_iter().map(|fact| fact.verb).collect();
+            (verbs, page.next)
+        };
+        let whole = PageRequest::first(10);
+        assert_eq!(told(&[], &whole).await.0, ["thing.made", "thing.moved"]);
+        assert_eq!(told(&["thing.made"], &whole).await.0, ["thing.moved"]);
+        let (first, next) = told(&[], &PageRequest::first(1)).await;
+        assert_eq!(first, ["thing.made"]);
+        let rest = PageRequest { after: next, ..whole };
+        assert_eq!(told(&[], &rest).await, (vec!["thing.moved".to_owned()], None));
+        let made = count_of(&t.db, "a", "thing.made", t.db.world().now()).await.unwrap();
+        assert_eq!(made, 1);
+        t.clock.advance(Duration::from_secs(1));
+        let later = count_of(&t.db, "a", "thing.made", t.db.world().now()).await.unwrap();
+        assert_eq!(later, 0);
     }
 }
