@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - A commission, its credential where it is new, its verification and its hold are one transaction.
-//! - An organization sees its own commissions and no other's.
+//! - An organization sees its own commissions and no other's; it follows, contests and reviews them as
+//!   any owner does.
 //! - The word that an organization has for a case (`reference`) is its own: it need not be unique, and
 //!   neither it nor the subject's name is in any fact.
 

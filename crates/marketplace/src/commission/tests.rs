@@ -248,4 +248,59 @@ async fn what_is_commissioned_counts_for_the_plan_and_a_suspended_one_stops(t: &
     assert_eq!(stage.count("verifications").await, before);
 }
 
+async fn an_organization_follows_contests_and_reviews_what_it_has_paid_for(t: &TestDb) {
+    let stage = stage(t).await;
+    let (eve, olga) = (enterprise(&stage, "Eve").await, enterprise(&stage, "Olga").await);
+    // Somebody acts for it, by a key.
+    let key: Id<kinds::ApiKey> = t.db.world().id();
+    let acting = Some(Acting { by: Actor::Key(key), may: Permissions::NONE });
+    let eve = &Caller::of(Principal { acting, ..eve.principal().unwrap().clone() });
+    let client = Client::over(stage.market.routes());
+    let made = client.ok(eve, &format!("POST {VERIFICATIONS}"), diploma(&stage, "HR-1")).await;
+    let id = made["id"].as_str().unwrap();
+    let (mine, job) = (format!("{VERIFICATIONS}/{id}"), format!("/v1/verifier/jobs/{id}"));
+    client.ok(&stage.verifier, &format!("POST {job}/accept"), Json::Null).await;
+    let verdict = json!({ "verdict": "rejected" });
+    client.ok(&stage.verifier, &format!("POST {job}/complete"), verdict).await;
+    let events = client.get(eve, &format!("{mine}/events")).await;
+    assert_eq!(events[2]["type"], "verification.rejected");
+    let case = client.send(eve, &format!("GET {mine}/case-file"), Json::Null).await;
+    assert_eq!((case.0, &case.1["code"]), (503, &json!("log_behind")), "there is no log here");
+    client.ok(eve, &format!("POST {mine}/review"), json!({ "rating": 2 })).await;
+
+    let contest = json!({ "reason": "wrong_verdict", "description": "It is genuine." });
+    let file = stage.upload(eve, "letter").await;
+    let words = json!({ "message": "See.", "fileId": file });
+    let opened = client.ok(eve, &format!("POST {mine}/dispute"), contest.clone()).await;
+    let dispute = opened["id"].as_str().unwrap();
+    let room = format!("/v1/enterprise/disputes/{dispute}");
+    client.ok(eve, &format!("POST {room}/evidence"), words.clone()).await;
+    let theirs = format!("GET /v1/disputes/{dispute}/evidence/{file}/content");
+    assert_eq!(client.media(&stage.verifier, &theirs, ("", "")).await.0, 200);
+    let content = format!("GET {room}/evidence/{file}/content");
+    assert_eq!(client.media(eve, &content, ("", "")).await.0, 200);
+    let resolve = format!("POST /v1/admin/disputes/{dispute}/resolve");
+    let ruling = |resolution: &str| json!({ "resolution": resolution, "reason": "x" });
+    client.ok(&stage.admin, &resolve, ruling("reject")).await;
+    client.ok(eve, &format!("POST {room}/appeal"), words.clone()).await;
+    client.ok(&stage.admin, &resolve, ruling("refund_user")).await;
+    assert_eq!(client.get(eve, &room).await["status"], "closed");
+    assert_eq!(client.get(eve, "/v1/enterprise/disputes").await[0]["id"], dispute);
+    assert_eq!(wallet(&stage, eve).await, (FUNDS, 0));
+
+    assert_eq!(client.get(&olga, "/v1/enterprise/disputes").await, json!([]));
+    for (request, body) in [
+        (format!("GET {mine}/events"), Json::Null),
+        (format!("GET {mine}/case-file"), Json::Null),
+        (format!("POST {mine}/review"), json!({ "rating": 1 })),
+        (format!("POST {mine}/dispute"), contest),
+        (format!("GET {room}"), Json::Null),
+        (content, Json::Null),
+        (format!("POST {room}/evidence"), json!({ "message": "x" })),
+        (format!("POST {room}/appeal"), json!({ "message": "x" })),
+    ] {
+        assert_eq!(client.send(&olga, &request, body).await.0, 404, "{request}");
+    }
+}
+
 }

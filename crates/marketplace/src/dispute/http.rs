@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State as On;
 use axum::response::Response;
 use kernel::id::kinds;
-use kernel::{Id, Result, Timestamp};
+use kernel::{Id, Permission, Result, Timestamp};
 use platform::http::{
     At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, Versioned, get, post,
     table,
@@ -26,6 +26,7 @@ type UserId = Id<kinds::User>;
 
 pub fn routes(service: &Arc<Service>) -> Vec<Route> {
     let mut routes = side_routes(service);
+    routes.extend(organization_routes(service));
     routes.extend(admin_routes(service));
     routes
 }
@@ -76,6 +77,60 @@ fn side_routes(service: &Arc<Service>) -> Vec<Route> {
                 .summary("Download a file of the evidence; whoever has shown it learns of it")
                 .returns_media(200, "application/octet-stream", "The file.")
                 .to(evidence_content),
+        ],
+    )
+}
+
+/// The same doors for an organization, which members and API keys open for it.
+fn organization_routes(service: &Arc<Service>) -> Vec<Route> {
+    table(
+        service,
+        [
+            post(Audience::Key, "/v1/enterprise/verifications/{id}/dispute")
+                .summary("Contest a verdict that the organization has paid for")
+                .describe("Once, and as long as the verifier's earning is not free yet.")
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Accepted)
+                .takes::<NewDispute>()
+                .versioned()
+                .returns::<DisputeBody>(201)
+                .to(open_of_organization),
+            get(Audience::Key, "/v1/enterprise/disputes")
+                .summary("List the organization's disputes, newest first")
+                .needs(Permission::VerificationsRead)
+                .query::<StatusQuery>()
+                .paged()
+                .returns::<Vec<DisputeBody>>(200)
+                .to(list_of_organization),
+            get(Audience::Key, "/v1/enterprise/disputes/{id}")
+                .summary("Read one of the organization's disputes, with the evidence")
+                .needs(Permission::VerificationsRead)
+                .versioned()
+                .returns::<DisputeDetailBody>(200)
+                .to(find_of_organization),
+            post(Audience::Key, "/v1/enterprise/disputes/{id}/evidence")
+                .summary("Say or show something more in a dispute")
+                .describe("The file, where there is one, is the organization's.")
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Accepted)
+                .takes::<EvidenceRequest>()
+                .versioned()
+                .returns::<DisputeBody>(201)
+                .to(add_evidence_of_organization),
+            post(Audience::Key, "/v1/enterprise/disputes/{id}/appeal")
+                .summary("Contest the decision of a dispute")
+                .describe("Once between both sides, till `finalAt`. What follows is for good.")
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Accepted)
+                .takes::<EvidenceRequest>()
+                .versioned()
+                .returns::<DisputeBody>(200)
+                .to(appeal_of_organization),
+            get(Audience::Key, "/v1/enterprise/disputes/{id}/evidence/{file}/content")
+                .summary("Download a file of the evidence; whoever has shown it learns of it")
+                .needs(Permission::VerificationsRead)
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(evidence_content_of_organization),
         ],
     )
 }
@@ -408,6 +463,58 @@ async fn evidence_content(
 ) -> Reply<Response> {
     let file = service.view_evidence(&caller, of).await?;
     Ok(service.files.whole(&file).await?)
+}
+
+async fn open_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    id: At<VerificationId>,
+    body: Json<NewDispute>,
+) -> Reply<Versioned<Created<DisputeBody>>> {
+    open(service, by, id, body).await
+}
+
+async fn list_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    query: Query<StatusQuery>,
+    paging: Paging,
+) -> Reply<List<DisputeBody>> {
+    list(service, by, query, paging).await
+}
+
+async fn find_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    id: At<DisputeId>,
+) -> Reply<Versioned<Json<DisputeDetailBody>>> {
+    find(service, by, id).await
+}
+
+async fn add_evidence_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    id: At<DisputeId>,
+    body: Json<EvidenceRequest>,
+) -> Reply<Versioned<Created<DisputeBody>>> {
+    add_evidence(service, by, id, body).await
+}
+
+async fn appeal_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    id: At<DisputeId>,
+    body: Json<EvidenceRequest>,
+) -> Reply<Versioned<Json<DisputeBody>>> {
+    appeal(service, by, id, body).await
+}
+
+async fn evidence_content_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    of: OfFile,
+) -> Reply<Response> {
+    evidence_content(service, by, of).await
 }
 
 async fn papers(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use kernel::id::kinds;
-use kernel::{Id, Timestamp};
+use kernel::{Id, Permission, Timestamp};
 use platform::http::{
     At, Audience, By, Created, Json, List, Once, Paging, Reply, Route, get, post, table,
 };
@@ -30,6 +30,14 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .takes::<ReviewRequest>()
                 .returns::<OwnReviewBody>(201)
                 .to(write),
+            post(Audience::Key, "/v1/enterprise/verifications/{id}/review")
+                .summary("Review the verifier of a verdict that the organization has paid for")
+                .describe("Once a verification, and not while its verdict is contested.")
+                .needs(Permission::VerificationsWrite)
+                .once(Once::Accepted)
+                .takes::<ReviewRequest>()
+                .returns::<OwnReviewBody>(201)
+                .to(write_of_organization),
             get(Audience::Any, "/v1/marketplace/verifiers/{id}/reviews")
                 .summary("Read what was said of a verifier, newest first")
                 .paged()
@@ -123,6 +131,15 @@ async fn write(
 ) -> Reply<Created<OwnReviewBody>> {
     let new = NewReview::parse(body.rating, &body.text)?;
     Ok(Created(service.write(&caller, id, &new).await?.into()))
+}
+
+async fn write_of_organization(
+    service: State<Arc<Service>>,
+    by: By,
+    id: At<VerificationId>,
+    body: Json<ReviewRequest>,
+) -> Reply<Created<OwnReviewBody>> {
+    write(service, by, id, body).await
 }
 
 async fn of(

@@ -109,11 +109,24 @@ fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
 fn organization_routes(service: &Arc<Service>) -> Vec<Route> {
     table(
         service,
-        [get(Audience::Key, "/v1/enterprise/verifications/{id}/report/content")
-            .summary("Download the report that the verdict rests on; its verifier learns of it")
-            .needs(Permission::VerificationsRead)
-            .returns_media(200, "application/octet-stream", "The file.")
-            .to(report_of_organization)],
+        [
+            get(Audience::Key, "/v1/enterprise/verifications/{id}/events")
+                .summary("Follow what has happened, oldest first")
+                .needs(Permission::VerificationsRead)
+                .paged()
+                .returns::<Vec<EventBody>>(200)
+                .to(events_of_organization),
+            get(Audience::Key, "/v1/enterprise/verifications/{id}/case-file")
+                .summary("Export the whole case, to be checked by anybody without asking")
+                .needs(Permission::VerificationsRead)
+                .returns_media(200, "application/json", "A case file, verza-case/1.")
+                .to(case_file_of_organization),
+            get(Audience::Key, "/v1/enterprise/verifications/{id}/report/content")
+                .summary("Download the report that the verdict rests on; its verifier learns of it")
+                .needs(Permission::VerificationsRead)
+                .returns_media(200, "application/octet-stream", "The file.")
+                .to(report_of_organization),
+        ],
     )
 }
 
@@ -891,6 +904,23 @@ async fn case_file(
     At(id): Of,
 ) -> Reply<Json<serde_json::Value>> {
     Ok(Json(service.case_file(&caller, id).await?))
+}
+
+async fn events_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    id: Of,
+    paging: Paging,
+) -> Reply<List<EventBody>> {
+    events(service, by, id, paging).await
+}
+
+async fn case_file_of_organization(
+    service: On<Arc<Service>>,
+    by: By,
+    id: Of,
+) -> Reply<Json<serde_json::Value>> {
+    case_file(service, by, id).await
 }
 
 async fn report_of_owner(

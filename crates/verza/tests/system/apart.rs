@@ -238,6 +238,14 @@ impl Side {
         let attach = format!("{ENTERPRISE}/{asked}/attachments");
         self.made(post(&attach, &json!({ "fileId": file }))).await;
         self.below("/v1/enterprise/verifications/{id}/attachments", &asked);
+        self.below("/v1/enterprise/verifications/{id}/events", &asked);
+        let judge = self.verifier.clone();
+        let judged = id(&self.made(post(ENTERPRISE, &body)).await);
+        self.made(town.post(&format!("{JOBS}/{judged}/accept"), &judge)).await;
+        let verdict = json!({ "verdict": "rejected" });
+        self.made(town.post(&format!("{JOBS}/{judged}/complete"), &judge).json(&verdict)).await;
+        let contest = json!({ "reason": "other", "description": "Not so." });
+        self.made(post(&format!("{ENTERPRISE}/{judged}/dispute"), &contest)).await;
         let table = "reference,subject,title,type,issuer\nR-1,Anne,Bachelor,Education,X\n\
                      R-2,Ben,Bachelor,Education,X\n";
         let path = format!("{ENTERPRISE}/batch?verifierId={verifier}");

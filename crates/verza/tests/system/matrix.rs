@@ -710,9 +710,33 @@ async fn organizations_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
     let paper = town.post("/v1/enterprise/files", eve).form(form).done().await;
     let body = json!({ "fileId": paper["id"] });
     witness.change(post.clone(), &attach, Some(eve), body).await;
-    let path = format!("{path}/{job}/info");
-    witness.change(post, &path, Some(eve), json!({ "message": "1999" })).await;
+    let info = format!("{path}/{job}/info");
+    witness.change(post, &info, Some(eve), json!({ "message": "1999" })).await;
+    town.complete(vera, job, "rejected").await;
+    its_verdicts_are_witnessed(witness, cast, eve, job).await;
     webhooks_are_witnessed(witness, eve).await;
+}
+
+async fn its_verdicts_are_witnessed(
+    witness: &mut Witness<'_>,
+    cast: &Cast,
+    eve: &Person,
+    job: &str,
+) {
+    let (post, Cast { town, admin, .. }) = (Method::POST, cast);
+    let own = format!("/v1/enterprise/verifications/{job}");
+    let review = json!({ "rating": 2 });
+    witness.change(post.clone(), &format!("{own}/review"), Some(eve), review).await;
+    let body = json!({ "reason": "wrong_verdict", "description": "It is genuine." });
+    let made = witness.change(post.clone(), &format!("{own}/dispute"), Some(eve), body).await;
+    let dispute = made["id"].as_str().unwrap();
+    let room = format!("/v1/enterprise/disputes/{dispute}");
+    let words = json!({ "message": "See." });
+    witness.change(post.clone(), &format!("{room}/evidence"), Some(eve), words.clone()).await;
+    let ruling = json!({ "resolution": "reject", "reason": "x" });
+    let resolve = format!("/v1/admin/disputes/{dispute}/resolve");
+    town.post(&resolve, admin).json(&ruling).done().await;
+    witness.change(post, &format!("{room}/appeal"), Some(eve), words).await;
 }
 
 async fn webhooks_are_witnessed(witness: &mut Witness<'_>, eve: &Person) {

@@ -29,11 +29,16 @@ fn body_of(name: &str) -> Json {
         "payment::credit" | "refund::request" => json!({ "reason": "x" }),
         "wallet::freeze" | "wallet::thaw" => json!({ "reason": "x" }),
         "share::open_with_code" => json!({ "code": "123456" }),
-        "dispute::open" => json!({ "reason": "other", "description": "x" }),
-        "dispute::add_evidence" | "dispute::appeal" => json!({ "message": "x" }),
+        "dispute::open" | "dispute::open_of_organization" => {
+            json!({ "reason": "other", "description": "x" })
+        }
+        "dispute::add_evidence"
+        | "dispute::appeal"
+        | "dispute::add_evidence_of_organization"
+        | "dispute::appeal_of_organization" => json!({ "message": "x" }),
         "member::set_role" => json!({ "role": "viewer" }),
         "dispute::resolve" => json!({ "resolution": "reject", "reason": "x" }),
-        "review::write" => json!({ "rating": 5 }),
+        "review::write" | "review::write_of_organization" => json!({ "rating": 5 }),
         "review::answer" => json!({ "text": "x" }),
         "moderation::resolve" => json!({ "action": "dismiss" }),
         "governance::vote" => json!({ "vote": "for" }),
