@@ -223,6 +223,15 @@ impl State {
     const ALL: [Self; 5] =
         [Self::Receiving, Self::Broken, Self::Running, Self::Completed, Self::Cancelled];
 
+    /// What its organization may do to it.
+    pub fn allowed(self) -> Vec<&'static str> {
+        match self {
+            Self::Running => vec!["cancel"],
+            Self::Completed => vec!["retry"],
+            Self::Receiving | Self::Broken | Self::Cancelled => Vec::new(),
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Receiving => "receiving",

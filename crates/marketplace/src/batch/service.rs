@@ -429,8 +429,11 @@ async fn tell(tx: &Tx, batch: &Batch, verb: &'static str) -> Result<()> {
 const TAKEN: &str = "row_taken";
 
 fn wrong_state(batch: &Batch, done: &str) -> Error {
-    let message = format!("This batch is {}: it cannot be {done} now.", batch.state.as_str());
+    let status = batch.state.as_str();
+    let message = format!("This batch is {status}: it cannot be {done} now.");
     Error::conflict("wrong_state", message)
+        .with_member("status", status)
+        .with_member("allowed", batch.state.allowed())
 }
 
 /// Who has sent a batch, for the facts of its rows: the request is over, and its origin with it.

@@ -7,7 +7,7 @@ use kernel::{Caller, Error, Id, Result};
 use platform::journal::Fact;
 
 use super::model::{Dispute, State};
-use super::rules::{Party, Refusal};
+use super::rules::{self, Party, Refusal};
 use super::service::Service;
 use super::store;
 use crate::verification::papers::{Paper, Part};
@@ -64,7 +64,7 @@ impl Service {
         let dispute = dispute.ok_or(Refusal::NoSuchThing)?;
         if dispute.state == State::Closed {
             let message = "This dispute is closed: its files are no longer to be read by admins.";
-            return Err(Error::conflict("wrong_state", message));
+            return Err(rules::wrong_state(dispute.state, Party::Judge, message));
         }
         Ok(dispute)
     }

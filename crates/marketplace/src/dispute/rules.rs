@@ -49,6 +49,17 @@ impl Command {
     pub const ALL: [Self; 5] =
         [Self::AddEvidence, Self::Assign, Self::Resolve, Self::Appeal, Self::Close];
 
+    /// What a client asks for, where one does.
+    const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::AddEvidence => Some("add_evidence"),
+            Self::Assign => Some("assign"),
+            Self::Resolve => Some("resolve"),
+            Self::Appeal => Some("appeal"),
+            Self::Close => None,
+        }
+    }
+
     /// The past participle: "it cannot be appealed now".
     const fn done(self) -> &'static str {
         match self {
@@ -66,7 +77,7 @@ impl Command {
 pub enum Refusal {
     NoSuchThing,
     NotTheirs,
-    WrongState { is: State, wanted: Command },
+    WrongState { is: State, by: Party, wanted: Command },
 }
 
 impl From<Refusal> for Error {
@@ -76,12 +87,21 @@ impl From<Refusal> for Error {
             Refusal::NotTheirs => {
                 Self::forbidden("not_yours_to_do", "This is for another party to do.")
             }
-            Refusal::WrongState { is, wanted } => Self::conflict(
-                "wrong_state",
-                format!("This dispute is {is}: it cannot be {} now.", wanted.done()),
-            ),
+            Refusal::WrongState { is, by, wanted } => {
+                let message = format!("This dispute is {is}: it cannot be {} now.", wanted.done());
+                wrong_state(is, by, message)
+            }
         }
     }
+}
+
+/// Tells a party where a dispute stands and what they may do instead, for programs.
+pub(super) fn wrong_state(is: State, by: Party, message: impl Into<String>) -> Error {
+    let may = |command: &Command| step(is, by, *command).is_ok();
+    let allowed: Vec<_> = Command::ALL.into_iter().filter(may).filter_map(Command::word).collect();
+    Error::conflict("wrong_state", message.into())
+        .with_member("status", is.as_str())
+        .with_member("allowed", allowed)
 }
 
 /// The state that follows, if this party may give this command in this state.
@@ -102,7 +122,7 @@ pub const fn step(state: State, by: Party, command: Command) -> Result<State, Re
     }
     match next(state, command) {
         Some(next) => Ok(next),
-        None => Err(Refusal::WrongState { is: state, wanted: command }),
+        None => Err(Refusal::WrongState { is: state, by, wanted: command }),
     }
 }
 

@@ -394,6 +394,42 @@ platform::on_both_engines! { MIGRATIONS;
         assert!(ends.contains("upheld") && ends.contains("overturned"), "too timid: {ends:?}");
     }
 
+    async fn a_refusal_says_where_it_stands_and_what_is_left_to_do(t: &TestDb) {
+        let stage = stage(t).await;
+        let client = Client::over(stage.market.routes());
+        let (verification, dispute) = stage.disputed().await;
+        let refused = async |caller: &Caller, request: String, body: Json| {
+            let (status, refused, _) = client.send(caller, &request, body).await;
+            assert_eq!((status, &refused["code"]), (409, &json!("wrong_state")), "{refused}");
+            refused["members"].clone()
+        };
+        let words = json!({ "message": "x" });
+        let appeal = format!("POST /v1/disputes/{}/appeal", dispute.id);
+        let expected = json!({ "status": "open", "allowed": ["add_evidence"] });
+        assert_eq!(refused(&stage.owner, appeal, words).await, expected);
+        let disputes = &stage.market.disputes;
+        let refund = ruling(Resolution::RefundUser);
+        disputes.resolve(&stage.admin, dispute.id, &refund).await.unwrap();
+        let assign = format!("POST /v1/admin/disputes/{}/assign", dispute.id);
+        let expected = json!({ "status": "resolved", "allowed": [] });
+        assert_eq!(refused(&stage.admin, assign, json!({})).await, expected);
+
+        let expected = json!({ "status": "disputed", "allowed": [] });
+        let mine = format!("POST /v1/user/verifications/{}", verification.id);
+        assert_eq!(refused(&stage.owner, format!("{mine}/cancel"), Json::Null).await, expected);
+        let review = json!({ "rating": 5 });
+        assert_eq!(refused(&stage.owner, format!("{mine}/review"), review).await, expected);
+        let job = stage.accepted().await.id;
+        let accept = format!("POST /v1/verifier/jobs/{job}/accept");
+        // It never stood on the board, so it cannot go back there.
+        let allowed = ["start", "request_info", "note", "complete"];
+        let expected = json!({ "status": "in_review", "allowed": allowed });
+        assert_eq!(refused(&stage.verifier, accept, Json::Null).await, expected);
+        let cancel = format!("POST /v1/user/verifications/{job}/cancel");
+        let expected = json!({ "status": "in_review", "allowed": [] });
+        assert_eq!(refused(&stage.owner, cancel, Json::Null).await, expected);
+    }
+
     async fn what_a_person_said_goes_with_them_and_the_decision_stays(t: &TestDb) {
         let stage = stage(t).await;
         let (verification, dispute) = stage.disputed().await;

@@ -2,7 +2,7 @@
 
 use documents::credential::Status as CredentialStatus;
 use kernel::id::kinds;
-use kernel::{Caller, Error, Id, Kind, Result};
+use kernel::{Caller, Id, Kind, Result};
 use platform::db::Tx;
 
 use super::model::{Command, State, Verification};
@@ -66,7 +66,7 @@ impl Service {
         let state = verification.state;
         if !state.has_verdict() || state == State::Disputed {
             let message = format!("This verification is {state}: its verdict must stand first.");
-            return Err(Error::conflict("wrong_state", message));
+            return Err(rules::wrong_state(&verification, Relation::Owner, message));
         }
         Ok(verification)
     }

@@ -196,6 +196,24 @@ impl Command {
         }
     }
 
+    /// What a client asks for, where one does. A verdict is one word, whichever it is.
+    pub const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Accept => Some("accept"),
+            Self::Decline => Some("decline"),
+            Self::Release => Some("release"),
+            Self::Start => Some("start"),
+            Self::RequestInfo => Some("request_info"),
+            Self::ProvideInfo => Some("provide_info"),
+            Self::Note => Some("note"),
+            Self::Verify | Self::Reject => Some("complete"),
+            Self::Cancel => Some("cancel"),
+            Self::ForceCancel => Some("force_cancel"),
+            Self::Dispute => Some("dispute"),
+            Self::Lapse | Self::Expire | Self::Uphold | Self::Overturn | Self::Revoke => None,
+        }
+    }
+
     /// What the journal calls it.
     pub const fn fact(self) -> &'static str {
         match self {

@@ -67,12 +67,35 @@ impl From<Refusal> for Error {
                 let message = "The time in which this verdict could be contested is over.";
                 Self::conflict("window_over", message)
             }
-            Refusal::WrongState { is, wanted } => Self::conflict(
-                "wrong_state",
-                format!("This verification is {is}: it cannot be {} now.", wanted.done()),
-            ),
+            // Of the platform's own steps; a party's are told more by [`wrong_state`].
+            Refusal::WrongState { is, wanted } => {
+                Self::conflict("wrong_state", cannot(is, wanted)).with_member("status", is.as_str())
+            }
         }
     }
+}
+
+pub(crate) fn cannot(is: State, wanted: Command) -> String {
+    format!("This verification is {is}: it cannot be {} now.", wanted.done())
+}
+
+/// What somebody may do to a verification as it stands, in the words of clients.
+pub fn allowed(verification: &Verification, by: Relation) -> Vec<&'static str> {
+    let may = |command: &Command| {
+        let mut tried = verification.clone();
+        act(&mut tried, by, *command, verification.requested_at).is_ok()
+    };
+    let mut words: Vec<_> =
+        Command::ALL.into_iter().filter(may).filter_map(Command::word).collect();
+    words.dedup();
+    words
+}
+
+/// Tells a party where a verification stands and what they may do instead, for programs.
+pub(crate) fn wrong_state(of: &Verification, by: Relation, message: impl Into<String>) -> Error {
+    Error::conflict("wrong_state", message.into())
+        .with_member("status", of.state.as_str())
+        .with_member("allowed", allowed(of, by))
 }
 
 /// The state that follows, if this party may give this command in this state.

@@ -787,7 +787,12 @@ pub(super) fn take(
         let tell = |stale: Error| stale.with_member("status", is.as_str());
         caller.expect(version).map_err(tell)?;
     }
-    Ok(taken?)
+    taken.map_err(|refusal| match refusal {
+        Refusal::WrongState { is, wanted } => {
+            rules::wrong_state(verification, relation, rules::cannot(is, wanted))
+        }
+        refusal => refusal.into(),
+    })
 }
 
 /// A fact that concerns both sides.

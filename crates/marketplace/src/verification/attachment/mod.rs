@@ -17,7 +17,7 @@ use platform::db::Tx;
 
 use super::model::Verification;
 use super::papers::Part;
-use super::rules::{Refusal, Relation};
+use super::rules::{self, Refusal, Relation};
 use super::service::{Service, fact, load};
 
 pub(super) mod http;
@@ -170,7 +170,7 @@ fn may_attach(caller: &Caller, side: Relation, verification: &Verification) -> R
         return Ok(());
     }
     let message = format!("This verification is {state}: nothing can be attached to it now.");
-    Err(Error::conflict("wrong_state", message))
+    Err(rules::wrong_state(verification, side, message))
 }
 
 fn may_see(
