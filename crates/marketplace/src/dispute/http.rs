@@ -142,6 +142,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
             get(Audience::Admin, "/v1/admin/disputes")
                 .summary("List all disputes, newest first")
                 .query::<StatusQuery>()
+                .query::<SoughtQuery>()
                 .paged()
                 .returns::<Vec<DisputeBody>>(200)
                 .to(search),
@@ -190,6 +191,13 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
 struct StatusQuery {
     /// `open`, `in_review`, `resolved`, `appealed` or `closed`.
     status: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+struct SoughtQuery {
+    /// The id of a dispute, of its verification, or of a side; or a reason, such as
+    /// `wrong_verdict`.
+    q: Option<String>,
 }
 
 impl StatusQuery {
@@ -538,9 +546,11 @@ async fn paper_content(
 async fn search(
     On(service): On<Arc<Service>>,
     Query(query): Query<StatusQuery>,
+    Query(sought): Query<SoughtQuery>,
     paging: Paging,
 ) -> Reply<List<DisputeBody>> {
-    let page = service.search(query.parse()?, &paging.page).await?;
+    let sought = sought.q.as_deref().filter(|text| !text.trim().is_empty());
+    let page = service.search(sought, query.parse()?, &paging.page).await?;
     Ok(paging.reply(page.map(DisputeBody::from)))
 }
 

@@ -98,9 +98,19 @@ impl Service {
         Ok((dispute, evidence))
     }
 
-    /// Everybody's disputes, newest first; for admins.
-    pub async fn search(&self, state: Option<State>, page: &PageRequest) -> Result<Page<Dispute>> {
-        store::list(&self.db, Whose::Everybody, state, page).await
+    /// Everybody's disputes, newest first; for admins. Narrowed to the id of a dispute, of its
+    /// verification or of a side, or to a ground.
+    ///
+    /// # Errors
+    /// A field error at `/q` for any other text.
+    pub async fn search(
+        &self,
+        sought: Option<&str>,
+        state: Option<State>,
+        page: &PageRequest,
+    ) -> Result<Page<Dispute>> {
+        let whose = sought.map_or(Ok(Whose::Everybody), sought_by)?;
+        store::list(&self.db, whose, state, page).await
     }
 
     /// Anybody's dispute; for admins.
@@ -279,6 +289,23 @@ impl Service {
         let used_in = id.to_string();
         self.verifications.take_file(tx, caller.user()?, file, ("/fileId", &used_in)).await
     }
+}
+
+/// Which disputes an admin looks for by this text.
+fn sought_by(text: &str) -> Result<Whose> {
+    let text = text.trim();
+    let side = text.parse::<Id<kinds::User>>().ok();
+    let side = side.or_else(|| text.parse::<Id<kinds::Verifier>>().ok().map(Id::same_as));
+    let found = side
+        .map(Whose::Side)
+        .or_else(|| text.parse().ok().map(Whose::One))
+        .or_else(|| text.parse().ok().map(Whose::Of))
+        .or_else(|| text.parse().ok().map(Whose::Because));
+    found.ok_or_else(|| {
+        let message = "the id of a dispute, of a verification or of a side, or a reason such as \
+                       wrong_verdict";
+        Error::field("/q", "invalid", message)
+    })
 }
 
 async fn load(tx: &Tx, id: Id<kinds::Dispute>) -> Result<Dispute> {

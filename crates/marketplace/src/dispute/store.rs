@@ -7,7 +7,7 @@ use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
 use platform::db::{Bind, DbError, Read, Row, Tx, Value};
 use platform::params;
 
-use super::model::{Dispute, Evidence, NewEvidence, Resolution, State};
+use super::model::{Dispute, Evidence, Ground, NewEvidence, Resolution, State};
 
 const COLUMNS: &str = "id, verification, owner, verifier, ground, state, version, assignee, \
     resolution, refund_bps, reasoning, decided_by, decided_at, final_at, appealed_by, \
@@ -108,6 +108,9 @@ pub(super) enum Whose {
     /// As the owner of the credential or as the verifier.
     Side(Id<kinds::User>),
     Everybody,
+    One(Id<kinds::Dispute>),
+    Of(Id<kinds::Verification>),
+    Because(Ground),
 }
 
 /// Newest first.
@@ -122,15 +125,23 @@ pub(super) async fn list(
     let sides: &[&str] = match whose {
         Whose::Side(_) => &["owner = $3", "verifier = $3"],
         Whose::Everybody => &["TRUE"],
+        Whose::One(_) => &["id = $3"],
+        Whose::Of(_) => &["verification = $3"],
+        Whose::Because(_) => &["ground = $3"],
     };
+    let ground = if let Whose::Because(ground) = whose { ground.as_str() } else { "" };
     let (after, enough) = (page.after_id(), page.offset + page.fetch());
     let state = state.map(State::as_str);
     let mut rows = Vec::new();
     for side in sides {
         let mut sql = format!("SELECT {COLUMNS} FROM disputes WHERE id < $1 AND {side}");
         let mut params: Vec<Value<'_>> = vec![after.bind(), Value::Int(enough)];
-        if let Whose::Side(user) = &whose {
-            params.push(user.bind());
+        match &whose {
+            Whose::Everybody => {}
+            Whose::Side(user) => params.push(user.bind()),
+            Whose::One(dispute) => params.push(dispute.bind()),
+            Whose::Of(verification) => params.push(verification.bind()),
+            Whose::Because(_) => params.push(Value::Text(ground)),
         }
         if let Some(state) = &state {
             params.push(state.bind());

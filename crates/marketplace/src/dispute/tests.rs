@@ -394,6 +394,34 @@ platform::on_both_engines! { MIGRATIONS;
         assert!(ends.contains("upheld") && ends.contains("overturned"), "too timid: {ends:?}");
     }
 
+    async fn an_admin_finds_disputes_by_what_they_are_about(t: &TestDb) {
+        let stage = stage(t).await;
+        let (verification, dispute) = stage.disputed().await;
+        let (_, other) = stage.disputed().await;
+        let client = Client::over(stage.market.routes());
+        let find = async |query: &str| {
+            let found = client.get(&stage.admin, &format!("/v1/admin/disputes?q={query}")).await;
+            let ids = found.as_array().unwrap().iter().map(|one| one["id"].clone());
+            ids.collect::<Vec<_>>()
+        };
+        let (one, both) = ([json!(dispute.id)], [json!(other.id), json!(dispute.id)]);
+        assert_eq!(find(&dispute.id.to_string()).await, one);
+        assert_eq!(find(&verification.id.to_string()).await, one);
+        for all in [dispute.owner.to_string(), dispute.verifier.to_string(),
+            "wrong_verdict".to_owned(), "wrong_verdict&status=open".to_owned(), String::new()]
+        {
+            assert_eq!(find(&all).await, both, "{all}");
+        }
+        for none in ["misconduct".to_owned(), format!("{}&status=closed", dispute.id),
+            id_of(&stage.stranger).to_string()]
+        {
+            assert_eq!(find(&none).await, [Json::Null; 0], "{none}");
+        }
+        let strange = "GET /v1/admin/disputes?q=anything";
+        let (status, refused, _) = client.send(&stage.admin, strange, Json::Null).await;
+        assert_eq!((status, &refused["fields"]), (422, &json!(["/q"])));
+    }
+
     async fn a_refusal_says_where_it_stands_and_what_is_left_to_do(t: &TestDb) {
         let stage = stage(t).await;
         let client = Client::over(stage.market.routes());
