@@ -91,6 +91,8 @@ impl Cells {
             verifier: self.read(10)?.or(defaults.verifier),
             service: self.read(11)?.or(defaults.service),
             expedited: false,
+            // What a batch may cost is its budget.
+            seen: None,
             board: None,
             reference: text(0),
             subject: text(1),

@@ -6,7 +6,7 @@ use axum::extract::State as On;
 use documents::credential::{Date, Texts};
 use kernel::error::Fields;
 use kernel::id::kinds;
-use kernel::{Asset, Id, Permission, Result};
+use kernel::{Asset, Id, Money, Permission, Result};
 use platform::http::{
     At, Audience, By, Created, Json, List, Once, Paging, Query, Reply, Route, Versioned, get, post,
     table,
@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::model::{self, Commission, Draft, NewCommission};
 use super::service::Service;
 use crate::verification::http::{InfoBody, StatusQuery, VerificationBody};
-use crate::verification::model::{BoardTerms, Text};
+use crate::verification::model::{BoardTerms, Text, seen_price};
 
 // Named without their parameters, which have no schemas of their own.
 type VerificationId = Id<kinds::Verification>;
@@ -93,7 +93,8 @@ struct RequestBody {
     /// Sooner, for the service's `expeditedPrice`.
     #[serde(default)]
     expedited: bool,
-    /// Minor units; of a request without a verifier, who names the price otherwise.
+    /// Minor units. Without a verifier, what the request pays; with one, the price that you have
+    /// seen: where the service costs something else by now, nothing is done (409 `price_changed`).
     price: Option<i64>,
     /// Of the price.
     currency: Option<Asset>,
@@ -149,6 +150,7 @@ impl RequestBody {
             verifier: self.verifier_id,
             service: self.service_id,
             expedited: self.expedited,
+            seen: self.seen()?,
             board: self.board()?,
             reference: &self.reference,
             subject: &self.subject,
@@ -157,15 +159,23 @@ impl RequestBody {
         NewCommission::parse(&draft, "/document")
     }
 
+    /// The price that was seen, of a request to a verifier.
+    fn seen(&self) -> Result<Option<Money>> {
+        match self.verifier_id {
+            Some(_) => seen_price(self.price, self.currency),
+            None => Ok(None),
+        }
+    }
+
     /// The terms of a request without a verifier.
     fn board(&self) -> Result<Option<BoardTerms>> {
         let wanted = (self.jurisdiction.as_str(), self.language.as_str());
-        let with_terms = self.price.is_some() || self.currency.is_some();
-        let is_for_board = with_terms || wanted != ("", "");
+        let with_price = self.price.is_some() || self.currency.is_some();
+        let is_for_board = with_price || wanted != ("", "");
         let mut fields = Fields::new();
         match self.verifier_id {
-            Some(_) if is_for_board => {
-                let message = "price, currency, jurisdiction and language: without a verifier only";
+            Some(_) if wanted != ("", "") => {
+                let message = "jurisdiction and language: without a verifier only";
                 fields.add("/verifierId", "not_allowed", message);
             }
             None if self.service_id.is_some() || self.expedited => {

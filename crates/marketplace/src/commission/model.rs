@@ -3,7 +3,7 @@
 use documents::credential::{NewCredential, Texts};
 use kernel::error::Fields;
 use kernel::id::kinds;
-use kernel::{Error, Id, Result};
+use kernel::{Error, Id, Money, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::verification::Verification;
@@ -51,6 +51,8 @@ pub enum To {
         service: Option<Id<kinds::Service>>,
         /// Sooner, for the price that the service has for it.
         expedited: bool,
+        /// The price that the asker has seen, where they say it.
+        seen: Option<Money>,
     },
     /// Whoever claims it from the board.
     Board(BoardTerms),
@@ -65,6 +67,8 @@ pub struct Draft<'a> {
     pub verifier: Option<Id<kinds::Verifier>>,
     pub service: Option<Id<kinds::Service>>,
     pub expedited: bool,
+    /// With a verifier.
+    pub seen: Option<Money>,
     /// Without a verifier.
     pub board: Option<BoardTerms>,
     pub reference: &'a str,
@@ -100,8 +104,8 @@ impl NewCommission {
         };
         let to = match (draft.verifier, &draft.board) {
             (Some(verifier), _) => {
-                let Draft { service, expedited, .. } = *draft;
-                Some(To::Verifier { verifier, service, expedited })
+                let Draft { service, expedited, seen, .. } = *draft;
+                Some(To::Verifier { verifier, service, expedited, seen })
             }
             (None, Some(terms)) => Some(To::Board(terms.clone())),
             (None, None) => {

@@ -53,9 +53,9 @@ impl Service {
         };
         let notes = asked.notes.clone();
         let verification = match &asked.to {
-            To::Verifier { verifier, service, expedited } => {
-                let (verifier, service, expedited) = (*verifier, *service, *expedited);
-                let wanted = NewVerification { credential, verifier, service, expedited, notes };
+            &To::Verifier { verifier, service, expedited, seen } => {
+                let wanted =
+                    NewVerification { credential, verifier, service, expedited, seen, notes };
                 self.verifications.request_in(tx, caller, &wanted).await?
             }
             To::Board(terms) => {

@@ -168,6 +168,12 @@ async fn sooner_costs_what_the_service_says_for_it(t: &TestDb) {
     let services = json!([{ "title": "Diplomas", "category": "Education", "price": PRICE,
         "currency": "USD", "slaHours": 48, "expeditedPrice": 2 * PRICE, "expeditedHours": 6 }]);
     client.ok(&stage.verifier, "PUT /v1/verifier/services", services).await;
+    (body["price"], body["currency"]) = (json!(PRICE), json!("USD"));
+    let (status, refused, _) = client.send(&eve, &post, body.clone()).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("price_changed")));
+    assert_eq!(refused["members"], json!({ "price": 2 * PRICE, "currency": "USD" }));
+    assert_eq!((wallet(&stage, &eve).await, stage.count("credentials").await), ((FUNDS, 0), 0));
+    body["price"] = json!(2 * PRICE);
     let made = client.ok(&eve, &post, body).await;
     assert_eq!(made["price"], 2 * PRICE);
     assert_eq!(wallet(&stage, &eve).await, (FUNDS - 2 * PRICE, 2 * PRICE));

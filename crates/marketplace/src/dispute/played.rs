@@ -364,6 +364,7 @@ impl Stage<'_> {
             verifier: id_of(verifier).same_as(),
             service: None,
             expedited: false,
+            seen: None,
             notes,
         };
         let Ok(requested) = self.market.verifications.request(&self.owner, &asked).await else {

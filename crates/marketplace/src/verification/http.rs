@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::board::Search;
 use super::model::{
     BoardTerms, NewPosting, NewVerification, Note, Report, State, Text, Verdict, Verification,
+    seen_price,
 };
 use super::rules::{self, Relation, Urgency};
 use super::service::{Dashboard, Job, Service};
@@ -57,7 +58,9 @@ fn owner_routes(service: &Arc<Service>) -> Vec<Route> {
                 .describe(
                     "The price is held in your wallet until the verdict, and given back when there \
                      is none. A request to a verifier has the price of their service; without a \
-                     service, the cheapest one that fits the credential's type is taken. A request \
+                     service, the cheapest one that fits the credential's type is taken. With \
+                     `price` and `currency` beside it, that price or none: 409 `price_changed` says \
+                     in `price` and `currency` what it is now, and nothing is held. A request \
                      without a verifier stands on the board, for the price that it names, until \
                      one of those who fit has claimed it.",
                 )
@@ -316,7 +319,8 @@ struct VerificationRequest {
     /// Sooner, for the service's `expeditedPrice`.
     #[serde(default)]
     expedited: bool,
-    /// Minor units; of a request without a verifier, who names the price otherwise.
+    /// Minor units. Without a verifier, what the request pays; with one, the price that you have
+    /// seen: where the service costs something else by now, nothing is done (409 `price_changed`).
     price: Option<i64>,
     /// Of the price.
     currency: Option<Asset>,
@@ -343,8 +347,6 @@ impl VerificationRequest {
         let Some(verifier) = self.verifier_id else { return self.posting(notes) };
         let mut fields = Fields::new();
         for (pointer, is_there) in [
-            ("/price", self.price.is_some()),
-            ("/currency", self.currency.is_some()),
             ("/jurisdiction", !self.jurisdiction.is_empty()),
             ("/language", !self.language.is_empty()),
         ] {
@@ -352,11 +354,16 @@ impl VerificationRequest {
                 fields.add(pointer, "not_allowed", "without a verifier only");
             }
         }
+        let seen = fields.take(seen_price(self.price, self.currency)).flatten();
         fields.check()?;
-        let (credential, service) = (self.credential_id, self.service_id);
-        let expedited = self.expedited;
-        let asked = NewVerification { credential, verifier, service, expedited, notes };
-        Ok(Asked::Verifier(asked))
+        Ok(Asked::Verifier(NewVerification {
+            credential: self.credential_id,
+            verifier,
+            service: self.service_id,
+            expedited: self.expedited,
+            seen,
+            notes,
+        }))
     }
 
     fn posting(&self, notes: Text) -> Result<Asked> {

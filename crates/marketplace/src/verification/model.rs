@@ -330,7 +330,28 @@ pub struct NewVerification {
     pub service: Option<Id<kinds::Service>>,
     /// Sooner, for the price that the service has for it.
     pub expedited: bool,
+    /// The price that the asker has seen, where they say it: another one is not taken.
+    pub seen: Option<Money>,
     pub notes: Text,
+}
+
+/// The price that an asker has seen, where they name one.
+///
+/// # Errors
+/// Field errors at `/price` and `/currency`.
+pub fn seen_price(price: Option<i64>, currency: Option<Asset>) -> Result<Option<Money>> {
+    match (price, currency) {
+        (None, None) => Ok(None),
+        (Some(minor), Some(asset)) if (1..=Money::MAX_MINOR).contains(&minor) => {
+            Ok(Some(Money::new(minor, asset)))
+        }
+        (Some(_), Some(_)) => {
+            let message = format!("minor units, from 1 to {}", Money::MAX_MINOR);
+            Err(Error::field("/price", "out_of_range", message))
+        }
+        (Some(_), None) => Err(Error::field("/currency", "required", "say what the price is in")),
+        (None, Some(_)) => Err(Error::field("/price", "required", "a currency needs a price")),
+    }
 }
 
 /// A request that is addressed to nobody, parsed.

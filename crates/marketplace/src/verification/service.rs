@@ -85,8 +85,8 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound` for another's credential; `Invalid` at `/verifierId` or `/serviceId` where
-    /// nothing fits; `Conflict` `wrong_state` while the credential is not free, and
-    /// `insufficient_funds`.
+    /// nothing fits; `Conflict` `wrong_state` while the credential is not free, `price_changed`
+    /// where it is not the price that the caller has seen, and `insufficient_funds`.
     pub async fn request(&self, caller: &Caller, asked: &NewVerification) -> Result<Verification> {
         self.db
             .once(caller, "verification.request", |tx| {
@@ -110,6 +110,7 @@ impl Service {
         let (offer, by_itself) =
             self.verifiers.choose(tx, asked.verifier, &credential.kind, asked.service).await?;
         let offer = if asked.expedited { verifier::rules::sooner(offer)? } else { offer };
+        verifier::rules::costs_as_seen(&offer, asked.seen)?;
         let new = Verification {
             verifier: Some(asked.verifier),
             service: Some(offer.id),

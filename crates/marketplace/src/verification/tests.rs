@@ -197,7 +197,7 @@ impl Stage<'_> {
     fn asked(&self, credential: Id<kinds::Credential>) -> NewVerification {
         let verifier = id_of(&self.verifier).same_as();
         let notes = Text::any("/notes", "As soon as you can.").unwrap();
-        NewVerification { credential, verifier, service: None, expedited: false, notes }
+        NewVerification { credential, verifier, service: None, expedited: false, seen: None, notes }
     }
 
     pub(crate) async fn requested(&self) -> Verification {
@@ -517,6 +517,38 @@ platform::on_both_engines! { MIGRATIONS;
         let twice = stage.market.verifications.request(&stage.owner, &asked).await;
         assert_eq!(refused_with(twice).code(), "wrong_state");
         stage.has(FUNDS - PRICE, PRICE, 0, 0).await;
+    }
+
+    async fn a_price_that_was_seen_is_the_price_or_nothing_is_done(t: &TestDb) {
+        let stage = stage(t).await;
+        let (owner, client) = (&stage.owner, Client::over(stage.market.routes()));
+        let credential = stage.credential(owner).await;
+        let verifier: Id<kinds::Verifier> = id_of(&stage.verifier).same_as();
+        let body = |price: Json, currency: Json| {
+            json!({ "credentialId": credential, "verifierId": verifier, "price": price,
+                "currency": currency })
+        };
+        let request = "POST /v1/user/verifications";
+        for (price, currency, pointer) in [
+            (json!(PRICE), Json::Null, "/currency"),
+            (Json::Null, json!("USD"), "/price"),
+            (json!(0), json!("USD"), "/price"),
+        ] {
+            let (status, refused, _) = client.send(owner, request, body(price, currency)).await;
+            assert_eq!((status, &refused["fields"]), (422, &json!([pointer])));
+        }
+        // The verifier raises the price between the look and the request.
+        let raised = diplomas(PRICE + 1);
+        stage.market.verifiers.replace_offers(&stage.verifier, &[raised]).await.unwrap();
+        for (price, currency) in [(PRICE, "USD"), (PRICE + 2, "USD"), (PRICE + 1, "EUR")] {
+            let seen = body(json!(price), json!(currency));
+            let (status, refused, _) = client.send(owner, request, seen).await;
+            assert_eq!((status, &refused["code"]), (409, &json!("price_changed")), "{refused}");
+            assert_eq!(refused["members"], json!({ "price": PRICE + 1, "currency": "USD" }));
+        }
+        stage.has(FUNDS, 0, 0, 0).await;
+        client.ok(owner, request, body(json!(PRICE + 1), json!("USD"))).await;
+        stage.has(FUNDS - PRICE - 1, PRICE + 1, 0, 0).await;
     }
 
     async fn of_two_requests_at_once_for_one_credential_one_is_made(t: &TestDb) {

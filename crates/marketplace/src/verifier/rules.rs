@@ -22,6 +22,8 @@ pub enum Refusal {
     NothingFits { kind: String },
     /// The service is not to be had sooner.
     NotSooner,
+    /// The service has another price than the one that the asker has seen.
+    PriceChanged { seen: Money, now: Money },
 }
 
 impl From<Refusal> for Error {
@@ -44,12 +46,30 @@ impl From<Refusal> for Error {
                 "not_offered",
                 "this service is not to be had sooner than it says",
             ),
+            Refusal::PriceChanged { seen, now } => {
+                let message = format!(
+                    "The price is {now} now, and not {seen}. Nothing is held. Ask with the price of \
+                     now if you agree to it."
+                );
+                Self::conflict("price_changed", message)
+                    .with_member("price", now.minor)
+                    .with_member("currency", now.asset.code())
+            }
             Refusal::NothingFits { kind } => Self::field(
                 "/verifierId",
                 "no_fitting_service",
                 format!("this verifier offers nothing for credentials of the type {kind}"),
             ),
         }
+    }
+}
+
+/// Refuses a service whose price is not the one that its asker has seen: a verifier may have changed
+/// it between the look and the request. Lower is refused as well, since what was seen is not there.
+pub fn costs_as_seen(offer: &Offer, seen: Option<Money>) -> Result<(), Refusal> {
+    match seen {
+        Some(seen) if seen != offer.price => Err(Refusal::PriceChanged { seen, now: offer.price }),
+        _ => Ok(()),
     }
 }
 

@@ -313,7 +313,7 @@ platform::on_both_engines! { MIGRATIONS;
                 json!(["/serviceId"])),
             (json!({ "price": 1, "currency": "USD", "language": "1" }), json!(["/language"])),
             (json!({ "verifierId": verifier, "price": 1, "language": "en" }),
-                json!(["/price", "/language"])),
+                json!(["/language", "/currency"])),
         ] {
             let mut body = json!({ "credentialId": credential });
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
