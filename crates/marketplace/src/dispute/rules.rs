@@ -77,7 +77,13 @@ impl Command {
 pub enum Refusal {
     NoSuchThing,
     NotTheirs,
-    WrongState { is: State, by: Party, wanted: Command },
+    /// The decision can be appealed no more, whether it has been carried out yet or not.
+    WindowOver,
+    WrongState {
+        is: State,
+        by: Party,
+        wanted: Command,
+    },
 }
 
 impl From<Refusal> for Error {
@@ -86,6 +92,10 @@ impl From<Refusal> for Error {
             Refusal::NoSuchThing => Self::not_found("dispute"),
             Refusal::NotTheirs => {
                 Self::forbidden("not_yours_to_do", "This is for another party to do.")
+            }
+            Refusal::WindowOver => {
+                let message = "The time in which this decision could be appealed is over.";
+                Self::conflict("window_over", message)
             }
             Refusal::WrongState { is, by, wanted } => {
                 let message = format!("This dispute is {is}: it cannot be {} now.", wanted.done());
@@ -146,6 +156,21 @@ const fn next(state: State, command: Command) -> Option<State> {
     }
 }
 
+/// [`step`] by the clock: a decision is final when its time is over, also before the timer has come
+/// by to carry it out.
+pub fn step_at(
+    dispute: &Dispute,
+    by: Party,
+    command: Command,
+    now: Timestamp,
+) -> Result<State, Refusal> {
+    let next = step(dispute.state, by, command)?;
+    if command == Command::Appeal && is_final(dispute, now) {
+        return Err(Refusal::WindowOver);
+    }
+    Ok(next)
+}
+
 /// Writes a decision down; the first one can be appealed for a while.
 pub fn decide(dispute: &mut Dispute, ruling: &Ruling, now: Timestamp, appeal_window: Duration) {
     dispute.resolution = Some(ruling.resolution);
@@ -192,6 +217,7 @@ mod tests {
                     Ok(next) => format!("-> {next}"),
                     Err(Refusal::NoSuchThing) => "404".to_owned(),
                     Err(Refusal::NotTheirs) => "403".to_owned(),
+                    Err(Refusal::WindowOver) => unreachable!("not a matter of states"),
                     Err(Refusal::WrongState { .. }) => "409".to_owned(),
                 });
                 let [side, judge, timer, stranger] = answers;

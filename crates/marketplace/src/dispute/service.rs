@@ -197,6 +197,10 @@ impl Service {
     }
 
     /// A side contests the decision, once between them.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` `wrong_state`, and `window_over` from `final_at` on; a field error at
+    /// `/fileId`.
     pub async fn appeal(
         &self,
         caller: &Caller,
@@ -321,7 +325,7 @@ async fn act(
 ) -> Result<Dispute> {
     let mut dispute = load(tx, id).await?;
     let is = dispute.state;
-    let taken = rules::step(is, Party::of(caller, &dispute), command);
+    let taken = rules::step_at(&dispute, Party::of(caller, &dispute), command, tx.now());
     if !matches!(taken, Err(Refusal::NoSuchThing | Refusal::NotTheirs)) {
         let tell = |stale: Error| stale.with_member("status", is.as_str());
         caller.expect(dispute.version).map_err(tell)?;

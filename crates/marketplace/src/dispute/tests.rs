@@ -99,6 +99,9 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!(disputes.close_due().await.unwrap(), 0);
         stage.has(FUNDS - PRICE, 0, PRICE - FEE, FEE).await;
         t.clock.advance(Duration::from_micros(1));
+        // By the clock, and not by when the timer comes by.
+        let late = disputes.appeal(&stage.verifier, dispute.id, &words()).await.unwrap_err();
+        assert_eq!((late.kind(), late.code()), (Kind::Conflict, "window_over"));
         let closed = join_all((0..3).map(|_| disputes.close_due())).await;
         assert_eq!(closed.into_iter().map(Result::unwrap).sum::<u64>(), 1);
 
