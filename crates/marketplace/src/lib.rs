@@ -175,6 +175,7 @@ impl Marketplace {
         let verifications = Arc::new(verifications);
         let disputes = dispute::Service {
             db: db.clone(),
+            users: Arc::clone(&users),
             verifications: Arc::clone(&verifications),
             files: options.files,
             appeal_window: options.appeal_window,

@@ -38,6 +38,11 @@ impl People {
         let session = world.id();
         Caller::of(Principal::new(id, role, session))
     }
+
+    pub(crate) fn suspend(&self, user: &Caller) {
+        let mut known = self.0.lock();
+        known.get_mut(&id_of(user)).expect("somebody who was added").status = Status::Suspended;
+    }
 }
 
 impl Users for People {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use documents::file;
 use kernel::id::kinds;
-use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
+use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result, Role};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
+use rpc::users::{Status, Users};
 
 use super::model::{Dispute, Evidence, Ground, NewEvidence, Ruling, State};
 use super::rules::{self, Command, Party, Refusal};
@@ -22,6 +23,7 @@ const DUE_BATCH: i64 = 100;
 /// Disputes.
 pub struct Service {
     pub(crate) db: Db,
+    pub(crate) users: Arc<dyn Users>,
     pub(crate) verifications: Arc<verification::Service>,
     pub(crate) files: documents::file::Service,
     /// How long a decision can be appealed before it is carried out.
@@ -144,17 +146,23 @@ impl Service {
     }
 
     /// An admin takes a dispute on, or gives it to another admin.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` `wrong_state`; a field error at `/assigneeId` for who is no active
+    /// admin, or a side of it.
     pub async fn assign(
         &self,
         caller: &Caller,
         id: Id<kinds::Dispute>,
         assignee: Id<kinds::User>,
     ) -> Result<Dispute> {
+        let is_admin = self.is_admin(assignee).await?;
         self.db
             .once(caller, "dispute.assign", |tx| async move {
                 let mut dispute = act(&tx, caller, id, Command::Assign).await?;
-                if assignee == dispute.owner || assignee == dispute.verifier.same_as() {
-                    let message = "somebody who is no side of it";
+                let is_side = assignee == dispute.owner || assignee == dispute.verifier.same_as();
+                if !is_admin || is_side {
+                    let message = "an active admin who is no side of it";
                     return Err(Error::field("/assigneeId", "not_allowed", message));
                 }
                 dispute.assignee = Some(assignee);
@@ -163,6 +171,14 @@ impl Service {
                 Ok(dispute)
             })
             .await
+    }
+
+    async fn is_admin(&self, user: Id<kinds::User>) -> Result<bool> {
+        match self.users.profile(user).await {
+            Ok(profile) => Ok(profile.role == Role::Admin && profile.status == Status::Active),
+            Err(error) if error.kind() == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// An admin decides. A first decision is carried out when nobody has appealed it in time; the

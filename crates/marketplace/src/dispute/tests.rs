@@ -5,7 +5,7 @@ use std::time::Duration;
 use documents::credential::Status as CredentialStatus;
 use futures_util::future::join_all;
 use kernel::id::kinds;
-use kernel::{Asset, Caller, Id, Kind, PageRequest, Random, Result};
+use kernel::{Asset, Caller, Id, Kind, PageRequest, Random, Result, Role};
 use money::ledger::{self, Account, Code};
 use platform::db::{Migration, Migrations, Read};
 use platform::journal::{self, Runner};
@@ -230,9 +230,16 @@ platform::on_both_engines! { MIGRATIONS;
         }
         let taken = client.ok(&stage.admin, &format!("POST {admins}/assign"), json!({})).await;
         assert_eq!(taken["assigneeId"], id_of(&stage.admin).to_string());
-        let side = json!({ "assigneeId": id_of(&stage.verifier) });
-        let refused = client.send(&stage.admin, &format!("POST {admins}/assign"), side).await;
-        assert_eq!((refused.0, &refused.1["fields"][0]), (422, &json!("/assigneeId")));
+        let nobody: Id<kinds::User> = t.db.world().id();
+        let former = stage.people.add(t, "Former", Role::Admin);
+        stage.people.suspend(&former);
+        for wrong in [id_of(&stage.verifier), id_of(&stage.stranger), nobody, id_of(&former)] {
+            let wrong = json!({ "assigneeId": wrong });
+            let refused = client.send(&stage.admin, &format!("POST {admins}/assign"), wrong).await;
+            assert_eq!((refused.0, &refused.1["fields"][0]), (422, &json!("/assigneeId")));
+        }
+        let other = json!({ "assigneeId": id_of(&stage.people.add(t, "Other", Role::Admin)) });
+        client.ok(&stage.admin, &format!("POST {admins}/assign"), other).await;
         for (wrong, field) in [
             (json!({ "resolution": "burn", "reason": "x" }), "/resolution"),
             (json!({ "resolution": "split", "reason": "x" }), "/refundBasisPoints"),
