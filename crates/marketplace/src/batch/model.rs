@@ -113,9 +113,10 @@ impl Cells {
     }
 }
 
-/// Whether a spreadsheet would compute a cell rather than show it.
+/// Whether a spreadsheet would compute a cell rather than show it; also without the white space
+/// around it, which is not kept.
 pub fn is_formula(cell: &str) -> bool {
-    cell.starts_with(['=', '+', '-', '@', '\t', '\r'])
+    cell.starts_with(['\t', '\r']) || cell.trim_start().starts_with(['=', '+', '-', '@'])
 }
 
 /// Why a row is not done.
