@@ -98,6 +98,7 @@ fn admin(service: &Service) -> Vec<Route> {
             post(Audience::Admin, "/v1/admin/payments/{id}/credit")
                 .summary("Credit the payer with what came for a suspended payment")
                 .in_person()
+                .step_up()
                 .once(Once::Accepted)
                 .takes::<CreditRequest>()
                 .returns::<AdminPaymentBody>(200)

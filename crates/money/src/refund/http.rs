@@ -30,6 +30,7 @@ pub fn routes(service: &Service) -> Vec<Route> {
                      part. Of a suspended one, all that came.",
                 )
                 .in_person()
+                .step_up()
                 .once(Once::Required)
                 .takes::<RefundRequest>()
                 .returns::<RefundBody>(201)

@@ -51,6 +51,7 @@ fn own(service: &Service) -> Vec<Route> {
                 .summary("Send money to another user's wallet")
                 .describe("It arrives at once and cannot be called back.")
                 .in_person()
+                .step_up()
                 .once(Once::Required)
                 .takes::<TransferRequest>()
                 .returns::<TransferBody>(201)
