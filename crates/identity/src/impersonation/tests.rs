@@ -9,6 +9,7 @@ use platform::on_both_engines;
 use serde_json::{Value as Json, json};
 
 use crate::account::Command;
+use crate::session::Locator;
 use crate::testing::{Answer, House, TABLES, from, house};
 
 async fn start(house: &House<'_>, admin: &Caller, user: impl ToString) -> Answer {
@@ -59,6 +60,23 @@ on_both_engines! { TABLES;
         t.clock.advance(Duration::from_secs(15 * 60));
         let late = as_user(&house, &started).await.unwrap_err();
         assert_eq!(late.kind(), Kind::Unauthenticated);
+    }
+
+    async fn nobody_makes_a_look_last_longer(t: &TestDb) {
+        let house = house(t);
+        let admin = house.signed_in("admin@example.org", Role::Admin).await;
+        let admin = house.caller(&admin).await;
+        let anne = house.signed_in("anne@example.org", Role::User).await;
+        let started = start(&house, &admin, anne.account.id).await;
+        let seen = as_user(&house, &started).await.unwrap();
+        let locator = Locator::Id(seen.principal().unwrap().session);
+        let later = t.db.world().now() + Duration::from_secs(3600);
+        for caller in [&admin, &seen, &house.caller(&anne).await] {
+            let refused = house.identity.sessions.extend(caller, locator, later).await;
+            assert_eq!(refused.unwrap_err().code(), "impersonated");
+        }
+        t.clock.advance(Duration::from_secs(15 * 60));
+        assert!(as_user(&house, &started).await.is_err());
     }
 
     async fn what_an_admin_does_in_a_user_s_name_names_the_admin(t: &TestDb) {

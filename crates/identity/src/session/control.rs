@@ -120,8 +120,8 @@ impl Service {
     /// Sets when a session is over, whatever happens.
     ///
     /// # Errors
-    /// `NotFound`; `Unauthenticated` when it is over; a field error `out_of_range` on
-    /// `/expires_at`.
+    /// `NotFound`; `Conflict` `session_over`; a field error `out_of_range` on `/expires_at`;
+    /// `Forbidden` `impersonated` for the session of an admin who looks through somebody's eyes.
     pub(crate) async fn extend(
         &self,
         caller: &Caller,
@@ -131,6 +131,10 @@ impl Service {
         let (session, account) = self.find(caller, locator).await?;
         self.check(&session, &account)
             .map_err(|refusal| Error::conflict("session_over", refusal.message().to_owned()))?;
+        if session.proof.impersonator.is_some() {
+            let message = "A look through somebody's eyes is over when its time is.";
+            return Err(Error::forbidden("impersonated", message));
+        }
         let latest = session.proven_at + self.policies.of(account.role).lifetime;
         let (session, user) = (&session, account.id);
         self.db
