@@ -74,13 +74,15 @@ impl Feed {
             if let Some(end) = self.seat.ended() {
                 return Step::End(end);
             }
-            let looks = self.seat.looks();
-            if looks != self.looked {
+            // Now and then unasked, whether or not there is something to tell: nobody tells that a
+            // session's time is over.
+            let (looks, now) = (self.seat.looks(), Instant::now());
+            if looks != self.looked || now >= self.look_at {
                 if let Err(end) = self.look().await {
                     self.seat.end(end);
                     continue;
                 }
-                self.looked = looks;
+                (self.looked, self.look_at) = (looks, now + self.hub.policy.look);
             }
             if let Some(thing) = self.page.pop_front() {
                 self.place = thing.seq().unwrap_or(self.place);
@@ -124,12 +126,7 @@ impl Feed {
     }
 
     fn beat(&mut self) -> Step {
-        let now = Instant::now();
-        self.beat_at = now + self.hub.policy.heartbeat;
-        if now >= self.look_at {
-            self.look_at = now + self.hub.policy.look;
-            self.seat.look();
-        }
+        self.beat_at = Instant::now() + self.hub.policy.heartbeat;
         Step::Beat
     }
 

@@ -368,6 +368,23 @@ on_both_engines! { TABLES;
         assert_eq!(context.hub.open_streams(), 1);
     }
 
+    async fn a_stream_that_is_never_quiet_looks_after_its_session_too(t: &TestDb) {
+        let (heartbeat, look) = (Duration::from_secs(3600), Duration::ZERO);
+        let policy = Policy { heartbeat, look, ..Policy::default() };
+        let people = Arc::<People>::default();
+        let context = context_with(&t.db, &people, policy);
+        let mut stream = events(&context, 1, "").await.listen();
+        stream.block().await.unwrap();
+        made(t, "first", 1).await;
+        go_on(&context, t).await;
+        assert_eq!(resource(stream.next().await), "first");
+        // Its time is over, of which nobody tells, and there is more to say.
+        people.lapse(&caller(1));
+        made(t, "second", 1).await;
+        go_on(&context, t).await;
+        assert_eq!(last_words(&mut stream).await, "session_ended");
+    }
+
     async fn a_quiet_stream_gives_signs_of_life_and_looks_after_its_session(t: &TestDb) {
         let (heartbeat, look) = (Duration::from_millis(5), Duration::from_millis(15));
         let policy = Policy { heartbeat, look, ..Policy::default() };
