@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{Hold, Order, User};
-use kernel::{Id, Money, Result};
+use kernel::{Error, Id, Money, Result};
 use orders::order::Prices;
 use platform::db::Tx;
 
@@ -26,12 +26,18 @@ impl orders::order::Escrow for Escrow {
     fn keep<'a>(
         &'a self,
         tx: &'a Tx,
-        owner: Id<User>,
+        _: Id<User>,
         price: Money,
         hold: Id<Hold>,
     ) -> BoxFuture<'a, Result<()>> {
-        // All of it is the fee: whoever stands as the payee has nothing of it.
-        async move { self.0.capture(tx, hold, owner, price).await.map(drop) }.boxed()
+        async move {
+            let kept = self.0.keep(tx, hold).await?;
+            if kept == price {
+                return Ok(());
+            }
+            Err(Error::internal(format!("{kept} were held for an order of {price}")))
+        }
+        .boxed()
     }
 
     fn give_back<'a>(&'a self, tx: &'a Tx, hold: Id<Hold>) -> BoxFuture<'a, Result<()>> {

@@ -79,6 +79,7 @@ chart! {
     FEE_JOB "in.fee.job" Credit false "The platform's share of jobs";
     FEE_WITHDRAW "in.fee.withdraw" Credit false "What withdrawals cost their owners";
     SUBSCRIPTION "in.subscription" Credit false "Plans that were served";
+    ORDER "in.order" Credit false "What orders cost their owners";
     PROVIDER_COST "ex.provider" Debit false "What providers charge us";
     CHARGEBACK_COST "ex.chargeback" Debit false "Charge-backs that nobody pays back";
     REWARD_COST "ex.reward" Debit false "Rewards for bonds";

@@ -201,6 +201,17 @@ impl Service {
         }
     }
 
+    /// The platform keeps all of a hold: the price of something that it sold itself.
+    ///
+    /// # Errors
+    /// Not found; `hold_closed` (conflict).
+    pub async fn keep(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<Money> {
+        let price = self.take(tx, hold, Account::platform(Code::ORDER), "order").await?;
+        let kept = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
+        tx.record(fact(&kept.hold, "escrow.captured").with("fee", price.minor).with("net", 0_i64));
+        Ok(price)
+    }
+
     /// Takes what is held out of the owner's hands, to an account that is no payee's.
     ///
     /// # Errors
