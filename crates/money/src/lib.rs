@@ -83,7 +83,8 @@ pub struct Options {
     pub earning_window: Duration,
     /// How long a payer has to pay.
     pub payment_lifetime: Duration,
-    /// Whether a user who has no wallet yet may receive a transfer; without it, nobody may.
+    /// Who may be sent money, and be credited for what they pay in. Without it, whoever has a
+    /// wallet already, and everybody.
     pub payees: Option<Arc<dyn wallet::Payees>>,
     /// The provider that comes with the platform; none where only real ones are offered.
     pub sandbox: Option<sandbox::Options>,

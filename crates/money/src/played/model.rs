@@ -202,7 +202,8 @@ impl Model {
     }
 
     fn hold(&mut self, owner: usize, payee: usize, price: i64, saw: &Saw) -> bool {
-        let done = self.moves((owner, Code::WALLET), (owner, Code::HELD), price);
+        let done =
+            !self.frozen[owner] && self.moves((owner, Code::WALLET), (owner, Code::HELD), price);
         if let (true, Saw::Hold(hold)) = (done, saw) {
             let phase = Phase::Held;
             self.jobs.push(Job { hold: *hold, owner, payee, price, phase, disputed: false });

@@ -19,9 +19,10 @@ use crate::ledger::{self, Account, Code, Entry, NewTransaction};
 /// Earnings looked up in one go by [`Service::release_due`].
 const RELEASED_AT_ONCE: i64 = 200;
 
-/// Who may receive money. Asked for users who have no wallet yet: those who have one may.
+/// Who may receive money: accounts that are suspended, banned or closed may not, whatever is in
+/// their wallets.
 pub trait Payees: Send + Sync {
-    /// Whether this is a user of the platform who may be sent money.
+    /// Whether this is a user of the platform who may be sent money now.
     fn may_receive(&self, user: Id<User>) -> BoxFuture<'_, Result<bool>>;
 }
 
@@ -68,9 +69,26 @@ impl Service {
     /// for the same hold again answers the first one.
     ///
     /// # Errors
+    /// `wallet_frozen` (forbidden): what a payee earns by a hold would leave a frozen wallet;
     /// `insufficient_funds` (conflict) when the wallet has less; `transaction_differs` (conflict)
     /// when there was a hold for this purpose and subject with another owner or amount.
     pub async fn hold(
+        &self,
+        tx: &Tx,
+        owner: Id<User>,
+        amount: Money,
+        purpose: &'static str,
+        subject: &str,
+    ) -> Result<Id<HoldKind>> {
+        refuse_frozen(tx, owner).await?;
+        self.set_aside(tx, owner, amount, purpose, subject).await
+    }
+
+    /// As [`Self::hold`], out of a frozen wallet too: for what it is frozen for.
+    ///
+    /// # Errors
+    /// As [`Self::hold`], without `wallet_frozen`.
+    pub(crate) async fn set_aside(
         &self,
         tx: &Tx,
         owner: Id<User>,
@@ -327,8 +345,8 @@ impl Service {
         rules::take_back(new, found.hold.owner, &had, kept, &sources)
     }
 
-    /// Freezes a wallet: nothing is sent or withdrawn from it until it is thawed. What comes in
-    /// comes in, and holds go their way.
+    /// Freezes a wallet: nothing is sent, withdrawn or reserved from it until it is thawed. What
+    /// comes in comes in, and holds that there are go their way.
     /// Answers whether it was not frozen before.
     pub async fn freeze(
         &self,
@@ -400,15 +418,12 @@ impl Service {
             .await
     }
 
-    /// Money sent to nobody would be lost. Whoever has a wallet is somebody; others are asked
-    /// for, outside of the transaction.
+    /// Money sent to nobody would be lost, and to a closed account as good as lost. They are asked
+    /// for outside of the transaction.
     async fn check_payee(&self, to: Id<User>) -> Result<()> {
-        if ledger::has_account(&self.0.db, to, Code::WALLET).await? {
-            return Ok(());
-        }
         let may = match &self.0.payees {
             Some(payees) => payees.may_receive(to).await?,
-            None => false,
+            None => ledger::has_account(&self.0.db, to, Code::WALLET).await?,
         };
         if may { Ok(()) } else { Err(Error::field("/to", "unknown", "a user who can be paid")) }
     }

@@ -78,6 +78,45 @@ async fn h1_h4_held_money_leaves_the_wallet_and_is_paid_out_whole(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
+async fn a_closed_account_is_sent_nothing_though_it_has_a_wallet(t: &TestDb) {
+    let wallet = &open_to_all(&t.db);
+    give(&t.db, user(0), ngn(1_000)).await;
+    give(&t.db, user(9), ngn(1)).await;
+    let refused = wallet.transfer(&caller(user(0)), to(9, 500)).await.unwrap_err();
+    assert_eq!(refused.fields()[0].pointer, "/to");
+    assert_eq!(balance(&t.db, user(9), Code::WALLET).await, 1);
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 1_000);
+}
+
+async fn out_of_a_frozen_wallet_nothing_is_reserved_for_anybody(t: &TestDb) {
+    let wallet = &context(&t.db).wallet;
+    give(&t.db, user(0), ngn(1_000)).await;
+    let before = hold(&t.db, wallet, user(0), 300, "vrf_1").await.unwrap();
+    wallet.freeze_by(&caller(user(99)), user(0), "looked into").await.unwrap();
+    let refused = hold(&t.db, wallet, user(0), 300, "vrf_2").await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Forbidden, "wallet_frozen"));
+    // What was reserved before goes its way.
+    capture(&t.db, wallet, before, user(1), 30).await.unwrap();
+    wallet.thaw_by(&caller(user(99)), user(0), "all is well").await.unwrap();
+    hold(&t.db, wallet, user(0), 300, "vrf_2").await.unwrap();
+    assert_sound(&t.db).await;
+}
+
+async fn what_the_platform_keeps_of_its_own_sales_is_income_of_orders(t: &TestDb) {
+    let wallet = &context(&t.db).wallet;
+    give(&t.db, user(0), ngn(1_000)).await;
+    let order = hold(&t.db, wallet, user(0), 700, "ord_1").await.unwrap();
+    let keep = |tx| async move { wallet.keep(&tx, order).await };
+    assert_eq!(t.db.run("keep", keep).await.unwrap(), ngn(700));
+    for (code, amount) in [(Code::ORDER, 700), (Code::FEE_JOB, 0)] {
+        let income = ledger::balance(&t.db, Account::platform(code), Asset::NGN).await.unwrap();
+        assert_eq!(income, ngn(amount), "{code:?}");
+    }
+    assert_eq!(facts(&t.db, "escrow.captured").await, 1);
+    assert_eq!(t.db.run("keep", keep).await.unwrap_err().code(), "hold_closed");
+    assert_sound(&t.db).await;
+}
+
 async fn h2_h6_a_closed_hold_is_final(t: &TestDb) {
     let wallet = &context(&t.db).wallet;
     give(&t.db, user(0), ngn(1_000)).await;
