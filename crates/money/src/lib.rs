@@ -65,6 +65,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0020_invoice_payments.sql"),
         },
         Migration { name: "0021_opening", sql: include_str!("../migrations/0021_opening.sql") },
+        Migration { name: "0022_reversals", sql: include_str!("../migrations/0022_reversals.sql") },
     ],
 };
 

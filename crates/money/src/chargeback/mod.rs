@@ -9,10 +9,15 @@
 //! When it is lost, what was held goes, and the rest is the owner's debt (`as.recv.negative`),
 //! which their next deposits pay first. Only what the provider answers when it is asked counts;
 //! each step is booked once, under `cb:{id}:{step}`.
+//!
+//! A bank that wants more than came for the payment takes the rest from the platform
+//! (`ex.chargeback`). A payment whose money waits in suspense is not its owner's: nothing of theirs
+//! is frozen, nobody credits or refunds it meanwhile, and what is lost leaves the suspense.
 
+mod rules;
 mod service;
 mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use service::{is_disputed, observe, pay_debt};
+pub(crate) use service::{is_open, observe, pay_debt, refuse_disputed};

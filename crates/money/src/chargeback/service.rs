@@ -1,13 +1,14 @@
 //! The verbs. They join the transaction in which the payment was looked at.
 
-use kernel::id::kinds::{Payment as PaymentKind, User};
+use kernel::id::kinds::{Chargeback as ChargebackKind, Payment as PaymentKind, User};
 use kernel::{Asset, Caller, Error, Id, Money, Result};
 use platform::db::{Read, Tx};
 use platform::journal::Fact;
 
+use super::rules;
 use super::store::{self, Chargeback};
 use crate::ledger::{self, Account, Code, NewTransaction};
-use crate::payment::{self, Payment};
+use crate::payment::{self, Payment, State};
 use crate::provider::{DisputeStage, SeenDispute};
 use crate::wallet::{self, Service as Wallet};
 
@@ -15,13 +16,13 @@ use crate::wallet::{self, Service as Wallet};
 pub(crate) async fn observe(
     tx: &Tx,
     wallet: &Wallet,
-    payment: &Payment,
+    payment: Id<PaymentKind>,
     seen: &SeenDispute,
 ) -> Result<()> {
-    if seen.amount.asset != payment.amount.asset || seen.amount.minor > payment.amount.minor {
-        let what = format!("a charge-back of {:?} for {:?}", seen.amount, payment.amount);
-        return Err(Error::internal(what));
-    }
+    // Whoever credits or refunds it at this moment does so before, and leaves less to be held; or
+    // sees this.
+    payment::lock(tx, payment).await?;
+    let payment = &payment::load(tx, payment).await?;
     let found = match store::get(tx, payment.provider, &seen.id).await? {
         Some(found) => found,
         // It was over before we heard of it, and nothing was taken.
@@ -29,9 +30,9 @@ pub(crate) async fn observe(
         None => open(tx, wallet, payment, seen).await?,
     };
     match (found.state.as_str(), seen.stage) {
-        ("open", DisputeStage::Lost) => lose(tx, wallet, &found).await,
+        ("open", DisputeStage::Lost) => lose(tx, wallet, payment, &found).await,
         ("open", DisputeStage::Won) => keep(tx, wallet, &found).await,
-        ("lost", DisputeStage::Won) => reinstate(tx, &found).await,
+        ("lost", DisputeStage::Won) => reinstate(tx, payment, &found).await,
         _ => Ok(()),
     }
 }
@@ -43,36 +44,70 @@ async fn open(
     seen: &SeenDispute,
 ) -> Result<Chargeback> {
     let id = tx.world().id();
-    let (owner, nobody) = (payment.owner, Caller::nobody());
-    // Whoever refunds it at this moment does so before, and leaves less to be held; or sees this.
-    payment::lock(tx, payment.id).await?;
-    if store::insert(tx, id, payment, seen).await? {
-        wallet.freeze(tx, &nobody, owner, "chargeback").await?;
-        let account = Account::of(owner, Code::WALLET);
-        let available = ledger::take(tx, &[account], seen.amount.asset).await?;
-        let available = available.iter().map(|it| it.minor).sum::<i64>();
-        let part = Money::new(available.min(seen.amount.minor), seen.amount.asset);
-        if part.minor > 0 {
-            let hold = wallet.hold(tx, owner, part, "chargeback", &id.to_string()).await?;
-            store::held(tx, id, hold, part).await?;
-        }
+    let came = match payment.state {
+        State::Suspended => payment::received(tx, payment.id).await?,
+        _ => payment.amount,
+    };
+    let claim = rules::claim(came, seen.amount)?;
+    if !claim.is_clear {
+        let (named, payment) = (seen.amount, payment.id);
+        tracing::error!(%payment, %named, "a charge-back of no amount of the payment: all is held");
+    }
+    if store::insert(tx, id, payment, &seen.id, &claim).await? {
+        let held = match payment.state {
+            State::Suspended => Money::new(0, came.asset),
+            _ => hold(tx, wallet, payment.owner, id, claim.amount).await?,
+        };
         tx.record(
-            Fact::by(&nobody, "deposit.disputed")
+            Fact::by(&Caller::nobody(), "deposit.disputed")
                 .on(payment.id)
-                .about(owner)
+                .about(payment.owner)
                 .with("chargeback", id)
-                .with("amount", seen.amount.minor)
-                .with("held", part.minor)
-                .with("currency", part.asset),
+                .with("amount", claim.amount.minor)
+                .with("excess", claim.excess.minor)
+                .with("held", held.minor)
+                .with("currency", came.asset),
         );
     }
     let found = store::get(tx, payment.provider, &seen.id).await?;
     found.ok_or_else(|| Error::internal("a charge-back is not where it was put"))
 }
 
-/// Whether a payer's bank wants a payment back, or has it.
-pub(crate) async fn is_disputed(db: &impl Read, payment: Id<PaymentKind>) -> Result<bool> {
-    store::is_disputed(db, payment).await
+/// Freezes the owner's wallet, and sets aside what of the amount is still there.
+async fn hold(
+    tx: &Tx,
+    wallet: &Wallet,
+    owner: Id<User>,
+    id: Id<ChargebackKind>,
+    amount: Money,
+) -> Result<Money> {
+    wallet.freeze(tx, &Caller::nobody(), owner, "chargeback").await?;
+    let account = Account::of(owner, Code::WALLET);
+    let available = ledger::take(tx, &[account], amount.asset).await?;
+    let available = available.iter().map(|it| it.minor).sum::<i64>();
+    let part = Money::new(available.min(amount.minor), amount.asset);
+    if part.minor > 0 {
+        let hold = wallet.set_aside(tx, owner, part, "chargeback", &id.to_string()).await?;
+        store::held(tx, id, hold, part).await?;
+    }
+    Ok(part)
+}
+
+/// Refuses to decide about a payment that its payer's bank wants back, or has.
+///
+/// # Errors
+/// `payment_disputed` (conflict).
+pub(crate) async fn refuse_disputed(db: &impl Read, payment: Id<PaymentKind>) -> Result<()> {
+    if store::is_disputed(db, payment).await? {
+        let message = "The payer's bank wants this payment back already.";
+        return Err(Error::conflict("payment_disputed", message));
+    }
+    Ok(())
+}
+
+/// Whether nobody has decided yet whose a payment is.
+pub(crate) async fn is_open(db: &impl Read, payment: Id<PaymentKind>) -> Result<bool> {
+    store::is_open(db, payment).await
 }
 
 fn fact(verb: &'static str, of: &Chargeback) -> Fact {
@@ -83,31 +118,59 @@ fn fact(verb: &'static str, of: &Chargeback) -> Fact {
         .with("currency", of.amount.asset)
 }
 
-/// The provider has taken the money: what is held goes, the rest is owed.
-async fn lose(tx: &Tx, wallet: &Wallet, of: &Chargeback) -> Result<()> {
+/// The provider has taken the money: what is held goes, the rest is owed, and what was beyond the
+/// payment is the platform's loss.
+async fn lose(tx: &Tx, wallet: &Wallet, payment: &Payment, of: &Chargeback) -> Result<()> {
     let clearing = Account::platform(Code::clearing(of.provider));
-    let held = match of.hold {
-        Some(hold) => wallet.take(tx, hold, clearing, "chargeback").await?,
-        None => Money::new(0, of.amount.asset),
+    let gone = match (of.hold, payment.state) {
+        (Some(hold), _) => wallet.take(tx, hold, clearing, "chargeback").await?,
+        (None, State::Suspended) => take_suspended(tx, payment, of).await?,
+        (None, _) => Money::new(0, of.amount.asset),
     };
-    let shortfall = of.amount.minus(held)?;
-    if !store::move_to(tx, of, "lost", shortfall.minor).await? {
-        return Err(Error::conflict("chargeback_moved", "Somebody else has decided meanwhile."));
-    }
-    if shortfall.minor > 0 {
-        let debt = Account::of(of.owner, Code::RECEIVABLE_NEGATIVE);
-        let owed = NewTransaction::new("chargeback_debt", format!("cb:{}:lost", of.id), of.id);
-        ledger::post(tx, owed.post(debt, clearing, shortfall)).await?;
+    let shortfall = of.amount.minus(gone)?;
+    move_to(tx, of, "lost", shortfall.minor).await?;
+    let debt = Account::of(of.owner, Code::RECEIVABLE_NEGATIVE);
+    let owed = NewTransaction::new("chargeback_debt", format!("cb:{}:lost", of.id), of.id)
+        .post_some(debt, clearing, shortfall)
+        .post_some(Account::platform(Code::CHARGEBACK_COST), clearing, of.excess);
+    if !owed.is_empty() {
+        ledger::post(tx, owed).await?;
     }
     tx.record(fact("deposit.charged_back", of).with("shortfall", shortfall.minor));
-    Ok(())
+    wallet::thaw_if_even(tx, of.owner).await
+}
+
+/// What leaves the suspense for a charge-back of money that waited there: nothing when it was sent
+/// back before.
+///
+/// # Errors
+/// `refund_in_flight` (conflict) while nobody knows whether it is: look again.
+async fn take_suspended(tx: &Tx, payment: &Payment, of: &Chargeback) -> Result<Money> {
+    if payment.is_refunding() {
+        let message = "A refund of this payment is on its way. Look again when it is over.";
+        return Err(Error::conflict("refund_in_flight", message));
+    }
+    if !payment.is_undecided() {
+        return Ok(Money::new(0, of.amount.asset));
+    }
+    payment::take(tx, payment, Some(payment::CHARGED_BACK)).await?;
+    let suspense = Account::platform(Code::suspense(of.provider));
+    let clearing = Account::platform(Code::clearing(of.provider));
+    let taken = NewTransaction::new("chargeback", format!("cb:{}:suspense", of.id), of.id);
+    ledger::post(tx, taken.post(suspense, clearing, of.amount)).await?;
+    Ok(of.amount)
+}
+
+async fn move_to(tx: &Tx, of: &Chargeback, state: &str, shortfall: i64) -> Result<()> {
+    if store::move_to(tx, of, state, shortfall).await? {
+        return Ok(());
+    }
+    Err(Error::conflict("chargeback_moved", "Somebody else has decided meanwhile."))
 }
 
 /// The money stays: what was held is the owner's again.
 async fn keep(tx: &Tx, wallet: &Wallet, of: &Chargeback) -> Result<()> {
-    if !store::move_to(tx, of, "won", 0).await? {
-        return Err(Error::conflict("chargeback_moved", "Somebody else has decided meanwhile."));
-    }
+    move_to(tx, of, "won", 0).await?;
     if let Some(hold) = of.hold {
         wallet.release(tx, hold).await?;
     }
@@ -115,21 +178,27 @@ async fn keep(tx: &Tx, wallet: &Wallet, of: &Chargeback) -> Result<()> {
     wallet::thaw_if_even(tx, of.owner).await
 }
 
-/// What was taken came back: it pays the debt first.
-async fn reinstate(tx: &Tx, of: &Chargeback) -> Result<()> {
-    if !store::move_to(tx, of, "won", of.shortfall.minor).await? {
-        return Err(Error::conflict("chargeback_moved", "Somebody else has decided meanwhile."));
-    }
+/// What was taken came back to where it was taken from; of what the owner has, it pays the debt
+/// first.
+async fn reinstate(tx: &Tx, payment: &Payment, of: &Chargeback) -> Result<()> {
+    move_to(tx, of, "won", of.shortfall.minor).await?;
     let clearing = Account::platform(Code::clearing(of.provider));
-    let account = Account::of(of.owner, Code::RECEIVABLE_NEGATIVE);
-    let debt = owed(tx, of.owner, of.amount.asset).await?;
-    let paid = Money::new(debt.minor.min(of.amount.minor), of.amount.asset);
     let back = NewTransaction::new("chargeback_back", format!("cb:{}:won", of.id), of.id)
-        .post_some(clearing, account, paid)
-        .post_some(clearing, Account::of(of.owner, Code::WALLET), of.amount.minus(paid)?);
+        .post_some(clearing, Account::platform(Code::CHARGEBACK_COST), of.excess);
+    let back = if payment.is_charged_back() {
+        let came = payment::received(tx, payment.id).await?;
+        payment::take(tx, payment, Some(payment.why_undecided(came))).await?;
+        back.post(clearing, Account::platform(Code::suspense(of.provider)), of.amount)
+    } else {
+        let account = Account::of(of.owner, Code::RECEIVABLE_NEGATIVE);
+        let debt = owed(tx, of.owner, of.amount.asset).await?;
+        let paid = Money::new(debt.minor.min(of.amount.minor), of.amount.asset);
+        let wallet = Account::of(of.owner, Code::WALLET);
+        back.post_some(clearing, account, paid).post_some(clearing, wallet, of.amount.minus(paid)?)
+    };
     ledger::post(tx, back).await?;
     tx.record(fact("deposit.chargeback_won", of));
-    Ok(())
+    wallet::thaw_if_even(tx, of.owner).await
 }
 
 /// What a user owes, which nobody else pays until this transaction ends.

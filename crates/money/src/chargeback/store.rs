@@ -5,8 +5,9 @@ use kernel::{Id, Money, Result};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
+use super::rules::Claim;
 use crate::payment::Payment;
-use crate::provider::{ProviderName, SeenDispute};
+use crate::provider::ProviderName;
 
 /// A charge-back, as it is stored.
 #[derive(Debug, Clone)]
@@ -14,7 +15,10 @@ pub(super) struct Chargeback {
     pub id: Id<ChargebackKind>,
     pub owner: Id<User>,
     pub provider: ProviderName,
+    /// Of what came for the payment.
     pub amount: Money,
+    /// What the bank wants beyond that.
+    pub excess: Money,
     /// None where there was nothing left to hold.
     pub hold: Option<Id<Hold>>,
     pub shortfall: Money,
@@ -30,6 +34,7 @@ fn read(row: &Row<'_>) -> Result<Chargeback, DbError> {
         owner,
         provider,
         amount,
+        excess: Money::new(row.take()?, amount.asset),
         hold: row.take()?,
         shortfall: Money::new(row.take()?, amount.asset),
         state: row.take()?,
@@ -42,7 +47,7 @@ pub(super) async fn get(
     provider: ProviderName,
     provider_ref: &str,
 ) -> Result<Option<Chargeback>> {
-    let sql = "SELECT id, owner, provider, amount, asset, hold, shortfall, state, version
+    let sql = "SELECT id, owner, provider, amount, asset, excess, hold, shortfall, state, version
                FROM chargebacks WHERE provider = $1 AND provider_ref = $2";
     Ok(db.maybe(sql, params![provider.as_str(), provider_ref], read).await?)
 }
@@ -53,20 +58,29 @@ pub(super) async fn is_disputed(db: &impl Read, payment: Id<PaymentKind>) -> Res
     Ok(db.maybe(sql, params![payment], |_| Ok(())).await?.is_some())
 }
 
+/// Whether nobody has decided yet whose a payment is.
+pub(super) async fn is_open(db: &impl Read, payment: Id<PaymentKind>) -> Result<bool> {
+    let sql = "SELECT 1 FROM chargebacks WHERE payment = $1 AND state = 'open' LIMIT 1";
+    Ok(db.maybe(sql, params![payment], |_| Ok(())).await?.is_some())
+}
+
 /// Keeps a charge-back; false when it is there already.
 pub(super) async fn insert(
     tx: &Tx,
     id: Id<ChargebackKind>,
     payment: &Payment,
-    seen: &SeenDispute,
+    provider_ref: &str,
+    claim: &Claim,
 ) -> Result<bool> {
     let sql = "INSERT INTO chargebacks (id, payment, owner, provider, provider_ref, asset, amount,
-                                        held, shortfall, state, version, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 'open', 1, $8, $8)
+                                        excess, held, shortfall, state, version, created_at,
+                                        updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 'open', 1, $9, $9)
                ON CONFLICT DO NOTHING";
-    let (provider, Money { minor, asset }) = (payment.provider.as_str(), seen.amount);
-    let now = tx.now();
-    let row = params![id, payment.id, payment.owner, provider, seen.id, asset, minor, now];
+    let Money { minor, asset } = claim.amount;
+    let (of, provider, owner) = (payment.id, payment.provider.as_str(), payment.owner);
+    let (excess, now) = (claim.excess.minor, tx.now());
+    let row = params![id, of, owner, provider, provider_ref, asset, minor, excess, now];
     Ok(tx.touch(sql, row).await?)
 }
 

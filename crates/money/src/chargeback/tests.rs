@@ -1,7 +1,9 @@
 //! Charge-backs, against the simulator.
 
 use http::StatusCode;
-use kernel::Asset;
+use kernel::id::kinds::Payment;
+use kernel::{Asset, Id};
+use platform::db::Read;
 use platform::jobs::{Registry, Worker};
 use serde_json::json;
 
@@ -11,14 +13,19 @@ use crate::provider::{DisputeStage, ProviderName, SeenDispute, hmac_sha256_hex, 
 use crate::testing::{MIGRATIONS, Site, assert_sound, balance, caller, facts, ngn, user};
 use crate::wallet::NewTransfer;
 
-/// A settled deposit of fifty naira, or dollars; answers its reference.
-async fn settled(site: &Site, provider: ProviderName, key: &str) -> String {
+/// A deposit of fifty naira, or dollars, of which nothing has come; answers its reference.
+async fn opened(site: &Site, provider: ProviderName, key: &str) -> String {
     let currency = if provider == ProviderName::Paypal { "USD" } else { "NGN" };
     let body = json!({ "amount": 5_000, "currency": currency, "provider": provider,
                        "email": "payer@example.com" });
     let (status, answer) = site.post(user(0), "/v1/user/wallet/deposit", key, body).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
-    let reference = answer["reference"].as_str().unwrap().to_owned();
+    answer["reference"].as_str().unwrap().to_owned()
+}
+
+/// A settled one.
+async fn settled(site: &Site, provider: ProviderName, key: &str) -> String {
+    let reference = opened(site, provider, key).await;
     site.sim.pay(&reference, None).unwrap();
     tell(site).await;
     tell(site).await;
@@ -30,6 +37,13 @@ async fn tell(site: &Site) {
     site.sim.mishaps(crate::sim::Mishaps { duplicate: 100, ..Default::default() });
     site.sim.deliver().await;
     site.worker.drain().await.unwrap();
+}
+
+/// We look, and this is what the provider answers.
+async fn hear(site: &Site, payment: Id<Payment>, seen: SeenDispute) {
+    let (wallet, seen) = (&site.context.wallet, &seen);
+    let told = site.db.run("told", |tx| async move { observe(&tx, wallet, payment, seen).await });
+    told.await.unwrap();
 }
 
 async fn spend(site: &Site, minor: i64) -> kernel::Result<crate::wallet::Transfer> {
@@ -164,6 +178,158 @@ async fn a_charge_back_that_is_won_gives_everything_back(t: &TestDb) {
     assert_reconciled(&site).await;
 }
 
+async fn a_charge_back_of_a_suspended_payment_stands_in_the_way_of_every_decision(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let (admin, provider) = (user(99), ProviderName::Stripe);
+    let suspense = async || {
+        let account = Account::platform(Code::suspense(provider));
+        ledger::balance(&t.db, account, Asset::NGN).await.unwrap()
+    };
+    for (turn, is_won) in [false, true].into_iter().enumerate() {
+        let before = suspense().await;
+        let reference = opened(&site, provider, &format!("k{turn}")).await;
+        site.sim.pay(&reference, Some(ngn(4_000))).unwrap();
+        tell(&site).await;
+        site.sim.dispute(&reference).unwrap();
+        tell(&site).await;
+        assert_eq!(facts(&t.db, "deposit.disputed").await, turn as i64 + 1);
+        let path = format!("/v1/admin/payments/{}", reference.replace('-', "_"));
+        let body = json!({ "reason": "it is the payer's" });
+        let decide = async |how: &str, after: &str| {
+            let (path, key) = (format!("{path}/{how}"), format!("{how}{turn}{after}"));
+            let (status, answer) = site.post(admin, &path, &key, body.clone()).await;
+            (status, answer["code"].as_str().unwrap_or_default().to_owned())
+        };
+        for how in ["credit", "refund"] {
+            let refused = (StatusCode::CONFLICT, "payment_disputed".to_owned());
+            assert_eq!(decide(how, "open").await, refused);
+        }
+        site.sim.decide_dispute(&reference, is_won).unwrap();
+        tell(&site).await;
+        let waits = suspense().await.minus(before).unwrap();
+        assert_eq!(waits, ngn(if is_won { 4_000 } else { 0 }));
+        for how in ["credit", "refund"] {
+            let (status, code) = decide(how, "decided").await;
+            match (is_won, how) {
+                (true, "credit") => assert_eq!((status, &*code), (StatusCode::OK, "")),
+                _ => assert_eq!(status, StatusCode::CONFLICT, "{how} {code}"),
+            }
+            if is_won {
+                break;
+            }
+        }
+        // Nothing of it was the owner's: what is theirs was never frozen.
+        assert_eq!(facts(&t.db, "wallet.frozen").await, 0);
+    }
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 4_000);
+    assert_eq!(balance(&t.db, user(0), Code::RECEIVABLE_NEGATIVE).await, 0);
+    assert_reconciled(&site).await;
+}
+
+async fn a_suspended_payment_that_was_lost_and_came_back_waits_for_an_admin_again(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = opened(&site, ProviderName::Stripe, "k").await;
+    site.sim.pay(&reference, Some(ngn(4_000))).unwrap();
+    tell(&site).await;
+    let id = reference.replace('-', "_").parse().unwrap();
+    for stage in [DisputeStage::Lost, DisputeStage::Won] {
+        hear(&site, id, SeenDispute { id: "d".into(), amount: ngn(4_000), stage }).await;
+        let payment = crate::payment::load(&t.db, id).await.unwrap();
+        assert_eq!(payment.is_undecided(), stage == DisputeStage::Won);
+    }
+    let (status, answer) = site
+        .post(user(99), &format!("/v1/admin/payments/{id}/credit"), "c", json!({ "reason": "it is" }))
+        .await;
+    assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("settled")), "{answer}");
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 4_000);
+    assert_sound(&t.db).await;
+}
+
+async fn whatever_amount_a_bank_names_the_payment_is_held_and_no_more(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let of = async |code| balance(&t.db, user(0), code).await;
+    let cost = async || {
+        let account = Account::platform(Code::CHARGEBACK_COST);
+        ledger::balance(&t.db, account, Asset::NGN).await.unwrap().minor
+    };
+    for (turn, (named, excess)) in [
+        (ngn(6_500), 1_500),
+        (ngn(0), 0),
+        (ngn(-1), 0),
+        (kernel::Money::new(700, Asset::USD), 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let reference = settled(&site, ProviderName::Stripe, &format!("k{turn}")).await;
+        let id = reference.replace('-', "_").parse().unwrap();
+        let seen = |stage| SeenDispute { id: format!("d{turn}"), amount: named, stage };
+        hear(&site, id, seen(DisputeStage::Open)).await;
+        assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (0, 5_000), "{named}");
+        hear(&site, id, seen(DisputeStage::Lost)).await;
+        assert_eq!((of(Code::HELD).await, cost().await), (0, excess), "{named}");
+        assert_eq!(of(Code::RECEIVABLE_NEGATIVE).await, 0, "{named}");
+        hear(&site, id, seen(DisputeStage::Won)).await;
+        assert_eq!((of(Code::WALLET).await, cost().await), (5_000, 0), "{named}");
+        crate::testing::give(&t.db, user(1), ngn(1)).await;
+        spend(&site, 5_000).await.expect("nothing of it is left open");
+        assert_sound(&t.db).await;
+    }
+}
+
+async fn a_charge_back_that_was_covered_leaves_no_freeze_behind(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    crate::testing::give(&t.db, user(1), ngn(1)).await;
+    crate::testing::give(&t.db, user(0), ngn(100)).await;
+    let reference = settled(&site, ProviderName::Stripe, "k").await;
+    site.sim.dispute(&reference).unwrap();
+    tell(&site).await;
+    assert_eq!(spend(&site, 100).await.unwrap_err().code(), "wallet_frozen");
+    site.sim.decide_dispute(&reference, false).unwrap();
+    tell(&site).await;
+    spend(&site, 100).await.expect("all of it was held, and nothing is owed");
+    // One that leaves a debt is even when the money comes back.
+    let reference = settled(&site, ProviderName::Stripe, "l").await;
+    spend(&site, 5_000).await.unwrap();
+    let id = reference.replace('-', "_").parse().unwrap();
+    let seen = |stage| SeenDispute { id: "d".into(), amount: ngn(5_000), stage };
+    hear(&site, id, seen(DisputeStage::Lost)).await;
+    assert_eq!(balance(&t.db, user(0), Code::RECEIVABLE_NEGATIVE).await, 5_000);
+    hear(&site, id, seen(DisputeStage::Won)).await;
+    crate::testing::give(&t.db, user(0), ngn(100)).await;
+    spend(&site, 100).await.expect("nothing is owed any more");
+    assert_sound(&t.db).await;
+}
+
+async fn a_charge_back_of_which_every_word_is_lost_is_found_all_the_same(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = settled(&site, ProviderName::Stripe, "k").await;
+    site.sim.mishaps(crate::sim::Mishaps { lose: 100, ..Default::default() });
+    let look = async |hours: u64| {
+        t.clock.advance(std::time::Duration::from_secs(hours * 3600));
+        site.context.payments.sweep().await.unwrap();
+    };
+    look(24).await;
+    assert_eq!(facts(&t.db, "deposit.disputed").await, 0);
+    site.sim.dispute(&reference).unwrap();
+    look(24).await;
+    assert_eq!(balance(&t.db, user(0), Code::HELD).await, 5_000);
+    // An open one is asked about often, however old the payment is.
+    for _ in 0..200 {
+        look(24).await;
+    }
+    site.sim.decide_dispute(&reference, false).unwrap();
+    look(24).await;
+    assert_eq!(balance(&t.db, user(0), Code::HELD).await, 0);
+    assert_eq!(facts(&t.db, "deposit.charged_back").await, 1);
+    assert_reconciled(&site).await;
+    // Nobody can want the payment back any more.
+    look(24).await;
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM payments WHERE next_check_at IS NOT NULL";
+    let waiting: i64 = t.db.one(sql, &[], |row| row.take()).await.unwrap();
+    assert_eq!(waiting, 0);
+}
+
 async fn of_charge_backs_won_at_once_the_last_one_thaws_the_wallet(t: &TestDb) {
     let site = Site::open(&t.db).await;
     crate::testing::give(&t.db, user(1), ngn(1)).await;
@@ -180,7 +346,7 @@ async fn of_charge_backs_won_at_once_the_last_one_thaws_the_wallet(t: &TestDb) {
                 let (wallet, seen) = (&site.context.wallet, seen);
                 async move {
                     let seen = &seen;
-                    let tell = |tx| async move { observe(&tx, wallet, payment, seen).await };
+                    let tell = |tx| async move { observe(&tx, wallet, payment.id, seen).await };
                     t.db.run("told", tell).await
                 }
             });
@@ -206,7 +372,7 @@ async fn a_refund_comes_before_a_charge_back_or_not_at_all(t: &TestDb) {
         let seen = |stage| SeenDispute { id: format!("d{turn}"), amount: ngn(5_000), stage };
         let tell = async |seen: &SeenDispute| {
             let of = &site.context.wallet;
-            t.db.run("told", |tx| async move { observe(&tx, of, payment, seen).await }).await
+            t.db.run("told", |tx| async move { observe(&tx, of, payment.id, seen).await }).await
         };
         let (path, key) = (format!("/v1/admin/payments/{id}/refund"), format!("r{turn}"));
         let body = json!({ "amount": 100, "reason": "the payer asked for it" });

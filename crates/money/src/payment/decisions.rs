@@ -8,7 +8,7 @@ use super::model::{Payment, State};
 use super::service::{Service, fact};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
-use crate::wallet;
+use crate::{chargeback, wallet};
 
 /// A payment, whoever's it is.
 ///
@@ -71,7 +71,8 @@ impl Service {
     /// is one of that amount.
     ///
     /// # Errors
-    /// Not found; invalid, at `/reason`; `own_payment` (forbidden); `not_suspended` (conflict).
+    /// Not found; invalid, at `/reason`; `own_payment` (forbidden); `not_suspended` and
+    /// `payment_disputed` (conflict).
     pub async fn credit(
         &self,
         admin: &Caller,
@@ -95,6 +96,9 @@ impl Service {
                     let message = "Somebody else has decided meanwhile.";
                     return Err(Error::conflict("payment_moved", message));
                 }
+                // The payment's row is this transaction's from here on: a charge-back comes before
+                // it or after.
+                chargeback::refuse_disputed(&tx, id).await?;
                 let suspense = Account::platform(Code::suspense(payment.provider));
                 let owner = Account::of(payment.owner, Code::WALLET);
                 let credit = NewTransaction::new("deposit", format!("dep:{id}:credit"), id);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! created -> pending -> settled       the wallet is credited, once
-//!                    -> suspended     money came, and not what was asked for: an admin decides
+//!                    -> suspended     money came, and not what was asked for, or its owner's
+//!                                     account is not active: an admin decides
 //!                    -> failed  ----> settled     the provider is right, also when it is late
 //!                    -> expired ----> settled
 //! ```
@@ -33,7 +34,7 @@ mod tests;
 pub(crate) use decisions::{load, lock, received, take};
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
+pub(crate) use model::{CHARGED_BACK, REFUNDING, parse_email, reference};
 pub use model::{NewCheckout, NewDeposit, Payment, State};
-pub(crate) use model::{WRONG_AMOUNT, parse_email, reference};
 pub(crate) use service::Others;
 pub use service::Service;

@@ -25,7 +25,7 @@ pub enum State {
     Failed,
     /// The time to pay is over.
     Expired,
-    /// Money came, and not what was asked for.
+    /// Money came, and not what was asked for, or for somebody who may not be paid.
     Suspended,
 }
 
@@ -70,8 +70,15 @@ impl FromColumn for ProviderName {
     }
 }
 
-/// Why a payment is suspended while nobody has decided about it.
-pub(crate) const WRONG_AMOUNT: &str = "wrong_amount";
+/// Why a payment is suspended while nobody has decided about it: another amount came than was
+/// asked for, or its owner's account is suspended, banned or closed.
+pub(super) const WRONG_AMOUNT: &str = "wrong_amount";
+pub(super) const INACTIVE_OWNER: &str = "inactive_owner";
+pub(super) const UNDECIDED: [&str; 2] = [WRONG_AMOUNT, INACTIVE_OWNER];
+/// Why it is suspended still while its money is sent back.
+pub(crate) const REFUNDING: &str = "refunding";
+/// Why it is suspended for ever: the payer's bank has taken the money.
+pub(crate) const CHARGED_BACK: &str = "charged_back";
 
 /// A payment, as it is stored.
 #[derive(Debug, Clone)]
@@ -102,15 +109,26 @@ impl Payment {
         reference(self.id)
     }
 
-    /// Whether its money waits for an admin: something else came than was asked for, and nobody
-    /// has decided what becomes of it.
+    /// Whether its money waits for an admin: something else came than was asked for, or for
+    /// somebody who may not be paid, and nobody has decided what becomes of it.
     pub fn is_undecided(&self) -> bool {
-        self.state == State::Suspended && self.reason.as_deref() == Some(WRONG_AMOUNT)
+        let is_open = |reason: &str| UNDECIDED.contains(&reason);
+        self.state == State::Suspended && self.reason.as_deref().is_some_and(is_open)
     }
 
-    /// Whether money was credited for it, so that the payer's bank may want it back.
-    pub fn can_be_disputed(&self) -> bool {
-        self.state == State::Settled
+    /// Why it waits for an admin, after so much has come.
+    pub(crate) fn why_undecided(&self, came: Money) -> &'static str {
+        if came == self.amount { INACTIVE_OWNER } else { WRONG_AMOUNT }
+    }
+
+    /// Whether its money waits for a refund that is on its way.
+    pub(crate) fn is_refunding(&self) -> bool {
+        self.state == State::Suspended && self.reason.as_deref() == Some(REFUNDING)
+    }
+
+    /// Whether its money was taken back before anybody had decided about it.
+    pub(crate) fn is_charged_back(&self) -> bool {
+        self.state == State::Suspended && self.reason.as_deref() == Some(CHARGED_BACK)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kernel::{Error, Money, Result, Timestamp};
 
-use super::model::{NewDeposit, Payment, State, parse_email};
-use crate::provider::{Capabilities, Seen, SeenState};
+use super::model::{INACTIVE_OWNER, NewDeposit, Payment, State, WRONG_AMOUNT, parse_email};
+use crate::provider::{Capabilities, Seen, SeenState, finality};
 use crate::wallet::at_least;
 
 /// What is to be done about a payment.
@@ -25,6 +25,7 @@ pub(super) enum Step {
     Suspend {
         received: Money,
         fee: Money,
+        reason: &'static str,
     },
     Fail {
         reason: String,
@@ -51,7 +52,7 @@ pub(super) fn decide(payment: &Payment, seen: Option<&Seen>, now: Timestamp) -> 
             Step::Settle { fee: *fee }
         }
         (_, Some(SeenState::Paid { received, fee })) => {
-            Step::Suspend { received: *received, fee: *fee }
+            Step::Suspend { received: *received, fee: *fee, reason: WRONG_AMOUNT }
         }
         (_, Some(SeenState::Approved)) => Step::Complete,
         (State::Failed | State::Expired, _) => Step::Wait,
@@ -64,11 +65,36 @@ pub(super) fn decide(payment: &Payment, seen: Option<&Seen>, now: Timestamp) -> 
     })
 }
 
+/// What is done where the payment's owner may not be paid: what would be credited is set aside.
+pub(super) fn without_owner(step: Step, payment: &Payment) -> Step {
+    match step {
+        Step::Settle { fee } => {
+            Step::Suspend { received: payment.amount, fee, reason: INACTIVE_OWNER }
+        }
+        step => step,
+    }
+}
+
 /// When the sweeper looks again: after two minutes, then after twice as long each time, up to an
 /// hour.
 pub(super) fn next_check(now: Timestamp, checks: i64) -> Timestamp {
     let doublings = u32::try_from(checks.clamp(0, 5)).unwrap_or_default();
     now + Duration::from_secs((120 << doublings).min(3600))
+}
+
+/// How long a payer's bank may want a payment back: the longest that card schemes give it is 120
+/// days from a service that may be rendered later.
+const REVERSIBLE: Duration = Duration::from_secs(180 * 24 * 3600);
+/// An open charge-back is decided within weeks, and the wallet is frozen until then.
+const OPEN_CHARGEBACK: Duration = Duration::from_secs(6 * 3600);
+
+/// When the sweeper looks again at a payment whose money has come; none when nobody can want it
+/// back any more.
+pub(super) fn next_look(payment: &Payment, is_disputed: bool, now: Timestamp) -> Option<Timestamp> {
+    if is_disputed {
+        return Some(now + OPEN_CHARGEBACK);
+    }
+    finality::next_look(payment.updated_at, REVERSIBLE, now)
 }
 
 /// The amount and method of a deposit, if the provider can collect it.

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use kernel::id::kinds::{Payment as PaymentKind, User};
-use kernel::{Asset, Caller, Error, Id, Money, Result};
+use kernel::{Asset, Caller, Error, Id, Money, Result, Timestamp};
 use platform::db::{Db, Tx};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 
 use super::jobs::ActOnEvent;
-use super::model::{NewDeposit, Payment, State, WRONG_AMOUNT, parse_reference, reference};
+use super::model::{NewDeposit, Payment, State, parse_reference, reference};
 use super::rules::{self, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
-use crate::provider::{Failure, Known, Order, Provider, ProviderName, Seen, Webhook};
+use crate::provider::{Failure, Known, Order, Provider, ProviderName, Seen, SeenState, Webhook};
+use crate::wallet::Payees;
 use crate::{billing, chargeback, payout, refund, wallet};
 
 /// Tries that span a day of growing pauses: a webhook may outrun our own commit, and a payment
@@ -36,6 +37,8 @@ struct Inner {
     /// The first is the default.
     providers: Vec<Arc<dyn Provider>>,
     others: Others,
+    /// Who may be credited; everybody without.
+    payees: Option<Arc<dyn Payees>>,
 }
 
 /// Whom payments concern.
@@ -63,6 +66,7 @@ impl Service {
             lifetime: options.payment_lifetime,
             providers,
             others,
+            payees: options.payees.clone(),
         }))
     }
 
@@ -281,16 +285,28 @@ impl Service {
     }
 
     async fn observe(&self, id: Id<PaymentKind>, seen: Option<&Seen>) -> Result<Payment> {
+        let is_welcome = self.is_welcome(id, seen).await?;
         self.0
             .db
             .run("payment.observe", |tx| async move {
                 let payment =
                     store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))?;
                 let step = rules::decide(&payment, seen, tx.now())?;
+                let step = if is_welcome { step } else { rules::without_owner(step, &payment) };
                 self.apply(&tx, &payment, &step).await?;
                 store::get(&tx, id).await?.ok_or_else(|| Error::not_found("payment"))
             })
             .await
+    }
+
+    /// Whether money that has come may be credited to its owner: asked for outside of the
+    /// transaction, and only where there is some.
+    async fn is_welcome(&self, id: Id<PaymentKind>, seen: Option<&Seen>) -> Result<bool> {
+        let is_paid = seen.is_some_and(|seen| matches!(seen.state, SeenState::Paid { .. }));
+        match &self.0.payees {
+            Some(payees) if is_paid => payees.may_receive(self.get(id).await?.owner).await,
+            _ => Ok(true),
+        }
     }
 
     async fn take(&self, id: Id<PaymentKind>, step: &Step) -> Result<()> {
@@ -393,7 +409,7 @@ impl Service {
             return Err(Error::not_found("payment of this event"));
         };
         let payment = self.refresh(payment.id).await?;
-        if payment.can_be_disputed() && is_about_a_dispute(&kind) {
+        if payment.state.has_money() && is_about_a_dispute(&kind) {
             self.look_for_dispute(&payment).await?;
         }
         if kind.to_ascii_lowercase().contains("refund") {
@@ -402,7 +418,8 @@ impl Service {
         self.acted_on(event, run).await
     }
 
-    /// Asks the provider about a charge-back of a settled payment and does what follows.
+    /// Asks the provider about a charge-back of a payment whose money has come, and does what
+    /// follows.
     async fn look_for_dispute(&self, payment: &Payment) -> Result<()> {
         let reference = payment.reference();
         let provider_ref = payment.provider_ref.as_deref();
@@ -410,11 +427,11 @@ impl Service {
         let seen = self.adapter(payment.provider)?.fetch_collection(known).await?;
         let seen = seen.filter(|seen| seen.reference == reference);
         let Some(dispute) = seen.and_then(|seen| seen.dispute) else { return Ok(()) };
-        let dispute = &dispute;
+        let (id, dispute) = (payment.id, &dispute);
         self.0
             .db
             .run("payment.dispute", |tx| async move {
-                chargeback::observe(&tx, &self.0.others.wallet, payment, dispute).await
+                chargeback::observe(&tx, &self.0.others.wallet, id, dispute).await
             })
             .await
     }
@@ -430,22 +447,33 @@ impl Service {
             .await
     }
 
-    /// Asks about payments that should have become something by now: a lost webhook only costs
-    /// time.
+    /// Asks about payments that should have become something by now, and then about those that
+    /// somebody may have taken back: a lost webhook only costs time.
     pub(crate) async fn sweep(&self) -> Result<()> {
         self.watch().await;
-        let now = self.0.db.world().now();
-        for (id, checks) in store::due(&self.0.db, now, SWEEP_MAX).await? {
-            let note = |tx: Tx| async move {
-                store::checked(&tx, id, rules::next_check(tx.now(), checks + 1)).await
-            };
-            self.0.db.run("payment.check", note).await?;
+        let (db, now) = (&self.0.db, self.0.db.world().now());
+        for (id, checks) in store::due(db, false, now, SWEEP_MAX).await? {
+            let next = Some(rules::next_check(now, checks + 1));
+            self.note(id, next).await?;
             // One that cannot be asked about now must not keep the others waiting.
             if let Err(error) = self.refresh(id).await {
                 tracing::warn!(%error, payment = %id, "a payment cannot be checked");
             }
         }
+        for (id, _) in store::due(db, true, now, SWEEP_MAX).await? {
+            let payment = self.get(id).await?;
+            let is_disputed = chargeback::is_open(db, id).await?;
+            self.note(id, rules::next_look(&payment, is_disputed, now)).await?;
+            if let Err(error) = self.look_for_dispute(&payment).await {
+                tracing::warn!(%error, payment = %id, "nobody says whether it was charged back");
+            }
+        }
         Ok(())
+    }
+
+    async fn note(&self, id: Id<PaymentKind>, next: Option<Timestamp>) -> Result<()> {
+        let note = |tx: Tx| async move { store::checked(&tx, id, next).await };
+        self.0.db.run("payment.check", note).await
     }
 
     /// Does what was decided, unless somebody else has decided meanwhile.
@@ -455,8 +483,8 @@ impl Service {
             Step::Wait | Step::Complete => return Ok(()),
             Step::Open => (State::Pending, None, None),
             Step::Settle { .. } => (State::Settled, None, Some("deposit.settled")),
-            Step::Suspend { .. } => {
-                (State::Suspended, Some(WRONG_AMOUNT), Some("deposit.suspended"))
+            Step::Suspend { reason, .. } => {
+                (State::Suspended, Some(*reason), Some("deposit.suspended"))
             }
             Step::Fail { reason } => (State::Failed, Some(reason.as_str()), Some("deposit.failed")),
             Step::Expire => (State::Expired, None, Some("deposit.expired")),
@@ -472,10 +500,12 @@ impl Service {
                 self.use_up(tx, payment, invoice).await?;
                 told = told.map(|told| told.with("fee", fee.minor));
             }
-            Step::Suspend { received, fee } => {
+            Step::Suspend { received, fee, reason } => {
                 book(tx, payment, *received, *fee, "suspense").await?;
                 told = told.map(|told| {
-                    told.with("received", received.minor).with("receivedCurrency", received.asset)
+                    told.with("reason", reason)
+                        .with("received", received.minor)
+                        .with("receivedCurrency", received.asset)
                 });
             }
             Step::Fail { reason } => told = told.map(|told| told.with("reason", reason)),

@@ -5,7 +5,8 @@ use kernel::{Asset, Id, Money, PageRequest, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
-use super::model::{Payment, State, WRONG_AMOUNT};
+use super::model::{Payment, State, UNDECIDED};
+use super::rules;
 use crate::provider::asking::ASKING;
 use crate::provider::{Arrival, Checkout, Event, ProviderName};
 
@@ -106,8 +107,8 @@ pub(super) async fn opened(tx: &Tx, id: Id<PaymentKind>, checkout: &Checkout) ->
     Ok(tx.touch(sql, params![id, provider_ref, access_code, url, tx.now()]).await?)
 }
 
-/// Moves a payment on from the version that was decided about. Only what can still change is
-/// looked at again.
+/// Moves a payment on from the version that was decided about. What can still change is looked at
+/// again: also what is settled, which the payer's bank may want back.
 pub(super) async fn move_to(
     tx: &Tx,
     payment: &Payment,
@@ -115,11 +116,13 @@ pub(super) async fn move_to(
     reason: Option<&str>,
 ) -> Result<bool> {
     let sql = "UPDATE payments SET state = $3, reason = $4, version = version + 1, updated_at = $5,
-                      next_check_at = CASE WHEN $6 THEN next_check_at ELSE NULL END
+                      next_check_at = CASE WHEN $6 THEN next_check_at ELSE $7 END
                WHERE id = $1 AND version = $2";
     let is_open = matches!(state, State::Created | State::Pending);
+    let moved = Payment { updated_at: tx.now(), ..payment.clone() };
+    let look = rules::next_look(&moved, false, tx.now()).filter(|_| state.has_money());
     let (id, version, state) = (payment.id, payment.version, state.as_str());
-    Ok(tx.touch(sql, params![id, version, state, reason, tx.now(), is_open]).await?)
+    Ok(tx.touch(sql, params![id, version, state, reason, tx.now(), is_open, look]).await?)
 }
 
 /// Payments of a state, or all, the latest first. Suspended ones are those that wait.
@@ -131,11 +134,12 @@ pub(super) async fn list(
     let sql = format!(
         "SELECT {COLUMNS} FROM payments
          WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND id < $2
-             AND (CAST($1 AS TEXT) IS NULL OR state <> 'suspended' OR reason = $5)
+             AND (CAST($1 AS TEXT) IS NULL OR state <> 'suspended' OR reason IN ($5, $6))
          ORDER BY id DESC LIMIT $3 OFFSET $4"
     );
     let (state, after, fetch) = (state.map(State::as_str), page.after_id(), page.fetch());
-    let row = params![state, after, fetch, page.offset, WRONG_AMOUNT];
+    let [amount, owner] = UNDECIDED;
+    let row = params![state, after, fetch, page.offset, amount, owner];
     Ok(db.all(&sql, row, read).await?)
 }
 
@@ -160,19 +164,22 @@ pub(super) async fn credited(tx: &Tx, payment: &Payment, came: Money) -> Result<
     Ok(tx.touch(sql, params![id, version, minor, asset, tx.now()]).await?)
 }
 
-/// Payments that it is time to ask the provider about.
+/// Payments that it is time to ask the provider about: those whose money has come, or the others.
 pub(super) async fn due(
     db: &impl Read,
+    has_money: bool,
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<(Id<PaymentKind>, i64)>> {
-    let sql = "SELECT id, checks FROM payments WHERE next_check_at <= $1
+    let sql = "SELECT id, checks FROM payments
+               WHERE next_check_at <= $1 AND (state IN ('settled', 'suspended')) = $3
                ORDER BY next_check_at LIMIT $2";
-    Ok(db.all(sql, params![now, limit], |row| Ok((row.take()?, row.take()?))).await?)
+    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?));
+    Ok(db.all(sql, params![now, limit, has_money], read).await?)
 }
 
 /// Notes that a payment is being asked about, and when it is to be next.
-pub(super) async fn checked(tx: &Tx, id: Id<PaymentKind>, next: Timestamp) -> Result<()> {
+pub(super) async fn checked(tx: &Tx, id: Id<PaymentKind>, next: Option<Timestamp>) -> Result<()> {
     let sql = "UPDATE payments SET checks = checks + 1, next_check_at = $2
                WHERE id = $1 AND next_check_at IS NOT NULL";
     tx.execute(sql, params![id, next]).await?;

@@ -1,9 +1,13 @@
 //! Payments through the sandbox, over HTTP, by the names of their invariants.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
-use kernel::{Asset, Money, Timestamp};
+use kernel::id::kinds::User;
+use kernel::{Asset, Id, Money, Result, Timestamp};
 use platform::db::Read;
 use serde_json::{Value as Json, json};
 
@@ -16,6 +20,16 @@ use crate::sandbox::sign;
 use crate::testing::{
     MIGRATIONS, Site, WEBHOOK_SECRET, assert_sound, balance, facts, footprint, ngn, user,
 };
+use crate::wallet::Payees;
+
+/// Nobody's account is active.
+struct Nobody;
+
+impl Payees for Nobody {
+    fn may_receive(&self, _: Id<User>) -> BoxFuture<'_, Result<bool>> {
+        std::future::ready(Ok(false)).boxed()
+    }
+}
 
 async fn deposit(site: &Site, key: &str, body: Json) -> Json {
     let (status, answer) = site.post(user(0), "/v1/user/wallet/deposit", key, body).await;
@@ -290,6 +304,25 @@ async fn a_declined_payment_fails_and_cannot_be_approved_any_more(t: &TestDb) {
     assert_eq!((status, &answer["reference"]), (StatusCode::CREATED, &json!(reference)));
 }
 
+async fn what_comes_for_an_account_that_is_not_active_waits_for_an_admin(t: &TestDb) {
+    let inactive: Arc<dyn Payees> = Arc::new(Nobody);
+    let site = Site::opened(&t.db, |options| Options { payees: Some(inactive), ..options }).await;
+    let reference = fifty(&site).await;
+    approve(&site, &reference, "").await;
+    site.worker.drain().await.unwrap();
+    assert_eq!(verify(&site, &reference).await, "suspended");
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 0);
+    let id = reference.replace('-', "_");
+    let (_, queue) = site.get(user(99), "/v1/admin/payments?status=suspended").await;
+    assert_eq!((&queue[0]["id"], &queue[0]["reason"]), (&json!(id), &json!("inactive_owner")));
+    let path = format!("/v1/admin/payments/{id}/credit");
+    let body = json!({ "reason": "the account is active again" });
+    let (status, answer) = site.post(user(99), &path, "c", body).await;
+    assert_eq!((status, &answer["status"]), (StatusCode::OK, &json!("settled")), "{answer}");
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 5_000);
+    assert_sound(&t.db).await;
+}
+
 async fn a_lost_webhook_only_costs_time(t: &TestDb) {
     let site = Site::open(&t.db).await;
     let reference = fifty(&site).await;
@@ -300,8 +333,10 @@ async fn a_lost_webhook_only_costs_time(t: &TestDb) {
     t.clock.advance(Duration::from_secs(121));
     site.context.payments.sweep().await.unwrap();
     assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 5_000);
-    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM payments WHERE next_check_at IS NOT NULL";
-    let waiting: i64 = t.db.one(sql, &[], |row| row.take()).await.unwrap();
+    // From here on it is only looked at for what may take it back.
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM payments WHERE next_check_at <= $1";
+    let soon = t.db.world().now() + Duration::from_secs(3600);
+    let waiting: i64 = t.db.one(sql, platform::params![soon], |row| row.take()).await.unwrap();
     assert_eq!(waiting, 0);
 }
 

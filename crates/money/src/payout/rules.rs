@@ -7,7 +7,7 @@ use kernel::{Asset, Error, Id, Money, Result, Timestamp};
 use platform::live::Live;
 
 use super::model::{NewDestination, State, Withdrawal};
-use crate::provider::{DestinationKind, PayoutState, SeenPayout};
+use crate::provider::{DestinationKind, PayoutState, SeenPayout, finality};
 
 /// What the platform takes for a withdrawal: so much, and a share of the amount.
 #[derive(Debug, Clone, Copy, Default)]
@@ -162,6 +162,16 @@ pub(super) fn decide(withdrawal: &Withdrawal, seen: Option<&SeenPayout>) -> Resu
 pub(super) fn next_check(now: Timestamp, checks: i64) -> Timestamp {
     let doublings = u32::try_from(checks.clamp(0, 6)).unwrap_or_default();
     now + Duration::from_secs((60 << doublings).min(3600))
+}
+
+/// How long a bank or a payee may send a payout back: what nobody collects comes back from PayPal
+/// after thirty days.
+const RETURNABLE: Duration = Duration::from_secs(45 * 24 * 3600);
+
+/// When the sweeper looks again at a withdrawal that was settled; none when it cannot come back any
+/// more.
+pub(super) fn next_look(settled_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    finality::next_look(settled_at, RETURNABLE, now)
 }
 
 /// The longest account that anybody has.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::id::kinds::{Destination as DestinationId, User, Withdrawal as WithdrawalKind};
-use kernel::{Asset, Caller, Cursor, Error, Id, Money, Page, PageRequest, Result};
+use kernel::{Asset, Caller, Cursor, Error, Id, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Db, Tx};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
@@ -267,7 +267,7 @@ impl Service {
             .post_some(own(withdrawal), aside(withdrawal), withdrawal.fee);
         ledger::post(tx, aside).await?;
         store::insert(tx, withdrawal).await?;
-        let before = kernel::Timestamp::from_micros(
+        let before = Timestamp::from_micros(
             tx.now().micros() - i64::try_from(A_DAY.as_micros()).unwrap_or_default(),
         );
         let (count, sum) = store::since(tx, owner, amount.asset, before).await?;
@@ -526,19 +526,28 @@ impl Service {
             .await
     }
 
-    /// Asks about withdrawals that should have become something by now.
+    /// Asks about withdrawals that should have become something by now, and then about those that
+    /// may have come back.
     pub(crate) async fn sweep(&self) -> Result<()> {
-        let now = self.0.db.world().now();
-        for (id, checks) in store::due(&self.0.db, now, SWEEP_MAX).await? {
-            let note = |tx: Tx| async move {
-                store::checked(&tx, id, rules::next_check(tx.now(), checks + 1)).await
-            };
-            self.0.db.run("withdrawal.check", note).await?;
+        let (db, now) = (&self.0.db, self.0.db.world().now());
+        for (id, checks, _) in store::due(db, false, now, SWEEP_MAX).await? {
+            self.note(id, Some(rules::next_check(now, checks + 1))).await?;
             if let Err(error) = self.push(id).await {
                 tracing::warn!(%error, withdrawal = %id, "a withdrawal cannot be checked");
             }
         }
+        for (id, _, settled_at) in store::due(db, true, now, SWEEP_MAX).await? {
+            self.note(id, rules::next_look(settled_at, now)).await?;
+            if let Err(error) = self.refresh(id).await {
+                tracing::warn!(%error, withdrawal = %id, "nobody says whether it came back");
+            }
+        }
         Ok(())
+    }
+
+    async fn note(&self, id: Id<WithdrawalKind>, next: Option<Timestamp>) -> Result<()> {
+        let note = |tx: Tx| async move { store::checked(&tx, id, next).await };
+        self.0.db.run("withdrawal.check", note).await
     }
 }
 

@@ -6,7 +6,7 @@ use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
 use super::model::{Saved, State, Withdrawal};
-use super::rules::next_check;
+use super::rules::{next_check, next_look};
 
 /// Where sealed texts stand.
 pub(super) const ACCOUNT: &str = "payout_destinations.account";
@@ -155,7 +155,10 @@ pub(super) async fn move_to(
     let sql = "UPDATE withdrawals SET state = $3, reason = $4, version = version + 1,
                       updated_at = $5, next_check_at = $6
                WHERE id = $1 AND version = $2";
-    let next = state.is_in_flight().then(|| next_check(tx.now(), 0));
+    let next = match state {
+        State::Settled => next_look(tx.now(), tx.now()),
+        state => state.is_in_flight().then(|| next_check(tx.now(), 0)),
+    };
     let (id, version, state, now) = (withdrawal.id, withdrawal.version, state.as_str(), tx.now());
     let row = params![id, version, state, reason, now, next];
     Ok(tx.touch(sql, row).await?)
@@ -178,18 +181,26 @@ pub(super) async fn decided_by(tx: &Tx, id: Id<WithdrawalKind>, admin: Id<User>)
     Ok(())
 }
 
-/// Withdrawals that it is time to ask the provider about.
+/// Withdrawals that it is time to ask the provider about, with when they became what they are:
+/// those that are settled, or the others.
 pub(super) async fn due(
     db: &impl Read,
+    is_settled: bool,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<(Id<WithdrawalKind>, i64)>> {
-    let sql = "SELECT id, checks FROM withdrawals WHERE next_check_at <= $1
+) -> Result<Vec<(Id<WithdrawalKind>, i64, Timestamp)>> {
+    let sql = "SELECT id, checks, updated_at FROM withdrawals
+               WHERE next_check_at <= $1 AND (state = 'settled') = $3
                ORDER BY next_check_at LIMIT $2";
-    Ok(db.all(sql, params![now, limit], |row| Ok((row.take()?, row.take()?))).await?)
+    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?, row.take()?));
+    Ok(db.all(sql, params![now, limit, is_settled], read).await?)
 }
 
-pub(super) async fn checked(tx: &Tx, id: Id<WithdrawalKind>, next: Timestamp) -> Result<()> {
+pub(super) async fn checked(
+    tx: &Tx,
+    id: Id<WithdrawalKind>,
+    next: Option<Timestamp>,
+) -> Result<()> {
     let sql = "UPDATE withdrawals SET checks = checks + 1, next_check_at = $2
                WHERE id = $1 AND next_check_at IS NOT NULL";
     tx.execute(sql, params![id, next]).await?;

@@ -349,6 +349,24 @@ async fn a_declined_or_failed_payout_is_back_in_the_wallet(t: &TestDb) {
     stage.assert_reconciled().await;
 }
 
+async fn a_payout_that_comes_back_unheard_is_looked_for(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let id = stage.small("k").await;
+    stage.site.worker.drain().await.unwrap();
+    assert_eq!(stage.state(&id).await, "settled");
+    stage.site.sim.mishaps(Mishaps { lose: 100, ..Mishaps::default() });
+    t.clock.advance(Duration::from_secs(24 * 3600));
+    stage.site.context.payouts.sweep().await.unwrap();
+    assert_eq!(stage.state(&id).await, "settled");
+    stage.site.sim.return_payout(&reference(&id)).unwrap();
+    stage.site.sim.deliver().await;
+    t.clock.advance(Duration::from_secs(24 * 3600));
+    stage.site.context.payouts.sweep().await.unwrap();
+    assert_eq!(stage.state(&id).await, "returned");
+    assert_eq!(stage.money().await, (1_000_000, 0));
+    stage.assert_reconciled().await;
+}
+
 async fn p6_a_payout_that_comes_back_restores_the_balance_exactly(t: &TestDb) {
     let stage = Stage::set(t).await;
     let id = stage.small("k").await;

@@ -462,6 +462,7 @@ impl Model {
         } else {
             self.platform(Code::clearing(provider), -amount);
             self.own(owner, Code::RECEIVABLE_NEGATIVE, amount - held);
+            self.thaws(owner);
         }
     }
 

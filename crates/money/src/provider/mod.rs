@@ -18,6 +18,7 @@
 pub(crate) mod asking;
 pub mod calls;
 pub mod crypto;
+pub(crate) mod finality;
 pub mod paypal;
 pub mod paystack;
 mod port;

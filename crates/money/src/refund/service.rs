@@ -67,12 +67,9 @@ impl Service {
                 let source = rules::source(&payment, who)?;
                 // The payment's row is this transaction's from here on: of two refunds at once
                 // the second one counts the first, and a charge-back comes before it or after.
-                let next = if source == Source::Suspense { Some("refunding") } else { None };
+                let next = (source == Source::Suspense).then_some(payment::REFUNDING);
                 payment::take(&tx, &payment, next).await?;
-                if chargeback::is_disputed(&tx, payment.id).await? {
-                    let message = "The payer's bank wants this payment back already.";
-                    return Err(Error::conflict("payment_disputed", message));
-                }
+                chargeback::refuse_disputed(&tx, payment.id).await?;
                 let came = match source {
                     Source::Wallet => payment.amount,
                     Source::Suspense => payment::received(&tx, payment.id).await?,
@@ -327,7 +324,10 @@ async fn apply(tx: &Tx, refund: &Refund, step: &Step) -> Result<()> {
     ledger::post(tx, moved.post(away(refund), to, refund.amount)).await?;
     if refund.source == Source::Suspense {
         let payment: Payment = payment::load(tx, refund.payment).await?;
-        let next = if state == State::Settled { "refunded" } else { payment::WRONG_AMOUNT };
+        let next = match state {
+            State::Settled => "refunded",
+            _ => payment.why_undecided(refund.amount),
+        };
         payment::take(tx, &payment, Some(next)).await?;
     }
     tx.record(fact(&Caller::nobody(), verb, refund).with("failure", failure));
