@@ -9,6 +9,7 @@
 
 pub mod billing;
 pub mod chargeback;
+mod kept;
 pub mod ledger;
 pub mod payment;
 pub mod payout;

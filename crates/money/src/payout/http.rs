@@ -347,7 +347,7 @@ async fn ask(
     let WithdrawRequest { amount, currency, destination_id, address } = request;
     let destination = match (destination_id, address) {
         (Some(id), None) => id,
-        (None, Some(address)) => service.at_address(caller, &address).await?,
+        (None, Some(address)) => service.at_address(caller, &address, currency).await?,
         _ => {
             let message = "either this or the address of a saved destination";
             return Err(Error::field("/destinationId", "required", message).into());

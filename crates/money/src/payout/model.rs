@@ -175,15 +175,17 @@ pub struct NewWithdrawal {
 }
 
 /// A withdrawal, as it is stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Withdrawal {
     pub id: Id<WithdrawalKind>,
     pub owner: Id<User>,
     pub provider: ProviderName,
     pub source: Source,
     /// What arrives.
+    #[serde(with = "crate::kept")]
     pub amount: Money,
     /// What the platform takes for it, on top.
+    #[serde(with = "crate::kept")]
     pub fee: Money,
     pub destination: Id<DestinationKindOfId>,
     pub mask: String,

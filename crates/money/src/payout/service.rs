@@ -151,23 +151,35 @@ impl Service {
         all.into_iter().find(|it| it.id == id).ok_or_else(|| Error::not_found("payout destination"))
     }
 
-    /// The caller's saved destination of an address.
+    /// The caller's saved destination of an address, for a currency where one is named: an address
+    /// on a chain takes several.
     ///
     /// # Errors
-    /// Invalid, at `/address`, when it is not saved.
+    /// Invalid: at `/address`, when it is not saved; at `/currency`, when it is saved for several
+    /// and none is named.
     pub(super) async fn at_address(
         &self,
         caller: &Caller,
         address: &str,
+        currency: Option<Asset>,
     ) -> Result<Id<DestinationId>> {
+        let mut found: Vec<Saved> = Vec::new();
         for saved in self.destinations(caller).await? {
             let account = self.0.db.unseal(store::ACCOUNT, &saved.account).await?;
-            if account.is_some_and(|it| it.eq_ignore_ascii_case(address)) {
-                return Ok(saved.id);
+            let is_it = account.is_some_and(|it| it.eq_ignore_ascii_case(address));
+            if is_it && currency.is_none_or(|asset| asset == saved.asset) {
+                found.push(saved);
             }
         }
-        let message = "one that you have saved as a payout destination";
-        Err(Error::field("/address", "not_saved", message))
+        let Some(first) = found.first() else {
+            let message = "one that you have saved as a payout destination of this currency";
+            return Err(Error::field("/address", "not_saved", message));
+        };
+        if let Some(other) = found.iter().find(|it| it.asset != first.asset) {
+            let message = format!("which of them, such as {} or {}", first.asset, other.asset);
+            return Err(Error::field("/currency", "required", message));
+        }
+        Ok(first.id)
     }
 
     /// The caller's destinations, the latest first.
@@ -223,8 +235,7 @@ impl Service {
             return Err(Error::conflict("destination_cooling", message));
         }
         let (to, source, session) = (&to, new.source, caller.principal()?.session);
-        let id = self
-            .0
+        self.0
             .db
             .once(caller, "withdrawal.request", |tx| async move {
                 if !store::take_destination(&tx, to.id).await? {
@@ -251,10 +262,9 @@ impl Service {
                     version: 1,
                 };
                 self.request(&tx, caller, &withdrawal).await?;
-                Ok(withdrawal.id)
+                Ok(withdrawal)
             })
-            .await?;
-        self.get(id).await
+            .await
     }
 
     async fn request(&self, tx: &Tx, caller: &Caller, withdrawal: &Withdrawal) -> Result<()> {
@@ -345,7 +355,7 @@ impl Service {
         let who = caller.user()?;
         self.0
             .db
-            .run("withdrawal.decide", |tx| async move {
+            .once(caller, "withdrawal.decide", |tx| async move {
                 let found = store::get(&tx, id).await?;
                 let withdrawal = found.ok_or_else(|| Error::not_found("withdrawal"))?;
                 if to != State::Cancelled && withdrawal.owner == who {

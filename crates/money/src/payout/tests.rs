@@ -265,6 +265,28 @@ async fn a_large_withdrawal_waits_for_an_admin_who_is_somebody_else(t: &TestDb) 
     stage.assert_reconciled().await;
 }
 
+async fn i1_what_was_answered_is_answered_again_whatever_has_become_of_it(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let (_, asked) = stage.ask("k", 200_000).await;
+    let id = asked["id"].as_str().unwrap();
+    let cancel = format!("/v1/user/wallet/withdrawals/{id}/cancel");
+    let first = stage.site.post(user(0), &cancel, "c", json!({})).await;
+    assert_eq!((first.0, &first.1["status"]), (StatusCode::OK, &json!("cancelled")));
+    assert_eq!(stage.ask("k", 200_000).await.1, asked);
+    assert_eq!(stage.site.post(user(0), &cancel, "c", json!({})).await, first);
+    for (how, body) in [("approve", json!({})), ("reject", json!({ "reason": "looks odd" }))] {
+        let (_, asked) = stage.ask(how, 200_000).await;
+        let path = format!("/v1/admin/withdrawals/{}/{how}", asked["id"].as_str().unwrap());
+        let first = stage.site.post(user(ADMIN), &path, how, body.clone()).await;
+        assert_eq!(first.0, StatusCode::OK, "{first:?}");
+        stage.site.worker.drain().await.unwrap();
+        assert_eq!(stage.site.post(user(ADMIN), &path, how, body).await, first);
+    }
+    assert_eq!(facts(&t.db, "withdrawal.cancelled").await, 1);
+    assert_eq!(facts(&t.db, "withdrawal.rejected").await, 1);
+    stage.assert_reconciled().await;
+}
+
 async fn what_is_cancelled_or_rejected_is_back_whole_and_once(t: &TestDb) {
     let stage = Stage::set(t).await;
     for (step, who, body) in [

@@ -2,6 +2,7 @@
 
 use kernel::id::kinds::{Unstaking as UnstakingKind, User};
 use kernel::{Asset, Id, Money, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::payout::Source;
 
@@ -25,13 +26,15 @@ pub struct Bond {
 }
 
 /// Staked money on its way out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Unstaking {
     pub id: Id<UnstakingKind>,
     pub owner: Id<User>,
     /// What was asked for.
+    #[serde(with = "crate::kept")]
     pub amount: Money,
     /// What slashes have left of it.
+    #[serde(with = "crate::kept")]
     pub remaining: Money,
     pub unlock_at: Timestamp,
     pub created_at: Timestamp,

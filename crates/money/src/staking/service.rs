@@ -94,8 +94,7 @@ impl Service {
     ) -> Result<Unstaking> {
         let owner = caller.user()?;
         let amount = self.wanted(minor, currency)?;
-        let id = self
-            .0
+        self.0
             .db
             .once(caller, "unstake.start", |tx| async move {
                 let unstaking = Unstaking {
@@ -113,12 +112,9 @@ impl Service {
                         .with("unstaking", unstaking.id)
                         .with("unlockAt", unstaking.unlock_at),
                 );
-                Ok(unstaking.id)
+                Ok(unstaking)
             })
-            .await?;
-        // It was started, whatever has become of it since.
-        let found = store::get(&self.0.db, id).await?;
-        found.ok_or_else(|| Error::not_found("unstaking"))
+            .await
     }
 
     /// Stakes again what is cooling down.
@@ -129,7 +125,7 @@ impl Service {
         let owner = caller.user()?;
         self.0
             .db
-            .run("unstake.cancel", |tx| async move {
+            .once(caller, "unstake.cancel", |tx| async move {
                 let found = store::get(&tx, id).await?.filter(|it| it.owner == owner);
                 let found = found.ok_or_else(|| Error::not_found("unstaking"))?;
                 take(&tx, owner, found.amount.asset).await?;
