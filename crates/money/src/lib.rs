@@ -67,6 +67,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         },
         Migration { name: "0021_opening", sql: include_str!("../migrations/0021_opening.sql") },
         Migration { name: "0022_reversals", sql: include_str!("../migrations/0022_reversals.sql") },
+        Migration { name: "0023_usage", sql: include_str!("../migrations/0023_usage.sql") },
     ],
 };
 

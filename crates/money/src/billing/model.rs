@@ -52,7 +52,7 @@ pub struct Subscription {
     pub(super) version: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InvoiceState {
     Open,
@@ -91,15 +91,21 @@ pub struct Line {
 }
 
 /// A bill.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Invoice {
     pub id: Id<InvoiceKind>,
     pub owner: Id<User>,
     /// Counted from one, without gaps.
     pub number: i64,
+    #[serde(with = "crate::kept")]
     pub net: Money,
+    /// The part of the net that was used before it was billed.
+    #[serde(with = "crate::kept")]
+    pub(super) used: Money,
+    #[serde(with = "crate::kept")]
     pub tax: Money,
     /// Taken off again, tax included.
+    #[serde(with = "crate::kept")]
     pub credited: Money,
     pub lines: Vec<Line>,
     pub state: InvoiceState,
@@ -108,6 +114,7 @@ pub struct Invoice {
     pub issued_at: Timestamp,
     pub due_at: Timestamp,
     pub paid_at: Option<Timestamp>,
+    #[serde(with = "crate::kept")]
     pub(super) recognised: Money,
     pub(super) attempts: i64,
     pub(super) version: i64,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::{Error, Money, Result, Timestamp};
 
-use super::model::Line;
+use super::model::{Invoice, Line};
 
 /// A plan that enterprises can have.
 #[derive(Debug, Clone)]
@@ -61,27 +61,46 @@ impl Policy {
     }
 }
 
-/// The lines of a period's invoice: the plan ahead, and what was used beyond the last one.
-pub(super) fn lines(plan: &Plan, before: Option<(&Plan, i64)>) -> Vec<Line> {
-    let mut lines = Vec::new();
-    if plan.price > 0 {
-        let description = format!("Plan {}", plan.name);
-        lines.push(Line { description, quantity: 1, amount: plan.price });
-    }
-    if let Some((last, used)) = before {
+/// What a period's invoice is about. The plan ahead is served as time goes by; what was used beyond
+/// the last one has been served.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Charges {
+    pub plan: Option<Line>,
+    pub used: Option<Line>,
+}
+
+pub(super) fn charges(plan: &Plan, before: Option<(&Plan, i64)>) -> Charges {
+    let ahead =
+        Line { description: format!("Plan {}", plan.name), quantity: 1, amount: plan.price };
+    let used = before.map(|(last, used)| {
         let more = used.saturating_sub(last.included).max(0);
         let amount = more.saturating_mul(last.overage);
-        if amount > 0 {
-            let description = format!("Verifications beyond plan {}", last.name);
-            lines.push(Line { description, quantity: more, amount });
-        }
-    }
-    lines
+        let description = format!("Verifications beyond plan {}", last.name);
+        Line { description, quantity: more, amount }
+    });
+    let is_some = |line: &Line| line.amount > 0;
+    Charges { plan: Some(ahead).filter(is_some), used: used.filter(is_some) }
+}
+
+/// What of an invoice was served by now: all that was used before it, and the plan's part of the
+/// time that has passed.
+pub(super) fn served(it: &Invoice, now: Timestamp) -> Result<Money> {
+    let plan = it.net.minus(it.used)?;
+    it.used.plus(passed(plan, it.period_start, it.period_end, now))
+}
+
+/// When the period begins that has come at `now`, after one that ended. Those that a platform slept
+/// through were not served and are not billed.
+pub(super) fn next_start(ended: Timestamp, period: Duration, now: Timestamp) -> Timestamp {
+    let whole = period.as_micros().max(1);
+    let missed = now.since(ended).as_micros() / whole;
+    let missed = u64::try_from(missed * whole).unwrap_or_default();
+    ended + Duration::from_micros(missed)
 }
 
 /// The part of an amount that belongs to the time from the start of a period until now: rounded
 /// half to even once, all of it at the end.
-pub(super) fn served(amount: Money, start: Timestamp, end: Timestamp, now: Timestamp) -> Money {
+pub(super) fn passed(amount: Money, start: Timestamp, end: Timestamp, now: Timestamp) -> Money {
     let whole = i128::from((end.micros() - start.micros()).max(1));
     let past = i128::from((now.micros() - start.micros()).max(0)).min(whole);
     let product = i128::from(amount.minor) * past;
@@ -127,7 +146,7 @@ mod tests {
             cuts.sort_unstable();
             let mut recognised = 0;
             for cut in cuts {
-                let now = served(net, at(0), at(1_000_000), at(cut)).minor;
+                let now = passed(net, at(0), at(1_000_000), at(cut)).minor;
                 proptest::prop_assert!(now >= recognised, "nothing is taken back");
                 recognised = now;
             }
@@ -139,21 +158,26 @@ mod tests {
     fn a_half_is_rounded_to_even() {
         let half = |minor| {
             let at = Timestamp::from_micros;
-            served(Money::new(minor, Asset::NGN), at(0), at(2), at(1)).minor
+            passed(Money::new(minor, Asset::NGN), at(0), at(2), at(1)).minor
         };
         assert_eq!([half(1), half(3), half(5), half(7)], [0, 2, 2, 4]);
+    }
+
+    #[test]
+    fn periods_that_were_slept_through_are_left_out() {
+        let at = Timestamp::from_seconds;
+        let next = |now| next_start(at(100), Duration::from_secs(30), at(now));
+        assert_eq!([100, 129, 130, 195].map(next), [at(100), at(100), at(130), at(190)]);
     }
 
     #[test]
     fn only_what_is_beyond_the_plan_is_billed_on_top() {
         let policy = Policy::default();
         let (free, team) = (policy.plan("free").unwrap(), policy.plan("team").unwrap());
-        assert_eq!(lines(free, Some((free, 1_000))), []);
-        let billed = lines(team, Some((team, 203)));
-        assert_eq!(
-            billed.iter().map(|it| (it.quantity, it.amount)).collect::<Vec<_>>(),
-            [(1, 9_900), (3, 150)]
-        );
+        assert_eq!(charges(free, Some((free, 1_000))), Charges::default());
+        let billed = charges(team, Some((team, 203)));
+        let line = |it: Option<Line>| it.map(|it| (it.quantity, it.amount));
+        assert_eq!((line(billed.plan), line(billed.used)), (Some((1, 9_900)), Some((3, 150))));
         assert!(policy.plan("gold").is_err());
     }
 }

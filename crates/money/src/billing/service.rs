@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use kernel::id::kinds::{Invoice as InvoiceKind, User};
-use kernel::{Asset, Caller, Cursor, Error, Id, Kind, Money, Page, PageRequest, Result};
+use kernel::{Asset, Caller, Cursor, Error, Id, Kind, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
 
 use super::model::{Invoice, InvoiceState, Line, Subscription, SubscriptionState};
-use super::rules::{self, Policy};
+use super::rules::{self, Charges, Policy};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
+use crate::wallet::refuse_frozen;
 
 /// What is counted of a plan.
 const VERIFICATIONS: &str = "verifications";
@@ -102,7 +103,7 @@ impl Service {
             return Err(Error::conflict("subscription_changed", message));
         }
         tx.record(fact(caller, "subscription.started", &subscription));
-        self.bill(tx, &subscription, rules::lines(self.0.policy.plan(plan)?, None)).await
+        self.bill(tx, &subscription, rules::charges(self.0.policy.plan(plan)?, None)).await
     }
 
     async fn change(
@@ -136,25 +137,29 @@ impl Service {
         (it.period_start, it.period_end) = (tx.now(), tx.now() + self.0.policy.period);
         store::update_subscription(tx, &it).await?;
         tx.record(fact(caller, "subscription.changed", &it).with("from", "now"));
-        self.bill(tx, &it, rules::lines(new, Some((old, used)))).await
+        self.bill(tx, &it, rules::charges(new, Some((old, used)))).await
     }
 
     /// Issues an invoice, and tries to have it paid; nothing is issued for nothing.
-    async fn bill(&self, tx: &Tx, it: &Subscription, lines: Vec<Line>) -> Result<()> {
-        let net = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(line.amount));
-        let net = net.ok_or_else(|| Error::internal("an invoice does not fit"))?;
-        if net == 0 {
+    async fn bill(&self, tx: &Tx, it: &Subscription, charges: Charges) -> Result<()> {
+        let of = |line: &Option<Line>| {
+            Money::new(line.as_ref().map_or(0, |line| line.amount), self.0.asset)
+        };
+        let (plan, used) = (of(&charges.plan), of(&charges.used));
+        let net = plan.plus(used)?;
+        if net.minor == 0 {
             return Ok(());
         }
-        let net = Money::requested(net, self.0.asset)?;
-        let zero = Money::new(0, net.asset);
+        let net = Money::requested(net.minor, net.asset)?;
+        let lines = charges.plan.into_iter().chain(charges.used).collect();
         let invoice = Invoice {
             id: tx.world().id(),
             owner: it.owner,
             number: store::next_number(tx).await?,
             net,
+            used,
             tax: net.share(self.0.policy.tax_bps),
-            credited: zero,
+            credited: Money::new(0, net.asset),
             lines,
             state: InvoiceState::Open,
             period_start: it.period_start,
@@ -162,7 +167,7 @@ impl Service {
             issued_at: tx.now(),
             due_at: tx.now(),
             paid_at: None,
-            recognised: zero,
+            recognised: used,
             attempts: 0,
             version: 1,
         };
@@ -170,7 +175,8 @@ impl Service {
         let receivable = Account::of(it.owner, Code::RECEIVABLE_INVOICE);
         let key = format!("inv:{}:final", invoice.id);
         let billed = NewTransaction::new("invoice", key, invoice.id)
-            .post(receivable, Account::of(it.owner, Code::DEFERRED), invoice.net)
+            .post_some(receivable, Account::of(it.owner, Code::DEFERRED), plan)
+            .post_some(receivable, Account::platform(Code::SUBSCRIPTION), used)
             .post_some(receivable, Account::platform(Code::TAX), invoice.tax);
         ledger::post(tx, billed).await?;
         tx.record(of_invoice("invoice.finalized", &invoice));
@@ -180,7 +186,7 @@ impl Service {
     /// Ends an invoice's period now: what was served is income, the rest is given back, to the
     /// wallet where it was paid for, else as less to pay.
     async fn credit(&self, tx: &Tx, it: &Invoice) -> Result<()> {
-        let served = rules::served(it.net, it.period_start, it.period_end, tx.now());
+        let served = rules::served(it, tx.now())?;
         let unused = it.net.minus(served)?;
         let tax = rules::tax_of(it.tax, unused, it.net);
         let credited = unused.plus(tax)?;
@@ -210,18 +216,20 @@ impl Service {
     /// Pays an open invoice out of its owner's wallet.
     ///
     /// # Errors
-    /// Not found, also when it is another's; `invoice_closed` and `insufficient_funds` (conflict).
+    /// Not found, also when it is another's; `invoice_closed` and `insufficient_funds` (conflict);
+    /// `wallet_frozen` (forbidden).
     pub async fn pay(&self, caller: &Caller, id: Id<InvoiceKind>) -> Result<Invoice> {
         let owner = caller.user()?;
         self.0
             .db
-            .run("invoice.pay", |tx| async move {
+            .once(caller, "invoice.pay", |tx| async move {
                 let found = store::take(&tx, id).await?.filter(|it| it.owner == owner);
                 let invoice = found.ok_or_else(|| Error::not_found("invoice"))?;
-                self.settle(&tx, &invoice).await
+                refuse_frozen(&tx, owner).await?;
+                self.settle(&tx, &invoice).await?;
+                store::invoice(&tx, id).await?.ok_or_else(|| Error::not_found("invoice"))
             })
-            .await?;
-        self.invoice(caller, id).await
+            .await
     }
 
     /// What an open invoice of an owner's still asks for. It is taken, so that nobody pays or
@@ -281,17 +289,25 @@ impl Service {
         if store::has_open(tx, it.owner).await? {
             return Ok(());
         }
-        if let Some(mut subscription) = store::subscription(tx, it.owner).await?
-            && matches!(
-                subscription.state,
-                SubscriptionState::PastDue | SubscriptionState::Suspended
-            )
-        {
-            subscription.state = SubscriptionState::Active;
-            store::update_subscription(tx, &subscription).await?;
-            tx.record(fact(&Caller::nobody(), "subscription.resumed", &subscription));
+        match store::subscription(tx, it.owner).await? {
+            Some(found) => self.resume(tx, found).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Everything is paid: a subscription goes on. While it was suspended nothing was served, and
+    /// nothing is billed for that: where its period is over, the next one begins now.
+    async fn resume(&self, tx: &Tx, mut it: Subscription) -> Result<()> {
+        let was_suspended = it.state == SubscriptionState::Suspended;
+        if !was_suspended && it.state != SubscriptionState::PastDue {
+            return Ok(());
+        }
+        it.state = SubscriptionState::Active;
+        tx.record(fact(&Caller::nobody(), "subscription.resumed", &it));
+        if was_suspended && it.period_end <= tx.now() {
+            return self.renew(tx, it, tx.now()).await;
+        }
+        store::update_subscription(tx, &it).await
     }
 
     /// Tries every invoice that is due; what cannot be paid is tried again, until it was tried
@@ -300,14 +316,15 @@ impl Service {
         let db = &self.0.db;
         for id in store::due(db, db.world().now(), AT_ONCE).await? {
             let pay = |tx: Tx| async move {
-                match store::take(&tx, id).await? {
-                    Some(invoice) => self.settle(&tx, &invoice).await,
-                    None => Ok(()),
-                }
+                let Some(invoice) = store::take(&tx, id).await? else { return Ok(()) };
+                refuse_frozen(&tx, invoice.owner).await?;
+                self.settle(&tx, &invoice).await
             };
             match db.run("invoice.collect", pay).await {
                 Ok(()) => {}
-                Err(error) if error.code() == "insufficient_funds" => self.missed(id).await?,
+                Err(error) if matches!(error.code(), "insufficient_funds" | "wallet_frozen") => {
+                    self.missed(id).await?;
+                }
                 Err(error) if error.kind() == Kind::Conflict => {}
                 Err(error) => return Err(error),
             }
@@ -352,31 +369,34 @@ impl Service {
                 if it.period_end > tx.now() || !store::is_live(it.state) {
                     return Ok(());
                 }
-                self.renew(&tx, it).await
+                let start = rules::next_start(it.period_end, self.0.policy.period, tx.now());
+                self.renew(&tx, it, start).await
             };
             match db.run("subscription.renew", renew).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == Kind::Conflict => {}
+                // One with a plan that is configured no more must not keep the others waiting.
+                Err(error) if error.kind() == Kind::Invalid => {
+                    tracing::error!(%error, %owner, "a subscription cannot be renewed");
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    async fn renew(&self, tx: &Tx, mut it: Subscription) -> Result<()> {
+    /// Begins a period, and bills it with what was used beyond the last one.
+    async fn renew(&self, tx: &Tx, mut it: Subscription, start: Timestamp) -> Result<()> {
         let used = store::used(tx, it.owner, VERIFICATIONS, it.period_start).await?;
         let last = self.0.policy.plan(&it.plan)?;
         if let Some(next) = it.next_plan.take() {
             it.plan = next;
         }
-        // A platform that was down for longer than a period bills what it served: one period,
-        // from where the last one ended.
-        it.period_start = it.period_end;
-        it.period_end = it.period_start + self.0.policy.period;
+        (it.period_start, it.period_end) = (start, start + self.0.policy.period);
         store::update_subscription(tx, &it).await?;
         tx.record(fact(&Caller::nobody(), "subscription.renewed", &it));
-        let lines = rules::lines(self.0.policy.plan(&it.plan)?, Some((last, used)));
-        self.bill(tx, &it, lines).await
+        let charges = rules::charges(self.0.policy.plan(&it.plan)?, Some((last, used)));
+        self.bill(tx, &it, charges).await
     }
 
     /// Turns what was served by now into income: once a day.
@@ -412,7 +432,7 @@ impl Service {
 
 async fn recognise(tx: &Tx, id: Id<InvoiceKind>) -> Result<()> {
     let Some(it) = store::invoice(tx, id).await? else { return Ok(()) };
-    let served = rules::served(it.net, it.period_start, it.period_end, tx.now());
+    let served = rules::served(&it, tx.now())?;
     let more = served.minus(it.recognised)?;
     if more.minor <= 0 || !store::recognised(tx, &it, served.minor, it.credited.minor).await? {
         return Ok(());

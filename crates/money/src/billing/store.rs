@@ -66,13 +66,15 @@ pub(super) async fn next_number(tx: &Tx) -> Result<i64> {
     Ok(tx.one(sql, &[], |row| row.take()).await?)
 }
 
-const INVOICE: &str = "id, owner, number, asset, net, tax, credited, recognised, lines, state,
+const INVOICE: &str =
+    "id, owner, number, asset, net, used, tax, credited, recognised, lines, state,
                        period_start, period_end, issued_at, due_at, paid_at, attempts, version";
 
 fn read_invoice(row: &Row<'_>) -> Result<Invoice, DbError> {
     let (id, owner, number, asset) = (row.take()?, row.take()?, row.take()?, row.take()?);
-    let (net, tax) = (Money::new(row.take()?, asset), Money::new(row.take()?, asset));
-    let (credited, recognised) = (Money::new(row.take()?, asset), Money::new(row.take()?, asset));
+    let money = |minor| Money::new(minor, asset);
+    let (net, used) = (money(row.take()?), money(row.take()?));
+    let (tax, credited, recognised) = (money(row.take()?), money(row.take()?), money(row.take()?));
     let lines: String = row.take()?;
     let lines = serde_json::from_str(&lines)
         .map_err(|error| DbError::Other(format!("the lines of an invoice: {error}")))?;
@@ -81,6 +83,7 @@ fn read_invoice(row: &Row<'_>) -> Result<Invoice, DbError> {
         owner,
         number,
         net,
+        used,
         tax,
         credited,
         recognised,
@@ -97,16 +100,17 @@ fn read_invoice(row: &Row<'_>) -> Result<Invoice, DbError> {
 }
 
 pub(super) async fn insert_invoice(tx: &Tx, it: &Invoice) -> Result<()> {
-    let sql = "INSERT INTO invoices (id, owner, number, asset, net, tax, credited, recognised,
-                                     lines, state, period_start, period_end, issued_at, due_at,
-                                     attempts, next_attempt_at, version)
-               VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, 'open', $8, $9, $10, $11, 0, $10, 1)";
+    let sql = "INSERT INTO invoices (id, owner, number, asset, net, used, tax, credited,
+                                     recognised, lines, state, period_start, period_end, issued_at,
+                                     due_at, attempts, next_attempt_at, version)
+               VALUES ($1, $2, $3, $4, $5, $12, $6, 0, $12, $7, 'open', $8, $9, $10, $11, 0, $10,
+                       1)";
     let Invoice {
         id, owner, number, net, tax, period_start, period_end, issued_at, due_at, ..
     } = it;
     let lines = serde_json::to_string(&it.lines)
         .map_err(|error| Error::internal("the lines cannot be written").because(error))?;
-    let (asset, net, tax) = (net.asset, net.minor, tax.minor);
+    let (asset, net, tax, used) = (net.asset, net.minor, tax.minor, it.used.minor);
     let row = params![
         id,
         owner,
@@ -118,7 +122,8 @@ pub(super) async fn insert_invoice(tx: &Tx, it: &Invoice) -> Result<()> {
         period_start,
         period_end,
         issued_at,
-        due_at
+        due_at,
+        used
     ];
     tx.execute(sql, row).await?;
     Ok(())

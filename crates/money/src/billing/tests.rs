@@ -203,6 +203,89 @@ async fn what_is_not_paid_is_tried_again_and_then_suspends(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
+async fn months_in_which_a_subscription_was_suspended_are_not_billed(t: &TestDb) {
+    let context = billed(&t.db);
+    let billing = &context.billing;
+    choose(&context, "k", "team").await;
+    for _ in 0..100 {
+        billing.collect_due().await.unwrap();
+        billing.renew_due().await.unwrap();
+        t.clock.advance(DAY);
+    }
+    assert_eq!(state(&context, user(0)).await, SubscriptionState::Suspended);
+    give(&t.db, user(0), ngn(100_000)).await;
+    let invoices = billing.invoices(user(0), &PageRequest::first(10)).await.unwrap();
+    billing.pay(&caller(user(0)), invoices.items[0].id).await.unwrap();
+    let resumed = billing.subscription(user(0)).await.unwrap().unwrap();
+    assert_eq!(resumed.state, SubscriptionState::Active);
+    assert_eq!((resumed.period_start, resumed.period_end), {
+        let now = t.db.world().now();
+        (now, now + 30 * DAY)
+    });
+    for _ in 0..5 {
+        billing.renew_due().await.unwrap();
+        billing.collect_due().await.unwrap();
+    }
+    // The month before the suspension, and the one that begins now.
+    assert_eq!(facts(&t.db, "invoice.finalized").await, 2);
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 100_000 - 2 * 10_642);
+    assert_all_accounted_for(&t.db, &context).await;
+}
+
+async fn a_platform_that_was_down_for_months_bills_the_month_that_runs(t: &TestDb) {
+    let context = billed(&t.db);
+    give(&t.db, user(0), ngn(100_000)).await;
+    let first = choose(&context, "k", "team").await;
+    context.billing.collect_due().await.unwrap();
+    t.clock.advance(95 * DAY);
+    for _ in 0..4 {
+        context.billing.renew_due().await.unwrap();
+    }
+    let now = context.billing.subscription(user(0)).await.unwrap().unwrap();
+    assert_eq!(now.period_start, first.period_start + 90 * DAY);
+    assert_eq!(facts(&t.db, "invoice.finalized").await, 2);
+    assert_all_accounted_for(&t.db, &context).await;
+}
+
+async fn b2_a_dearer_plan_credits_nothing_that_was_used(t: &TestDb) {
+    let context = billed(&t.db);
+    let billing = &context.billing;
+    give(&t.db, user(0), ngn(1_000_000)).await;
+    choose(&context, "a", "team").await;
+    let used = |tx| async move { billing.record_usage(&tx, user(0), 1_200).await };
+    t.db.run("use", used).await.unwrap();
+    t.clock.advance(30 * DAY);
+    billing.renew_due().await.unwrap();
+    billing.collect_due().await.unwrap();
+    billing.recognise().await.unwrap();
+    // A whole month of the plan, and a thousand verifications beyond it: served, all of it.
+    assert_eq!(income(&t.db).await, 9_900 + 50_000);
+    assert_eq!(balance(&t.db, user(0), Code::DEFERRED).await, 9_900);
+    let before = balance(&t.db, user(0), Code::WALLET).await;
+    choose(&context, "b", "business").await;
+    let back = balance(&t.db, user(0), Code::WALLET).await - before;
+    assert_eq!(back, 9_900 + 742, "the plan of the month that had just begun, and its tax");
+    assert_all_accounted_for(&t.db, &context).await;
+}
+
+async fn an_invoice_is_not_paid_out_of_a_frozen_wallet(t: &TestDb) {
+    let context = billed(&t.db);
+    give(&t.db, user(0), ngn(100_000)).await;
+    choose(&context, "k", "team").await;
+    let invoices = context.billing.invoices(user(0), &PageRequest::first(1)).await.unwrap();
+    context.wallet.freeze_by(&caller(user(99)), user(0), "looked into").await.unwrap();
+    let refused = context.billing.pay(&caller(user(0)), invoices.items[0].id).await.unwrap_err();
+    assert_eq!(refused.code(), "wallet_frozen");
+    context.billing.collect_due().await.unwrap();
+    assert_eq!(state(&context, user(0)).await, SubscriptionState::PastDue);
+    assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 100_000);
+    context.wallet.thaw_by(&caller(user(99)), user(0), "all is well").await.unwrap();
+    t.clock.advance(DAY);
+    context.billing.collect_due().await.unwrap();
+    assert_eq!(state(&context, user(0)).await, SubscriptionState::Active);
+    assert_sound(&t.db).await;
+}
+
 async fn eight_runs_of_dunning_renewal_and_recognition_do_everything_once(t: &TestDb) {
     let context = billed(&t.db);
     choose(&context, "k", "team").await;
