@@ -9,7 +9,7 @@ use platform::crypto::hmac_sha256;
 use verify::solvency::{Line, Node, SolvencyError, Sums};
 
 use super::model::Balance;
-use crate::ledger::Side;
+use crate::ledger::{Code, Side};
 
 /// In how many parts a balance is counted.
 pub(super) const PARTS: u8 = 2;
@@ -74,9 +74,11 @@ pub(super) struct Currency {
 }
 
 /// Whether a balance is owed to its owner, and so counted: all that a user's account holds for
-/// them. What users owe is on the other side of the books.
+/// them. What users owe is on the other side of the books. A plan that was billed and not served yet
+/// is owed as a service and not as money, and while the invoice is open nobody has paid for it.
 fn is_owed(balance: &Balance) -> bool {
-    balance.owner.is_some() && balance.code.side() == Side::Credit
+    let is_money = balance.code.side() == Side::Credit && balance.code != Code::DEFERRED;
+    balance.owner.is_some() && is_money
 }
 
 /// Sorts balances by currency, into what is owed and what else stands in the books.

@@ -112,6 +112,20 @@ async fn every_holder_finds_all_that_they_have_counted(t: &TestDb) {
     assert_eq!(proof_of(&site, 41).await.0, StatusCode::NOT_FOUND, "who has nothing");
 }
 
+async fn a_plan_that_nobody_has_paid_for_is_not_owed_in_money(t: &TestDb) {
+    let site = site(t).await;
+    give(&t.db, user(0), ngn(500)).await;
+    for who in 0..2 {
+        site.context.billing.choose(&caller(user(who)), "team").await.unwrap();
+    }
+    site.context.solvency.publish(&Caller::nobody()).await.unwrap();
+    let (_, body) = proof_of(&site, 0).await;
+    let proof: Proof = serde_json::from_value(body).unwrap();
+    let counted = proof.check(&[known()]).unwrap();
+    assert_eq!(counted.amounts, [("NGN".to_owned(), 500)]);
+    assert_eq!(proof_of(&site, 1).await.0, StatusCode::NOT_FOUND, "who has an open invoice only");
+}
+
 async fn whose_balance_was_left_out_sees_it(t: &TestDb) {
     let site = site(t).await;
     give(&t.db, user(0), ngn(500)).await;
