@@ -1,5 +1,6 @@
 //! Sockets: listening, serving, and stopping without dropping anybody.
 
+mod host;
 mod opening;
 mod stalled;
 #[cfg(test)]
@@ -181,6 +182,9 @@ pub async fn serve(
 /// a body that may be compressed carries its encoder's state along, kilobytes that would be moved
 /// through every answer.
 async fn answer(router: Router, request: Request<Body>) -> Result<Response, Infallible> {
+    if !host::is_named_once(&request) {
+        return Ok(host::refusal());
+    }
     if !accepts_compression(request.headers()) {
         return router.oneshot(request).await;
     }

@@ -174,6 +174,70 @@ async fn what_one_could_read_in_two_ways_is_read_once_and_nothing_behind_it() {
 }
 
 #[tokio::test]
+async fn a_request_names_the_host_that_it_is_for_once_and_rightly() {
+    let house = House::open(|_| {}).await;
+    for (version, hosts, status) in [
+        ("1.1", "host: x\r\n", "200"),
+        ("1.1", "Host: verza.example:8080\r\n", "200"),
+        ("1.1", "host: [2001:db8::1]:8080\r\n", "200"),
+        ("1.1", "host: [::1]\r\n", "200"),
+        // Where a target has no authority, an empty one is what is to be sent.
+        ("1.1", "host:\r\n", "200"),
+        ("1.0", "", "200"),
+        ("1.0", "host: x\r\n", "200"),
+        ("1.1", "", "400"),
+        ("1.1", "host: x\r\nhost: x\r\n", "400"),
+        ("1.1", "host: x\r\nhost: y\r\n", "400"),
+        ("1.0", "host: x\r\nhost: y\r\n", "400"),
+        ("1.1", "host: x y\r\n", "400"),
+        ("1.1", "host: x/y\r\n", "400"),
+        ("1.1", "host: anne@x\r\n", "400"),
+        ("1.1", "host: x:y\r\n", "400"),
+        ("1.1", "host: x:80:80\r\n", "400"),
+        ("1.1", "host: [x]\r\n", "400"),
+        ("1.1", "host: [::1\r\n", "400"),
+        ("1.1", "host: [::1]x\r\n", "400"),
+        ("1.1", "host: \u{e9}\r\n", "400"),
+    ] {
+        let before = house.asked();
+        let request = format!("GET / HTTP/{version}\r\nconnection: close\r\n{hosts}\r\n");
+        let answer = house.raw(request.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(status), "{version} {hosts:?}: {answer}");
+        assert_eq!(house.asked() - before, usize::from(status == "200"), "{hosts:?}");
+    }
+    let behind = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let answers = house.raw(format!("GET / HTTP/1.1\r\n\r\n{behind}").as_bytes()).await;
+    assert_eq!(statuses(&answers), ["400"], "nothing behind it is read: {answers}");
+}
+
+#[tokio::test]
+async fn over_http_2_the_host_is_the_authority() {
+    let house = House::open(|_| {}).await;
+    // A literal for the field of that name in the static table.
+    let host = |value: &[u8]| {
+        let mut field = vec![0x0f, 0x17, u8::try_from(value.len()).unwrap()];
+        field.extend(value);
+        field
+    };
+    let none = &GET_ROOT[..3];
+    for (headers, status) in [
+        (GET_ROOT.to_vec(), STATUS_200),
+        ([GET_ROOT, &host(b"X")].concat(), STATUS_200),
+        ([none, &host(b"x")].concat(), STATUS_200),
+        ([GET_ROOT, &host(b"y")].concat(), STATUS_400),
+        ([GET_ROOT, &host(b"x:81")].concat(), STATUS_400),
+        ([none, &host(b"x"), &host(b"x")].concat(), STATUS_400),
+        (none.to_vec(), STATUS_400),
+    ] {
+        let mut stream = house.connect().await;
+        let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &headers);
+        stream.write_all(&[PREFACE, &request].concat()).await.unwrap();
+        let answered = tokio::time::timeout(SOON, first_field(&mut stream)).await;
+        assert_eq!(answered.expect("it answers"), status, "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_line_feed_alone_ends_a_line_of_the_head_and_hides_none() {
     // As RFC 9112, section 2.2, lets us, and as nginx reads it before us: whoever sees one line in
     // two would miss a length or a coding.
@@ -228,6 +292,24 @@ const END_HEADERS: u8 = 4;
 
 /// GET http://x/ by the static table (RFC 7541, appendix A), and a literal for the authority.
 const GET_ROOT: &[u8] = &[0x82, 0x86, 0x84, 0x41, 0x01, b'x'];
+
+/// The statuses as fields of the static table.
+const STATUS_200: u8 = 0x88;
+const STATUS_400: u8 = 0x8c;
+
+/// The first field of the first headers that come: an answer's status.
+async fn first_field(stream: &mut TcpStream) -> u8 {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.expect("a frame comes");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.expect("a frame is whole");
+        if head[3] == HEADERS {
+            return payload[0];
+        }
+    }
+}
 
 /// The error code of the GOAWAY that comes before the server closes, if one does.
 async fn farewell(stream: &mut TcpStream) -> Option<u32> {
