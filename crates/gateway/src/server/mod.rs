@@ -1,5 +1,6 @@
 //! Sockets: listening, serving, and stopping without dropping anybody.
 
+mod coding;
 mod host;
 mod opening;
 mod stalled;
@@ -185,18 +186,11 @@ async fn answer(router: Router, request: Request<Body>) -> Result<Response, Infa
     if !host::is_named_once(&request) {
         return Ok(host::refusal());
     }
-    if !accepts_compression(request.headers()) {
+    if !coding::is_compression_wanted(request.headers()) {
         return router.oneshot(request).await;
     }
     let compressed = Box::pin(compression().layer(router).oneshot(request)).await?;
     Ok(compressed.map(Body::new))
-}
-
-fn accepts_compression(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter();
-    accepted
-        .filter_map(|value| value.to_str().ok())
-        .any(|codings| ["gzip", "br", "zstd", "*"].iter().any(|coding| codings.contains(coding)))
 }
 
 /// Answers may be compressed, but for what is small, streamed or compressed already, and for what

@@ -489,6 +489,33 @@ async fn what_is_large_is_compressed_and_what_bears_secrets_is_not() {
     assert_eq!(coding("/large", "identity").await, "none");
 }
 
+#[tokio::test]
+async fn who_takes_no_coding_gets_the_answer_as_it_is() {
+    let house = House::open(|_| {}).await;
+    for (accepted, coding) in [
+        ("*;q=0", None),
+        ("identity;q=0", None),
+        ("identity;q=0, gzip;q=0", None),
+        ("gzip;q=0, br;q=0, zstd;q=0, identity;q=0, *", None),
+        ("gzip;q=2, identity;q=0", None),
+        ("gzip;q=0.000, *;q=0.0", None),
+        ("deflate, identity;q=0", None),
+        ("GZIP", Some("gzip")),
+        ("*;q=0, Br;Q=0.001", Some("br")),
+        ("gzip;q=0, *;q=0.5, identity;q=0", Some("zstd")),
+        ("*;q=1.000", Some("zstd")),
+    ] {
+        let request = format!(
+            "GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             accept-encoding: {accepted}\r\n\r\n"
+        );
+        let answer = house.raw(request.as_bytes()).await;
+        assert_eq!(statuses(&answer), ["200"], "{accepted}: {answer}");
+        let line = answer.lines().find_map(|line| line.strip_prefix("content-encoding: "));
+        assert_eq!(line, coding, "{accepted}");
+    }
+}
+
 /// What an idle connection takes is the sum of these and of hyper's two buffers.
 #[tokio::test]
 async fn the_futures_of_a_connection_are_small() {
