@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use gateway::CertificateFiles;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use bytes::Bytes;
+use gateway::{CertificateFiles, ServerOptions};
 use platform::testing::{PrivateRedis, TestDb};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 use verza::wiring::MIGRATIONS;
 
 use crate::house::{House, free_port};
@@ -107,6 +112,48 @@ impl Nginx {
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         assert!(ended.expect("it ends when its connections do").unwrap().success());
     }
+}
+
+/// Stands in for a process: one route answers that a service is away, all others say how much they
+/// were sent.
+async fn stand_in() -> u16 {
+    let away = async || (StatusCode::SERVICE_UNAVAILABLE, "circuit_open");
+    let count = async |body: Bytes| body.len().to_string();
+    let router = Router::new()
+        .route("/v1/away", get(away))
+        .fallback(count)
+        .layer(DefaultBodyLimit::disable());
+    let listener = gateway::listen(([127, 0, 0, 1], 0).into(), "").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(gateway::serve(
+        listener,
+        router,
+        ServerOptions::default(),
+        CancellationToken::new(),
+    ));
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_verza_answers_passes_nginx_and_counts_against_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let processes = [stand_in().await, stand_in().await, stand_in().await];
+    let nginx = Nginx::start(folder.path(), processes).await;
+    let town = nginx.town(nginx.port);
+    until("nginx", async || town.call(Method::GET, "/", None).attempt().await.map(drop)).await;
+    for _ in 0..20 {
+        let away = town.call(Method::GET, "/v1/away", None).answer().await;
+        assert_eq!((away.status, away.text().as_str()), (503, "circuit_open"));
+        let other = town.call(Method::GET, "/v1/other", None).answer().await;
+        assert_eq!(other.status, 200, "{}", other.text());
+    }
+    let largest = 64 * 1024 * 1024;
+    for path in ["/v1/enterprise/verifications/batch", "/v1/files"] {
+        let call = town.call(Method::POST, path, None);
+        let answer = call.media("text/csv", vec![b'x'; largest]).answer().await;
+        assert_eq!((answer.status, answer.text()), (200, largest.to_string()), "{path}");
+    }
+    nginx.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
