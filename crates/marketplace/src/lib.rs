@@ -77,6 +77,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0030_revoked_is_disputed",
             sql: include_str!("../migrations/0030_revoked_is_disputed.sql"),
         },
+        Migration { name: "0030_stakes", sql: include_str!("../migrations/0030_stakes.sql") },
     ],
 };
 
@@ -152,7 +153,12 @@ pub struct Marketplace {
 impl Marketplace {
     pub fn new(options: Options) -> Self {
         let Options { db, users, currency, .. } = options;
-        let verifiers = Arc::new(verifier::Service::new(db.clone(), Arc::clone(&users), currency));
+        let verifiers = Arc::new(verifier::Service::new(
+            db.clone(),
+            Arc::clone(&users),
+            currency,
+            options.bonding.required,
+        ));
         let verifications = verification::Service {
             db: db.clone(),
             users: Arc::clone(&users),
@@ -239,6 +245,7 @@ impl Marketplace {
     pub fn readers(&self) -> Vec<Arc<dyn Reader>> {
         vec![
             Arc::new(verifier::reader::Follower),
+            Arc::new(verifier::stake::Follower { bonds: self.verifications.bonds.clone() }),
             Arc::new(verification::reader::Follower),
             Arc::new(overview::rollup::Keeper),
         ]

@@ -82,6 +82,16 @@ const TABLES: &[Table] = &[
         ],
     ),
     of(
+        "verifier_stakes",
+        "verifier = $1",
+        "currency",
+        &[
+            Column("verifier", id::<Verifier>()),
+            Column("currency", Shown::Text),
+            Column("staked", Shown::Number),
+        ],
+    ),
+    of(
         "verifications",
         "owner = $1 OR verifier = $1",
         "id",
@@ -359,6 +369,7 @@ impl Holder for Held {
 async fn erase_verifier(tx: &Tx, person: Id<User>) -> Result<()> {
     verifier::store::forget(tx, person.same_as()).await?;
     tx.execute("DELETE FROM verifier_prices WHERE verifier = $1", params![person]).await?;
+    tx.execute("DELETE FROM verifier_stakes WHERE verifier = $1", params![person]).await?;
     tx.execute("DELETE FROM services WHERE verifier = $1", params![person]).await?;
     let answers = "UPDATE reviews SET answer = '' WHERE verifier = $1 AND answer IS NOT NULL";
     tx.execute(answers, params![person]).await?;

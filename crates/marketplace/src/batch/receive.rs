@@ -236,10 +236,11 @@ impl Service {
         if let Some(price) = known.prices.get(&key) {
             return Ok(price.clone());
         }
-        let chosen = self.verifiers.choose(&self.db, key.0, &key.2, key.1).await;
-        let price = match chosen {
-            Ok((offer, _)) => Ok(offer.price),
-            Err(error) if error.kind() == Kind::Invalid => Err(Problem::of(&error)),
+        let price = match self.offered(&key).await {
+            Ok(price) => Ok(price),
+            Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Conflict) => {
+                Err(Problem::of(&error))
+            }
             Err(error) => return Err(error),
         };
         if known.prices.len() >= PRICES_MAX {
@@ -247,6 +248,15 @@ impl Service {
         }
         known.prices.insert(key, price.clone());
         Ok(price)
+    }
+}
+
+impl Service {
+    /// What it costs to ask a verifier now, who could take it.
+    async fn offered(&self, (verifier, service, kind): &Offer) -> Result<Money> {
+        let (offer, _) = self.verifiers.choose(&self.db, *verifier, kind, *service).await?;
+        self.commissions.verifications.can_be_asked(&self.db, *verifier).await?;
+        Ok(offer.price)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use kernel::id::kinds;
 use kernel::{Caller, Error, Id, Result, Timestamp};
-use platform::db::Tx;
+use platform::db::{Read, Tx};
 
 use super::model::Verification;
 use super::{Service, rules};
@@ -25,10 +25,31 @@ impl Service {
         Err(Error::conflict("bond_required", message))
     }
 
+    /// Refuses a verifier who could not accept, before anything is held for it.
+    ///
+    /// # Errors
+    /// `Conflict` `bond_required`, said to who would ask them.
+    pub(crate) async fn can_be_asked(
+        &self,
+        db: &impl Read,
+        verifier: Id<kinds::Verifier>,
+    ) -> Result<()> {
+        if self.has_bond(db, verifier).await? {
+            return Ok(());
+        }
+        let message = "This verifier has not staked what a job takes, and can take none now. \
+                       Nothing is held. Choose another one.";
+        Err(Error::conflict("bond_required", message))
+    }
+
     /// Whether a verifier has staked what a job takes. What is cooling down does not count.
-    pub(super) async fn has_bond(&self, tx: &Tx, verifier: Id<kinds::Verifier>) -> Result<bool> {
+    pub(super) async fn has_bond(
+        &self,
+        db: &impl Read,
+        verifier: Id<kinds::Verifier>,
+    ) -> Result<bool> {
         let Some(required) = self.terms.bonding.required else { return Ok(true) };
-        let staked = self.bonds.staked(tx, verifier.same_as(), required.asset).await?;
+        let staked = self.bonds.staked(db, verifier.same_as(), required.asset).await?;
         Ok(staked.minor >= required.minor)
     }
 

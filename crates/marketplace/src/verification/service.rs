@@ -86,7 +86,8 @@ impl Service {
     /// # Errors
     /// `NotFound` for another's credential; `Invalid` at `/verifierId` or `/serviceId` where
     /// nothing fits; `Conflict` `wrong_state` while the credential is not free, `price_changed`
-    /// where it is not the price that the caller has seen, and `insufficient_funds`.
+    /// where it is not the price that the caller has seen, `bond_required`, and
+    /// `insufficient_funds`.
     pub async fn request(&self, caller: &Caller, asked: &NewVerification) -> Result<Verification> {
         self.db
             .once(caller, "verification.request", |tx| {
@@ -111,6 +112,7 @@ impl Service {
             self.verifiers.choose(tx, asked.verifier, &credential.kind, asked.service).await?;
         let offer = if asked.expedited { verifier::rules::sooner(offer)? } else { offer };
         verifier::rules::costs_as_seen(&offer, asked.seen)?;
+        self.can_be_asked(tx, asked.verifier).await?;
         let new = Verification {
             verifier: Some(asked.verifier),
             service: Some(offer.id),

@@ -18,6 +18,7 @@ pub mod office;
 pub mod reader;
 pub mod rules;
 pub mod service;
+pub mod stake;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;

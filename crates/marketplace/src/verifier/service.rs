@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kernel::id::kinds;
-use kernel::{Asset, Caller, Error, Id, Page, PageRequest, Result};
+use kernel::{Asset, Caller, Error, Id, Money, Page, PageRequest, Result};
 use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
 use rpc::users::Users;
@@ -19,6 +19,8 @@ pub struct Service {
     users: Arc<dyn Users>,
     /// What a list sorted by price is in, where the client names no currency.
     currency: Asset,
+    /// What must be staked to be shown in the list.
+    required_bond: Option<Money>,
 }
 
 /// A verifier with the services that can be had.
@@ -29,8 +31,13 @@ pub struct Shown {
 }
 
 impl Service {
-    pub fn new(db: Db, users: Arc<dyn Users>, currency: Asset) -> Self {
-        Self { db, users, currency }
+    pub fn new(
+        db: Db,
+        users: Arc<dyn Users>,
+        currency: Asset,
+        required_bond: Option<Money>,
+    ) -> Self {
+        Self { db, users, currency, required_bond }
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -103,10 +110,11 @@ impl Service {
             .await
     }
 
-    /// One page of the marketplace.
+    /// One page of the marketplace: who takes work, and has staked what that takes.
     pub async fn search(&self, search: &Search, page: &PageRequest) -> Result<Page<Shown>> {
         let currency = search.currency.unwrap_or(self.currency);
-        let mut page = store::list(&self.db, search, currency, self.db.world().now(), page).await?;
+        let (terms, now) = ((currency, self.required_bond), self.db.world().now());
+        let mut page = store::list(&self.db, search, terms, now, page).await?;
         let mut offers = store::offers_of(&self.db, &page.items).await?;
         self.name(&mut page.items).await?;
         Ok(page.map(|verifier| {

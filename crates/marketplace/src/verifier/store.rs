@@ -294,6 +294,18 @@ pub(crate) async fn replace_offers(
     self::offers(tx, verifier).await
 }
 
+/// Notes what a verifier has staked of one currency.
+pub(super) async fn set_staked(
+    tx: &Tx,
+    verifier: Id<kinds::Verifier>,
+    staked: Money,
+) -> Result<()> {
+    let sql = "INSERT INTO verifier_stakes (verifier, currency, staked) VALUES ($1, $2, $3)
+               ON CONFLICT (verifier, currency) DO UPDATE SET staked = excluded.staked";
+    tx.execute(sql, params![verifier, staked.asset, staked.minor]).await?;
+    Ok(())
+}
+
 pub(super) async fn replace_prices(
     tx: &Tx,
     verifier: Id<kinds::Verifier>,
@@ -412,8 +424,8 @@ fn by_words(db: &Db, words: Option<&Words>, marker: &str) -> (String, Option<Str
 
 const OPEN: &str = "verifiers.status = 'listed' AND verifiers.approved AND NOT verifiers.suspended";
 
-/// `$2` to `$6` narrow the list, and so do `$12` and `$13`; `$6` is the currency of a price sort, of
-/// the two prices, or a filter of its own.
+/// `$2` to `$6` narrow the list, and so do `$12` to `$15`; `$6` is the currency of a price sort, of
+/// the two prices, or a filter of its own. `$14` and `$15` are the bond that must be there.
 const NARROWED: &str = "(CAST($2 AS TEXT) IS NULL
          OR verifiers.category_keys LIKE '%|' || $2 || '|%' ESCAPE '!'
          OR EXISTS (SELECT 1 FROM services WHERE services.verifier = verifiers.id
@@ -429,10 +441,13 @@ const NARROWED: &str = "(CAST($2 AS TEXT) IS NULL
                     AND services.active AND services.currency = $6
                     AND services.price >= $12 AND services.price <= $13))
     AND NOT (verifiers.away_from IS NOT NULL AND verifiers.away_from <= $11
-             AND (verifiers.away_until IS NULL OR verifiers.away_until > $11))";
+             AND (verifiers.away_until IS NULL OR verifiers.away_until > $11))
+    AND (CAST($14 AS TEXT) IS NULL
+         OR EXISTS (SELECT 1 FROM verifier_stakes WHERE verifier_stakes.verifier = verifiers.id
+                    AND verifier_stakes.currency = $14 AND verifier_stakes.staked >= $15))";
 
 /// The first parameter behind those of [`NARROWED`] and of the page.
-const RANKED_FROM: usize = 14;
+const RANKED_FROM: usize = 16;
 
 /// SQL: how well a verifier's name has the words, and then their rating. Every word that is one of
 /// the name's weighs two, and half of that the last one where the name has it as a beginning. It is
@@ -459,7 +474,7 @@ fn ranked_by(words: &Words) -> Vec<String> {
 pub(super) async fn list(
     db: &Db,
     search: &Search,
-    currency: Asset,
+    (currency, bond): (Asset, Option<Money>),
     now: Timestamp,
     page: &PageRequest,
 ) -> Result<Page<Verifier>> {
@@ -496,9 +511,10 @@ pub(super) async fn list(
     let in_currency = by_price || search.price.is_some();
     let currency = if in_currency { Some(currency) } else { search.currency };
     let (limit, offset, rating) = (page.fetch(), page.offset, search.rating_min);
+    let (bond_in, least) = bond.map(|bond| (bond.asset, bond.minor)).unzip();
     let mut params = params![
         text, category, title, service, rating, currency, after_key, after_id, limit, offset, now,
-        lowest, highest
+        lowest, highest, bond_in, least
     ]
     .to_vec();
     let ranked = best.map(ranked_by).unwrap_or_default();

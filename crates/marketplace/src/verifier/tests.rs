@@ -24,7 +24,7 @@ struct Stage {
 
 fn stage(t: &TestDb) -> Stage {
     let people = Arc::new(People::default());
-    let verifiers = Service::new(t.db.clone(), people.clone(), Asset::USD);
+    let verifiers = Service::new(t.db.clone(), people.clone(), Asset::USD, None);
     Stage { people, verifiers }
 }
 
@@ -112,6 +112,7 @@ platform::on_both_engines! { MIGRATIONS;
             t.db.clone(),
             stage.people.clone(),
             Asset::USD,
+            None,
         ))));
         let admin = stage.people.add(t, "Root", Role::Admin);
         let mut ids = Vec::new();

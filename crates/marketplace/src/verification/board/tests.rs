@@ -7,6 +7,7 @@ use documents::credential::Status as CredentialStatus;
 use futures_util::future::{join, join_all};
 use kernel::id::kinds;
 use kernel::{Asset, Caller, Error, Id, Kind, Money, Role};
+use platform::journal::{Fact, Runner};
 use serde_json::{Value as Json, json};
 
 use super::super::model::{BoardTerms, Command, NewPosting, State, Text, Verification};
@@ -348,30 +349,50 @@ platform::on_both_engines! { MIGRATIONS;
         let required = Some(Money::new(5_000, Asset::USD));
         let bonding = crate::Bonding { required, ..crate::Bonding::default() };
         let stage = stage_with(t, bonding).await;
-        let (posted, direct) = (stage.posted().await.id, stage.requested().await.id);
+        let posted = stage.posted().await.id;
         let verifier = id_of(&stage.verifier);
-        let give = |minor: i64| {
-            let stage = &stage;
-            async move {
-                let earned = money::ledger::Account::of(verifier, money::ledger::Code::STAKE);
-                let clearing =
-                    money::ledger::Account::platform(money::ledger::Code::CLEARING_SANDBOX);
-                let give = |tx: platform::db::Tx| async move {
-                    let key = format!("gift:{}", tx.world().id::<kinds::Payment>());
-                    let new = money::ledger::NewTransaction::new("gift", key, verifier);
-                    let new = new.post(clearing, earned, Money::new(minor, Asset::USD));
-                    money::ledger::post(&tx, new).await.map(drop)
-                };
-                stage.t.db.run("test.give", give).await.unwrap();
-            }
+        let client = Client::over(stage.market.routes());
+        let listed = async || {
+            Runner::new(t.db.clone(), stage.market.readers()).drain().await;
+            let shown = client.get(&stage.owner, "/v1/marketplace/verifiers").await;
+            shown.as_array().unwrap().len()
         };
-        give(4_999).await;
+        // As the ledger has it, and as the journal tells of it.
+        let stake = async |minor: i64| {
+            let staked = money::ledger::Account::of(verifier, money::ledger::Code::STAKE);
+            let clearing = money::ledger::Account::platform(money::ledger::Code::CLEARING_SANDBOX);
+            let (from, to) = if minor < 0 { (staked, clearing) } else { (clearing, staked) };
+            let stake = |tx: platform::db::Tx| async move {
+                let key = format!("gift:{}", tx.world().id::<kinds::Payment>());
+                let new = money::ledger::NewTransaction::new("gift", key, verifier);
+                let new = new.post(from, to, Money::new(minor.abs(), Asset::USD));
+                money::ledger::post(&tx, new).await?;
+                let fact = Fact::by(&Caller::nobody(), "stake.added").on(verifier);
+                tx.record(fact.with("currency", Asset::USD));
+                Ok(())
+            };
+            t.db.run("test.stake", stake).await.unwrap();
+        };
+        stake(4_999).await;
+        assert_eq!(listed().await, 0, "nobody is shown whom nobody can ask");
+        let balances = stage.balances().await;
+        let credential = stage.credential(&stage.owner).await;
+        let ask = json!({ "credentialId": credential, "verifierId": verifier.same_as::<kinds::Verifier>() });
+        let request = "POST /v1/user/verifications";
+        let (status, refused, _) = client.send(&stage.owner, request, ask).await;
+        assert_eq!((status, &refused["code"]), (409, &json!("bond_required")));
+        assert_eq!(stage.balances().await, balances, "nothing is held");
+        stake(1).await;
+        assert_eq!(listed().await, 1);
+        let direct = stage.requested().await.id;
+        stake(-1).await;
+        assert_eq!(listed().await, 0);
         for id in [posted, direct] {
             let error = refused_with(stage.give(&stage.verifier, id, Command::Accept).await);
             assert_eq!((error.kind(), error.code()), (Kind::Conflict, "bond_required"));
             assert!(error.message().contains("$50.00"), "{error}");
         }
-        give(1).await;
+        stake(1).await;
         for id in [posted, direct] {
             stage.give(&stage.verifier, id, Command::Accept).await.unwrap();
         }
