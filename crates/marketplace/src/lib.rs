@@ -129,6 +129,8 @@ impl Default for Bonding {
 impl Options {
     /// A fortieth of each price.
     pub const FEE_BPS: u16 = 250;
+    /// A tenth: the platform takes no more of a price.
+    pub const FEE_BPS_MAX: u16 = 1_000;
     /// A week.
     pub const ACCEPTANCE_SLA: Duration = Duration::from_secs(7 * 24 * 3600);
     /// Half a day.

@@ -114,7 +114,7 @@ impl Settings {
                 "marketplace.feeBasisPoints",
                 "The platform's part of a price, in hundredths of a percent, for verdicts from \
                  now on.",
-                0..=10_000,
+                0..=i64::from(marketplace::Options::FEE_BPS_MAX),
                 &self.fee_bps,
             ),
             Setting::hours(

@@ -123,8 +123,9 @@ pub fn check(config: &Config) -> Result<()> {
     if config.marketplace.required_bond < 0 {
         return Err(wrong("marketplace.required_bond is 0 or more.".into()));
     }
-    if config.marketplace.fee_basis_points > 10_000 {
-        return Err(wrong("marketplace.fee_basis_points is at most 10000, which is all.".into()));
+    if config.marketplace.fee_basis_points > marketplace::Options::FEE_BPS_MAX {
+        let message = "marketplace.fee_basis_points is at most 1000, which is a tenth of a price.";
+        return Err(wrong(message.into()));
     }
     if !(10..=15).contains(&config.accounts.bcrypt_cost) {
         return Err(wrong("accounts.bcrypt_cost is between 10 and 15.".into()));

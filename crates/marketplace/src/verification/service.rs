@@ -512,8 +512,8 @@ impl Service {
                     let mut verification = act(&tx, caller, id, command).await?;
                     let verifier = verification.taken_by()?;
                     self.take_report(&tx, &verification, report).await?;
-                    // More than all of it would pay the platform out of nothing.
-                    let fee_bps = self.terms.fee_bps.get().min(10_000);
+                    // A setting that was stored before there was a bound may be above it.
+                    let fee_bps = self.terms.fee_bps.get().min(crate::Options::FEE_BPS_MAX);
                     let fee = rules::fee(verification.price(), fee_bps);
                     verification.comments = Some(report.comments.as_str().to_owned());
                     verification.report_url.clone_from(&report.url);

@@ -954,7 +954,7 @@ impl Default for Payments {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Marketplace {
-    /// The platform's share of a price, in hundredths of a percent.
+    /// The platform's share of a price, in hundredths of a percent: a tenth, 1000, at most.
     pub fee_basis_points: u16,
     /// Hours that a verifier has to accept a request, or the board to find one, before the money
     /// goes back.

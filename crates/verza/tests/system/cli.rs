@@ -127,7 +127,7 @@ async fn a_wrong_configuration_is_refused_with_what_was_meant() {
     refused(&with("VERZA_SERVER_PUBLIC_URL", "nonsense").await, 3, &["server.public_url"]);
     refused(&with("VERZA_SERVER_TRUSTED_PROXIES", "10/99").await, 3, &["server.trusted_proxies"]);
     refused(&with("VERZA_PAYMENTS_DEFAULT_CURRENCY", "XYZ").await, 3, &["one of", "NGN"]);
-    refused(&with("VERZA_MARKETPLACE_FEE_BASIS_POINTS", "10001").await, 3, &["10000"]);
+    refused(&with("VERZA_MARKETPLACE_FEE_BASIS_POINTS", "1001").await, 3, &["1000"]);
     refused(&with("VERZA_SECRETS_MASTER_KEY", "abc").await, 3, &["64 hexadecimal digits"]);
     refused(&with("VERZA_SECRETS_MASTER_KEY", &"00".repeat(32)).await, 3, &["one byte repeated"]);
     refused(&with("VERZA_DATABASE_URL", "postgres://x/y").await, 3, &["secrets.master_key"]);
