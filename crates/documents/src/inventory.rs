@@ -1,6 +1,7 @@
 //! What has to be in the store of blobs, for those who copy it and those who check a copy.
 
-use kernel::Result;
+use kernel::id::kinds::File as FileKind;
+use kernel::{Id, Result};
 use platform::blob::{Key, Stored};
 use platform::db::{Read, Tx};
 
@@ -39,6 +40,14 @@ impl Inventory {
     pub async fn holds(db: &impl Read, key: &Key) -> Result<bool> {
         // In the order in which a blob changes hands: see the sweep of files.
         Ok(upload::is_known(db, key).await? || file::is_stored(db, key).await?)
+    }
+
+    /// The file, or the upload, that is made of a blob.
+    pub async fn file_of(db: &impl Read, key: &Key) -> Result<Option<Id<FileKind>>> {
+        match file::of_blob(db, key).await? {
+            Some(id) => Ok(Some(id)),
+            None => upload::of_blob(db, key).await,
+        }
     }
 
     /// Takes a blob out of a copy of the database that was deleted while the copy was made, as it

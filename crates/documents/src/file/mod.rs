@@ -46,7 +46,7 @@ pub(crate) use receive::{Gate, OVERHEAD_BYTES, Part, Seen, broken, form};
 pub use scan::Scanner;
 pub(crate) use service::Origin;
 pub use service::{Limits, Service};
-pub(crate) use store::{blobs, drop_from_copy, is_stored, stored};
+pub(crate) use store::{blobs, drop_from_copy, is_stored, of_blob, stored};
 
 /// Counts one more credential that refers to a file of its owner's; answers the file's SHA-256, and
 /// what it is.

@@ -203,8 +203,13 @@ pub(crate) fn stored(row: &Row<'_>) -> Result<Stored, DbError> {
 
 /// Whether a file that is not on its way out is made of this blob.
 pub(crate) async fn is_stored(db: &impl Read, blob: &Key) -> Result<bool> {
+    Ok(of_blob(db, blob).await?.is_some())
+}
+
+/// The file that is made of this blob and not on its way out.
+pub(crate) async fn of_blob(db: &impl Read, blob: &Key) -> Result<Option<Id<FileKind>>> {
     let sql = "SELECT id FROM files WHERE blob = $1 AND state = 'stored'";
-    Ok(db.maybe(sql, params![blob.as_str()], |_| Ok(())).await?.is_some())
+    Ok(db.maybe(sql, params![blob.as_str()], |row| row.take()).await?)
 }
 
 /// Drops a file from a copy of the database, since its bytes are not in the copy; `false` where

@@ -26,4 +26,4 @@ pub use jobs::register;
 pub use model::{NewUpload, Upload};
 pub use service::Service;
 
-pub(crate) use store::{blobs, consume, drop_from_copy, erase, is_known};
+pub(crate) use store::{blobs, consume, drop_from_copy, erase, is_known, of_blob};

@@ -131,10 +131,15 @@ pub(super) async fn drop_part(tx: &Tx, upload: Id<FileKind>, blob: &Key) -> Resu
     Ok(())
 }
 
+/// The upload that a blob is a part of.
+pub(crate) async fn of_blob(db: &impl Read, blob: &Key) -> Result<Option<Id<FileKind>>> {
+    let sql = "SELECT upload FROM upload_parts WHERE blob = $1";
+    Ok(db.maybe(sql, params![blob.as_str()], |row| row.take()).await?)
+}
+
 /// Whether a blob is a part of an upload.
 pub(crate) async fn is_known(db: &impl Read, blob: &Key) -> Result<bool> {
-    let sql = "SELECT upload FROM upload_parts WHERE blob = $1";
-    Ok(db.maybe(sql, params![blob.as_str()], |_| Ok(())).await?.is_some())
+    Ok(of_blob(db, blob).await?.is_some())
 }
 
 /// Lets all uploads of a person go; the sweep removes what has come in.

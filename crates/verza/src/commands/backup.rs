@@ -12,6 +12,7 @@ use super::{print_json, verdict};
 use crate::cli::{BackupCommand, BackupVerifyArgs, BroughtArgs, RestoreArgs};
 use crate::config::Config;
 use crate::custody::check::{self, Brought, Outcome, Report};
+use crate::custody::manifest::Damage;
 use crate::custody::{create, restore as restoring};
 use crate::datadir;
 
@@ -37,9 +38,10 @@ async fn make(config: &Config, place: &Path, with_keys: bool, json: bool) -> Res
     let bar = spinner();
     let made = create::create(config, place, with_keys, |what| bar.set_message(what)).await;
     bar.finish_and_clear();
-    let create::Created { manifest, damaged } = made?;
+    let manifest = made?;
     let place = place.display();
     if json {
+        let damaged: Vec<&str> = manifest.damaged.iter().map(|it| it.path.as_str()).collect();
         print_json(&json!({ "manifest": manifest, "damaged": damaged }))?;
     } else {
         let rows: u64 = manifest.tables.iter().map(|table| table.rows).sum();
@@ -55,10 +57,14 @@ async fn make(config: &Config, place: &Path, with_keys: bool, json: bool) -> Res
         }
         say!("Check it with: verza backup verify {place}");
     }
-    for path in &damaged {
-        eprintln!("verza: {path} is not what was uploaded any more; it was copied as it is.");
+    for damaged in &manifest.damaged {
+        let then = match damaged.what {
+            Damage::Missing => "look for it in an older backup",
+            Damage::Altered => "it was copied as it is",
+        };
+        eprintln!("verza: {damaged}; {then}.");
     }
-    Ok(verdict(damaged.is_empty()))
+    Ok(verdict(manifest.damaged.is_empty()))
 }
 
 pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<ExitCode> {

@@ -1,5 +1,6 @@
 //! Reading a backup whole, and saying of each part what that proves.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use trust::log::Continuity;
 
 use super::contents::{self, Item};
-use super::manifest::{Authenticity, Manifest};
+use super::manifest::{Authenticity, Damage, Damaged, Manifest};
 use super::{DATABASE, MASTER_KEY, blocking, create};
 use crate::wiring::MIGRATIONS;
 
@@ -59,11 +60,13 @@ impl Report {
         self.checks.iter().all(|check| check.outcome != Outcome::Broken)
     }
 
-    /// Whether it can be restored: sound, but that the log may have signed more since. Serving it
-    /// is no fork where the machine remembers what was signed: another log goes on then.
+    /// Whether it can be restored: sound, but that the log may have signed more since, and that the
+    /// platform itself may have lost files before. Serving it is no fork where the machine remembers
+    /// what was signed: another log goes on then. And it is all that is left of the platform.
     pub fn is_restorable(&self) -> bool {
-        let is_only_old = |check: &Check| check.name == CONTINUITY && self.set_back;
-        self.checks.iter().all(|check| check.outcome != Outcome::Broken || is_only_old(check))
+        let is_no_obstacle =
+            |check: &Check| check.name == ORIGINALS || (check.name == CONTINUITY && self.set_back);
+        self.checks.iter().all(|check| check.outcome != Outcome::Broken || is_no_obstacle(check))
     }
 
     /// Whether the log has signed more than the backup holds.
@@ -90,6 +93,9 @@ impl Report {
 
 /// The check that compares with a checkpoint which somebody has seen.
 const CONTINUITY: &str = "continuity";
+
+/// The check that names what was not whole when the backup was made.
+const ORIGINALS: &str = "originals";
 
 /// What the reader brings.
 #[derive(Default)]
@@ -231,8 +237,7 @@ async fn check_database(
     });
     report.settle("ledger", "the books balance, and each entry follows", against.collect());
     check_log(report, db, brought).await?;
-    let against = check_files(db, folder).await?;
-    report.settle("files", "every file that the database knows is there as uploaded", against);
+    check_files(report, db, folder).await?;
     check_keys(report, db, brought).await
 }
 
@@ -289,8 +294,29 @@ async fn check_log(report: &mut Report, db: &Db, brought: &Brought) -> Result<()
     Ok(())
 }
 
+/// Says of the files whether they are in the backup as uploaded, but for those of which the
+/// manifest says that the platform did not have them so itself.
+async fn check_files(report: &mut Report, db: &Db, folder: &Path) -> Result<()> {
+    let damaged = &report.manifest.damaged;
+    let against = compare_files(db, folder, damaged).await?;
+    let named: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+    let says = match named.len() {
+        0 => "every file that the database knows is there as uploaded".to_owned(),
+        count => format!("every file but {count} that the database knows is there as uploaded"),
+    };
+    report.settle("files", says, against);
+    if !named.is_empty() {
+        let says = "these were not whole any more when the backup was made: look for them in an \
+                    older one";
+        report.settle(ORIGINALS, says, named);
+    }
+    Ok(())
+}
+
 /// Holds the list against the rows, both in the order in which the backup was made.
-async fn check_files(db: &Db, folder: &Path) -> Result<Vec<String>> {
+async fn compare_files(db: &Db, folder: &Path, damaged: &[Damaged]) -> Result<Vec<String>> {
+    let damage: HashMap<&str, Damage> =
+        damaged.iter().map(|it| (it.path.as_str(), it.what)).collect();
     let mut listed = contents::Reader::open(folder)?.peekable();
     let is_other = |item: &Result<Item>| {
         item.as_ref().is_ok_and(|item| item.path == DATABASE || item.path == MASTER_KEY)
@@ -306,6 +332,8 @@ async fn check_files(db: &Db, folder: &Path) -> Result<Vec<String>> {
             while listed.next_if(is_other).is_some() {}
             match listed.next_if(|item| item.as_ref().is_ok_and(|item| item.path == row.path)) {
                 Some(Ok(item)) if item == row => {}
+                Some(_) if damage.get(row.path.as_str()) == Some(&Damage::Altered) => {}
+                None if damage.get(row.path.as_str()) == Some(&Damage::Missing) => {}
                 Some(_) => against.push(format!("{} is not what was uploaded", row.path)),
                 None => against.push(format!("{} is missing", row.path)),
             }

@@ -1,18 +1,18 @@
 //! Making a backup, also beside a running server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use documents::Inventory;
-use kernel::{Error, Result, Secret, World};
+use kernel::{Error, Kind, Result, Secret, World};
 use platform::blob::{Blobs, Key, Stored};
 use platform::db::{Db, SqliteOptions, copy_sqlite};
 
 use super::contents::{Item, Writer, blob_path};
-use super::manifest::{FORMAT, LogHead, Manifest, TableSum};
+use super::manifest::{Damage, Damaged, FORMAT, LogHead, Manifest, TableSum};
 use super::{DATABASE, Draft, MASTER_KEY, blocking, cannot_write, check, relocate, sync_folders};
 use crate::config::Config;
 use crate::datadir::{self, DataDir};
@@ -21,22 +21,13 @@ use crate::files;
 /// A database of the backup that is still being written to.
 const DRAFT: &str = "draft.db";
 
-/// What was made.
-#[derive(Debug)]
-pub struct Created {
-    pub manifest: Manifest,
-    /// Files whose bytes are no longer those that were uploaded. They are in the backup as they
-    /// are.
-    pub damaged: Vec<String>,
-}
-
 /// Makes a backup at a place where there is nothing yet. `tell` hears what is being done.
 pub async fn create(
     config: &Config,
     place: &Path,
     with_keys: bool,
     tell: impl Fn(String),
-) -> Result<Created> {
+) -> Result<Manifest> {
     let (key_text, key_place) = datadir::existing_master_key_text(config)?;
     let master = datadir::parse_key(key_text.expose(), &key_place)?;
     let live = crate::wiring::open_to_look(config)?;
@@ -48,6 +39,7 @@ pub async fn create(
         to: Blobs::on_disk(&folder, world.clone())?,
         folder: folder.clone(),
         altered: HashMap::new(),
+        missing: HashSet::new(),
         vanished: Vec::new(),
         tell: &tell,
         copied: 0,
@@ -60,7 +52,7 @@ pub async fn create(
     copier.drop_strays(&copy).await?;
 
     tell("summing up".into());
-    let mut list = copier.list(&copy).await?;
+    let (mut list, damaged) = copier.list(&copy).await?;
     if with_keys {
         list.add(&write_key(&folder, &key_text)?)?;
     }
@@ -74,16 +66,14 @@ pub async fn create(
         contents: list.finish()?,
         tables: table_sums(&copy).await?,
         log: log_head(&copy).await?,
+        damaged,
     };
     copy.close().await;
     live.close().await;
     manifest.write(&folder, &master)?;
-    let damaged = copier.altered.into_values().map(|blob| blob_path(&blob.key));
-    let mut damaged: Vec<String> = damaged.collect();
-    damaged.sort_unstable();
     blocking(move || sync_folders(&folder).map_err(|error| cannot_write(&folder, &error))).await?;
     draft.keep()?;
-    Ok(Created { manifest, damaged })
+    Ok(manifest)
 }
 
 struct Copier<'a, F: Fn(String)> {
@@ -92,6 +82,8 @@ struct Copier<'a, F: Fn(String)> {
     folder: PathBuf,
     /// By key: what was uploaded differs from what is there, which is this.
     altered: HashMap<String, Stored>,
+    /// Their rows are there and their bytes are not.
+    missing: HashSet<String>,
     /// Deleted before they could be copied.
     vanished: Vec<Key>,
     tell: &'a F,
@@ -176,7 +168,14 @@ impl<F: Fn(String)> Copier<'_, F> {
                 self.vanished.push(blob.key.clone());
                 return Ok(());
             }
-            Err(error) => return Err(not_made(&error)),
+            // The store answers, and has not what it should have. One file that is lost must not
+            // cost all the others their backup: it is named, and the others are copied.
+            Err(error) if error.kind() == Kind::Internal => {
+                tracing::error!(%error, blob = %blob.key, "a file could not be copied");
+                self.missing.insert(blob.key.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(not_made(&blob.key, &error)),
         };
         self.copied += 1;
         if stored.sha256 != blob.sha256 {
@@ -208,8 +207,9 @@ impl<F: Fn(String)> Copier<'_, F> {
         self.settle_draft().await
     }
 
-    /// Lists the database and the files that it refers to.
-    async fn list(&self, db: &Db) -> Result<Writer> {
+    /// Lists the database and the files that it refers to; answers also which are not whole.
+    async fn list(&self, db: &Db) -> Result<(Writer, Vec<Damaged>)> {
+        let mut damaged = Vec::new();
         let mut list = Writer::create(&self.folder)?;
         let folder = self.folder.clone();
         list.add(&blocking(move || Item::of_file(&folder, DATABASE)).await?)?;
@@ -217,12 +217,26 @@ impl<F: Fn(String)> Copier<'_, F> {
         loop {
             let blobs = inventory.next(db).await?;
             if blobs.is_empty() {
-                return Ok(list);
+                return Ok((list, damaged));
             }
             for blob in &blobs {
-                list.add(&Item::of_blob(self.altered.get(blob.key.as_str()).unwrap_or(blob)))?;
+                if self.missing.contains(blob.key.as_str()) {
+                    damaged.push(Self::damage(db, &blob.key, Damage::Missing).await?);
+                    continue;
+                }
+                let altered = self.altered.get(blob.key.as_str());
+                if altered.is_some() {
+                    damaged.push(Self::damage(db, &blob.key, Damage::Altered).await?);
+                }
+                list.add(&Item::of_blob(altered.unwrap_or(blob)))?;
             }
         }
+    }
+
+    async fn damage(db: &Db, key: &Key, what: Damage) -> Result<Damaged> {
+        let file = Inventory::file_of(db, key).await?;
+        let file = file.map_or_else(|| "a file".to_owned(), |id| id.to_string());
+        Ok(Damaged { file, path: blob_path(key), what })
     }
 
     /// Removes what was deleted after it had been copied: it is not to live on here.
@@ -232,7 +246,6 @@ impl<F: Fn(String)> Copier<'_, F> {
             for key in self.to.slice(slice, end).await? {
                 if !Inventory::holds(db, &key).await? {
                     self.to.delete(&key).await?;
-                    self.altered.remove(key.as_str());
                 }
             }
         }
@@ -243,8 +256,9 @@ impl<F: Fn(String)> Copier<'_, F> {
 }
 
 /// What happened to a file, for whoever wanted a backup.
-fn not_made(error: &Error) -> Error {
-    let message = format!("A file could not be copied, and no backup was made: {error}");
+fn not_made(key: &Key, error: &Error) -> Error {
+    let path = blob_path(key);
+    let message = format!("{path} could not be copied, and no backup was made: {error}");
     Error::unavailable("backup_failed", message).because(error.clone())
 }
 

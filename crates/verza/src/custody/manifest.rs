@@ -33,6 +33,39 @@ pub struct Manifest {
     pub contents: Contents,
     pub tables: Vec<TableSum>,
     pub log: LogHead,
+    /// Files that were not whole any more when the backup was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<Damaged>,
+}
+
+/// A file that the platform itself does not hold as it was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Damaged {
+    /// The id of the file, or of the upload that it is a part of.
+    pub file: String,
+    /// Where its bytes are in a data folder.
+    pub path: String,
+    pub what: Damage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Damage {
+    /// Its bytes are gone, or not all of them are left: the backup has none of it.
+    Missing,
+    /// Its bytes are others; the backup has them as they are.
+    Altered,
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, path, what } = self;
+        match what {
+            Damage::Missing => write!(f, "{file}: {path} is missing, or not all of it is there"),
+            Damage::Altered => write!(f, "{file}: {path} is not what was uploaded any more"),
+        }
+    }
 }
 
 /// The list of files, summed up.

@@ -13,6 +13,8 @@
 //!
 //! - A backup is there whole or not at all: it is made beside its place and renamed at the end.
 //!   So is what is restored.
+//! - A file that the platform has lost, or has no longer as it was uploaded, is named in the
+//!   manifest, and costs no other file its backup.
 //! - Files are copied before the database and what has come in meanwhile after it, so that no row
 //!   of the copy is without its bytes.
 //! - The master key is not inside unless that was asked for: who finds the backup then has
@@ -40,12 +42,17 @@ pub(crate) const MASTER_KEY: &str = "master.key";
 /// What the manifest is authenticated under.
 const MAC_LABEL: &str = "custody/backup";
 
-/// A folder being made beside the place that it is to have; gone when dropped before that.
+/// A folder being made beside the place that it is to have; gone when dropped before that. Locked,
+/// so that what a killed process has left is told from what another one is still making.
 struct Draft {
     path: PathBuf,
     place: PathBuf,
+    _lock: fs::File,
     is_kept: bool,
 }
+
+/// What the name of a draft ends with.
+const PARTIAL: &str = ".partial";
 
 impl Draft {
     /// Begins a folder for a place at which there is nothing, or an empty folder.
@@ -56,11 +63,16 @@ impl Draft {
             Error::invalid("invalid_target", message)
         };
         let name = place.file_name().ok_or_else(odd)?.to_string_lossy();
-        let beside = format!(".{name}.{}.partial", hex::encode(world.random::<4>()));
+        remove_left_over(place, &name);
+        let beside = format!(".{name}.{}{PARTIAL}", hex::encode(world.random::<4>()));
         let path = place.with_file_name(beside);
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|error| cannot_write(place, &error))?;
-        Ok(Self { path, place: place.to_owned(), is_kept: false })
+        let locked = made.and_then(|()| fs::File::open(&path)).inspect(|folder| {
+            // A file system without locks: then nobody else removes it either.
+            let _ = folder.try_lock();
+        });
+        let lock = locked.map_err(|error| cannot_write(place, &error))?;
+        Ok(Self { path, place: place.to_owned(), _lock: lock, is_kept: false })
     }
 
     /// Gives the folder its place, once all that is in it is on disk.
@@ -86,6 +98,24 @@ impl Drop for Draft {
         if !self.is_kept {
             // What cannot be removed is seen by its name.
             let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Removes the drafts for a place whose makers were killed. What cannot be removed stays, and is seen
+/// by its name.
+fn remove_left_over(place: &Path, name: &str) {
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(parent.unwrap_or(Path::new("."))) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let chance = found
+            .strip_prefix(&format!(".{name}."))
+            .and_then(|found| found.strip_suffix(PARTIAL))
+            .is_some_and(|it| it.len() == 8 && it.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let is_free = || fs::File::open(entry.path()).is_ok_and(|it| it.try_lock().is_ok());
+        if chance && is_free() {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -371,6 +371,73 @@ async fn an_older_backup_that_is_restored_is_found_to_be_a_fork_and_goes_on_else
     house.finish().await;
 }
 
+/// Where the bytes of a file are in a data folder, found by what is in them.
+fn blob_with(folder: &Path, bytes: &[u8]) -> PathBuf {
+    let folders = std::fs::read_dir(folder.join("blobs")).unwrap();
+    let files = folders.flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap());
+    let mut paths = files.map(|entry| entry.unwrap().path());
+    paths.find(|path| std::fs::read(path).unwrap() == bytes).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_lost_is_named_and_costs_no_other_its_backup() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    let (anne, whole) = lived_in(&house).await;
+    let mut lost = Vec::new();
+    for text in ["gone", "cut", "altered"] {
+        let file = house.town().upload(&anne, "a.pdf", &pdf(text)).await;
+        lost.push((file, blob_with(&house.data(), &pdf(text))));
+    }
+    house.stop().await;
+    std::fs::remove_file(&lost[0].1).unwrap();
+    std::fs::write(&lost[1].1, "%PDF").unwrap();
+    std::fs::write(&lost[2].1, pdf("ALTERED")).unwrap();
+
+    // Somebody else is still making one of these.
+    let [dead, alive] = ["0123abcd", "4567abcd"]
+        .map(|chance| house.folder().join(format!(".backup.{chance}.partial")));
+    std::fs::create_dir(&dead).unwrap();
+    std::fs::create_dir(&alive).unwrap();
+    let working = std::fs::File::open(&alive).unwrap();
+    working.try_lock().unwrap();
+
+    let backup = house.folder().join("backup");
+    let made = house.run(&["backup", "create", text(&backup), "--with-keys"]).await;
+    ended_with(&made, 1);
+    assert_eq!((dead.exists(), alive.exists()), (false, true));
+    for (file, path) in &lost {
+        let path = path.strip_prefix(house.data()).unwrap();
+        let line = format!("verza: {file}: {}", text(path));
+        assert!(err(&made).contains(&line), "{line} in {}", err(&made));
+    }
+    let (output, found) = report(&house, &backup, &[]).await;
+    ended_with(&output, 1);
+    assert_eq!(outcome(&found, "originals"), "broken");
+    for name in ["origin", "bytes", "files"] {
+        assert_eq!(outcome(&found, name), "proved", "{name} {found:#}");
+    }
+    let named = found["manifest"]["damaged"].as_array().unwrap();
+    let what = |file: &str| named.iter().find(|it| it["file"] == file).unwrap()["what"].clone();
+    assert_eq!(
+        [what(&lost[0].0), what(&lost[1].0), what(&lost[2].0)],
+        ["missing", "missing", "altered"]
+    );
+
+    let restored = house.folder().join("restored");
+    let answer = house.run(&["restore", text(&backup), "--to", text(&restored)]).await;
+    ended_with(&answer, 0);
+    assert!(out(&answer).contains(&lost[0].0), "{}", out(&answer));
+    house.set("VERZA_STORAGE_DATA_DIR", text(&restored));
+    house.start().await;
+    let content = |file: &str| format!("/v1/files/{file}/content");
+    let town = house.town();
+    let anne = town.login(&anne.email).await;
+    assert_eq!(town.get(&content(&whole), &anne).answer().await.status, 200);
+    assert_ne!(town.get(&content(&lost[0].0), &anne).answer().await.status, 200);
+    house.finish().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_backed_up_or_restored_is_said_in_a_sentence() {
     let mut house = House::on_sqlite();
