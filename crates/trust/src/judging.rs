@@ -109,7 +109,8 @@ impl Judging {
         Ok(text.map(String::into_bytes))
     }
 
-    /// The lists that a token of ours names, in both encodings; nothing is fetched for others'.
+    /// The current edition of the list that a file of ours names, in both encodings, whether or not
+    /// another one is enclosed: it may have been taken back since. Nothing is fetched for others'.
     async fn own_status(&self, file: &[u8]) -> Result<Vec<String>> {
         let Some(list) = judge::status_url(file).and_then(|url| self.lists.own(&url)) else {
             return Ok(Vec::new());
@@ -118,7 +119,7 @@ impl Judging {
             Ok(document) => {
                 Ok(vec![document.to_string(), self.lists.token(list).await?.to_string()])
             }
-            // A token may name whatever it likes.
+            // A file may name whatever it likes.
             Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }

@@ -6,6 +6,7 @@ use platform::db::Read;
 use platform::journal::{self, Fact, Runner};
 use platform::params;
 use platform::testing::TestDb;
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::testing::{DAY, TABLES, claim, trust};
@@ -64,6 +65,15 @@ async fn a_revoked_verdict_is_judged_invalid_and_cannot_be_revoked_twice(t: &Tes
     let trust = trust(t).await;
     let issued = issue(t, &trust).await;
     let before = trust.lists.edition(issued.status.list).await.unwrap();
+    settle(t, &trust).await;
+    let early = trust.issuance.bundle(&t.db, issued.id).await.unwrap();
+    let bare = early["credential"].clone();
+    let answer = async |file: &Json| {
+        trust.judging.judge(file.to_string().as_bytes(), None).await.unwrap().verdict
+    };
+    for file in [&early, &bare] {
+        assert_eq!(answer(file).await, Verdict::Valid);
+    }
     let caller = &Caller::nobody();
     let revoke = || async {
         let (trust, id) = (&trust, issued.id);
@@ -80,6 +90,10 @@ async fn a_revoked_verdict_is_judged_invalid_and_cannot_be_revoked_twice(t: &Tes
     let report = judge(t, &trust, &bundle);
     assert_eq!(report.verdict, Verdict::Invalid, "{report}");
     assert_eq!(report.outcome(Name::NotRevoked), Outcome::Failed);
+    // Whoever asks here is told what is known here, whatever an older file encloses.
+    for file in [&early, &bare] {
+        assert_eq!(answer(file).await, Verdict::Invalid);
+    }
 }
 
 async fn one_verification_is_issued_once(t: &TestDb) {

@@ -29,7 +29,6 @@ use crate::log::entry::credential_digest;
 use bundle::Bundle;
 use credential::Signatures;
 use report::{Findings, Form, Name, Report};
-pub use token::status_url;
 use trust::{Keyring, Trust};
 
 /// The largest file that is read.
@@ -49,8 +48,8 @@ pub struct Options {
     pub status_age_max: i64,
     /// SHA-256 of the document at hand, to learn whether it is the one that was checked.
     pub document_sha256: Option<[u8; 32]>,
-    /// Status lists that were fetched apart, as their publisher serves them: for tokens, which
-    /// carry none.
+    /// Status lists that were fetched apart, as their publisher serves them: for tokens and bare
+    /// credentials, which carry none, and for files whose own may be older.
     pub status_lists: Vec<String>,
     /// Whom a presentation must have been made for.
     pub challenge: Option<Presented>,
@@ -106,7 +105,9 @@ fn judge_bundle(value: &Value, options: &Options, findings: &mut Findings) {
         return;
     };
     judge_seal(value, &bundle, &credential, options.now, &mut signatures);
-    status::judge(&bundle.status_list, &credential, options, &mut signatures);
+    let list = status::newest(&bundle.credential, Some(&bundle.status_list), options);
+    let list = list.as_ref().unwrap_or(&bundle.status_list);
+    status::judge(list, &credential, options, &mut signatures);
     signatures.judge_trust();
     record::judge(bundle.log.as_ref(), &bundle.credential, &options.trust, findings);
     judge_document(&credential, bundle.document_salt.as_ref(), options, findings);
@@ -117,9 +118,18 @@ fn judge_credential(value: &Value, options: &Options, findings: &mut Findings) {
     let mut signatures = Signatures::new(keyring, findings);
     signatures.date(recorded(value, &options.trust));
     let judged = credential::judge(value, options.now, &mut signatures);
+    let list = status::newest(value, None, options);
     if let Some(credential) = judged {
+        if let Some(list) = &list {
+            status::judge(list, &credential, options, &mut signatures);
+        }
         signatures.judge_trust();
         judge_document(&credential, None, options, findings);
+    }
+    if list.is_some() {
+        // What a seal is for, that an old list does not pass for a new one, the reader has seen to.
+        let detail = "there is no bundle to be sealed: the status list was brought by the reader";
+        return findings.waive(Name::BundleSeal, detail);
     }
     let missing = "a credential by itself carries no status list";
     for name in [Name::StatusSignature, Name::StatusMatch, Name::StatusFresh, Name::NotRevoked] {
@@ -138,10 +148,24 @@ pub fn signed_digest(file: &[u8]) -> Option<[u8; 32]> {
     if let Some(text) = token::text(file) {
         return Some(token::digest(text));
     }
+    credential_digest(of_issuer(&read(file).ok()?)?).ok()
+}
+
+/// The address of the status list that a file's credential names, so that it can be fetched
+/// beforehand.
+pub fn status_url(file: &[u8]) -> Option<String> {
+    if let Some(text) = token::text(file) {
+        return token::status_url(text);
+    }
     let value = read(file).ok()?;
-    let of_bundle = value.pointer("/bundle/credential").or_else(|| value.get("credential"));
-    let credential = if value.get("format").is_some() { of_bundle? } else { &value };
-    credential_digest(credential).ok()
+    let entry = &of_issuer(&value)?["credentialStatus"]["statusListCredential"];
+    entry.as_str().map(str::to_owned)
+}
+
+/// The credential in a case file, in a bundle, or by itself.
+fn of_issuer(file: &Value) -> Option<&Value> {
+    let of_bundle = file.pointer("/bundle/credential").or_else(|| file.get("credential"));
+    if file.get("format").is_some() { of_bundle } else { Some(file) }
 }
 
 /// The bundle's own proof: that the issuer put these parts together, all of them and unaltered.

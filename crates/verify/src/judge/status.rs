@@ -5,10 +5,27 @@ use serde_json::Value;
 use super::credential::{self, Judged, Signatures};
 use super::report::{Findings, Name};
 use super::{CLOCK_SKEW_SECONDS, Options};
+use crate::credential::jcs;
 use crate::credential::proof::Suite;
 use crate::credential::rdfc::Template;
 use crate::credential::timestamp;
 use crate::status::bitstring::Bitstring;
+
+/// The newest edition of the list that a credential names, of the one that came with it and those
+/// that the reader has brought: what was taken back in between is not hidden by an older file.
+pub(super) fn newest(
+    credential: &Value,
+    enclosed: Option<&Value>,
+    options: &Options,
+) -> Option<Value> {
+    let wanted = &credential["credentialStatus"]["statusListCredential"];
+    let brought = options.status_lists.iter().filter_map(|text| jcs::parse(text).ok());
+    let brought = brought.filter(|list| list["id"] == *wanted);
+    let from =
+        |list: &Value| list["validFrom"].as_str().and_then(|text| timestamp::parse(text).ok());
+    // The last of equals: within a second the reader's own is the newer one.
+    enclosed.cloned().into_iter().chain(brought).max_by_key(from)
+}
 
 /// Judges the list that came along: its signatures, that it is the credential's, its age, the bit.
 pub(super) fn judge(

@@ -6,6 +6,7 @@ use super::trust::{NotAPin, Trust};
 use super::{Options, verify};
 use crate::credential::proof::{self, Statement};
 use crate::credential::rdfc::Template;
+use crate::credential::timestamp;
 use crate::key::SigningKey;
 use crate::key::did::{self, VerificationMethod};
 use crate::key::multikey::PublicKey;
@@ -200,6 +201,35 @@ fn a_revoked_credential_is_invalid() {
     let report = judge(&Bundle { status_list: sample::signed_status_list(true), ..parts() });
     assert_eq!(report.verdict, Verdict::Invalid);
     assert_eq!(lacking(&report), [(Name::NotRevoked, Outcome::Failed)]);
+}
+
+#[test]
+fn the_newer_of_an_enclosed_and_a_brought_list_decides() {
+    let list = |revoked: bool, at: i64| {
+        let mut list = sample::unsigned_status_list(revoked);
+        list["validFrom"] = timestamp::format(at).unwrap().into();
+        proof::sign(Template::StatusList, list, &sample::key(), sample::says(at)).unwrap()
+    };
+    let now = ISSUED_AT + 3 * HOUR;
+    let status_age_max = HOUR / 2;
+    let verdict = |file: &[u8], brought: &Value| {
+        let status_lists = vec![brought.to_string()];
+        verify(file, &Options { now, status_lists, status_age_max, ..informed() }).verdict
+    };
+    let enclosed = |list: Value| seal(&Bundle { status_list: list, ..parts() });
+    let (old, new) = (now - HOUR, now - 60);
+    assert_eq!(verdict(&enclosed(list(false, old)), &list(true, new)), Verdict::Invalid);
+    assert_eq!(verdict(&enclosed(list(false, new)), &list(true, new)), Verdict::Invalid);
+    assert_eq!(verdict(&enclosed(list(false, old)), &list(false, new)), Verdict::Valid);
+    assert_eq!(verdict(&enclosed(list(true, new)), &list(false, old)), Verdict::Invalid);
+
+    let bare = sample::signed_verdict().to_string();
+    assert_eq!(verdict(bare.as_bytes(), &list(false, new)), Verdict::Valid);
+    assert_eq!(verdict(bare.as_bytes(), &list(true, new)), Verdict::Invalid);
+    assert_eq!(verdict(bare.as_bytes(), &list(false, old)), Verdict::Unproven);
+    let mut forged = list(false, new);
+    forged["validFrom"] = timestamp::format(now).unwrap().into();
+    assert_eq!(verdict(bare.as_bytes(), &forged), Verdict::Invalid);
 }
 
 #[test]

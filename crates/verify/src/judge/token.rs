@@ -7,7 +7,6 @@ use super::credential::{Judged, Signatures};
 use super::report::{Findings, Form, Name, Report};
 use super::trust::{Keyring, Trust};
 use super::{CLOCK_SKEW_SECONDS, FILE_LEN_MAX, Options};
-use crate::credential::jcs;
 use crate::credential::rdfc::{self, Template};
 use crate::credential::timestamp;
 use crate::jose::jws::{Key, Token};
@@ -31,9 +30,8 @@ pub(super) fn text(file: &[u8]) -> Option<&str> {
     (text.contains('.') && text.bytes().all(letter)).then_some(text)
 }
 
-/// The address of the status list that a token names, so that it can be fetched beforehand.
-pub fn status_url(file: &[u8]) -> Option<String> {
-    let text = text(file)?;
+/// The address of the status list that a token names.
+pub(super) fn status_url(text: &str) -> Option<String> {
     let token = Token::parse(text.split('~').next().unwrap_or(text)).ok()?;
     let entry = &token.payload["credentialStatus"]["statusListCredential"];
     let reference = token.payload["status"]["status_list"]["uri"].as_str();
@@ -330,9 +328,7 @@ fn judge_vc_jwt(token: &Token<'_>, options: &Options, findings: &mut Findings) {
     judge_signature(token, &issuer, options, findings);
     let time = |name: &str| document[name].as_str().and_then(|text| timestamp::parse(text).ok());
     judge_period(time("validFrom"), time("validUntil"), options.now, findings);
-    let wanted = document["credentialStatus"]["statusListCredential"].clone();
-    let lists = options.status_lists.iter().filter_map(|text| jcs::parse(text).ok());
-    let Some(found) = lists.into_iter().find(|list| list["id"] == wanted) else {
+    let Some(found) = super::status::newest(document, None, options) else {
         for name in STATUS {
             findings.skip(name, "the status list was not brought along");
         }
