@@ -134,6 +134,7 @@ impl App {
             mailer: mailer.clone(),
             options,
         });
+        trust.pickup.ask(std::sync::Arc::new(documents.credentials.clone()));
         let router = documents
             .routes()
             .into_iter()

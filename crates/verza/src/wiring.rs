@@ -455,6 +455,7 @@ impl Platform {
                 ..documents::Options::at(public_url.clone())
             },
         });
+        trust.pickup.ask(Arc::new(documents.credentials.clone()));
         let marketplace = marketplace::Marketplace::new(marketplace::Options {
             db: db.clone(),
             users: users.clone(),

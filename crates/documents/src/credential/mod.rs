@@ -12,6 +12,9 @@
 //!   finds stands beside the status and never changes it: a verdict is a person's.
 //! - Deleting hides it, ends its shares and grants, and lets go of its file. The signed form that
 //!   a verdict issued stays valid: taking that back is revoking.
+//! - What was signed can be revoked for as long as it stands, in every state: by the owner, and by
+//!   admins behind a deletion as well. New copies are made only of what the credential rests on.
+//! - A rejection takes back what an earlier verdict has signed.
 
 mod http;
 #[cfg(test)]

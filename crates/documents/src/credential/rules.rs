@@ -59,6 +59,15 @@ pub(crate) const fn allows(status: Status, act: Act) -> bool {
     }
 }
 
+/// The status in which revoking leaves a credential. What was signed of it before can be taken back
+/// whatever has become of it since; what is going on with it now is another matter.
+pub(crate) const fn revoked(status: Status) -> Status {
+    match status {
+        Status::Verified | Status::Expired | Status::Revoked => Status::Revoked,
+        Status::Draft | Status::Pending | Status::Rejected => status,
+    }
+}
+
 pub(crate) fn check(credential: &Credential, act: Act) -> Result<()> {
     if allows(credential.status, act) {
         return Ok(());
@@ -71,13 +80,16 @@ pub(crate) fn wrong_state(message: String) -> Error {
     Error::conflict("wrong_state", message)
 }
 
-/// The status in which a verification leaves a credential.
-pub(crate) fn settled(credential: &Credential, outcome: Outcome) -> Status {
-    match outcome {
-        Outcome::Verified { .. } => Status::Verified,
-        Outcome::Rejected => Status::Rejected,
+/// The status in which a verification leaves a credential. `earlier` is whether the verdict that it
+/// had before stands, where it had one.
+pub(crate) const fn settled(outcome: Outcome, earlier: Option<bool>) -> Status {
+    match (outcome, earlier) {
+        (Outcome::Verified { .. }, _) => Status::Verified,
+        (Outcome::Rejected, _) => Status::Rejected,
         // It had been verified before and had expired: the earlier verdict stands as it was.
-        Outcome::Withdrawn if credential.issued.is_some() => Status::Verified,
-        Outcome::Withdrawn => Status::Draft,
+        (Outcome::Withdrawn, Some(true)) => Status::Verified,
+        // It was revoked while the verification ran, and that is for good.
+        (Outcome::Withdrawn, Some(false)) => Status::Revoked,
+        (Outcome::Withdrawn, None) => Status::Draft,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use kernel::id::kinds::{Credential as CredentialKind, User};
 use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result};
 use platform::db::{Db, DbError, Read, Tx};
@@ -15,6 +16,7 @@ use super::rules::{self, Act};
 use super::store;
 use crate::{file, share};
 use trust::issuance::service::{Issued, Service as Issuance};
+use trust::pickup::Holdings;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -239,7 +241,8 @@ impl Service {
     }
 
     /// Revokes the credential and its signed form; the caller has seen to who may. Also how a
-    /// dispute takes a verdict back.
+    /// dispute takes a verdict back. While a verdict stands this is possible in every state, also
+    /// behind a deletion: whoever has a copy could go on showing it.
     pub async fn revoke_in(
         &self,
         tx: &Tx,
@@ -247,19 +250,21 @@ impl Service {
         id: Id<CredentialKind>,
         reason: &str,
     ) -> Result<Credential> {
-        let found = store::get(tx, id, tx.now()).await?;
+        let found = store::get_even_deleted(tx, id, tx.now()).await?;
         let credential = found.ok_or_else(unknown)?;
-        rules::check(&credential, Act::Revoke)?;
-        if !store::move_to(tx, &credential, Status::Revoked).await? {
+        let issuance = &self.0.issuance;
+        if !issuance.revoke_standing(tx, id, credential.owner, caller, reason).await? {
+            // Nothing that was signed stands.
+            if credential.deleted_at.is_some() {
+                return Err(unknown());
+            }
+            rules::check(&credential, Act::Revoke)?;
+        }
+        if !store::revoke(tx, &credential, rules::revoked(credential.status)).await? {
             return Err(overtaken(caller));
         }
-        if let Some(issued) = self.issued(tx, &credential).await?
-            && issued.revoked_at.is_none()
-        {
-            self.0.issuance.revoke(tx, issued.id, caller, reason).await?;
-        }
         tx.record(Fact::by(caller, "credential.revoked").on(id).about(credential.owner));
-        store::get(tx, id, tx.now()).await?.ok_or_else(unknown)
+        store::get_even_deleted(tx, id, tx.now()).await?.ok_or_else(unknown)
     }
 
     /// A verification of the owner's credential begins: it is pending from here on.
@@ -289,7 +294,14 @@ impl Service {
         outcome: Outcome,
     ) -> Result<()> {
         let credential = store::get(tx, id, tx.now()).await?.ok_or_else(unknown)?;
-        let to = rules::settled(&credential, outcome);
+        let issuance = &self.0.issuance;
+        let earlier = self.issued(tx, &credential).await?.map(|it| it.revoked_at.is_none());
+        let to = rules::settled(outcome, earlier);
+        if outcome == Outcome::Rejected {
+            // The newer judgement counts, as when it is a good one. Nothing is signed that could
+            // supersede the older verdict, so that one is taken back.
+            issuance.overrule(tx, id, credential.owner).await?;
+        }
         if store::settle(tx, &credential, to, outcome).await? {
             return Ok(());
         }
@@ -327,20 +339,31 @@ impl Service {
     /// The verdict as an SD-JWT credential that is bound to no key: whoever has it can show it. Each
     /// download has a place of its own in the status lists.
     pub async fn sd_jwt(&self, owner: Id<User>, id: Id<CredentialKind>) -> Result<String> {
-        let issuance = &self.0.issuance;
         self.db()
             .run("credential.download", |tx| async move {
-                let issued = issuance.of_credential(&tx, id, owner).await?;
-                issuance.sd_jwt(&tx, &issued, None).await
+                let issued = self.standing_of(&tx, owner, id).await?;
+                self.0.issuance.sd_jwt(&tx, &issued, None).await
             })
             .await
     }
 
     /// The document of [`Self::signed`] as a JWT (`vc+jwt`).
     pub async fn vc_jwt(&self, owner: Id<User>, id: Id<CredentialKind>) -> Result<String> {
-        let issuance = &self.0.issuance;
-        let issued = issuance.of_credential(self.db(), id, owner).await?;
-        issuance.vc_jwt(&issued, self.db().world().now())
+        let issued = self.standing_of(self.db(), owner, id).await?;
+        self.0.issuance.vc_jwt(&issued, self.db().world().now())
+    }
+
+    /// The verdict that the owner's credential rests on, while it stands: what new copies are made
+    /// of. 404 `not_issued` where there is none, also behind a rejection.
+    async fn standing_of(
+        &self,
+        db: &impl Read,
+        owner: Id<User>,
+        id: Id<CredentialKind>,
+    ) -> Result<Issued> {
+        let credential = self.owned(db, owner, id).await?;
+        let issued = self.issued(db, &credential).await?;
+        issued.filter(|issued| issued.revoked_at.is_none()).ok_or_else(not_issued)
     }
 
     /// [`Self::signed`] with everything that judging it offline takes.
@@ -377,3 +400,14 @@ fn not_issued() -> Error {
     let message = "Nothing has been signed for this credential: it has no positive verdict.";
     Error::new(Kind::NotFound, "not_issued", message)
 }
+impl Holdings for Service {
+    fn standing<'a>(
+        &'a self,
+        tx: &'a Tx,
+        holder: Id<User>,
+        credential: Id<CredentialKind>,
+    ) -> BoxFuture<'a, Result<Issued>> {
+        self.standing_of(tx, holder, credential).boxed()
+    }
+}
+

@@ -171,6 +171,14 @@ pub(crate) async fn move_to(tx: &Tx, credential: &Credential, to: Status) -> Res
         .await?)
 }
 
+/// Marks it as revoked, or as it is otherwise left by that, deleted or not; `false` when it has moved
+/// since it was read.
+pub(crate) async fn revoke(tx: &Tx, credential: &Credential, to: Status) -> Result<bool> {
+    let sql = "UPDATE credentials SET status = $3, updated_at = $4, version = version + 1
+               WHERE id = $1 AND version = $2";
+    Ok(tx.touch(sql, params![credential.id, credential.version, to.as_str(), tx.now()]).await?)
+}
+
 /// Ends a running verification; `false` when none runs.
 pub(crate) async fn settle(
     tx: &Tx,

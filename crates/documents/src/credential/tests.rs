@@ -53,6 +53,36 @@ async fn settle(app: &App, id: Id<CredentialKind>, outcome: Outcome) -> kernel::
     settle.await
 }
 
+/// How many signed verdicts of a credential stand.
+async fn standing(app: &App, owner: &Caller, id: Id<CredentialKind>) -> usize {
+    let all = app.trust.issuance.all_of(&app.db, id, owner.user().unwrap()).await.unwrap();
+    all.iter().filter(|issued| issued.revoked_at.is_none()).count()
+}
+
+/// What becomes of each way to a new copy of what was signed.
+async fn copies(app: &App, owner: &Caller, id: Id<CredentialKind>) -> [(u16, String); 3] {
+    let offered = match app.trust.pickup.offer(owner, id).await {
+        Ok(_) => (200, String::new()),
+        Err(error) => (404, error.code().to_owned()),
+    };
+    let mut tokens = Vec::new();
+    for format in ["jwt", "sd-jwt"] {
+        let answer = app.get(owner, &format!("{}/signed?format={format}", at(id))).await;
+        let (status, code) = answer.refusal();
+        tokens.push((status, code.to_owned()));
+    }
+    let [jwt, sd_jwt] = tokens.try_into().unwrap();
+    [offered, jwt, sd_jwt]
+}
+
+fn all() -> [(u16, String); 3] {
+    std::array::from_fn(|_| (200, String::new()))
+}
+
+fn none(code: &str) -> [(u16, String); 3] {
+    std::array::from_fn(|_| (404, code.to_owned()))
+}
+
 async fn titles(app: &App, owner: &Caller, query: &str) -> Vec<String> {
     let rows = app.get(owner, &format!("{PATH}?{query}")).await.ok().json();
     let title = |row: &Json| row["title"].as_str().unwrap().to_owned();
@@ -321,6 +351,58 @@ async fn revoking_takes_the_signed_form_back_too(t: &TestDb) {
     assert_eq!(again.code(), "wrong_state", "for good");
     let refused = app.post(&owner, &path, json!({ "reason": "a\nb" })).await;
     assert_eq!(refused.pointers(), ["/reason"]);
+}
+
+async fn a_standing_verdict_can_be_revoked_while_it_is_checked_anew(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let id = app.credential(&owner).await;
+    app.verify(&owner, id).await;
+    t.clock.advance(DAY * 366);
+    verification(&app, &owner, id, None).await.unwrap();
+    let revoked = app.post(&owner, &format!("{}/revoke", at(id)), json!({})).await.ok().json();
+    assert_eq!(revoked["status"], "pending", "the verification goes on");
+    assert_eq!(standing(&app, &owner, id).await, 0);
+    assert_eq!(copies(&app, &owner, id).await, none("not_issued"));
+    settle(&app, id, Outcome::Withdrawn).await.unwrap();
+    assert_eq!(status(&app, &owner, id).await, "revoked", "for good");
+}
+
+async fn a_rejection_takes_the_earlier_verdict_back(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let id = app.credential(&owner).await;
+    app.verify(&owner, id).await;
+    t.clock.advance(DAY * 366);
+    assert_eq!(copies(&app, &owner, id).await, all());
+    verification(&app, &owner, id, Some(Outcome::Rejected)).await.unwrap();
+    assert_eq!(standing(&app, &owner, id).await, 0);
+    assert_eq!(copies(&app, &owner, id).await, none("not_issued"));
+    let path = format!("{}/revoke", at(id));
+    assert_eq!(app.post(&owner, &path, json!({})).await.refusal(), (409, "wrong_state"));
+    let verbs = app.verbs().await;
+    assert!(verbs.contains(&"credential.superseded".to_owned()), "{verbs:?}");
+}
+
+async fn a_verdict_is_revoked_behind_a_deletion_by_admins_alone(t: &TestDb) {
+    let app = App::new(t).await;
+    let (owner, admin) = (app.user(), app.somebody(Role::Admin));
+    let id = app.credential(&owner).await;
+    app.verify(&owner, id).await;
+    assert_eq!(copies(&app, &owner, id).await, all());
+    app.delete(&owner, &at(id)).await.ok();
+    assert_eq!(standing(&app, &owner, id).await, 1, "deleting takes nothing back");
+    assert_eq!(copies(&app, &owner, id).await, none("not_found"));
+    let refused = app.post(&owner, &format!("{}/revoke", at(id)), json!({})).await;
+    assert_eq!(refused.refusal(), (404, "not_found"));
+    let path = format!("/v1/admin/credentials/{id}");
+    let revoked = app.post(&admin, &format!("{path}/revoke"), json!({})).await.ok().json();
+    assert_eq!(revoked["status"], "revoked");
+    assert_eq!(standing(&app, &owner, id).await, 0);
+    let again = app.post(&admin, &format!("{path}/revoke"), json!({})).await;
+    assert_eq!(again.refusal(), (404, "not_found"));
+    app.post(&admin, &format!("{path}/restore"), json!({})).await.ok();
+    assert_eq!(status(&app, &owner, id).await, "revoked");
 }
 
 async fn a_list_is_narrowed_by_status_type_and_words(t: &TestDb) {

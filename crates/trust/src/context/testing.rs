@@ -1,15 +1,18 @@
 //! A trust context over a test database, for the tests of its rooms.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::id::kinds::User;
-use kernel::{Caller, Id, Principal, Role};
+use futures_util::future::{BoxFuture, FutureExt};
+use kernel::id::kinds::{Credential, User};
+use kernel::{Caller, Error, Id, Kind, Principal, Result, Role};
 use platform::crypto::MasterKey;
-use platform::db::Migrations;
+use platform::db::{Migrations, Tx};
 use platform::testing::TestDb;
 
-use crate::issuance::service::VerdictClaim;
+use crate::issuance::service::{Issued, Service as Issuance, VerdictClaim};
 use crate::log::{Memory, Witness};
+use crate::pickup::Holdings;
 use crate::{Trust, TrustOptions};
 
 pub(crate) const TABLES: &[Migrations] = &[platform::MIGRATIONS, crate::MIGRATIONS];
@@ -36,7 +39,29 @@ pub(crate) async fn trust_with(
     })
     .unwrap();
     trust.start().await.unwrap();
+    trust.pickup.ask(Arc::new(Signed { issuance: trust.issuance.clone() }));
     trust
+}
+
+/// A platform whose credentials rest on whatever stands of what was signed of them.
+struct Signed {
+    issuance: Issuance,
+}
+
+impl Holdings for Signed {
+    fn standing<'a>(
+        &'a self,
+        tx: &'a Tx,
+        holder: Id<User>,
+        credential: Id<Credential>,
+    ) -> BoxFuture<'a, Result<Issued>> {
+        async move {
+            let all = self.issuance.all_of(tx, credential, holder).await?;
+            let standing = all.into_iter().find(|issued| issued.revoked_at.is_none());
+            standing.ok_or_else(|| Error::new(Kind::NotFound, "not_issued", "Nothing was signed."))
+        }
+        .boxed()
+    }
 }
 
 pub(crate) fn claim(t: &TestDb) -> VerdictClaim {

@@ -197,6 +197,24 @@ impl Service {
 
     /// Sets the bits of a verdict and of every token that was made of it.
     pub(super) async fn take_back(&self, tx: &Tx, issued: &Issued) -> Result<()> {
+    /// A newer verification has found against the credential: what was signed of it before is taken
+    /// back, with nothing in its place. The verification behind it was right when it was made and
+    /// keeps its state, as when a better one follows: the fact is not that of a revocation.
+    pub async fn overrule(
+        &self,
+        tx: &Tx,
+        credential: Id<Credential>,
+        holder: Id<User>,
+    ) -> Result<()> {
+        for older in store::standing(tx, credential, holder).await? {
+            store::revoke(tx, older.id, "rejected").await?;
+            self.take_back(tx, &older).await?;
+            let fact = Fact::by(&Caller::nobody(), "credential.superseded").on(older.id);
+            tx.record(fact.about(older.holder).with("outcome", "rejected"));
+        }
+        Ok(())
+    }
+
         self.0.lists.revoke(tx, issued.status).await?;
         for place in store::revoke_tokens(tx, issued.id).await? {
             self.0.lists.revoke(tx, place).await?;
@@ -273,6 +291,23 @@ impl Service {
 
     pub async fn get(&self, db: &impl Read, id: Id<IssuedKind>) -> Result<Issued> {
         store::get(db, id).await?.ok_or_else(|| Error::not_found("issued credential"))
+    /// Takes back for good whatever stands of what was signed of a holder's credential; `false`
+    /// where nothing does.
+    pub async fn revoke_standing(
+        &self,
+        tx: &Tx,
+        credential: Id<Credential>,
+        holder: Id<User>,
+        caller: &Caller,
+        reason: &str,
+    ) -> Result<bool> {
+        let standing = store::standing(tx, credential, holder).await?;
+        for issued in &standing {
+            self.revoke(tx, issued.id, caller, reason).await?;
+        }
+        Ok(!standing.is_empty())
+    }
+
     }
 
     /// The verdict as an SD-JWT VC, bound to a wallet's key where there is one. Each has a place
@@ -343,20 +378,6 @@ impl Service {
         header["iss"] = keys.did().into();
         header["kid"] = verify::key::did::method_id(keys.did(), &signer.id.to_string()).into();
         Ok(jws::sign(header, &document, &signer.key))
-    }
-
-    /// The newest verdict on a credential of this holder that was not taken back.
-    pub async fn of_credential(
-        &self,
-        db: &impl Read,
-        credential: Id<Credential>,
-        holder: Id<User>,
-    ) -> Result<Issued> {
-        let found = store::of_credential(db, credential, holder).await?;
-        found.ok_or_else(|| {
-            let message = "Nothing good has been signed for this credential.";
-            Error::new(kernel::Kind::NotFound, "not_issued", message)
-        })
     }
 
     /// Everything that judging the verdict takes, in one file; see [`verify::judge`].

@@ -134,19 +134,6 @@ pub(super) async fn all_of(
     Ok(db.all(&sql, params![credential, holder], read).await?)
 }
 
-/// The newest of a holder's credential that is not revoked.
-pub(super) async fn of_credential(
-    db: &impl Read,
-    credential: Id<Credential>,
-    holder: Id<User>,
-) -> Result<Option<Issued>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM issued_credentials
-         WHERE credential = $1 AND holder = $2 AND revoked_at IS NULL ORDER BY id DESC LIMIT 1"
-    );
-    Ok(db.maybe(&sql, params![credential, holder], read).await?)
-}
-
 pub(super) async fn insert_token(tx: &Tx, issued: &Issued, token: &Token) -> Result<()> {
     let id: Id<IssuedKind> = tx.world().id();
     tx.execute(

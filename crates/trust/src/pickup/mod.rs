@@ -16,5 +16,7 @@ mod model;
 pub mod service;
 mod store;
 
+pub use service::Holdings;
+
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! Offers made, redeemed and collected.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kernel::id::kinds::{Credential, Offer as OfferKind};
+use futures_util::future::BoxFuture;
+use kernel::id::kinds::{Credential, Offer as OfferKind, User};
 use kernel::{Caller, Error, Id, Kind, Result, Secret, Timestamp};
 use platform::crypto::{MasterKey, Token, base64url, hmac_sha256, sha256};
-use platform::db::Db;
+use platform::db::{Db, Tx};
 use platform::http::escape;
 use platform::journal::Fact;
 use serde_json::{Value as Json, json};
@@ -14,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::model::{KeyProof, ProofRefusal};
 use super::store::{self, Offer};
-use crate::issuance::service::{CLAIMS, Service as Issuance, type_url};
+use crate::issuance::service::{CLAIMS, Issued, Service as Issuance, type_url};
 
 /// The one thing that is offered.
 pub const CONFIGURATION: &str = "verified-document";
@@ -50,6 +51,19 @@ pub struct Access {
     pub expires_in: Duration,
 }
 
+/// What the platform knows of credentials, of which this context has only what was signed.
+pub trait Holdings: Send + Sync {
+    /// The verdict that a holder's credential rests on, while it stands.
+    ///
+    /// 404 where the credential is not the holder's any more; 404 `not_issued` where none stands.
+    fn standing<'a>(
+        &'a self,
+        tx: &'a Tx,
+        holder: Id<User>,
+        credential: Id<Credential>,
+    ) -> BoxFuture<'a, Result<Issued>>;
+}
+
 /// Pickup by wallets. Cheap to clone.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
@@ -57,6 +71,8 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     db: Db,
     issuance: Issuance,
+    /// Made after this, and set once.
+    holdings: OnceLock<Arc<dyn Holdings>>,
     issuer: String,
     codes: Secret<[u8; 32]>,
     nonces: Secret<[u8; 32]>,
@@ -77,20 +93,38 @@ impl Service {
         Self(Arc::new(Inner {
             db,
             issuance,
+            holdings: OnceLock::new(),
             issuer: public_url.trim_end_matches('/').to_owned(),
             codes: master.derive("pickup.code"),
             nonces: master.derive("pickup.nonce"),
         }))
     }
 
+    /// Says who knows of credentials: without, nothing is offered.
+    pub fn ask(&self, holdings: Arc<dyn Holdings>) {
+        // Whoever is told twice keeps to the first.
+        let _ = self.0.holdings.set(holdings);
+    }
+
+    async fn standing(
+        &self,
+        tx: &Tx,
+        holder: Id<User>,
+        credential: Id<Credential>,
+    ) -> Result<Issued> {
+        let holdings = self.0.holdings.get();
+        let holdings = holdings.ok_or_else(|| Error::internal("nobody knows of credentials"))?;
+        holdings.standing(tx, holder, credential).await
+    }
+
     /// Offers the newest good verdict on a credential of the caller's.
     ///
     /// 404 `not_issued` where there is none.
     pub async fn offer(&self, caller: &Caller, credential: Id<Credential>) -> Result<Offered> {
-        let Inner { db, issuance, issuer, .. } = &*self.0;
+        let Inner { db, issuer, .. } = &*self.0;
         let holder = caller.user()?;
         db.run("offer.create", |tx| async move {
-            let issued = issuance.of_credential(&tx, credential, holder).await?;
+            let issued = self.standing(&tx, holder, credential).await?;
             let id = tx.world().id();
             let link = Token::new(tx.world());
             let code = self.code(link.text.expose());
@@ -244,6 +278,14 @@ impl Service {
                 return Err(unknown());
             }
             let issued = issuance.get(&tx, offer.issued).await?;
+            if issued.revoked_at.is_none() {
+                // It may have been deleted since it was offered.
+                let standing = self.standing(&tx, issued.holder, issued.credential).await;
+                standing.map_err(|error| match error.kind() {
+                    Kind::NotFound => unknown(),
+                    _ => error,
+                })?;
+            }
             let text = issuance.sd_jwt(&tx, &issued, Some(&proof.key)).await?;
             let fact = Fact::by(&Caller::nobody(), "offer.collected").on(offer.id);
             tx.record(fact.about(offer.holder));
