@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use trust::issuance::service::VerdictClaim;
 use trust::{Trust, TrustOptions};
 
-use crate::credential::{Judge, Outcome};
+use crate::credential::{Date, Judge, Outcome};
 use crate::{Documents, Options, Parts};
 
 pub(crate) const TABLES: &[Migrations] =
@@ -249,6 +249,7 @@ impl App {
                     verifier_name: "Global Verify".to_owned(),
                     file_sha256: credential.file_sha256,
                     verified_at: tx.now(),
+                    document_ends: credential.expiry_date.map(Date::end),
                 };
                 let issued = trust.issuance.issue(&tx, &claim).await?;
                 let valid_until = issued.valid_until;

@@ -75,6 +75,12 @@ impl Date {
         let at = time::OffsetDateTime::from_unix_timestamp(at.seconds());
         Self(at.map_or(time::Date::MAX, time::OffsetDateTime::date))
     }
+
+    /// When the day is over, in UTC.
+    pub fn end(self) -> Timestamp {
+        let next = self.0.next_day().unwrap_or(time::Date::MAX);
+        Timestamp::from_seconds(next.midnight().assume_utc().unix_timestamp())
+    }
 }
 
 impl fmt::Display for Date {

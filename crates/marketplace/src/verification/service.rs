@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use documents::credential::{Credential, Outcome};
+use documents::credential::{Credential, Date, Outcome};
 use kernel::id::kinds;
 use kernel::{Caller, Error, Id, Kind, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Db, Tx};
@@ -564,6 +564,7 @@ impl Service {
             verifier_name: verification.verifier_name.clone(),
             file_sha256: credential.file_sha256,
             verified_at: tx.now(),
+            document_ends: credential.expiry_date.map(Date::end),
         };
         let issued = self.issuance.issue(tx, &claim).await?;
         store::set_issued(tx, verification.id, issued.id).await?;

@@ -75,6 +75,7 @@ pub(crate) fn claim(t: &TestDb) -> VerdictClaim {
         verifier_name: "Global Verify".into(),
         file_sha256: Some([3; 32]),
         verified_at: t.db.world().now(),
+        document_ends: None,
     }
 }
 

@@ -96,6 +96,26 @@ async fn a_revoked_verdict_is_judged_invalid_and_cannot_be_revoked_twice(t: &Tes
     }
 }
 
+async fn a_verdict_ends_with_its_document_unless_that_had_ended_before(t: &TestDb) {
+    let trust = trust(t).await;
+    let now = t.db.world().now();
+    for (ends, holds) in [
+        (None, 365 * DAY),
+        (Some(now + DAY * 30), DAY * 30),
+        (Some(now + DAY * 400), 365 * DAY),
+        (Some(now - DAY), 365 * DAY),
+    ] {
+        let claim = &VerdictClaim { document_ends: ends, ..claim(t) };
+        let trust = &trust;
+        let issued =
+            t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await }).await;
+        let issued = issued.unwrap();
+        assert_eq!(issued.valid_until, now + holds, "{ends:?}");
+        let until = (now + holds).to_second_text();
+        assert_eq!(issued.document["validUntil"].as_str(), Some(until.as_str()));
+    }
+}
+
 async fn one_verification_is_issued_once(t: &TestDb) {
     let trust = &trust(t).await;
     let claim = &claim(t);

@@ -40,6 +40,8 @@ pub struct VerdictClaim {
     /// The document that was looked at; none where the claim was checked without a file.
     pub file_sha256: Option<[u8; 32]>,
     pub verified_at: Timestamp,
+    /// When the document itself ends, where it says so: no verdict on it holds for longer.
+    pub document_ends: Option<Timestamp>,
 }
 
 /// A verdict credential that was issued.
@@ -149,7 +151,7 @@ impl Service {
         let Inner { keys, lists, validity, .. } = &*self.0;
         let status = lists.allocate(tx).await?;
         let document_salt: [u8; 32] = tx.world().random();
-        let (valid_from, valid_until) = (claim.verified_at, claim.verified_at + *validity);
+        let (valid_from, valid_until) = (claim.verified_at, valid_until(claim, *validity));
         let unsigned = self.unsigned(tx, claim, status, &document_salt, valid_until)?;
         let claims = claims_of(claim, &unsigned)?;
         let signer = keys.signer(Purpose::Credential, tx.now())?;
@@ -436,6 +438,14 @@ fn method(claim: &VerdictClaim) -> &'static str {
 
 /// What a holder shows or withholds: the same words as in the document.
 fn claims_of(claim: &VerdictClaim, unsigned: &Json) -> Result<Json> {
+/// A verdict ends with its document. One on a document that had ended before it was looked at, whose
+/// genuineness is all that is asked, holds for as long as any.
+fn valid_until(claim: &VerdictClaim, validity: Duration) -> Timestamp {
+    let usual = claim.verified_at + validity;
+    let ends = claim.document_ends.filter(|ends| *ends > claim.verified_at);
+    ends.map_or(usual, |ends| ends.min(usual))
+}
+
     let verified_at = timestamp::format(claim.verified_at.seconds())
         .map_err(|error| Error::internal("a verdict's time has no written form").because(error))?;
     Ok(json!({
