@@ -377,6 +377,11 @@ impl Service {
         self.0.issuance.bundle(self.db(), issued).await
     }
 
+    /// What was issued as a bundle, for whoever the owner shows it to.
+    pub(crate) async fn shown_bundle(&self, issued: &Issued) -> Result<serde_json::Value> {
+        self.0.issuance.shown_bundle(self.db(), issued.id).await
+    }
+
     /// Everything that was signed of the owner's credential, the newest first.
     pub async fn verdicts(&self, owner: Id<User>, id: Id<CredentialKind>) -> Result<Vec<Issued>> {
         let credential = self.owned(self.db(), owner, id).await?;
@@ -396,10 +401,6 @@ impl Service {
     }
 }
 
-fn not_issued() -> Error {
-    let message = "Nothing has been signed for this credential: it has no positive verdict.";
-    Error::new(Kind::NotFound, "not_issued", message)
-}
 impl Holdings for Service {
     fn standing<'a>(
         &'a self,
@@ -411,3 +412,7 @@ impl Holdings for Service {
     }
 }
 
+fn not_issued() -> Error {
+    let message = "Nothing has been signed for this credential: it has no positive verdict.";
+    Error::new(Kind::NotFound, "not_issued", message)
+}

@@ -234,11 +234,15 @@ pub struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub signed_credential: Option<Json>,
+    /// The same with everything that `verza verify` takes to judge it, sealed at this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub bundle: Option<Json>,
 }
 
 const CHECK_SIGNED: &str = "The signed credential proves itself: give it to any verifier of W3C \
-     Verifiable Credentials or Open Badges 3.0, to POST /v1/verify, or to `verza verify`. \
-     Its proof and its revocation list are checked against the issuer's published \
+     Verifiable Credentials or Open Badges 3.0, or the bundle to POST /v1/verify or to `verza \
+     verify`. Its proof and its revocation list are checked against the issuer's published \
      keys; this page need not be trusted.";
 const CHECK_ASK: &str = "This page shows the state of things at this moment, as this platform \
      knows it. Ask the owner for the signed credential to check it without this platform.";
@@ -249,9 +253,9 @@ const CHECK_SOFTWARE: &str = "No verifier has looked at this credential. Its fil
      type and issuer are what its owner says. Ask the owner for the file to check it yourself.";
 
 impl View {
-    pub(super) fn of(share: &Share, credential: Credential, issued: Option<Issued>) -> Self {
+    pub(super) fn of(share: &Share, credential: Credential, issued: Option<&Issued>) -> Self {
         let shows = |field| share.fields.contains(&field);
-        let revoked = issued.as_ref().is_some_and(|issued| issued.revoked_at.is_some());
+        let revoked = issued.is_some_and(|issued| issued.revoked_at.is_some());
         let status = match credential.status {
             Status::Revoked => Standing::Revoked,
             Status::Verified | Status::Expired if revoked => Standing::Revoked,
@@ -260,7 +264,7 @@ impl View {
             Status::Draft | Status::Pending | Status::Rejected => Standing::Unverified,
         };
         let judged = status != Standing::Unverified;
-        let document = issued.filter(|_| judged).map(|issued| issued.document);
+        let document = issued.filter(|_| judged).map(|issued| issued.document.clone());
         let verified_by = document.as_ref().and_then(narrative);
         let signed_credential = document.filter(|_| shows(Field::SignedCredential));
         let how_to_check = match (judged, &signed_credential) {
@@ -284,6 +288,7 @@ impl View {
             shared_until: share.expires_at,
             how_to_check,
             signed_credential,
+            bundle: None,
         }
     }
 }

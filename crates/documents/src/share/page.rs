@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kernel::Timestamp;
 use platform::crypto::sha256;
+use serde_json::Value as Json;
+use verify::key::did;
 
 use super::service::Opened;
 use crate::credential::judgement::Shown as Automatic;
@@ -85,14 +87,20 @@ pub(super) fn view(opened: &Opened) -> Page {
     }
     push(&mut body, format_args!("<h2>How to check this yourself</h2>\n"));
     push(&mut body, format_args!("<p>{}</p>\n", Text(view.how_to_check)));
-    let signed = view.signed_credential.as_ref();
-    if signed.is_some() {
-        push(&mut body, format_args!("{CHECK_STEPS}"));
+    if let Some(bundle) = &view.bundle {
+        check_steps(&mut body, bundle);
     }
-    if let Some(signed) = signed.and_then(|signed| serde_json::to_string_pretty(signed).ok()) {
-        let signed = Text(&signed);
-        let summary = "<summary>The signed credential</summary>";
-        push(&mut body, format_args!("<details>{summary}\n<pre>{signed}</pre></details>\n"));
+    for (summary, document) in [
+        ("The bundle", &view.bundle),
+        ("The signed credential alone, for other verifiers", &view.signed_credential),
+    ] {
+        let text = document.as_ref().and_then(|it| serde_json::to_string_pretty(it).ok());
+        let Some(text) = text else { continue };
+        let (summary, text) = (Text(summary), Text(&text));
+        push(
+            &mut body,
+            format_args!("<details><summary>{summary}</summary>\n<pre>{text}</pre></details>\n"),
+        );
     }
     if let Some(picture) = picture(link) {
         push(&mut body, format_args!("{picture}\n<p>This page, for a phone.</p>\n"));
@@ -135,10 +143,26 @@ fn automatic_check(body: &mut String, automatic: &Automatic) {
     push(body, format_args!("\n</ul></details>\n"));
 }
 
-const CHECK_STEPS: &str = "<ol>\n<li>Save the signed credential below as credential.json.</li>\n\
-<li>Run <code>verza verify credential.json</code> on your own machine, or give the file to any \
-verifier of W3C Verifiable Credentials 2.0 or Open Badges 3.0.</li>\n\
-<li>Compare the issuer that it names with the one that you trust.</li>\n</ol>\n";
+/// How anybody judges a bundle on their own machine. The issuer's keys are fetched from the issuer: a
+/// file that brings its own proves nothing about who signed it.
+fn check_steps(body: &mut String, bundle: &Json) {
+    let issuer = bundle.pointer("/credential/issuer/id").and_then(Json::as_str);
+    let keys = issuer.and_then(|did| did::document_url(did).ok()).unwrap_or_default();
+    let (keys, file) = (Text(&keys), STANDARD.encode(bundle.to_string()));
+    push(
+        body,
+        format_args!(
+            "<ol>\n<li>Save <a download=\"bundle.json\" \
+             href=\"data:application/json;base64,{file}\">the bundle</a> as bundle.json.</li>\n\
+             <li>Get the issuer's keys: <code>curl -fsS -o did.json {keys}</code>. See that this is \
+             the address of the issuer whom you trust.</li>\n\
+             <li>Run <code>verza verify bundle.json --did did.json</code> on your own machine. It \
+             says VALID while the verdict stands.</li>\n</ol>\n\
+             <p>Or give the signed credential below to any verifier of W3C Verifiable Credentials \
+             2.0 or Open Badges 3.0.</p>\n"
+        ),
+    );
+}
 
 /// A QR code of an address, as SVG inside of the page.
 fn picture(link: &str) -> Option<String> {

@@ -229,7 +229,11 @@ impl Service {
             .await?;
         }
         let link = links.share(token);
-        Ok(Opened { view: View::of(&share, credential, issued), link })
+        let mut view = View::of(&share, credential, issued.as_ref());
+        if let (Some(issued), Some(_)) = (&issued, &view.signed_credential) {
+            view.bundle = Some(credentials.shown_bundle(issued).await?);
+        }
+        Ok(Opened { view, link })
     }
 
     /// Sends the recipient of a link a new code.

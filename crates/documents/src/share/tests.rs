@@ -50,6 +50,8 @@ async fn a_link_shows_the_credential_until_it_is_taken_back(t: &TestDb) {
     assert_eq!(seen["verifiedAt"], "2026-01-01T00:00:00Z");
     assert!(seen["verifiedBy"].as_str().unwrap().contains("Checked by Global Verify on 2026-"));
     assert_eq!(seen["signedCredential"]["type"][0], "VerifiableCredential");
+    assert_eq!(seen["bundle"]["credential"], seen["signedCredential"]);
+    assert_eq!(seen["bundle"].get("documentSalt"), None, "comparing the document is the owner's");
     app.head(&nobody(), &path).await.ok();
 
     let list = format!("/v1/user/credentials/{credential}/shares");
@@ -221,12 +223,13 @@ async fn a_browser_sees_a_page_in_which_nothing_runs(t: &TestDb) {
     let policy = seen.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     let page = String::from_utf8(seen.body.to_vec()).unwrap();
+    assert!(page.contains("https://verza.example/.well-known/did.json"), "{page}");
     for bad in ["<script", "onload=\"x", "B's </dd>", "unsafe-inline", "http-equiv", "src="] {
         assert!(!page.contains(bad), "{bad} in {page}");
     }
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
     assert!(page.contains("<span class=\"status valid\">valid</span>"), "{page}");
-    assert!(page.contains("<svg") && page.contains("verza verify credential.json"), "{page}");
+    assert!(page.contains("<svg") && page.contains("verza verify bundle.json --did did.json"), "{page}");
 
     for (accept, html) in [
         ("application/json", false),

@@ -197,8 +197,6 @@ impl Service {
         Ok(())
     }
 
-    /// Sets the bits of a verdict and of every token that was made of it.
-    pub(super) async fn take_back(&self, tx: &Tx, issued: &Issued) -> Result<()> {
     /// A newer verification has found against the credential: what was signed of it before is taken
     /// back, with nothing in its place. The verification behind it was right when it was made and
     /// keeps its state, as when a better one follows: the fact is not that of a revocation.
@@ -217,6 +215,8 @@ impl Service {
         Ok(())
     }
 
+    /// Sets the bits of a verdict and of every token that was made of it.
+    pub(super) async fn take_back(&self, tx: &Tx, issued: &Issued) -> Result<()> {
         self.0.lists.revoke(tx, issued.status).await?;
         for place in store::revoke_tokens(tx, issued.id).await? {
             self.0.lists.revoke(tx, place).await?;
@@ -291,8 +291,6 @@ impl Service {
         Ok(())
     }
 
-    pub async fn get(&self, db: &impl Read, id: Id<IssuedKind>) -> Result<Issued> {
-        store::get(db, id).await?.ok_or_else(|| Error::not_found("issued credential"))
     /// Takes back for good whatever stands of what was signed of a holder's credential; `false`
     /// where nothing does.
     pub async fn revoke_standing(
@@ -310,6 +308,8 @@ impl Service {
         Ok(!standing.is_empty())
     }
 
+    pub async fn get(&self, db: &impl Read, id: Id<IssuedKind>) -> Result<Issued> {
+        store::get(db, id).await?.ok_or_else(|| Error::not_found("issued credential"))
     }
 
     /// The verdict as an SD-JWT VC, bound to a wallet's key where there is one. Each has a place
@@ -384,6 +384,16 @@ impl Service {
 
     /// Everything that judging the verdict takes, in one file; see [`verify::judge`].
     pub async fn bundle(&self, db: &Db, id: Id<IssuedKind>) -> Result<Json> {
+        self.bundle_of(db, id, true).await
+    }
+
+    /// [`Self::bundle`] for others than the holder: without what a document is compared by, which
+    /// is the holder's to show.
+    pub async fn shown_bundle(&self, db: &Db, id: Id<IssuedKind>) -> Result<Json> {
+        self.bundle_of(db, id, false).await
+    }
+
+    async fn bundle_of(&self, db: &Db, id: Id<IssuedKind>, with_salt: bool) -> Result<Json> {
         let Inner { keys, lists, log, .. } = &*self.0;
         let issued = self.get(db, id).await?;
         let now = db.world().now();
@@ -392,7 +402,7 @@ impl Service {
             credential: issued.document,
             did_document: keys.did_document(),
             status_list: (*status_list).clone(),
-            document_salt: Some(issued.document_salt),
+            document_salt: with_salt.then_some(issued.document_salt),
             log: log.evidence(&id.to_string(), "credential.issued").await?,
             exported_at: now.seconds(),
         };
@@ -428,6 +438,14 @@ pub(super) fn fact_of(issued: &Issued) -> Fact {
     }
 }
 
+/// A verdict ends with its document. One on a document that had ended before it was looked at, whose
+/// genuineness is all that is asked, holds for as long as any.
+fn valid_until(claim: &VerdictClaim, validity: Duration) -> Timestamp {
+    let usual = claim.verified_at + validity;
+    let ends = claim.document_ends.filter(|ends| *ends > claim.verified_at);
+    ends.map_or(usual, |ends| ends.min(usual))
+}
+
 fn method(claim: &VerdictClaim) -> &'static str {
     if claim.file_sha256.is_some() {
         "comparison of the submitted document with its source"
@@ -438,14 +456,6 @@ fn method(claim: &VerdictClaim) -> &'static str {
 
 /// What a holder shows or withholds: the same words as in the document.
 fn claims_of(claim: &VerdictClaim, unsigned: &Json) -> Result<Json> {
-/// A verdict ends with its document. One on a document that had ended before it was looked at, whose
-/// genuineness is all that is asked, holds for as long as any.
-fn valid_until(claim: &VerdictClaim, validity: Duration) -> Timestamp {
-    let usual = claim.verified_at + validity;
-    let ends = claim.document_ends.filter(|ends| *ends > claim.verified_at);
-    ends.map_or(usual, |ends| ends.min(usual))
-}
-
     let verified_at = timestamp::format(claim.verified_at.seconds())
         .map_err(|error| Error::internal("a verdict's time has no written form").because(error))?;
     Ok(json!({

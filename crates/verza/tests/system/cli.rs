@@ -340,6 +340,12 @@ async fn an_exported_credential_is_judged_without_a_server() {
     .await;
     let did = town.call(Method::GET, "/.well-known/did.json", None).answer().await.bytes;
     let log_key = town.call(Method::GET, "/v1/audit/key", None).answer().await.text();
+    let shared = town.post(&format!("/v1/user/credentials/{credential}/share"), &anne);
+    let link = shared.json(&json!({})).done().await["shareLink"].as_str().unwrap().to_owned();
+    let path = format!("/v1/share/{}", link.rsplit('/').next().unwrap());
+    let page = town.call(Method::GET, &path, None).header("accept", "text/html");
+    let page = page.answer().await.text();
+    let shown = town.call(Method::GET, &path, None).done().await["bundle"].to_string();
     house.stop().await;
 
     let write = |name: &str, bytes: &[u8]| {
@@ -348,6 +354,11 @@ async fn an_exported_credential_is_judged_without_a_server() {
         path.display().to_string()
     };
     let (good, did) = (write("good.json", &bundle), write("did.json", &did));
+    // What the shared page says to do.
+    assert!(page.contains("<code>verza verify bundle.json --did did.json</code>"), "{page}");
+    let answer = verza(&["verify", &write("bundle.json", shown.as_bytes()), "--did", &did]).await;
+    assert_eq!(code(&answer), 0, "{}{}", out(&answer), err(&answer));
+
     let document = document.display().to_string();
     let pins = ["--did", &did, "--log-key", log_key.trim(), "--document", &document];
     let verify = async |file: &str, more: &[&str]| {
