@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use kernel::error::PRECONDITION_FAILED;
 use kernel::id::kinds::File as FileKind;
 use kernel::{Caller, Error, Id, Permission, Result, Timestamp};
 use platform::http::{
@@ -76,7 +77,8 @@ pub fn routes(files: &Service, links: &Links) -> Vec<Route> {
             get(Audience::Any, "/v1/files/{id}/content")
                 .summary("Download a file")
                 .describe(
-                    "Takes `Range` with one range of bytes, `If-Range` and `If-None-Match`. \
+                    "Takes `Range` with one range of bytes, `If-Range`, `If-Match` and \
+                     `If-None-Match`. \
                      Several ranges at once are answered with the whole file.",
                 )
                 .returns_media(200, "application/octet-stream", "The file.")
@@ -321,6 +323,7 @@ impl Api {
         };
         let etag = format!("\"{}\"", hex::encode(file.sha256));
         let asked = Conditions {
+            if_match: text(headers, header::IF_MATCH),
             if_none_match: text(headers, header::IF_NONE_MATCH),
             if_range: text(headers, header::IF_RANGE),
             range: text(headers, header::RANGE).filter(|_| !is_head),
@@ -329,6 +332,7 @@ impl Api {
             Answer::Whole => (StatusCode::OK, 0..file.size),
             Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
             Answer::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
+            Answer::Failed => return Err(Error::conflict(PRECONDITION_FAILED, CHANGED)),
             Answer::Unsatisfiable => return Ok(unsatisfiable(file.size)),
         };
         let mut response = if is_head || range.is_empty() {
@@ -377,6 +381,9 @@ fn describe(headers: &mut HeaderMap, file: &File, etag: &str) {
     insert(headers, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
     insert(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-site");
 }
+
+const CHANGED: &str =
+    "The file is not the one that If-Match names. Download it without that header.";
 
 fn unsatisfiable(size: u64) -> Response {
     let message = format!("The file has {size} bytes; the range lies behind its end.");

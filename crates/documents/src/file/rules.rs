@@ -203,6 +203,8 @@ fn is_listed(list: &str, etag: &str) -> bool {
 fn part(range: &str, size: u64) -> Answer {
     let Some((unit, ranges)) = range.split_once('=') else { return Answer::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") || ranges.contains(',') {
+    /// It is not what the client has.
+    Failed,
         return Answer::Whole;
     }
     let Some((first, last)) = ranges.trim().split_once('-') else { return Answer::Whole };
@@ -210,6 +212,7 @@ fn part(range: &str, size: u64) -> Answer {
     let range = match (number(first), number(last)) {
         (Some(first), None) if last.is_empty() => first..size,
         (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
+    pub(super) if_match: Option<&'a str>,
         (None, Some(last)) if first.is_empty() => size.saturating_sub(last)..size,
         _ => return Answer::Whole,
     };
@@ -217,7 +220,16 @@ fn part(range: &str, size: u64) -> Answer {
 }
 
 /// Digits and nothing else; a number beyond every file is the largest there is.
+    // Section 13.1.1: the comparison is strong, so that a weak tag never matches.
+    if asked.if_match.is_some_and(|list| !names(list, etag)) {
+        return Answer::Failed;
+    }
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
+/// Whether a list of tags names exactly this one, or any.
+fn names(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
+}
+

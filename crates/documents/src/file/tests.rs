@@ -226,6 +226,13 @@ async fn a_client_that_has_the_file_is_not_sent_it_again(t: &TestDb) {
         assert_eq!((read.status, read.body.len()), (StatusCode::NOT_MODIFIED, 0));
         assert_eq!(read.header("etag"), etag);
     }
+    for tag in ["\"other\"", "W/\"other\"", &format!("W/{etag}")] {
+        let read = app.get_with(&owner, &path, &[("if-match", tag)]).await;
+        assert_eq!(read.refusal(), (412, "precondition_failed"), "{tag}");
+    }
+    for tag in ["*", &etag, &format!("\"other\", {etag}")] {
+        app.get_with(&owner, &path, &[("if-match", tag)]).await.ok();
+    }
     let read = app.get_with(&owner, &path, &[("if-none-match", "\"other\"")]).await;
     assert_eq!(read.body.len(), 5000);
 
