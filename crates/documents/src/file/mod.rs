@@ -17,6 +17,7 @@
 //!   which it is shown. `used_by` counts those, so that a delete and a new reference decide on the
 //!   same row.
 
+mod archive;
 mod http;
 mod inspect;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod inspect_tests;
 mod jobs;
 mod model;
 mod name;
+mod picture;
 mod receive;
 mod rules;
 mod scan;

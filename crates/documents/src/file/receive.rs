@@ -14,6 +14,7 @@ use platform::blob::Writer;
 use verify::pdf::Marks;
 
 use super::model::{File, MediaType};
+use super::picture::{self, Jpeg};
 use super::rules::{self, HEAD_BYTES, TAIL_BYTES};
 use super::service::{Origin, Service};
 
@@ -108,6 +109,7 @@ pub(crate) struct Gate {
     tail: Vec<u8>,
     size: u64,
     marks: Marks,
+    jpeg: Jpeg,
 }
 
 /// What a file is.
@@ -122,6 +124,7 @@ impl Gate {
     pub(crate) fn see(&mut self, chunk: &[u8]) {
         self.size += chunk.len() as u64;
         self.marks.see(chunk);
+        self.jpeg.see(chunk);
         let room = HEAD_BYTES.saturating_sub(self.head.len());
         self.head.extend_from_slice(&chunk[..room.min(chunk.len())]);
         let new = &chunk[chunk.len().saturating_sub(TAIL_BYTES)..];
@@ -138,6 +141,11 @@ impl Gate {
         let media_type = rules::sniff(&self.head)?;
         let tail = &self.tail[self.tail.len().saturating_sub(TAIL_BYTES)..];
         rules::check_end(media_type, &self.head, tail, self.size)?;
+        let pixels = match media_type {
+            MediaType::Jpeg => self.jpeg.size(),
+            other => picture::size(other, &self.head),
+        };
+        rules::check_pixels(pixels)?;
         Ok(Seen { media_type, has_marks: self.marks.are_any() })
     }
 }

@@ -8,15 +8,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use verify::credential::baked;
 
+use super::archive::{self, Entry};
 use super::model::MediaType;
 
 /// How many of the first bytes are needed to tell what a file is.
 pub(super) const HEAD_BYTES: usize = 8 * 1024;
 /// How many of the last bytes are kept for the same: a ZIP archive's directory ends at most this
 /// far from its end.
-pub(super) const TAIL_BYTES: usize = ZIP_END_BYTES + u16::MAX as usize;
-/// The record at the end of every ZIP archive, without the comment that may follow.
-const ZIP_END_BYTES: usize = 22;
+pub(super) const TAIL_BYTES: usize = archive::END_BYTES + u16::MAX as usize;
+/// What the parts of a Word file may unpack to, in bytes.
+const UNPACKED_MAX: u64 = 512 * 1024 * 1024;
+/// How many times its size they may be, beyond what is harmless. Text is packed to a twentieth.
+const UNPACKED_RATIO_MAX: u64 = 100;
+const UNPACKED_FREE: u64 = 16 * 1024 * 1024;
+/// A sheet of A1 scanned at 600 dots an inch has 280 million.
+const PIXELS_MAX: u64 = 300_000_000;
 /// Browsers that guess at types look at this much of a file.
 const GUESS_BYTES: usize = 1024;
 /// PDF readers look for the header this far into a file.
@@ -121,7 +127,13 @@ pub(super) fn check_end(media: MediaType, head: &[u8], tail: &[u8], size: u64) -
             Some(bytes) => u64::from(u32::from_le_bytes(bytes)) + 8 == size,
             None => false,
         },
-        MediaType::Docx => ends_as_zip(tail),
+        MediaType::Docx => match archive::entries(tail) {
+            Some(entries) => {
+                check_parts(&entries, size)?;
+                true
+            }
+            None => false,
+        },
         // The last of a JSON object, or of an element.
         MediaType::Credential => tail.trim_ascii_end().ends_with(b"}"),
         MediaType::SvgBadge => tail.trim_ascii_end().ends_with(b"</svg>"),
@@ -131,7 +143,7 @@ pub(super) fn check_end(media: MediaType, head: &[u8], tail: &[u8], size: u64) -
         let message = "The file is cut off, or something follows after its end. Save it anew.";
         return Err(refused(message));
     }
-    if media != MediaType::Docx && ends_as_zip(tail) {
+    if media != MediaType::Docx && archive::is_hidden_in(tail) {
         return Err(refused("There is an archive in hiding in this file. Save it anew."));
     }
     // A badge in SVG is a page by its nature, and is handed out as text.
@@ -141,13 +153,37 @@ pub(super) fn check_end(media: MediaType, head: &[u8], tail: &[u8], size: u64) -
     Ok(())
 }
 
-/// Whether these bytes end with the directory of a ZIP archive and its comment, as archive readers
-/// look for it: from behind.
-fn ends_as_zip(tail: &[u8]) -> bool {
-    tail.windows(ZIP_END_BYTES).enumerate().any(|(at, record)| {
-        let comment = usize::from(u16::from_le_bytes([record[20], record[21]]));
-        record.starts_with(b"PK\x05\x06") && at + ZIP_END_BYTES + comment == tail.len()
-    })
+/// Whether all of what a Word file unpacks to may be taken: no macros, and no more of it than a
+/// reader can be asked to hold. The directory declares it, and unpackers hold archives to it.
+fn check_parts(entries: &[Entry], size: u64) -> Result<()> {
+    let is_macro = |entry: &Entry| {
+        let name = entry.name.to_ascii_lowercase();
+        name.ends_with(b"vbaproject.bin") || name.ends_with(b"vbadata.xml")
+    };
+    if entries.iter().any(is_macro) {
+        return Err(refused("This document holds macros. Save it without them, as DOCX or PDF."));
+    }
+    let unpacked = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.unpacked));
+    let is_bomb = unpacked > UNPACKED_FREE && unpacked / size.max(1) > UNPACKED_RATIO_MAX;
+    if unpacked > UNPACKED_MAX || is_bomb {
+        let message = "This document unpacks to far more than its size. Save it as a PDF.";
+        return Err(refused(message));
+    }
+    Ok(())
+}
+
+/// Whether a picture of this size may be taken: whoever looks at it has to hold all of it.
+pub(super) fn check_pixels(size: Option<(u32, u32)>) -> Result<()> {
+    match size {
+        Some((width, height)) if u64::from(width) * u64::from(height) > PIXELS_MAX => {
+            Err(refused(&format!(
+                "This picture is {width} by {height} pixels large; at most {} million are taken. \
+                 Save it smaller.",
+                PIXELS_MAX / 1_000_000
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a browser that guesses would take these first bytes for a page.
@@ -167,6 +203,8 @@ pub(super) enum Answer {
     Whole,
     Part(Range<u64>),
     NotModified,
+    /// It is not what the client has.
+    Failed,
     /// No byte of what was asked for exists.
     Unsatisfiable,
 }
@@ -174,6 +212,7 @@ pub(super) enum Answer {
 /// The headers that decide about the answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Conditions<'a> {
+    pub(super) if_match: Option<&'a str>,
     pub(super) if_none_match: Option<&'a str>,
     pub(super) if_range: Option<&'a str>,
     pub(super) range: Option<&'a str>,
@@ -181,6 +220,10 @@ pub(super) struct Conditions<'a> {
 
 /// RFC 9110 sections 13.2.2 and 14.2, for a file that never changes under its `etag`.
 pub(super) fn answer(asked: Conditions<'_>, etag: &str, size: u64) -> Answer {
+    // Section 13.1.1: the comparison is strong, so that a weak tag never matches.
+    if asked.if_match.is_some_and(|list| !names(list, etag)) {
+        return Answer::Failed;
+    }
     if asked.if_none_match.is_some_and(|list| is_listed(list, etag)) {
         return Answer::NotModified;
     }
@@ -190,6 +233,11 @@ pub(super) fn answer(asked: Conditions<'_>, etag: &str, size: u64) -> Answer {
         Some(range) if same => part(range, size),
         _ => Answer::Whole,
     }
+}
+
+/// Whether a list of tags names exactly this one, or any.
+fn names(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
 /// Section 13.1.2: the comparison is weak.
@@ -203,8 +251,6 @@ fn is_listed(list: &str, etag: &str) -> bool {
 fn part(range: &str, size: u64) -> Answer {
     let Some((unit, ranges)) = range.split_once('=') else { return Answer::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") || ranges.contains(',') {
-    /// It is not what the client has.
-    Failed,
         return Answer::Whole;
     }
     let Some((first, last)) = ranges.trim().split_once('-') else { return Answer::Whole };
@@ -212,7 +258,6 @@ fn part(range: &str, size: u64) -> Answer {
     let range = match (number(first), number(last)) {
         (Some(first), None) if last.is_empty() => first..size,
         (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
-    pub(super) if_match: Option<&'a str>,
         (None, Some(last)) if first.is_empty() => size.saturating_sub(last)..size,
         _ => return Answer::Whole,
     };
@@ -220,16 +265,7 @@ fn part(range: &str, size: u64) -> Answer {
 }
 
 /// Digits and nothing else; a number beyond every file is the largest there is.
-    // Section 13.1.1: the comparison is strong, so that a weak tag never matches.
-    if asked.if_match.is_some_and(|list| !names(list, etag)) {
-        return Answer::Failed;
-    }
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
-/// Whether a list of tags names exactly this one, or any.
-fn names(list: &str, etag: &str) -> bool {
-    list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
-}
-

@@ -379,19 +379,28 @@ async fn the_same_bytes_in_another_account_raise_a_signal_that_tells_nobody_whos
 async fn a_file_that_is_two_things_is_refused(t: &TestDb) {
     let app = App::new(t).await;
     let owner = app.user();
-    let archive = b"PK\x03\x04 entry PK\x01\x02 directory \
-        PK\x05\x06\0\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0";
     let with = |start: &[u8], comment: &[u8]| {
-        let length = u16::try_from(comment.len()).unwrap().to_le_bytes();
-        [start, archive, &length, comment].concat()
+        [start, b"PK\x03\x04 entry ", &directory(&[("a", 100)], comment)].concat()
     };
+    // Archive readers pass over what follows behind the comment.
+    let followed = |mut bytes: Vec<u8>| {
+        bytes.extend_from_slice(b"\n%%EOF\n");
+        bytes
+    };
+    let names: Vec<String> = (0..2000).map(|number| format!("entry {number}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let large = [pdf(70_000), directory(&many, b"")].concat();
     let jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0 picture \xff\xd9";
     let long = vec![b'x'; 40_000];
     for (name, bytes) in [
         ("jar.pdf", with(&pdf(70_000), b"")),
         ("comment.pdf", with(&pdf(70_000), b"%%EOF")),
         ("long.pdf", with(&pdf(70_000), &long)),
+        ("behind.pdf", followed(with(&pdf(70_000), b""))),
+        ("large.pdf", large.clone()),
+        ("large behind.pdf", followed(large)),
         ("photo.jpg", with(jpeg, b"")),
+        ("photo behind.jpg", followed(with(jpeg, b"x"))),
         ("page.pdf", b"%PDF-1.7\n<HTML><ScRipt>alert(1)</script>".to_vec()),
         ("cut.docx", zip(&["[Content_Types].xml", "word/document.xml"])),
     ] {
@@ -400,8 +409,48 @@ async fn a_file_that_is_two_things_is_refused(t: &TestDb) {
     }
     assert!(app.stored().is_empty());
     app.upload(&owner, "photo.jpg", jpeg).await.ok();
-    let whole = zip(&["[Content_Types].xml", "word/document.xml"]);
-    app.upload(&owner, "whole.docx", &with(&whole, b"")).await.ok();
+    // The four bytes alone are no archive: they are met by chance.
+    let chance = [&pdf(70_000)[..], b"PK\x05\x06", &pdf(5000)].concat();
+    app.upload(&owner, "chance.pdf", &chance).await.ok();
+    app.upload(&owner, "whole.docx", &docx(&[("word/document.xml", 50_000)])).await.ok();
+}
+
+async fn what_unpacks_to_too_much_or_runs_is_refused(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let png = |width: u32, height: u32| {
+        let mut bytes = PNG.to_vec();
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
+        bytes
+    };
+    let jpeg = |width: u16, height: u16| {
+        let preview = [&b"\xff\xe1\xff\xff"[..], &vec![b'p'; 65_533]].concat();
+        let [h1, h2] = height.to_be_bytes();
+        let [w1, w2] = width.to_be_bytes();
+        let frame = [0xff, 0xff, 0xc2, 0, 17, 8, h1, h2, w1, w2];
+        [b"\xff\xd8", &preview[..], &preview, &frame, b" picture \xff\xd9"].concat()
+    };
+    let word = ("word/document.xml", 1000);
+    for (name, bytes) in [
+        ("macro.docx", docx(&[word, ("word/vbaProject.bin", 1000)])),
+        ("hidden.docx", docx(&[word, ("word/VBAPROJECT.BIN", 1000)])),
+        ("bomb.docx", docx(&[("word/document.xml", 600_000_000)])),
+        ("parts.docx", docx(&[word, ("a", 9_000_000), ("b", 9_000_000)])),
+        ("wide.png", png(65_500, 65_500)),
+        ("wide.jpg", jpeg(65_500, 65_500)),
+    ] {
+        let refused = app.upload(&owner, name, &bytes).await;
+        assert_eq!(refused.refusal(), (415, "unsupported_media_type"), "{name}");
+    }
+    assert!(app.stored().is_empty());
+    for (name, bytes) in [
+        ("long.docx", docx(&[word, ("word/media/image1.png", 9_000_000)])),
+        ("scan.png", png(20_000, 14_000)),
+        ("scan.jpg", jpeg(20_000, 14_000)),
+    ] {
+        app.upload(&owner, name, &bytes).await.ok();
+    }
 }
 
 async fn what_is_no_document_is_refused(t: &TestDb) {
@@ -712,6 +761,28 @@ proptest::proptest! {
             proptest::prop_assert!(part.start < part.end && part.end <= size);
         }
     }
+}
+
+/// The directory of a ZIP archive of these names and sizes, and its end.
+fn directory(entries: &[(&str, u32)], comment: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, unpacked) in entries {
+        let length = u16::try_from(name.len()).unwrap().to_le_bytes();
+        let head = [&b"PK\x01\x02"[..], &[0; 20], &unpacked.to_le_bytes(), &length, &[0; 16]];
+        bytes.extend([&head.concat(), name.as_bytes()].concat());
+    }
+    let size = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+    let count = u16::try_from(entries.len()).unwrap().to_le_bytes();
+    let length = u16::try_from(comment.len()).unwrap().to_le_bytes();
+    let end = [&b"PK\x05\x06\0\0\0\0"[..], &count, &count, &size, &[0; 4], &length, comment];
+    bytes.extend(end.concat());
+    bytes
+}
+
+/// A Word file that declares these parts.
+fn docx(parts: &[(&str, u32)]) -> Vec<u8> {
+    let whole = zip(&["[Content_Types].xml", "word/document.xml"]);
+    [whole, directory(parts, b"")].concat()
 }
 
 /// The beginning of a ZIP archive: a local header and some content for each name.
