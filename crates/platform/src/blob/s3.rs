@@ -19,7 +19,7 @@ use rusty_s3::actions::{
     CompleteMultipartUpload, CompleteMultipartUploadResponse, CreateMultipartUpload, ListObjectsV2,
 };
 use rusty_s3::{Bucket, Credentials, Method, UrlStyle, signing};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Key;
 use super::inbox::{Form, Presigned, Slot};
@@ -27,8 +27,9 @@ use crate::crypto::{hmac_sha256, sha256};
 
 /// One part of a multipart upload: the smallest that S3 takes.
 pub(super) const PART_BYTES: usize = 5 * 1024 * 1024;
-/// Writers at the same time; each holds a part in memory.
-const WRITERS_MAX: usize = 32;
+/// Parts that are sent at the same time. Not the uploads that they are of: those come in as slowly as
+/// their senders like, and must not keep others out.
+const SENDING_MAX: usize = 32;
 /// How often one request is sent before it has failed.
 const TRIES: u32 = 4;
 /// The first pause between two tries; each further one is three times as long.
@@ -98,7 +99,7 @@ pub(super) struct S3 {
     prefix: String,
     encryption: Encryption,
     world: World,
-    writers: Arc<Semaphore>,
+    sending: Semaphore,
 }
 
 /// One request: everything that its signature covers, and the body.
@@ -140,7 +141,7 @@ impl S3 {
             prefix,
             encryption: options.encryption,
             world,
-            writers: Arc::new(Semaphore::new(WRITERS_MAX)),
+            sending: Semaphore::new(SENDING_MAX),
         })
     }
 
@@ -245,19 +246,22 @@ impl S3 {
         }
     }
 
-    /// Begins a blob; waits for a place where all writers are at work.
-    pub(super) async fn create(self: &Arc<Self>, key: &Key) -> Result<Upload> {
-        let permit = Arc::clone(&self.writers).acquire_owned().await;
-        let permit = permit.map_err(|error| Error::internal("writers ended").because(error))?;
-        Ok(Upload {
+    /// Begins a blob. Nothing is sent yet.
+    pub(super) fn create(self: &Arc<Self>, key: &Key) -> Upload {
+        Upload {
             store: Arc::clone(self),
             object: self.blob(key),
             part: BytesMut::new(),
             id: None,
             etags: Vec::new(),
             size: 0,
-            _permit: permit,
-        })
+        }
+    }
+
+    /// Waits for a place among those who are sending.
+    async fn place(&self) -> Result<SemaphorePermit<'_>> {
+        let place = self.sending.acquire().await;
+        place.map_err(|error| Error::internal("sending ended").because(error))
     }
 
     async fn put(&self, object: &str, body: Bytes) -> Result<()> {
@@ -568,7 +572,6 @@ pub(super) struct Upload {
     id: Option<String>,
     etags: Vec<String>,
     size: u64,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Upload {
@@ -589,6 +592,7 @@ impl Upload {
             Some(id) => id.clone(),
             None => self.begin().await?,
         };
+        let _place = self.store.place().await?;
         let number = (self.etags.len() + 1).to_string();
         let query = vec![("partNumber", number), ("uploadId", id)];
         let body = self.part.split().freeze();
@@ -616,6 +620,7 @@ impl Upload {
     /// writes this object, and no part of it is visible.
     pub(super) async fn finish(mut self) -> Result<()> {
         if self.id.is_none() {
+            let _place = self.store.place().await?;
             let body = self.part.split().freeze();
             return match self.store.put(&self.object, body).await {
                 Err(_) if self.is_there().await => Ok(()),

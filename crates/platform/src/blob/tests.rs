@@ -120,6 +120,22 @@ async fn a_large_blob_goes_to_the_bucket_in_parts() {
 }
 
 #[tokio::test]
+async fn writers_that_wait_for_their_senders_keep_nobody_out() {
+    let place = Place::s3().await;
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        let mut writer = place.blobs.writer(1000).await.unwrap();
+        writer.write(Bytes::from_static(b"a")).await.unwrap();
+        waiting.push(writer);
+    }
+    place.put(b"another", 7).await;
+    for writer in waiting {
+        writer.finish().await.unwrap();
+    }
+    assert_eq!(place.count().await, 41);
+}
+
+#[tokio::test]
 async fn the_stand_in_refuses_who_has_not_the_key() {
     let place = Place::s3().await;
     let stored = place.put(b"kept", 4).await;

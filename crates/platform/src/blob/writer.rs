@@ -65,9 +65,7 @@ impl Writer {
                 let incoming = blobs.call(move || of.create(&named)).await?;
                 Sink::Disk(Disk { store: Arc::clone(store), incoming, hash })
             }
-            Store::S3(store) => {
-                Sink::S3(Box::new(Bucket { upload: store.create(&key).await?, hash }))
-            }
+            Store::S3(store) => Sink::S3(Box::new(Bucket { upload: store.create(&key), hash })),
         };
         blobs.0.writing.enter();
         Ok(Self { blobs, key, limit, taken: 0, buffer: Vec::new(), sink: Some(sink) })
