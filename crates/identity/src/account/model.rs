@@ -71,7 +71,8 @@ fn is_domain(domain: &str) -> bool {
         && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What an account is called: 1 to 100 characters, none of which hides or moves others.
+/// What an account is called: 1 to 100 characters, of which one at least is a letter or a digit, and
+/// none is invisible or moves others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(String);
 
@@ -84,8 +85,11 @@ impl Name {
         if !(1..=100).contains(&name.chars().count()) {
             return wrong("1 to 100 characters");
         }
-        if name.chars().any(|letter| letter.is_control() || turns_text(letter)) {
-            return wrong("no control characters");
+        if hides_something(name) {
+            return wrong("no control characters, and none that cannot be seen");
+        }
+        if !name.chars().any(char::is_alphanumeric) {
+            return wrong("a letter or a digit at least");
         }
         Ok(Self(name.to_owned()))
     }
@@ -100,12 +104,32 @@ impl Name {
     }
 }
 
-/// Marks that turn the direction of what follows, or show as nothing at all.
-const fn turns_text(letter: char) -> bool {
-    matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-        | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
-        // Joiners shape the letters of several scripts.
-        && !matches!(letter, '\u{200C}' | '\u{200D}')
+/// Whether there is something in a text that a reader cannot see, or that turns what follows. Joiners
+/// shape the letters of several scripts, and stand between two of them.
+fn hides_something(text: &str) -> bool {
+    let letters: Vec<char> = text.chars().collect();
+    let is_shaped = |letter: Option<&char>| {
+        letter.is_some_and(|letter| {
+            !letter.is_ascii() && !letter.is_whitespace() && !is_invisible(*letter)
+        })
+    };
+    letters.iter().enumerate().any(|(at, letter)| match letter {
+        '\u{200C}' | '\u{200D}' => {
+            let before = at.checked_sub(1).and_then(|at| letters.get(at));
+            !is_shaped(before) || !is_shaped(letters.get(at + 1))
+        }
+        letter => letter.is_control() || is_invisible(*letter),
+    })
+}
+
+/// What has the property `Default_Ignorable_Code_Point` in Unicode 16, and besides that separators of
+/// lines, marks of direction, annotations, and the blank of Braille.
+const fn is_invisible(letter: char) -> bool {
+    matches!(letter, '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}'
+        | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}'
+        | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
+        | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// The address of a picture: https, at most 2048 bytes. It is shown, and never fetched by us.

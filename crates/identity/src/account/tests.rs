@@ -77,10 +77,35 @@ fn a_name_is_what_can_be_read() {
     {
         assert!(Name::parse(text).is_ok(), "{text:?}");
     }
-    for text in
-        ["", "   ", &"x".repeat(101), "a\nb", "a\0b", "a\u{202E}b", "a\u{200B}b", "a\u{2066}b"]
-    {
+    for text in ["क्‍ष", "می‌خواهم", "Anne 🦢", "7"] {
+        assert!(Name::parse(text).is_ok(), "{text:?}");
+    }
+    for text in ["", "   ", &"x".repeat(101), "a\nb", "a\0b", "...", "🦢"] {
         assert!(Name::parse(text).is_err(), "{text:?}");
+    }
+    let hidden = [
+        '\u{AD}',
+        '\u{34F}',
+        '\u{61C}',
+        '\u{115F}',
+        '\u{180E}',
+        '\u{200B}',
+        '\u{200C}',
+        '\u{200D}',
+        '\u{200F}',
+        '\u{202E}',
+        '\u{2066}',
+        '\u{2800}',
+        '\u{3164}',
+        '\u{FE0F}',
+        '\u{FEFF}',
+        '\u{FFA0}',
+        '\u{E0041}',
+    ];
+    for letter in hidden {
+        for text in [format!("{letter}"), format!("a{letter}b"), format!("李{letter}")] {
+            assert!(Name::parse(&text).is_err(), "{text:?}");
+        }
     }
 }
 
