@@ -83,6 +83,11 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0007_accounts", sql: include_str!("../migrations/0007_accounts.sql") },
         Migration { name: "0008_people", sql: include_str!("../migrations/0008_people.sql") },
         Migration { name: "0009_privacy", sql: include_str!("../migrations/0009_privacy.sql") },
+        Migration { name: "0010_standing", sql: include_str!("../migrations/0010_standing.sql") },
+        Migration {
+            name: "0011_link_makers",
+            sql: include_str!("../migrations/0011_link_makers.sql"),
+        },
     ],
 };
 

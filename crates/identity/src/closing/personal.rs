@@ -249,7 +249,10 @@ const TABLES: &[Table] = &[
         ],
     ),
     impersonal("account_types", "the kinds of account that there are"),
-    impersonal("setup_links", "links that make an admin of whoever opens them"),
+    impersonal(
+        "setup_links",
+        "links that make an admin of whoever opens them, and by whom, for an hour",
+    ),
     impersonal("token_keys", "the platform's own keys"),
     impersonal("admin_roster", "one row that changes of who is an admin wait for"),
     of(

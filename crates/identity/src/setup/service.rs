@@ -41,7 +41,8 @@ impl Service {
         Ok(!account::store::has_admin(&self.db).await?)
     }
 
-    /// Makes a link. For the command line and the first start; there is no route to it.
+    /// Makes a link: for the command line, the first start, and admins. An admin's works for as long
+    /// as they are one.
     pub async fn create_link(&self, caller: &Caller) -> Result<SetupLink> {
         let token = Token::new(self.db.world());
         let hash = &token.hash;
@@ -49,7 +50,8 @@ impl Service {
             .db
             .run("setup.create_link", |tx| async move {
                 let expires_at = tx.now() + LIFETIME;
-                store::insert(&tx, hash, expires_at).await?;
+                let made_by = caller.principal.as_ref().map(|principal| principal.person());
+                store::insert(&tx, hash, made_by, expires_at).await?;
                 tx.record(Fact::by(caller, "setup.link_created").on("setup"));
                 Ok(expires_at)
             })

@@ -57,6 +57,22 @@ on_both_engines! { TABLES;
         assert_eq!(house.count("SELECT CAST(COUNT(*) AS BIGINT) FROM setup_links").await, 0);
     }
 
+    async fn the_link_of_an_admin_who_is_none_any_more_opens_nothing(t: &TestDb) {
+        let house = house(t);
+        let root = house.root().await;
+        let ada = house.signed_in("ada@example.org", Role::Admin).await;
+        let caller = house.caller(&ada).await;
+        let link = house.identity.people.invite_admin(&caller).await.unwrap();
+        let (_, token) = link.url.expose().split_once("#token=").unwrap();
+        house.identity.people.revoke_admin(&root, ada.account.id).await.unwrap();
+        let back = registration("back@example.org", Role::Admin);
+        let refused = house.identity.setup.complete(&Caller::nobody(), token, &back).await;
+        assert_eq!(refused.unwrap_err().code(), "token_spent");
+        let link = house.identity.people.invite_admin(&root).await.unwrap();
+        let (_, token) = link.url.expose().split_once("#token=").unwrap();
+        house.identity.setup.complete(&Caller::nobody(), token, &back).await.unwrap();
+    }
+
     async fn a_taken_address_does_not_use_the_link_up(t: &TestDb) {
         let house = house(t);
         house.member("anne@example.org", Role::User).await;
