@@ -3,13 +3,13 @@
 //! ```text
 //! open --close--> closed --(grace)--> erased --(retention)--> records erased
 //!                   |
-//!                   +--reopen (admin, within the grace)--> open
+//!                   +--reopen (admin, within the grace)--> as it stood
 //! ```
 //!
 //! - Closing is refused while something is open: money in the wallet, a verification that runs,
 //!   being the last admin. The answer lists what.
-//! - It needs the password, or a session that was proved in the last five minutes. An admin closes
-//!   somebody's account without either, and never another admin's.
+//! - It needs the password, or a session that was proved in the last five minutes. An admin
+//!   closes somebody's account on such a session only, and never another admin's.
 //! - A closed account is shut at once, on every device. What was held of the person goes when the
 //!   grace is over, by default at once; the records of what was decided about their documents, and
 //!   their key, when the retention is over, by default with it.

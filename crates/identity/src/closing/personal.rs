@@ -99,6 +99,7 @@ const TABLES: &[Table] = &[
         "person",
         &[
             Column("person", id::<User>()),
+            Column("status_before", Shown::Text),
             Column("closed_at", Shown::Time),
             Column("erase_at", Shown::Time),
             Column("records_at", Shown::Time),

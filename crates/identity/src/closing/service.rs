@@ -159,7 +159,7 @@ impl Service {
         if !store::close(tx, &account).await? {
             return Err(changed_meanwhile());
         }
-        store::insert(tx, id, self.policy).await?;
+        store::insert(tx, &account, self.policy).await?;
         let ended = self.sessions.end_all_in(tx, id, Reason::Locked, None).await?;
         let fact = Fact::by(caller, "user.closed").on(id).about(id);
         tx.record(fact.with("role", account.role).with("sessionsEnded", ended.len()));
@@ -181,7 +181,8 @@ impl Service {
         rules::refuse(stakes)
     }
 
-    /// Opens an account again that was closed and not erased yet, for an admin.
+    /// Opens an account again that was closed and not erased yet, for an admin. It stands as it
+    /// stood before: a ban outlives being closed.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` `wrong_state`.
@@ -193,8 +194,10 @@ impl Service {
                     let message = "The account is not closed, or was erased.";
                     return Err(Error::conflict("wrong_state", message));
                 }
-                tx.record(Fact::by(caller, "user.reopened").on(id).about(id));
-                accounts::get(&tx, id).await
+                let account = accounts::get(&tx, id).await?;
+                let fact = Fact::by(caller, "user.reopened").on(id).about(id);
+                tx.record(fact.with("status", account.status));
+                Ok(account)
             })
             .await
     }
@@ -253,7 +256,7 @@ impl Service {
                 return Err(changed_meanwhile());
             }
             let at_once = Policy { grace: Duration::ZERO, retention: Duration::ZERO };
-            store::insert(tx, id, at_once).await?;
+            store::insert(tx, &account, at_once).await?;
             self.sessions.end_all_in(tx, id, Reason::Locked, None).await?;
             tx.record(Fact::by(&Caller::nobody(), "user.closed").on(id).about(id));
         }

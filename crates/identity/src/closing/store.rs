@@ -18,23 +18,26 @@ pub(super) async fn close(tx: &Tx, account: &Account) -> Result<bool> {
     Ok(tx.touch(sql, params![account.id, account.version, tx.now()]).await?)
 }
 
-/// Opens a closed account that was not erased yet.
+/// Opens a closed account that was not erased yet, as it stood before.
 pub(super) async fn reopen(tx: &Tx, id: Id<User>) -> Result<bool> {
-    let sql = "DELETE FROM closings WHERE person = $1 AND erased_at IS NULL";
-    if !tx.touch(sql, params![id]).await? {
+    let sql = "DELETE FROM closings WHERE person = $1 AND erased_at IS NULL
+               RETURNING status_before";
+    let Some(before) = tx.maybe(sql, params![id], |row| row.take::<String>()).await? else {
         return Ok(false);
-    }
-    let sql = "UPDATE users SET status = 'active', version = version + 1, updated_at = $2
+    };
+    let sql = "UPDATE users SET status = $2, version = version + 1, updated_at = $3
                WHERE id = $1 AND status = 'closed'";
-    Ok(tx.touch(sql, params![id, tx.now()]).await?)
+    Ok(tx.touch(sql, params![id, before, tx.now()]).await?)
 }
 
-/// Has what is held of a closed account go when its time has come.
-pub(crate) async fn insert(tx: &Tx, id: Id<User>, policy: Policy) -> Result<()> {
+/// Has what is held of an account go when its time has come. The account as it was before it closed.
+pub(crate) async fn insert(tx: &Tx, account: &Account, policy: Policy) -> Result<()> {
     let erase_at = tx.now() + policy.grace;
-    let sql = "INSERT INTO closings (person, closed_at, erase_at, records_at)
-               VALUES ($1, $2, $3, $4)";
-    tx.execute(sql, params![id, tx.now(), erase_at, erase_at + policy.retention]).await?;
+    let records_at = erase_at + policy.retention;
+    let sql = "INSERT INTO closings (person, status_before, closed_at, erase_at, records_at)
+               VALUES ($1, $2, $3, $4, $5)";
+    let before = account.status.as_str();
+    tx.execute(sql, params![account.id, before, tx.now(), erase_at, records_at]).await?;
     Ok(())
 }
 

@@ -12,9 +12,11 @@ use platform::on_both_engines;
 use platform::params;
 use platform::privacy::{Erasure, Holder, Own, Person, Stake, Table};
 use platform::testing::TestDb;
+use rpc::users::Status;
 use serde_json::json;
 
 use super::{Held, Policy};
+use crate::account::Command;
 use crate::testing::{House, PASSWORD, TABLES, house_of, options};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -182,6 +184,28 @@ on_both_engines! { TABLES;
         house.worker.drain().await.unwrap();
         assert_eq!(elsewhere.erased(), [1, 1]);
         assert_eq!(house.send("POST", &path, &admin, None).await.status, StatusCode::CONFLICT);
+    }
+
+    async fn a_ban_outlives_being_closed_and_opened_again(t: &TestDb) {
+        let (house, _) = house(t, Policy { grace: 7 * DAY, ..Policy::default() });
+        let admin = signed_in(&house, "root@example.org", Role::Admin).await;
+        let id = house.member("anne@example.org", Role::User).await;
+        house.identity.accounts.command(&admin, id, Command::Ban).await.unwrap();
+        house.identity.closing.close_other(&admin, id).await.unwrap();
+        let opened = house.identity.closing.reopen(&admin, id).await.unwrap();
+        assert_eq!(opened.status, Status::Banned);
+    }
+
+    async fn another_s_account_is_closed_by_who_has_just_shown_who_they_are(t: &TestDb) {
+        let (house, _) = house(t, Policy::default());
+        let admin = signed_in(&house, "root@example.org", Role::Admin).await;
+        let id = house.member("anne@example.org", Role::User).await;
+        t.clock.advance(Duration::from_secs(301));
+        let refused = house.identity.closing.close_other(&admin, id).await.unwrap_err();
+        assert_eq!(refused.code(), "step_up_required");
+        let mut fresh = kernel::Principal::clone(admin.principal().unwrap());
+        fresh.proven_at = t.db.world().now();
+        house.identity.closing.close_other(&Caller::of(fresh), id).await.unwrap();
     }
 
     async fn records_are_kept_for_as_long_as_they_have_to_be(t: &TestDb) {
