@@ -72,7 +72,7 @@ impl Service {
         caller: &Caller,
         new: NewUserAccount,
     ) -> Result<Option<UserAccount>> {
-        let (person, holding, password) = self.parse(&new).await?;
+        let (person, holding, password) = self.parse(caller, &new).await?;
         self.accounts.check_mails(&person.email).await?;
         let hash = self.hasher.on_behalf_of(caller).hash(&password).await?;
         self.db
@@ -84,7 +84,11 @@ impl Service {
     }
 
     /// Everything about the request that is wrong, at once.
-    async fn parse(&self, new: &NewUserAccount) -> Result<(Person, holding::New, Password)> {
+    async fn parse(
+        &self,
+        caller: &Caller,
+        new: &NewUserAccount,
+    ) -> Result<(Person, holding::New, Password)> {
         let mut fields = Fields::new();
         let told = Told {
             username: &new.username,
@@ -95,6 +99,10 @@ impl Service {
             status: &new.status,
         };
         let person = told.parse(&mut fields);
+        // What begins locked is locked for good: a stranger would keep an address from its owner.
+        if person.as_ref().is_some_and(|person| !person.active) && !caller.is_admin() {
+            fields.add("/status", "not_allowed", "only an admin has somebody begin inactive");
+        }
         let address = person.as_ref().map_or("", |person| person.email.as_str());
         let password = Password::parse("/password", new.password.clone(), address);
         let mut password = fields.take(password);
@@ -113,7 +121,10 @@ impl Service {
         };
         let holding = told.parse(&self.db, &mut fields).await?;
         match (person, holding, password) {
-            (Some(person), Some(holding), Some(password)) => Ok((person, holding, password)),
+            (Some(person), Some(holding), Some(password)) => {
+                fields.check()?;
+                Ok((person, holding, password))
+            }
             _ => Err(fields.into_error()),
         }
     }

@@ -269,7 +269,13 @@ on_both_engines! { TABLES;
     async fn an_account_may_begin_inactive(t: &TestDb) {
         let house = house(t);
         let fields = with(anne(), json!({ "status": "inactive" }));
-        let made = house.ok(&nobody(), "RegisterUserAccount", fields).await;
+        // By an admin's doing: a stranger would lock an address for good.
+        let refused = house.refused(&nobody(), "RegisterUserAccount", fields.clone()).await;
+        assert_eq!((&*refused.fields()[0].pointer, &*refused.fields()[0].code),
+            ("/status", "not_allowed"));
+        house.ok(&nobody(), "RegisterUserAccount", with(anne(), json!({ "email": "b@example.org", "username": "b.c" }))).await;
+        let root = house.root().await;
+        let made = house.ok(&root, "RegisterUserAccount", fields).await;
         assert_eq!(made["user_account"]["user"]["status"], "inactive");
         let login = json!({ "username": "anne.c", "password": PASSWORD });
         let refused = house.refused(&nobody(), "LoginUserAccount", login).await;
