@@ -539,6 +539,34 @@ on_both_engines! { TABLES;
         assert_eq!(gone.status, StatusCode::OK);
     }
 
+    async fn who_knows_an_admin_s_password_alone_adds_no_factor(t: &TestDb) {
+        let house = house(t);
+        let admin = house.signed_in("root@example.org", Role::Admin).await;
+        let one = house.caller(&admin).await;
+        // Begun before there was another one: it is not finished with one factor either.
+        let other = house.login("root@example.org").await;
+        let other = house.caller(&other).await;
+        let app = enrol(&house, &other).await;
+        let begin = async |path: &str, caller: &Caller| {
+            let begun = house.send("POST", path, caller, None).await;
+            begun.error.map_or_else(|| "ok".to_owned(), |error| error.code().to_owned())
+        };
+        for path in ["/v1/auth/mfa/enroll", "/v1/auth/passkeys/register/start"] {
+            assert_eq!(begin(path, &one).await, "second_factor_required", "{path}");
+        }
+        let two = house.authenticate(&app.token).await.unwrap();
+        let two = Caller { principal: Some(two), ..one.clone() };
+        assert_eq!(begin("/v1/auth/mfa/enroll", &two).await, "ok");
+        let body = Some(json!({ "totp": app.code(t, 1) }));
+        let finished = house.send("POST", "/v1/auth/mfa/verify", &one, body).await;
+        assert_eq!(code_of(&finished), "second_factor_required");
+        // Nobody else needs a second factor, and they may.
+        let anne = house.signed_in(ANNE, Role::User).await;
+        let anne = house.caller(&anne).await;
+        enrol(&house, &anne).await;
+        assert_eq!(begin("/v1/auth/mfa/enroll", &anne).await, "ok");
+    }
+
     async fn a_session_steps_up_by_a_second_factor_and_is_new_for_it(t: &TestDb) {
         let house = house(t);
         let old = house.signed_in(ANNE, Role::User).await;

@@ -429,6 +429,11 @@ on_both_engines! { TABLES;
         let path = format!("/v1/auth/passkeys/{id}");
         let refused = house.send("DELETE", &path, &caller, None).await;
         assert_eq!(code_of(&refused), "second_factor_needed");
+        let again = house.send("POST", "/v1/auth/passkeys/register/start", &caller, None).await;
+        assert_eq!(code_of(&again), "second_factor_required", "with the password alone");
+        let mut shown = kernel::Principal::clone(caller.principal().unwrap());
+        shown.level = kernel::Level::Two;
+        let caller = Caller { principal: Some(std::sync::Arc::new(shown)), ..caller };
         register(&house, &caller, &mut Browser::new()).await;
         assert_eq!(house.send("DELETE", &path, &caller, None).await.status, StatusCode::OK);
     }
