@@ -277,7 +277,7 @@ fn none() -> Error {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Proof)]
-pub(super) struct ProvenBody {
+pub(crate) struct ProvenBody {
     /// `aal1` one factor, `aal2` two.
     level: Level,
     /// All that was used on the session, in order.
@@ -288,15 +288,15 @@ pub(super) struct ProvenBody {
 }
 
 /// The new cookie of a session that had one, and its age.
-type Cookie = Option<(SecretText, Duration)>;
+pub(crate) type Cookie = Option<(SecretText, Duration)>;
 
-pub(super) fn proof(proven: Proven) -> (ProvenBody, Cookie) {
+pub(crate) fn proof(proven: Proven) -> (ProvenBody, Cookie) {
     let Proven { level, methods, proven_at, signed_in } = proven;
     let SignedIn { tokens, cookie, .. } = signed_in;
     (ProvenBody { level, methods, proven_at, tokens: tokens.into() }, cookie)
 }
 
-pub(super) fn renewed(
+pub(crate) fn renewed(
     sessions: &session::Service,
     mut response: Response,
     cookie: Cookie,

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use kernel::Secret;
-use platform::http::{Audience, By, Done, Json, Limit, Reply, Route, patch, post, table};
-use serde::Deserialize;
+use platform::http::{Audience, By, Json, Limit, Reply, Route, patch, post, table};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Service;
 use crate::account::Email;
 use crate::account::http::Said;
+use crate::factor::http::{ProvenBody, proof, renewed};
 use crate::password::Password;
 
 // Named without its parameter, which has no schema of its own.
@@ -38,9 +40,14 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(reset_password),
             patch(Audience::Any, "/v1/me/security")
                 .summary("Change the password; ends all other sessions")
+                .describe(
+                    "The calling session is renewed: its old tokens and cookie are dead, and the \
+                     answer has new ones.",
+                )
                 .limit(Limit::Login)
+                .step_up()
                 .takes::<SecurityBody>()
-                .returns::<Done>(200)
+                .returns::<SecurityChangedBody>(200)
                 .to(change_password),
         ],
     )
@@ -91,12 +98,23 @@ struct SecurityBody {
     new_password: SecretText,
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SecurityChanged)]
+struct SecurityChangedBody {
+    success: bool,
+    #[serde(flatten)]
+    proof: ProvenBody,
+}
+
 async fn change_password(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Json(body): Json<SecurityBody>,
-) -> Reply<Json<Done>> {
+) -> Reply<Response> {
     let current = Password::presented("/currentPassword", body.current_password)?;
-    service.change_password(&caller, &current, body.new_password).await?;
-    Ok(Done::reply())
+    let proven = service.change_password(&caller, &current, body.new_password).await?;
+    let (proof, cookie) = proof(proven);
+    let response = Json(SecurityChangedBody { success: true, proof }).into_response();
+    Ok(renewed(service.sessions(), response, cookie)?)
 }

@@ -5,8 +5,9 @@
 //! - A link works once, for an hour, and goes to the account's own address only. Its token is kept
 //!   as a hash. A new password that is refused does not use the link up.
 //! - Whoever has read the mail has shown that the address is theirs, so a reset proves it.
-//! - A reset ends all sessions; a change ends all but the one that asks. Either takes all links
-//!   that are on their way, and tells the owner by mail.
+//! - A reset ends all sessions; a change wants a fresh proof beside the current password, ends all
+//!   but the session that asks, and renews that. Either takes all links that are on their way, and
+//!   tells the owner by mail.
 //! - Links in mails start with the configured public address; what a request says of its host is
 //!   never looked at.
 //! - A banned or closed account gets no mail and takes no new password. Nobody is signed in by a

@@ -8,7 +8,7 @@ use platform::crypto::{Token, sha256};
 use platform::db::{Db, Tx};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
-use platform::limits::{Limiter, Quota, Subject};
+use platform::limits::{Ask, Limiter, Quota, Subject};
 use platform::mail::{Letter, Mailer};
 
 use super::jobs::ForgotPassword;
@@ -18,7 +18,7 @@ use crate::PublicUrl;
 use crate::account::{self, Account, Email};
 use crate::asked::Asked;
 use crate::password::{Hasher, Password};
-use crate::session::{self, Reason};
+use crate::session::{self, Proven, Reason};
 
 /// How long a link works.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -58,8 +58,8 @@ impl Service {
     /// one job.
     pub async fn forgot_password(&self, caller: &Caller, email: &Email) -> Result<()> {
         let (class, quota) = LINKS;
-        let now = self.db.world().now();
-        if !self.limiter.take(class, Subject::Text(email.as_str()), quota, now).allowed {
+        let link = Ask { class, subject: Subject::Text(email.as_str()), quota };
+        if !self.limiter.charge(&[link], self.db.world().now()).await?.allowed {
             return Ok(());
         }
         let job = NewJob::new(&ForgotPassword(Asked::new(caller, email)))?;
@@ -148,7 +148,8 @@ impl Service {
             .await
     }
 
-    /// Sets a new password for whoever knows the current one; all other sessions end.
+    /// Sets a new password for whoever knows the current one; all other sessions end, and the calling
+    /// one is renewed: what has shown it so far may be in hands that knew the old one.
     ///
     /// # Errors
     /// Field errors on `/currentPassword` and `/newPassword`; `Conflict` `no_password`,
@@ -159,7 +160,7 @@ impl Service {
         caller: &Caller,
         current: &Password,
         password: Secret<String>,
-    ) -> Result<()> {
+    ) -> Result<Proven> {
         let principal = caller.principal()?;
         if principal.impersonator.is_some() {
             return Err(Refusal::Impersonating.into());
@@ -169,7 +170,8 @@ impl Service {
         self.check_current(caller, current, account).await?;
         let stored = &self.hasher.on_behalf_of(caller).hash(&password).await?;
         let session = principal.session;
-        self.db
+        let renewed = self
+            .db
             .run("user.change_password", |tx| async move {
                 if !account::store::set_password(&tx, account, stored).await? {
                     return Err(Refusal::ChangedMeanwhile.into());
@@ -184,9 +186,15 @@ impl Service {
                         .about(account.id)
                         .with("sessionsEnded", ended.len()),
                 );
-                self.close(&tx, account).await
+                self.close(&tx, account).await?;
+                self.sessions.renew_current_in(&tx, caller).await
             })
-            .await
+            .await?;
+        self.sessions.proven(renewed).await
+    }
+
+    pub(super) fn sessions(&self) -> &session::Service {
+        &self.sessions
     }
 
     /// Counted before it is checked, so that many guesses at once are counted as many.
@@ -197,13 +205,13 @@ impl Service {
         account: &Account,
     ) -> Result<()> {
         let (class, quota) = GUESSES;
-        let subject = Subject::Id(account.id.uuid());
-        self.limiter.take(class, subject, quota, self.db.world().now()).check()?;
+        let guess = [Ask { class, subject: Subject::Id(account.id.uuid()), quota }];
+        self.limiter.charge(&guess, self.db.world().now()).await?.check()?;
         let stored = account.password.as_ref().ok_or(Refusal::NoPassword)?;
         if !self.hasher.on_behalf_of(caller).verify(current, Some(stored)).await? {
             return Err(Refusal::WrongPassword.into());
         }
-        self.limiter.give_back(class, subject, quota);
+        self.limiter.refund(&guess);
         Ok(())
     }
 

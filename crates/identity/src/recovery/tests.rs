@@ -290,8 +290,17 @@ on_both_engines! { TABLES;
         }
         let link = house.reset_token("anne@example.org").await;
         let answer = house.send("PATCH", SECURITY, &caller, body(PASSWORD, NEW)).await;
-        assert_eq!((answer.status, answer.json), (StatusCode::OK, json!({ "success": true })));
-        house.authenticate(here.tokens.access.expose()).await.unwrap();
+        assert_eq!((answer.status, &answer.json["success"]), (StatusCode::OK, &json!(true)));
+        // The session goes on under new tokens and a new cookie; what has shown it is dead.
+        let dead = house.authenticate(here.tokens.access.expose()).await.unwrap_err();
+        assert_eq!(dead.code(), "superseded_token");
+        let (cookie, _) = here.cookie.as_ref().unwrap();
+        assert!(house.authenticate(cookie.expose()).await.is_err());
+        assert!(answer.headers[header::SET_COOKIE].to_str().unwrap().starts_with("verza_session="));
+        let renewed = answer.json["accessToken"].as_str().unwrap();
+        let renewed = house.authenticate(renewed).await.unwrap();
+        let was = caller.principal().unwrap();
+        assert_eq!((renewed.session, renewed.proven_at), (was.session, was.proven_at));
         assert!(house.authenticate(there.tokens.access.expose()).await.is_err());
         assert!(house.login_with("anne@example.org", PASSWORD).await.is_err());
         house.login_with("anne@example.org", NEW).await.unwrap();

@@ -469,6 +469,22 @@ impl Service {
         Ok((account, renewed))
     }
 
+    /// Renews the calling session as it is, since how its owner signs in has changed: no level rises,
+    /// and no proof gets any younger.
+    ///
+    /// # Errors
+    /// As of [`Service::prove_in`].
+    pub(crate) async fn renew_current_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(Account, Renewed)> {
+        let (session, account) = self.current_in(tx, caller).await?;
+        let stays = (session.proof.clone(), session.proven_at);
+        let renewed = self.renew_as_in(tx, caller, &session, stays).await?;
+        Ok((account, renewed))
+    }
+
     /// What is handed to whoever has had their session renewed by a proof.
     pub(crate) async fn proven(&self, (account, renewed): (Account, Renewed)) -> Result<Proven> {
         let Renewed { session, cookie } = renewed;
@@ -536,9 +552,19 @@ impl Service {
         session: &Session,
         proof: Proof,
     ) -> Result<Renewed> {
+        self.renew_as_in(tx, caller, session, (proof, tx.now())).await
+    }
+
+    async fn renew_as_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        session: &Session,
+        (proof, proven_at): (Proof, Timestamp),
+    ) -> Result<Renewed> {
         let becomes = Session {
             proof,
-            proven_at: tx.now(),
+            proven_at,
             epoch: session.epoch + 1,
             salt: tx.world().random(),
             generation: session.generation + 1,
