@@ -10,7 +10,7 @@ use kernel::id::kinds::User;
 use kernel::{Caller, Error, Id, Kind, Result, Role, Timestamp};
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
-use platform::limits::{Limiter, Quota, Subject};
+use platform::limits::{Ask, Limiter, Quota, Subject};
 use platform::privacy::{self, Erasure, Holder, Person, Rows, Table};
 use rpc::users::Status;
 use serde_json::{Value as Json, json};
@@ -114,12 +114,11 @@ impl Service {
             return Err(rules::proof_needed());
         }
         let (class, quota) = GUESSES;
-        let subject = account.id.to_string();
-        self.limiter.take(class, Subject::Text(&subject), quota, now).check()?;
-        if account.password.is_some()
-            && self.hasher.verify(password, account.password.as_ref()).await?
-        {
-            self.limiter.give_back(class, Subject::Text(&subject), quota);
+        let guess = [Ask { class, subject: Subject::Id(account.id.uuid()), quota }];
+        self.limiter.charge(&guess, now).await?.check()?;
+        let hasher = self.hasher.on_behalf_of(caller);
+        if account.password.is_some() && hasher.verify(password, account.password.as_ref()).await? {
+            self.limiter.refund(&guess);
             return Ok(());
         }
         Err(Error::field("/password", "wrong", "not the password of this account"))

@@ -328,7 +328,7 @@ impl Service {
             return Err(if better { Refusal::NotEnough } else { Refusal::Wrong }.into());
         }
         match evidence {
-            Evidence::Password(password) => self.check_password(&account, password).await?,
+            Evidence::Password(password) => self.check_password(caller, &account, password).await?,
             Evidence::Code(code) => {
                 self.sessions.count_code(&account, caller.origin.ip, code).await?;
             }
@@ -354,11 +354,17 @@ impl Service {
         self.sessions.proven(renewed).await
     }
 
-    async fn check_password(&self, account: &Account, password: &Password) -> Result<()> {
+    async fn check_password(
+        &self,
+        caller: &Caller,
+        account: &Account,
+        password: &Password,
+    ) -> Result<()> {
         let (class, quota) = PASSWORDS;
         let guess = [Ask { class, subject: Subject::Id(account.id.uuid()), quota }];
         self.limiter.charge(&guess, self.db.world().now()).await?.check()?;
-        if !self.hasher.verify(password, account.password.as_ref()).await? {
+        let hasher = self.hasher.on_behalf_of(caller);
+        if !hasher.verify(password, account.password.as_ref()).await? {
             return Err(Refusal::Wrong.into());
         }
         self.limiter.refund(&guess);
