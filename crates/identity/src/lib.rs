@@ -254,12 +254,10 @@ impl Identity {
         let setup = Arc::new(setup);
         let people = Arc::new(people::Service {
             db: db.clone(),
-            mailer,
             hasher: Arc::clone(&hasher),
             accounts: Arc::clone(&accounts),
             sessions: Arc::clone(&sessions),
             setup: Arc::clone(&setup),
-            public_url: public_url.clone(),
         });
         let impersonation =
             impersonation::Service { db: db.clone(), sessions: Arc::clone(&sessions) };

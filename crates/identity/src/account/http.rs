@@ -21,6 +21,8 @@ use super::{
     Account, Avatar, Command, Email, Filter, Name, Preferences, ProfileChange, Registration,
     Service, Sort,
 };
+use crate::factor::http::{ProvenBody, proof, renewed};
+use crate::password::Password;
 use crate::session::http::SessionBody;
 
 // Named without their parameters, which have no schemas of their own.
@@ -44,9 +46,15 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .to(register),
             post(Audience::Public, "/v1/auth/verify-email")
                 .summary("Confirm a mail address with the token from the mail")
+                .describe(
+                    "Where the address was registered more than once before, the password is void \
+                     unless `password` shows it, and `hasPassword` is false. Whoever is signed in \
+                     to the account has their session renewed: its old tokens and cookie are dead, \
+                     and `session` has new ones.",
+                )
                 .limit(Limit::Login)
                 .takes::<VerifyEmailBody>()
-                .returns::<Said>(200)
+                .returns::<EmailProvedBody>(200)
                 .to(verify_email),
             post(Audience::Public, "/v1/auth/resend-verification")
                 .summary("Send the confirmation mail again")
@@ -153,15 +161,39 @@ async fn register(
 struct VerifyEmailBody {
     /// From the link in the mail.
     token: SecretText,
+    /// The password of the registration. Where the address was registered more than once, it stands
+    /// only if it is shown here.
+    password: Option<SecretText>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EmailProvedBody {
+    message: &'static str,
+    /// Whether one can sign in with the password of the registration.
+    has_password: bool,
+    /// Of whoever is signed in to the account: the session is renewed by this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<ProvenBody>,
 }
 
 async fn verify_email(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Json(body): Json<VerifyEmailBody>,
-) -> Reply<Json<Said>> {
-    service.verify_email(&caller, body.token.expose()).await?;
-    Ok(Json(Said { message: "Your address is confirmed. You can sign in now." }))
+) -> Reply<Response> {
+    let password = body.password.map(|text| Password::presented("/password", text)).transpose()?;
+    let token = body.token.expose();
+    let proved = service.verify_email_with(&caller, token, password.as_ref()).await?;
+    let message = if proved.has_password {
+        "Your address is confirmed. You can sign in now."
+    } else {
+        "Your address is confirmed. It was registered more than once: set a new password with \
+         POST /v1/auth/forgot-password."
+    };
+    let (session, cookie) = proved.session.map(proof).unzip();
+    let body = EmailProvedBody { message, has_password: proved.has_password, session };
+    Ok(renewed(service.session_service(), Json(body).into_response(), cookie.flatten())?)
 }
 
 #[derive(Deserialize, ToSchema)]

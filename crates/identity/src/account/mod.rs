@@ -8,7 +8,16 @@
 //!   them; users are approved from the start.
 //! - An address is proved by a single-use token in a mail. Until then nobody can sign in, and a
 //!   new registration of the address takes the unproved account over: whoever was first has no
-//!   claim to an address that is not theirs.
+//!   claim to an address that is not theirs. It does so also where no mail may be sent any more, and
+//!   links of registrations before it no longer work.
+//! - Of an address that was registered more than once nobody can tell whose the password is: mails
+//!   to its owner look alike, and the last to register may be a stranger. So a link alone proves the
+//!   address and voids the password, which its owner then sets by the link for forgotten ones. It
+//!   stands where whoever has the link shows it too. So a stranger who registers somebody else's
+//!   address, before or after them, never gets in, and has enrolled no factor that a reset would
+//!   have to take away: resets leave factors as they are, since a mailbox is stolen more often.
+//! - Only an account that somebody has registered is taken over. To register the address of one that
+//!   an admin has made or imported is to register a taken one; whoever was invited is invited again.
 //! - An older API signs in whoever registers there at once, as somebody unproved ([`crate::facade`]).
 //!   What such an account has gathered is not handed to who later proves the address: a new
 //!   registration closes the account, takes the address from it, and begins anew.
@@ -31,8 +40,8 @@ pub use model::{
     Account, Avatar, Email, Filter, Name, Preferences, ProfileChange, Registration, Sort,
 };
 pub use rules::{Command, Refusal};
-pub use service::{Policy, Service};
-pub(crate) use service::{changed_meanwhile, create_admin, token_spent};
+pub use service::{EmailProved, Policy, Service};
+pub(crate) use service::{SET_PASSWORD, changed_meanwhile, create_admin, token_spent};
 
 pub(crate) use jobs::register as register_jobs;
 pub(crate) use rules::starts_approved;

@@ -20,20 +20,37 @@ use super::rules::{self, Command, Standing};
 use super::{letters, store};
 use crate::asked::Asked;
 use crate::closing;
-use crate::password::Hasher;
-use crate::session::{self, Proof, Reason, SignedIn};
+use crate::password::{Hasher, Password, Phc};
+use crate::people::letters as invitation;
+use crate::session::{self, Proof, Proven, Reason, SignedIn};
 use crate::token::Wish;
 use crate::{PublicUrl, handle, holding};
 
 /// How long a link in a verification mail works.
 const VERIFY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 const VERIFY_EMAIL: &str = "verify_email";
+/// How long a link to set the first password works.
+const SET_PASSWORD_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const SET_PASSWORD: &str = "set_password";
 /// The tag of accounts that were signed in before their address was proved.
 const ENTERED: &str = "entered_unproved";
+/// The tag of unproved accounts that were registered here more than once: nobody can tell whose the
+/// password is.
+const CONTESTED: &str = "registered_again";
 
 /// Mails to one address that anybody can cause.
 const MAILS: (&str, Quota) =
     ("identity.mail", Quota { burst: 4, every: Duration::from_secs(10 * 60) });
+
+/// What came of a link that proves an address.
+#[derive(Debug)]
+pub struct EmailProved {
+    /// Whether one can sign in with the password of the registration. It is void where the address
+    /// was registered more than once and whoever came by the link has not shown it.
+    pub has_password: bool,
+    /// The calling session of the account, renewed.
+    pub session: Option<Proven>,
+}
 
 /// The verbs of accounts.
 pub struct Service {
@@ -90,9 +107,9 @@ impl Service {
             return Err(Error::field("/role", "not_allowed", "one of user, verifier, enterprise"));
         }
         let password = self.hasher.on_behalf_of(caller).hash(&registration.password).await?;
-        if !self.may_mail(&registration.email).await? {
-            return Ok(());
-        }
+        // Without a mail it takes effect all the same: else whoever has used up the mails of an
+        // address would have their own registration stand in the place of its owner's.
+        let mails = self.may_mail(&registration.email).await?;
         let Registration { name, email, role, .. } = registration;
         let (role, approved) = (*role, rules::starts_approved(*role));
         self.db
@@ -107,9 +124,13 @@ impl Service {
                     email_verified_at: None,
                     password: Some(&password),
                 };
-                async move { self.register_in(&tx, caller, new, tags).await.map(drop) }
+                async move { self.register_in(&tx, caller, new, tags, mails).await.map(drop) }
             })
             .await
+    }
+
+    pub(crate) fn session_service(&self) -> &session::Service {
+        &self.sessions
     }
 
     /// Refuses who would make an account for themselves while nobody may.
@@ -122,13 +143,14 @@ impl Service {
     }
 
     /// Answers whose account it has become; none where the address has an account, whose owner is
-    /// told by mail.
+    /// told by mail, if one may be sent.
     async fn register_in(
         &self,
         tx: &Tx,
         caller: &Caller,
         mut new: store::New<'_>,
         tags: &[&str],
+        mails: bool,
     ) -> Result<Option<Id<User>>> {
         if !store::insert(tx, &new).await? {
             let Some(account) = store::by_email(tx, new.email).await? else {
@@ -138,16 +160,43 @@ impl Service {
             new.id = if released { new.id } else { account.id };
             let is_free = released && store::insert(tx, &new).await?;
             if !is_free && !store::take_over(tx, &new).await? {
-                let letter = letters::address_taken(&self.public_url.link("/sign-in"));
-                let to = account.email.shown();
-                self.mailer.send(tx, to, letters::ADDRESS_TAKEN, &letter)?;
+                if mails {
+                    self.tell_owner(tx, &account).await?;
+                }
                 return Ok(None);
             }
             store::drop_tokens(tx, account.id, VERIFY_EMAIL).await?;
             store::drop_tags(tx, new.id).await?;
+            if !is_free && account.password.is_some() {
+                store::add_tags(tx, new.id, &[CONTESTED]).await?;
+            }
         }
-        self.registered_in(tx, caller, &new, tags).await?;
+        self.registered_in(tx, caller, &new, tags, mails).await?;
         Ok(Some(new.id))
+    }
+
+    /// Tells by mail whose address somebody has registered that they have an account; whoever has
+    /// yet to set its first password gets the link for that once more.
+    async fn tell_owner(&self, tx: &Tx, account: &Account) -> Result<()> {
+        let is_invited = account.status == Status::Active
+            && account.email_verified_at.is_none()
+            && account.password.is_none();
+        if is_invited {
+            return self.invite_in(tx, account.id, account.email.shown()).await;
+        }
+        let letter = letters::address_taken(&self.public_url.link("/sign-in"));
+        self.mailer.send(tx, account.email.shown(), letters::ADDRESS_TAKEN, &letter).map(drop)
+    }
+
+    /// Sends a link to set the first password with; the one before no longer works.
+    pub(crate) async fn invite_in(&self, tx: &Tx, id: Id<User>, to: &str) -> Result<()> {
+        store::drop_tokens(tx, id, SET_PASSWORD).await?;
+        let token = Token::new(tx.world());
+        let expires_at = tx.now() + SET_PASSWORD_LIFETIME;
+        store::insert_token(tx, &token.hash, id, SET_PASSWORD, expires_at).await?;
+        let link = self.public_url.link_with_token("/set-password", &token);
+        let letter = invitation::set_password(&link);
+        self.mailer.send(tx, to, invitation::SET_PASSWORD, &letter).map(drop)
     }
 
     /// Registers an account as part of something that hands it more than an address and a
@@ -166,12 +215,12 @@ impl Service {
     ) -> Result<Option<Id<User>>> {
         self.check_open(caller)?;
         if !tells {
-            return self.register_in(tx, caller, new, &[ENTERED]).await;
+            return self.register_in(tx, caller, new, &[ENTERED], true).await;
         }
         if !store::insert(tx, &new).await? {
             return Err(email_taken());
         }
-        self.registered_in(tx, caller, &new, &[ENTERED]).await?;
+        self.registered_in(tx, caller, &new, &[ENTERED], true).await?;
         Ok(Some(new.id))
     }
 
@@ -214,9 +263,12 @@ impl Service {
         caller: &Caller,
         new: &store::New<'_>,
         tags: &[&str],
+        mails: bool,
     ) -> Result<()> {
         store::add_tags(tx, new.id, tags).await?;
-        self.send_verification(tx, new.id, new.email).await?;
+        if mails {
+            self.send_verification(tx, new.id, new.email).await?;
+        }
         tx.record(
             Fact::by(caller, "user.registered")
                 .acted_by(new.id, new.role)
@@ -243,7 +295,7 @@ impl Service {
         handle::store::delete(tx, account.id).await?;
         holding::store::delete_of(tx, account.id).await?;
         // What it holds is erased as of every closed account.
-        closing::begin_in(tx, account.id, self.policy.closing).await?;
+        closing::begin_in(tx, account, self.policy.closing).await?;
         let ended = self.sessions.end_all_in(tx, account.id, Reason::Locked, None).await?;
         tx.record(
             Fact::by(caller, "user.closed")
@@ -271,7 +323,7 @@ impl Service {
         token: Wish,
     ) -> Result<SignedIn> {
         self.check_open(caller)?;
-        let password = self.hasher.hash(&registration.password).await?;
+        let password = self.hasher.on_behalf_of(caller).hash(&registration.password).await?;
         let (class, quota) = MAILS;
         let Registration { name, email, role, .. } = registration;
         let now = self.db.world().now();
@@ -292,7 +344,7 @@ impl Service {
                         return Err(email_taken());
                     }
                     store::add_tags(&tx, id, &[ENTERED]).await?;
-                    self.registered_in(&tx, caller, &new, tags).await?;
+                    self.registered_in(&tx, caller, &new, tags, true).await?;
                     let account = store::get(&tx, id).await?;
                     let proof = Proof::password();
                     let session =
@@ -320,37 +372,97 @@ impl Service {
         Ok(self.limiter.charge(&[ask], self.db.world().now()).await?.allowed)
     }
 
+    /// [`Service::verify_email_with`], by whoever has the link and shows nothing else.
+    pub async fn verify_email(&self, caller: &Caller, token: &str) -> Result<EmailProved> {
+        self.verify_email_with(caller, token, None).await
+    }
+
     /// Proves an address with the token from the mail. The token works once. Sessions that began
-    /// before end, but the one that calls: whoever started them may not be who reads the mail.
+    /// before end, but the one that calls, which is renewed: whoever started the others may not be
+    /// who reads the mail. Where the address was registered more than once, the password stands only
+    /// if whoever reads the mail shows it, by `password` or by a session of the account.
     ///
     /// # Errors
-    /// `Gone` `token_spent`: used, expired, or never given out.
-    pub async fn verify_email(&self, caller: &Caller, token: &str) -> Result<()> {
+    /// `Gone` `token_spent`: used, expired, or never given out; a field error on `/password`, with
+    /// which the token still works.
+    pub async fn verify_email_with(
+        &self,
+        caller: &Caller,
+        token: &str,
+        password: Option<&Password>,
+    ) -> Result<EmailProved> {
         let hash = sha256(token);
-        self.db
-            .run("user.verify_email", |tx| async move {
-                let user = store::use_token(&tx, &hash, VERIFY_EMAIL).await?;
-                let user = user.ok_or_else(token_spent)?;
-                if !store::set_email_verified(&tx, user).await? {
-                    return Err(token_spent());
-                }
-                store::drop_tokens(&tx, user, VERIFY_EMAIL).await?;
-                let account = store::get(&tx, user).await?;
-                let own = caller.principal.as_ref().filter(|principal| principal.user == user);
-                let own = own.map(|principal| principal.session);
-                let ended = self.sessions.end_all_in(&tx, user, Reason::Revoked, own).await?;
-                let fact = Fact::by(caller, "user.email_verified")
-                    .acted_by(user, account.role)
-                    .on(user)
-                    .about(user)
-                    .with("role", account.role);
-                tx.record(match ended.len() {
-                    0 => fact,
-                    ended => fact.with("sessionsEnded", ended),
-                });
-                Ok(())
+        let shown = match password {
+            Some(password) => Some(self.check_shown(caller, &hash, password).await?),
+            None => None,
+        };
+        let (has_password, renewed) = self
+            .db
+            .run("user.verify_email", |tx| {
+                let shown = shown.as_ref();
+                async move { self.verify_email_in(&tx, caller, &hash, shown).await }
             })
-            .await
+            .await?;
+        let session = match renewed {
+            Some(renewed) => Some(self.sessions.proven(renewed).await?),
+            None => None,
+        };
+        Ok(EmailProved { has_password, session })
+    }
+
+    /// The password of the registration that a link is of, where this is the one. Nobody makes us
+    /// check with a link that does not work.
+    async fn check_shown(
+        &self,
+        caller: &Caller,
+        hash: &[u8; 32],
+        password: &Password,
+    ) -> Result<Phc> {
+        let now = self.db.world().now();
+        let holder = store::token_holder(&self.db, hash, VERIFY_EMAIL, now).await?;
+        let stored = holder.ok_or_else(token_spent)?.password;
+        let is_right = self.hasher.on_behalf_of(caller).verify(password, stored.as_ref()).await?;
+        let wrong = || Error::field("/password", "wrong", "not the password of the registration");
+        stored.filter(|_| is_right).ok_or_else(wrong)
+    }
+
+    async fn verify_email_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        hash: &[u8; 32],
+        shown: Option<&Phc>,
+    ) -> Result<(bool, Option<(Account, session::Renewed)>)> {
+        let user = store::use_token(tx, hash, VERIFY_EMAIL).await?;
+        let user = user.ok_or_else(token_spent)?;
+        if !store::set_email_verified(tx, user).await? {
+            return Err(token_spent());
+        }
+        store::drop_tokens(tx, user, VERIFY_EMAIL).await?;
+        let account = store::get(tx, user).await?;
+        let own = caller.principal.as_ref().filter(|principal| principal.user == user);
+        let own = own.map(|principal| principal.session);
+        let is_contested = store::drop_tag(tx, user, CONTESTED).await?;
+        let is_shown = shown.is_some() && shown == account.password.as_ref();
+        let has_password = !is_contested || own.is_some() || is_shown;
+        if !has_password {
+            store::drop_password(tx, user).await?;
+        }
+        let ended = self.sessions.end_all_in(tx, user, Reason::Revoked, own).await?;
+        let fact = Fact::by(caller, "user.email_verified")
+            .acted_by(user, account.role)
+            .on(user)
+            .about(user)
+            .with("role", account.role);
+        tx.record(match ended.len() {
+            0 => fact,
+            ended => fact.with("sessionsEnded", ended),
+        });
+        let renewed = match own {
+            Some(_) => Some(self.sessions.renew_current_in(tx, caller).await?),
+            None => None,
+        };
+        Ok((has_password && account.password.is_some(), renewed))
     }
 
     /// Sends the verification mail once more, where there is an account to verify; tells the

@@ -148,12 +148,17 @@ pub(crate) async fn insert_imported(
         .await?)
 }
 
-/// Makes an account whose address was never proved the account of a new registration.
+/// Makes an account whose address was never proved the account of a new registration. Only one
+/// that somebody has registered, here or at Kratos: one that an admin has made has no password yet,
+/// and one that was imported is not for strangers either.
 pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
     let New { id, email, name, role, approved, password, .. } = new;
     let sql = "UPDATE users SET email_shown = $2, name = $3, role = $4, approved = $5,
                    password_hash = $6, searchable = $7, version = version + 1, updated_at = $8
-               WHERE id = $1 AND email_verified_at IS NULL AND status = 'active'";
+               WHERE id = $1 AND email_verified_at IS NULL AND status = 'active'
+                   AND (password_hash IS NOT NULL
+                        OR EXISTS (SELECT 1 FROM kratos_identities WHERE user_id = $1))
+                   AND NOT EXISTS (SELECT 1 FROM imported_users WHERE user_id = $1)";
     Ok(tx
         .touch(
             sql,
@@ -196,6 +201,12 @@ pub(super) async fn drop_tags(tx: &Tx, user: Id<User>) -> Result<()> {
     Ok(())
 }
 
+/// Takes a tag from an account; `false` when it had none of that name.
+pub(super) async fn drop_tag(tx: &Tx, user: Id<User>, tag: &str) -> Result<bool> {
+    let sql = "DELETE FROM user_tags WHERE user_id = $1 AND tag = $2";
+    Ok(tx.touch(sql, params![user, tag]).await?)
+}
+
 /// The tags of an account, in the order of the alphabet.
 pub(crate) async fn tags(db: &impl Read, user: Id<User>) -> Result<Vec<String>> {
     let sql = "SELECT tag FROM user_tags WHERE user_id = $1 ORDER BY tag";
@@ -211,6 +222,14 @@ pub(crate) async fn set_email_verified(tx: &Tx, id: Id<User>) -> Result<bool> {
     let sql = "UPDATE users SET email_verified_at = $2, version = version + 1, updated_at = $2
                WHERE id = $1 AND email_verified_at IS NULL";
     Ok(tx.touch(sql, params![id, tx.now()]).await?)
+}
+
+/// Voids a password that may not be its owner's.
+pub(super) async fn drop_password(tx: &Tx, id: Id<User>) -> Result<()> {
+    let sql = "UPDATE users SET password_hash = NULL, version = version + 1, updated_at = $2
+               WHERE id = $1";
+    tx.execute(sql, params![id, tx.now()]).await?;
+    Ok(())
 }
 
 /// Sets the password, unless the account has changed meanwhile.

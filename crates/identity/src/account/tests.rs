@@ -13,7 +13,7 @@ use serde_json::json;
 use super::letters;
 use super::rules::{Standing, step};
 use super::{Avatar, Command, Email, Filter, Name, Registration};
-use crate::testing::{PASSWORD, TABLES, house, registration, whole};
+use crate::testing::{PASSWORD, TABLES, house, password, registration, whole};
 
 #[test]
 fn what_people_have_as_an_address_is_taken() {
@@ -250,13 +250,87 @@ on_both_engines! { TABLES;
         accounts.register(&nobody, &registration("anne@example.org", Role::User)).await.unwrap();
         let new = house.mail_token("anne@example.org").await;
         assert_eq!(accounts.verify_email(&nobody, &old).await.unwrap_err().kind(), Kind::Gone);
-        accounts.verify_email(&nobody, &new).await.unwrap();
+        // Whoever reads the mail may be either of the two, so they show the password as well.
+        let guess = password("the squatter's password");
+        let wrong = accounts.verify_email_with(&nobody, &new, Some(&guess)).await.unwrap_err();
+        assert_eq!(wrong.fields()[0].pointer, "/password");
+        let right = password(PASSWORD);
+        let proved = accounts.verify_email_with(&nobody, &new, Some(&right)).await.unwrap();
+        assert!(proved.has_password);
 
         let signed_in = house.login("anne@example.org").await;
         assert_eq!((signed_in.account.role, signed_in.account.approved), (Role::User, true));
         assert_eq!(signed_in.account.name, "Anne Cooper");
         let squatted = house.login_with("anne@example.org", "the squatter's password").await;
         assert!(squatted.is_err());
+    }
+
+    async fn no_stranger_who_registers_an_address_gets_in_with_it(t: &TestDb) {
+        let nobody = Caller::nobody();
+        // The stranger uses up the mails of the address before her, or comes after her.
+        for (address, order) in [
+            ("anne@example.org", [true, true, true, true, false]),
+            ("vera@example.org", [false, true, true, true, true]),
+        ] {
+            let theirs = Registration::parse(
+                "Eve", address, "the stranger's password".to_owned().into(), Role::User,
+            ).unwrap();
+            let hers = registration(address, Role::User);
+            let house = house(t);
+            let accounts = &house.identity.accounts;
+            let mut links = Vec::new();
+            for is_theirs in order {
+                let one = if is_theirs { &theirs } else { &hers };
+                accounts.register(&nobody, one).await.unwrap();
+                links.push(house.mail_token(address).await);
+                t.clock.advance(Duration::from_secs(1));
+            }
+            for link in &links {
+                assert!(accounts.verify_email(&nobody, link).await.is_err(), "an older one");
+            }
+            t.clock.advance(Duration::from_secs(3600));
+            let email = Email::parse(address).unwrap();
+            accounts.resend_verification(&nobody, &email).await.unwrap();
+            let link = house.mail_token(address).await;
+            assert!(!accounts.verify_email(&nobody, &link).await.unwrap().has_password);
+            for guess in ["the stranger's password", PASSWORD] {
+                assert!(house.login_with(address, guess).await.is_err());
+            }
+            // The owner, who reads the mail, sets a new one.
+            let recovery = &house.identity.recovery;
+            recovery.forgot_password(&nobody, &email).await.unwrap();
+            let link = house.mail_token(address).await;
+            let new = "eleven calm otters".to_owned().into();
+            recovery.reset_password(&nobody, &link, new).await.unwrap();
+            house.login_with(address, "eleven calm otters").await.unwrap();
+        }
+    }
+
+    async fn an_account_that_an_admin_has_made_is_not_for_whoever_registers_its_address(t: &TestDb) {
+        let house = house(t);
+        let root = house.root().await;
+        let body = json!({ "name": "Vera", "email": "vera@example.org", "role": "verifier",
+                           "approved": true });
+        let made = house.send("POST", "/v1/users", &root, Some(body)).await;
+        assert_eq!(made.status, StatusCode::CREATED);
+        let first = house.mail_token("vera@example.org").await;
+        t.clock.advance(Duration::from_secs(1));
+        let nobody = Caller::nobody();
+        let stranger = registration("vera@example.org", Role::User);
+        house.identity.accounts.register(&nobody, &stranger).await.unwrap();
+        let second = house.mail_token("vera@example.org").await;
+        let mails = sink::list(&t.db, Some("vera@example.org"), 1).await.unwrap();
+        assert_eq!(mails[0].template, "account.set_password", "she is invited once more");
+        let people = &house.identity.people;
+        let set = async |link: &str| {
+            let new = "eleven calm otters".to_owned().into();
+            people.set_password(&nobody, link, new).await
+        };
+        assert_eq!(set(&first).await.unwrap_err().code(), "token_spent");
+        set(&second).await.unwrap();
+        let vera = house.login_with("vera@example.org", "eleven calm otters").await.unwrap();
+        assert_eq!((vera.account.name.as_str(), vera.account.role), ("Vera", Role::Verifier));
+        assert!(house.login_with("vera@example.org", PASSWORD).await.is_err());
     }
 
     async fn of_fifty_tries_of_one_token_one_verifies(t: &TestDb) {

@@ -297,7 +297,10 @@ on_both_engines! { TABLES;
         let early = house.log("Ann", "new@example.org", PASSWORD).await.error.unwrap();
         assert_eq!(early.code(), "email_not_verified");
         let token = house.mail_token("new@example.org").await;
-        house.identity.accounts.verify_email(&nobody(), &token).await.unwrap();
+        // Registered twice: the password stands since it is shown.
+        let shown = json!({ "token": token, "password": PASSWORD });
+        let proved = house.send("POST", "/v1/auth/verify-email", &nobody(), Some(shown)).await;
+        assert_eq!((proved.status, &proved.json["hasPassword"]), (StatusCode::OK, &json!(true)));
         let log = house.log("Ann", "new@example.org", PASSWORD).await;
         let caller = house.of_token(&log.json["token"]).await;
         let ext = house.send("POST", "/api/users/ext", &caller, None).await;
@@ -335,11 +338,16 @@ on_both_engines! { TABLES;
         let caller = house.of_token(&second.json["token"]).await;
         assert!(!caller.principal().unwrap().email_verified);
         let token = house.mail_token("anne@example.org").await;
-        house.identity.accounts.verify_email(&caller, &token).await.unwrap();
+        let body = json!({ "token": token });
+        let answer = house.send("POST", "/v1/auth/verify-email", &caller, Some(body)).await;
         let ended = house.authenticate(first.json["token"].as_str().unwrap()).await;
         assert_eq!(ended.unwrap_err().code(), "session_ended");
-        let caller = house.of_token(&second.json["token"]).await;
-        assert!(caller.principal().unwrap().email_verified);
+        // That one is renewed: whoever else has its token is out.
+        let dead = house.authenticate(second.json["token"].as_str().unwrap()).await;
+        assert_eq!(dead.unwrap_err().code(), "superseded_token");
+        let renewed = house.of_token(&answer.json["session"]["accessToken"]).await;
+        let (was, is) = (caller.principal().unwrap(), renewed.principal().unwrap());
+        assert!(is.email_verified && is.session == was.session);
     }
 
     async fn an_unproved_account_signs_in_here_and_nowhere_else(t: &TestDb) {

@@ -2,9 +2,9 @@
 
 use platform::mail::Letter;
 
-pub(super) const SET_PASSWORD: &str = "account.set_password";
+pub(crate) const SET_PASSWORD: &str = "account.set_password";
 
-pub(super) fn set_password(link: &str) -> Letter {
+pub(crate) fn set_password(link: &str) -> Letter {
     Letter::new("Your account is ready")
         .say(
             "An account has been made for you. Choose a password to sign in with; that also \

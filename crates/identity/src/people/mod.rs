@@ -10,7 +10,7 @@
 //!   after another, on both engines, since each touches the one row of `admin_roster` first.
 
 pub mod http;
-mod letters;
+pub(crate) mod letters;
 mod model;
 mod rules;
 mod service;

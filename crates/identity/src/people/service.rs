@@ -1,39 +1,31 @@
 //! What admins do with people.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{Caller, Error, Id, Page, PageRequest, Result, Role, Secret};
-use platform::crypto::{Token, sha256};
+use platform::crypto::sha256;
 use platform::db::{Db, Tx};
 use platform::journal::Fact;
-use platform::mail::Mailer;
 
 use super::model::NewPerson;
 use super::rules::{self, Refusal};
-use super::{letters, store};
-use crate::PublicUrl;
+use super::store;
 use crate::account::{
-    self, Account, Filter, ProfileChange, changed_meanwhile, store as accounts, token_spent,
+    self, Account, Filter, ProfileChange, SET_PASSWORD, changed_meanwhile, store as accounts,
+    token_spent,
 };
 use crate::password::{Hasher, Password};
 use crate::session::{self, Reason, Session};
 use crate::setup::{self, SetupLink};
 
-/// How long a link to set a password works.
-const SET_PASSWORD_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-const SET_PASSWORD: &str = "set_password";
-
 /// The verbs of administering people.
 pub struct Service {
     pub(crate) db: Db,
-    pub(crate) mailer: Mailer,
     pub(crate) hasher: Arc<Hasher>,
     pub(crate) accounts: Arc<account::Service>,
     pub(crate) sessions: Arc<session::Service>,
     pub(crate) setup: Arc<setup::Service>,
-    pub(crate) public_url: PublicUrl,
 }
 
 impl Service {
@@ -65,23 +57,13 @@ impl Service {
                     let message = "there is an account with this address";
                     return Err(Error::field("/email", "taken", message));
                 }
-                self.send_link(&tx, id, email.shown()).await?;
+                self.accounts.invite_in(&tx, id, email.shown()).await?;
                 let fact = Fact::by(caller, "user.created").on(id).about(id);
                 tx.record(fact.with("role", role).with("approved", approved));
                 Ok(id)
             })
             .await?;
         self.accounts.get(id).await
-    }
-
-    async fn send_link(&self, tx: &Tx, id: Id<User>, to: &str) -> Result<()> {
-        accounts::drop_tokens(tx, id, SET_PASSWORD).await?;
-        let token = Token::new(tx.world());
-        let expires_at = tx.now() + SET_PASSWORD_LIFETIME;
-        accounts::insert_token(tx, &token.hash, id, SET_PASSWORD, expires_at).await?;
-        let link = self.public_url.link_with_token("/set-password", &token);
-        self.mailer.send(tx, to, letters::SET_PASSWORD, &letters::set_password(&link))?;
-        Ok(())
     }
 
     /// Sends the link to set a password once more; the one before no longer works.
@@ -93,7 +75,7 @@ impl Service {
             .run("user.invite", |tx| async move {
                 let account = accounts::get(&tx, id).await?;
                 rules::may_invite(&account)?;
-                self.send_link(&tx, id, account.email.shown()).await?;
+                self.accounts.invite_in(&tx, id, account.email.shown()).await?;
                 tx.record(Fact::by(caller, "user.invited").on(id).about(id));
                 Ok(())
             })
@@ -116,7 +98,7 @@ impl Service {
         let owner = store::token_owner(&self.db, &hash, SET_PASSWORD, now).await?;
         let account = accounts::get(&self.db, owner.ok_or_else(token_spent)?).await?;
         let password = Password::parse("/password", password, account.email.as_str())?;
-        let password = &self.hasher.hash(&password).await?;
+        let password = &self.hasher.on_behalf_of(caller).hash(&password).await?;
         self.db
             .run("user.set_password", |tx| async move {
                 let used = accounts::use_token(&tx, &hash, SET_PASSWORD).await?;
