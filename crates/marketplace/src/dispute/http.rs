@@ -178,7 +178,7 @@ fn admin_routes(service: &Arc<Service>) -> Vec<Route> {
                      the decision about an appeal at once.",
                 )
                 .step_up()
-                .once(Once::Accepted)
+                .once(Once::Required)
                 .takes::<RulingBody>()
                 .versioned()
                 .returns::<DisputeBody>(200)

@@ -99,7 +99,7 @@ fn admin(service: &Service) -> Vec<Route> {
                 .summary("Credit the payer with what came for a suspended payment")
                 .in_person()
                 .step_up()
-                .once(Once::Accepted)
+                .once(Once::Required)
                 .takes::<CreditRequest>()
                 .returns::<AdminPaymentBody>(200)
                 .to(credit),

@@ -72,14 +72,14 @@ fn admin(service: &Service) -> Vec<Route> {
             post(Audience::Admin, "/v1/admin/wallets/{id}/freeze")
                 .summary("Freeze a wallet: nothing is sent or withdrawn from it")
                 .in_person()
-                .once(Once::Accepted)
+                .once(Once::Required)
                 .takes::<ReasonRequest>()
                 .returns::<AdminWalletBody>(200)
                 .to(freeze),
             post(Audience::Admin, "/v1/admin/wallets/{id}/thaw")
                 .summary("End the freeze of a wallet")
                 .in_person()
-                .once(Once::Accepted)
+                .once(Once::Required)
                 .takes::<ReasonRequest>()
                 .returns::<AdminWalletBody>(200)
                 .to(thaw),
