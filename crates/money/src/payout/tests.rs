@@ -145,7 +145,8 @@ async fn give_at(db: &platform::db::Db, from: ProviderName, to: Id<User>, amount
 async fn save(site: &Site, rail: Rail, account: &str) -> String {
     let body = json!({ "kind": rail.kind, "currency": rail.asset, "account": account,
                        "bank": rail.bank });
-    let (status, answer) = site.post(user(0), "/v1/payout-destinations", account, body).await;
+    let key = format!("{account} {}", rail.asset);
+    let (status, answer) = site.post(user(0), "/v1/payout-destinations", &key, body).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     if rail.bank.is_some() {
         assert_eq!(answer["name"], "ADA LOVELACE");
@@ -263,6 +264,24 @@ async fn a_large_withdrawal_waits_for_an_admin_who_is_somebody_else(t: &TestDb) 
     stage.site.worker.drain().await.unwrap();
     assert_eq!(stage.state(id).await, "settled");
     stage.assert_reconciled().await;
+}
+
+async fn an_address_that_takes_several_coins_is_matched_by_its_currency(t: &TestDb) {
+    let stage = Stage::on(t, CRYPTO).await;
+    save(&stage.site, Rail { asset: Asset::ETH, ..CRYPTO }, CRYPTO.account).await;
+    t.clock.advance(Duration::from_secs(24 * 3600));
+    let ask = async |currency: Option<&str>| {
+        let body = json!({ "amount": 10_000, "address": CRYPTO.account, "currency": currency });
+        let key = format!("{currency:?}");
+        stage.site.post(user(0), "/v1/user/wallet/withdraw", &key, body).await
+    };
+    for (currency, pointer) in [(None, "/currency"), (Some("USDT"), "/address")] {
+        let (status, answer) = ask(currency).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+        assert_eq!(answer["fields"][0]["pointer"], pointer, "{answer}");
+    }
+    let (status, answer) = ask(Some("USDC")).await;
+    assert_eq!((status, &answer["destinationId"]), (StatusCode::CREATED, &json!(stage.destination)));
 }
 
 async fn i1_what_was_answered_is_answered_again_whatever_has_become_of_it(t: &TestDb) {
