@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kernel::id::kinds::{Destination, Hold, Payment, Unstaking, Withdrawal};
 use kernel::{Caller, Error, Id, Kind, Result};
-use platform::db::{Db, Read};
+use platform::db::{Db, Read, Tx};
 
 use super::model::FEE_BPS;
 use crate::Context;
@@ -15,7 +15,7 @@ use crate::provider::ProviderName;
 use crate::refund::NewRefund;
 use crate::staking::NewStake;
 use crate::testing::{keyed, ngn, user};
-use crate::wallet::{NewTransfer, Resolution};
+use crate::wallet::NewTransfer;
 
 /// Who decides about other people's money here.
 pub(super) const ADMIN: u128 = 99;
@@ -28,8 +28,8 @@ pub(super) enum Deed {
     Hold { who: usize, payee: usize, price: i64, key: String },
     Capture { hold: Id<Hold>, payee: usize, price: i64 },
     Release { hold: Id<Hold> },
-    Dispute { hold: Id<Hold>, open: bool },
-    Resolve { hold: Id<Hold>, payee: usize, bps: i64 },
+    Contest { hold: Id<Hold> },
+    Settle { hold: Id<Hold>, back_bps: u16 },
     Earn { hold: Id<Hold> },
     Stake { who: usize, minor: i64, source: Source, key: String },
     Unstake { who: usize, minor: i64, key: String },
@@ -80,8 +80,8 @@ impl Deed {
             Self::Hold { .. } => "hold",
             Self::Capture { .. } => "capture",
             Self::Release { .. } => "release",
-            Self::Dispute { .. } => "dispute",
-            Self::Resolve { .. } => "resolve",
+            Self::Contest { .. } => "contest",
+            Self::Settle { .. } => "settle",
             Self::Earn { .. } => "earn",
             Self::Stake { .. } => "stake.add",
             Self::Unstake { .. } => "unstake.start",
@@ -103,7 +103,7 @@ impl Deed {
             Self::Read { .. }
                 | Self::Capture { .. }
                 | Self::Release { .. }
-                | Self::Resolve { .. }
+                | Self::Settle { .. }
                 | Self::Earn { .. }
                 | Self::Restake { .. }
                 | Self::Slash { .. }
@@ -118,11 +118,7 @@ impl Deed {
                 let payout = stage.context.payouts.own(&by(*owner, ""), *id).await.unwrap();
                 payout.state == State::Approved
             }
-            Self::Resolve { hold, .. } => {
-                let sql = "SELECT frozen FROM ledger_hold WHERE id = $1";
-                let row = platform::params![hold];
-                !stage.db.one(sql, row, |row| row.take::<bool>()).await.unwrap()
-            }
+            Self::Settle { hold, .. } => !is_contested(&stage.db, *hold).await.unwrap(),
             _ => true,
         };
         if has_happened { Saw::Nothing } else { Saw::Never }
@@ -131,7 +127,7 @@ impl Deed {
     /// What it is about: two of these that decide about one thing are not done at once.
     pub(super) fn decides(&self) -> Option<Id<Hold>> {
         match self {
-            Self::Dispute { hold, .. } | Self::Resolve { hold, .. } => Some(*hold),
+            Self::Contest { hold } | Self::Settle { hold, .. } => Some(*hold),
             _ => None,
         }
     }
@@ -142,8 +138,8 @@ impl Deed {
             Self::Hold { .. }
             | Self::Capture { .. }
             | Self::Release { .. }
-            | Self::Dispute { .. }
-            | Self::Resolve { .. }
+            | Self::Contest { .. }
+            | Self::Settle { .. }
             | Self::Earn { .. } => self.act_on_hold(stage).await,
             Self::Stake { .. }
             | Self::Unstake { .. }
@@ -181,23 +177,22 @@ impl Deed {
                 let release = |tx| async move { wallet.release(&tx, *hold).await.map(drop) };
                 done(db.run("release", release).await)
             }
-            Self::Dispute { hold, open: true } => {
-                done(db.run("dispute", |tx| async move { wallet.dispute(&tx, *hold).await }).await)
-            }
-            Self::Dispute { hold, open: false } => {
-                let undispute = |tx| async move { wallet.undispute(&tx, *hold).await };
-                done(db.run("dispute", undispute).await)
-            }
-            Self::Resolve { hold, payee, bps } => {
-                let how = match bps {
-                    0 => Resolution::RefundOwner,
-                    10_000 => Resolution::PayPayee,
-                    bps => Resolution::Split { payee_bps: u16::try_from(*bps).unwrap() },
+            Self::Contest { hold } => {
+                // Contested again it still is.
+                let contest = |tx: Tx| async move {
+                    let is_frozen = wallet.freeze_earning(&tx, *hold).await?;
+                    if is_frozen || is_contested(&tx, *hold).await? {
+                        return Ok(());
+                    }
+                    Err(Error::conflict("too_late", "Nothing of it can be contested."))
                 };
-                let payee = user(*payee as u128);
-                let resolve = |tx| async move { wallet.resolve(&tx, *hold, payee, how).await };
-                let kept = db.run("resolve", resolve).await?;
-                Ok(Saw::Kept(kept.amount.minor, kept.fee.minor))
+                done(db.run("contest", contest).await)
+            }
+            Self::Settle { hold, back_bps } => {
+                let settle =
+                    |tx| async move { wallet.settle_contested(&tx, *hold, *back_bps).await };
+                let left = db.run("settle", settle).await?.left;
+                Ok(Saw::Kept(left.amount.minor, left.fee.minor))
             }
             Self::Earn { hold } => {
                 let earn = |tx| async move { wallet.release_earning(&tx, *hold).await.map(drop) };
@@ -284,6 +279,13 @@ impl Deed {
             _ => unreachable!("{self:?} is not about a wallet"),
         }
     }
+}
+
+/// Whether an earning stands still until it is decided whose it is.
+async fn is_contested(db: &impl Read, hold: Id<Hold>) -> Result<bool> {
+    let sql = "SELECT 1 FROM ledger_hold
+               WHERE id = $1 AND earning = 'pending' AND available_at IS NULL";
+    Ok(db.maybe(sql, platform::params![hold], |_| Ok(())).await?.is_some())
 }
 
 /// A user, with a key for what they do.

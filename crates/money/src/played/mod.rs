@@ -286,13 +286,13 @@ impl<'a> Game<'a> {
     fn about_a_job(&mut self) -> Option<Deed> {
         let job = self.dice.pick(&self.model.jobs)?;
         let (hold, payee, price) = (job.hold, job.payee, job.price);
+        let is_pending = matches!(job.phase, Phase::Pending { .. });
         Some(match self.dice.below(10) {
             0..=2 => Deed::Capture { hold, payee, price },
             3 => Deed::Release { hold },
-            4 | 5 => Deed::Dispute { hold, open: true },
-            6 => Deed::Dispute { hold, open: false },
-            7 if matches!(job.phase, Phase::Pending { .. }) => Deed::Earn { hold },
-            _ => Deed::Resolve { hold, payee, bps: [0, 3_333, 10_000][self.dice.below(3)] },
+            4..=6 => Deed::Contest { hold },
+            7 if is_pending => Deed::Earn { hold },
+            _ => Deed::Settle { hold, back_bps: [0, 3_333, 10_000][self.dice.below(3)] },
         })
     }
 

@@ -24,13 +24,10 @@ const DEPOSIT_BPS: i64 = 150;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Held,
-    /// Captured, and open to dispute until then.
+    /// Captured, and free to be contested until then.
     Pending {
         net: i64,
         until: Timestamp,
-    },
-    Released {
-        net: i64,
     },
     Closed,
 }
@@ -42,7 +39,7 @@ pub(super) struct Job {
     pub payee: usize,
     pub price: i64,
     pub phase: Phase,
-    pub disputed: bool,
+    pub contested: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -173,11 +170,8 @@ impl Model {
             Deed::Hold { who, payee, price, .. } => self.hold(who, payee, price, saw),
             Deed::Capture { hold, .. } => self.capture(hold),
             Deed::Release { hold } => self.release(hold),
-            Deed::Dispute { hold, open } => {
-                self.job(hold).disputed = open;
-                true
-            }
-            Deed::Resolve { hold, bps, .. } => return self.resolve(hold, bps),
+            Deed::Contest { hold } => self.contest(hold),
+            Deed::Settle { hold, back_bps } => return self.settle(hold, back_bps.into()),
             Deed::Earn { hold } => self.earn(hold),
             Deed::Stake { who, minor, source, .. } => {
                 !self.frozen[who] && self.moves((who, source.code()), (who, Code::STAKE), minor)
@@ -206,7 +200,7 @@ impl Model {
             !self.frozen[owner] && self.moves((owner, Code::WALLET), (owner, Code::HELD), price);
         if let (true, Saw::Hold(hold)) = (done, saw) {
             let phase = Phase::Held;
-            self.jobs.push(Job { hold: *hold, owner, payee, price, phase, disputed: false });
+            self.jobs.push(Job { hold: *hold, owner, payee, price, phase, contested: false });
         }
         done
     }
@@ -218,7 +212,7 @@ impl Model {
     fn capture(&mut self, hold: Id<Hold>) -> bool {
         let until = self.now + super::WINDOW;
         let job = self.job(hold);
-        if job.phase != Phase::Held || job.disputed {
+        if job.phase != Phase::Held {
             return false;
         }
         let fee = job.price * FEE_BPS / 10_000;
@@ -232,7 +226,7 @@ impl Model {
 
     fn release(&mut self, hold: Id<Hold>) -> bool {
         let job = self.job(hold);
-        if job.phase != Phase::Held || job.disputed {
+        if job.phase != Phase::Held {
             return false;
         }
         job.phase = Phase::Closed;
@@ -243,51 +237,36 @@ impl Model {
     fn earn(&mut self, hold: Id<Hold>) -> bool {
         let job = self.job(hold);
         let Phase::Pending { net, .. } = job.phase else { return false };
-        if job.disputed {
+        if job.contested {
             return false;
         }
-        job.phase = Phase::Released { net };
+        job.phase = Phase::Closed;
         let payee = job.payee;
         self.moves((payee, Code::EARN_PENDING), (payee, Code::EARN), net)
     }
 
-    fn resolve(&mut self, hold: Id<Hold>, bps: i64) -> Saw {
+    fn contest(&mut self, hold: Id<Hold>) -> bool {
+        let now = self.now;
         let job = self.job(hold);
-        if job.phase == Phase::Closed || !job.disputed {
+        let Phase::Pending { until, .. } = job.phase else { return false };
+        job.contested |= until > now;
+        job.contested
+    }
+
+    fn settle(&mut self, hold: Id<Hold>, bps: i64) -> Saw {
+        let job = self.job(hold);
+        let (Phase::Pending { net, .. }, true) = (job.phase, job.contested) else {
             return Saw::Refused;
-        }
-        let Job { owner, payee, price, phase, .. } = *job;
-        (job.phase, job.disputed) = (Phase::Closed, false);
-        let kept = price * bps / 10_000;
-        let fee = match phase {
-            Phase::Pending { net, .. } | Phase::Released { net } => (price - net) * kept / price,
-            _ => kept * FEE_BPS / 10_000,
         };
-        match phase {
-            Phase::Held => {
-                self.own(owner, Code::HELD, -price);
-                self.platform(Code::FEE_JOB, fee);
-                self.own(payee, Code::EARN, kept - fee);
-            }
-            Phase::Pending { net, .. } => {
-                self.own(payee, Code::EARN_PENDING, -net);
-                self.platform(Code::FEE_JOB, fee - (price - net));
-                self.own(payee, Code::EARN, kept - fee);
-            }
-            Phase::Released { net } => {
-                self.platform(Code::FEE_JOB, fee - (price - net));
-                let mut rest = net - (kept - fee);
-                for code in [Code::EARN, Code::STAKE] {
-                    let part = rest.min(self.of(payee, code));
-                    self.own(payee, code, -part);
-                    rest -= part;
-                }
-                self.platform(Code::GOODWILL_COST, rest);
-            }
-            Phase::Closed => {}
-        }
-        self.own(owner, Code::WALLET, price - kept);
-        Saw::Kept(kept, fee)
+        let Job { owner, payee, price, .. } = *job;
+        (job.phase, job.contested) = (Phase::Closed, false);
+        let fee = price - net;
+        let (back, fee_back) = (price * bps / 10_000, fee * bps / 10_000);
+        self.own(owner, Code::WALLET, back);
+        self.platform(Code::FEE_JOB, -fee_back);
+        self.own(payee, Code::EARN_PENDING, -net);
+        self.own(payee, Code::EARN, net - (back - fee_back));
+        Saw::Kept(price - back, fee - fee_back)
     }
 
     fn unstake(&mut self, who: usize, minor: i64, saw: &Saw) -> bool {
@@ -518,13 +497,6 @@ impl Model {
     /// Forgets what nothing can happen to any more, and of what would pile up the oldest.
     pub(super) fn tidy(&mut self) {
         self.jobs.retain(|it| it.phase != Phase::Closed);
-        let is_old = |it: &Job| matches!(it.phase, Phase::Released { .. }) && !it.disputed;
-        let mut spare = self.jobs.iter().filter(|it| is_old(it)).count().saturating_sub(8);
-        self.jobs.retain(|it| {
-            let goes = spare > 0 && is_old(it);
-            spare -= usize::from(goes);
-            !goes
-        });
         self.cooling.retain(|it| it.left > 0);
         let is_paid = |it: &Payout| it.state == Leaving::Settled;
         let mut spare = self.payouts.iter().filter(|it| is_paid(it)).count().saturating_sub(4);

@@ -8,17 +8,12 @@
 //!      --release--> released     the owner has it back
 //! ```
 //!
-//! A disputed hold is frozen in whatever phase it is, until the dispute is resolved: still held,
-//! captured and in the window, or paid out already.
-//!
 //! A hold is closed once and then final. There is at most one hold for a purpose and subject
 //! (`job`, `vrf_...`); asking for the same hold again answers the first one. What is captured
 //! stands in the payee's `li.earn.pending` until the dispute window is over, then in `li.earn`.
 //! While it is contested it stays pending, until it is decided how much of it goes back.
 
 mod contest;
-#[cfg(test)]
-mod disputes;
 mod freezes;
 mod http;
 mod jobs;
@@ -31,7 +26,7 @@ mod tests;
 
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
-pub use model::{Balances, Captured, NewTransfer, Resolution, Settled, Transfer};
+pub use model::{Balances, Captured, NewTransfer, Settled, Transfer};
 pub(crate) use rules::{at_least, reason};
 pub use service::{Payees, Service};
 pub(crate) use service::{refuse_frozen, thaw_if_even};

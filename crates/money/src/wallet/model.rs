@@ -24,29 +24,6 @@ pub(super) struct Earning {
     pub subject: String,
 }
 
-/// A hold with what has become of it.
-#[derive(Debug, Clone)]
-pub(super) struct Whole {
-    pub hold: Hold,
-    pub state: String,
-    pub captured: Money,
-    pub fee: Money,
-    pub payee: Option<Id<User>>,
-    pub earning: String,
-    pub frozen: bool,
-}
-
-/// How a dispute about a held or captured amount ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resolution {
-    /// Everything goes back to the owner.
-    RefundOwner,
-    /// The payee's work was what was asked for.
-    PayPayee,
-    /// The payee keeps a share of the price, in hundredths of a percent; the rest goes back.
-    Split { payee_bps: u16 },
-}
-
 /// What became of captured money: `amount = fee + net`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Captured {

@@ -3,8 +3,8 @@
 use kernel::id::kinds::User;
 use kernel::{Asset, Error, Id, Money, Result};
 
-use super::model::{Balances, Captured, Hold, NewTransfer, Resolution, Whole};
-use crate::ledger::{Account, Code, NewTransaction};
+use super::model::{Balances, Captured, NewTransfer};
+use crate::ledger::Code;
 
 /// Refuses a transfer that makes no sense, whatever the state of the wallets.
 pub(super) fn may_send(from: Id<User>, transfer: &NewTransfer, minimum: i64) -> Result<()> {
@@ -68,91 +68,6 @@ pub(super) fn refund(captured: Captured, bps: u16) -> Result<Captured> {
     }
     let (amount, fee) = (captured.amount.share(bps), captured.fee.share(bps));
     split(amount, fee)
-}
-
-/// What a payee keeps of a price when a dispute ends. The fee is taken from what is kept.
-pub(super) fn kept(
-    price: Money,
-    how: Resolution,
-    fee: impl FnOnce(Money) -> Money,
-) -> Result<Captured> {
-    let part = match how {
-        Resolution::RefundOwner => Money::new(0, price.asset),
-        Resolution::PayPayee => price,
-        Resolution::Split { payee_bps } if payee_bps <= 10_000 => price.share(payee_bps),
-        Resolution::Split { .. } => {
-            return Err(Error::field("/share", "too_large", "at most 10000, which is all of it"));
-        }
-    };
-    split(part, fee(part))
-}
-
-/// The share of a fee that goes with a part of the price, rounded down.
-pub(super) fn share_of(fee: Money, part: Money, price: Money) -> Money {
-    let share = i128::from(fee.minor) * i128::from(part.minor) / i128::from(price.minor.max(1));
-    // No part is larger than the price, so the share is no larger than the fee.
-    Money::new(i64::try_from(share).unwrap_or(fee.minor), fee.asset)
-}
-
-/// The postings when the money is still held.
-pub(super) fn resolve_held(
-    new: NewTransaction,
-    hold: &Hold,
-    payee: Id<User>,
-    kept: &Captured,
-) -> Result<Option<NewTransaction>> {
-    let held = Account::of(hold.owner, Code::HELD);
-    Ok(Some(
-        new.post_some(held, Account::of(payee, Code::EARN_PENDING), kept.net)
-            .post_some(held, Account::platform(Code::FEE_JOB), kept.fee)
-            .post_some(
-                held,
-                Account::of(hold.owner, Code::WALLET),
-                hold.amount.minus(kept.amount)?,
-            ),
-    ))
-}
-
-/// The postings when it was captured and is in the window.
-pub(super) fn resolve_pending(
-    new: NewTransaction,
-    found: &Whole,
-    payee: Id<User>,
-    kept: &Captured,
-) -> Result<Option<NewTransaction>> {
-    let had = split(found.captured, found.fee)?;
-    let pending = [(Account::of(payee, Code::EARN_PENDING), had.net)];
-    take_back(new, found.hold.owner, &had, kept, &pending)
-}
-
-/// Takes back from a payee what they do not keep, out of accounts in order, and from the platform
-/// its part of the fee and what the payee no longer has. None when nothing moves.
-pub(super) fn take_back(
-    mut new: NewTransaction,
-    owner: Id<User>,
-    had: &Captured,
-    kept: &Captured,
-    sources: &[(Account, Money)],
-) -> Result<Option<NewTransaction>> {
-    let wallet = Account::of(owner, Code::WALLET);
-    let mut rest = had.net.minus(kept.net)?;
-    let fee = had.fee.minus(kept.fee)?;
-    if rest.minor < 0 || fee.minor < 0 {
-        return Err(Error::internal("a resolution that gives more than there was"));
-    }
-    if rest.minor == 0 && fee.minor == 0 {
-        return Ok(None);
-    }
-    for (account, available) in sources {
-        let part = Money::new(available.minor.min(rest.minor), rest.asset);
-        new = new.post_some(*account, wallet, part);
-        rest = rest.minus(part)?;
-    }
-    Ok(Some(new.post_some(Account::platform(Code::GOODWILL_COST), wallet, rest).post_some(
-        Account::platform(Code::FEE_JOB),
-        wallet,
-        fee,
-    )))
 }
 
 #[cfg(test)]

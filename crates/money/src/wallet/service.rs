@@ -12,7 +12,7 @@ use platform::db::{Db, Tx};
 use platform::journal::Fact;
 use platform::live::Live;
 
-use super::model::{Balances, Captured, Hold, NewTransfer, Resolution, Transfer, Whole};
+use super::model::{Balances, Captured, Hold, NewTransfer, Transfer};
 use super::{rules, store};
 use crate::ledger::{self, Account, Code, Entry, NewTransaction};
 
@@ -225,8 +225,8 @@ impl Service {
     /// Not found; `hold_closed` (conflict).
     pub async fn keep(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<Money> {
         let price = self.take(tx, hold, Account::platform(Code::ORDER), "order").await?;
-        let kept = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
-        tx.record(fact(&kept.hold, "escrow.captured").with("fee", price.minor).with("net", 0_i64));
+        let kept = store::hold(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
+        tx.record(fact(&kept, "escrow.captured").with("fee", price.minor).with("net", 0_i64));
         Ok(price)
     }
 
@@ -248,101 +248,6 @@ impl Service {
         ledger::post(tx, taken).await?;
         store::taken(tx, hold.id).await?;
         Ok(hold.amount)
-    }
-
-    /// A dispute is opened: the hold is neither captured nor released, and what was earned by it
-    /// is not paid out, until [`Self::resolve`].
-    ///
-    /// # Errors
-    /// Not found.
-    pub async fn dispute(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<()> {
-        let found = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
-        if store::set_frozen(tx, hold, true).await? {
-            tx.record(fact(&found.hold, "escrow.frozen"));
-        }
-        Ok(())
-    }
-
-    /// A dispute is withdrawn: everything goes on as before.
-    ///
-    /// # Errors
-    /// Not found.
-    pub async fn undispute(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<()> {
-        let found = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
-        if store::set_frozen(tx, hold, false).await? {
-            tx.record(fact(&found.hold, "escrow.unfrozen"));
-        }
-        Ok(())
-    }
-
-    /// Ends a dispute, whatever phase the money is in: still held, captured and in the window, or
-    /// paid to the payee's earnings. What the payee no longer has, their bond pays, and what that
-    /// does not cover, the platform. `payee` is who would have been paid.
-    ///
-    /// Answers what the payee keeps. Nothing is made and nothing is lost: what goes back and what
-    /// is kept are together the price.
-    ///
-    /// # Errors
-    /// Not found; `not_disputed` (conflict): resolve once, and only what is disputed.
-    pub async fn resolve(
-        &self,
-        tx: &Tx,
-        hold: Id<HoldKind>,
-        payee: Id<User>,
-        how: Resolution,
-    ) -> Result<Captured> {
-        let found = store::whole(tx, hold).await?.ok_or_else(|| Error::not_found("hold"))?;
-        if !found.frozen || !store::set_frozen(tx, hold, false).await? {
-            return Err(Error::conflict("not_disputed", "There is no open dispute about this."));
-        }
-        if found.payee.is_some_and(|paid| paid != payee) {
-            return Err(Error::internal("a resolution for somebody who was not paid"));
-        }
-        let price = found.hold.amount;
-        let kept = match found.state.as_str() {
-            "open" => rules::kept(price, how, |part| self.job_fee(part))?,
-            // The fee was taken when it was captured: what is kept bears its share of that.
-            _ => rules::kept(price, how, |part| rules::share_of(found.fee, part, price))?,
-        };
-        let key = format!("dsp:{hold}:resolve");
-        let new = NewTransaction::new("dispute", key, &found.hold.subject);
-        let new = match (found.state.as_str(), found.earning.as_str()) {
-            ("open", _) => rules::resolve_held(new, &found.hold, payee, &kept)?,
-            ("captured", "pending" | "none") => rules::resolve_pending(new, &found, payee, &kept)?,
-            ("captured", _) => self.resolve_released(tx, new, &found, payee, &kept).await?,
-            _ => return Err(Error::conflict("hold_closed", "This money was given back before.")),
-        };
-        if let Some(new) = new {
-            ledger::post(tx, new).await?;
-        }
-        store::resolved(tx, hold, Some(payee), &kept, tx.now()).await?;
-        tx.record(
-            fact(&found.hold, "escrow.resolved")
-                .about(payee)
-                .with("kept", kept.amount.minor)
-                .with("fee", kept.fee.minor)
-                .with("returned", found.hold.amount.minor - kept.amount.minor),
-        );
-        if found.earning != "released" && kept.net.minor > 0 {
-            self.release_earning(tx, hold).await?;
-        }
-        Ok(kept)
-    }
-
-    /// The payee has it, and may have spent it.
-    async fn resolve_released(
-        &self,
-        tx: &Tx,
-        new: NewTransaction,
-        found: &Whole,
-        payee: Id<User>,
-        kept: &Captured,
-    ) -> Result<Option<NewTransaction>> {
-        let had = rules::split(found.captured, found.fee)?;
-        let accounts = [Code::EARN, Code::STAKE].map(|code| Account::of(payee, code));
-        let there = ledger::take(tx, &accounts, found.hold.amount.asset).await?;
-        let sources: Vec<_> = accounts.into_iter().zip(there).collect();
-        rules::take_back(new, found.hold.owner, &had, kept, &sources)
     }
 
     /// Freezes a wallet: nothing is sent, withdrawn or reserved from it until it is thawed. What
@@ -513,10 +418,7 @@ async fn take_open(tx: &Tx, id: Id<HoldKind>) -> Result<Hold> {
     if let Some(hold) = store::take_open(tx, id).await? {
         return Ok(hold);
     }
-    if store::whole(tx, id).await?.is_some_and(|it| it.frozen) {
-        return Err(Error::conflict("hold_disputed", "There is a dispute about this money."));
-    }
-    if store::exists(tx, id).await? {
+    if store::hold(tx, id).await?.is_some() {
         let message = "This money was paid out or given back before.";
         return Err(Error::conflict("hold_closed", message));
     }

@@ -5,7 +5,7 @@ use kernel::{Error, Id, Money, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
-use super::model::{Captured, Earning, Freeze, Hold, Whole};
+use super::model::{Captured, Earning, Freeze, Hold};
 
 pub(super) async fn insert(tx: &Tx, hold: &Hold) -> Result<()> {
     let Hold { id, owner, amount, purpose, subject } = hold;
@@ -81,26 +81,27 @@ pub(super) async fn thaw(tx: &Tx, owner: Id<User>) -> Result<bool> {
     Ok(tx.touch("DELETE FROM wallet_freezes WHERE owner = $1", params![owner]).await?)
 }
 
-pub(super) async fn exists(db: &impl Read, id: Id<HoldKind>) -> Result<bool> {
-    let sql = "SELECT id FROM ledger_hold WHERE id = $1";
-    Ok(db.maybe(sql, params![id], |_| Ok(())).await?.is_some())
+/// A hold in any state.
+pub(super) async fn hold(db: &impl Read, id: Id<HoldKind>) -> Result<Option<Hold>> {
+    let sql = "SELECT id, owner, amount, asset, purpose, subject FROM ledger_hold WHERE id = $1";
+    Ok(db.maybe(sql, params![id], read).await?)
+}
+
+fn read(row: &Row<'_>) -> Result<Hold, DbError> {
+    Ok(Hold {
+        id: row.take()?,
+        owner: row.take()?,
+        amount: Money::new(row.take()?, row.take()?),
+        purpose: row.take()?,
+        subject: row.take()?,
+    })
 }
 
 /// Takes an open hold for closing; none when it is not open. The row is this transaction's from
 /// here on.
 pub(super) async fn take_open(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Hold>> {
-    let sql =
-        "UPDATE ledger_hold SET closed_at = $2 WHERE id = $1 AND state = 'open' AND NOT frozen
+    let sql = "UPDATE ledger_hold SET closed_at = $2 WHERE id = $1 AND state = 'open'
                RETURNING id, owner, amount, asset, purpose, subject";
-    let read = |row: &Row<'_>| {
-        Ok(Hold {
-            id: row.take()?,
-            owner: row.take()?,
-            amount: Money::new(row.take()?, row.take()?),
-            purpose: row.take()?,
-            subject: row.take()?,
-        })
-    };
     Ok(tx.maybe(sql, params![id, tx.now()], read).await?)
 }
 
@@ -126,54 +127,6 @@ pub(super) async fn taken(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
     Ok(())
 }
 
-/// A hold in any state, with what has become of it.
-pub(super) async fn whole(db: &impl Read, id: Id<HoldKind>) -> Result<Option<Whole>> {
-    let sql = "SELECT id, owner, amount, asset, purpose, subject, state, captured, fee, payee,
-                      earning, frozen
-               FROM ledger_hold WHERE id = $1";
-    let read = |row: &Row<'_>| {
-        let (id, owner) = (row.take()?, row.take()?);
-        let amount = Money::new(row.take()?, row.take()?);
-        let hold = Hold { id, owner, amount, purpose: row.take()?, subject: row.take()? };
-        Ok(Whole {
-            hold,
-            state: row.take()?,
-            captured: Money::new(row.take()?, amount.asset),
-            fee: Money::new(row.take()?, amount.asset),
-            payee: row.take()?,
-            earning: row.take()?,
-            frozen: row.take()?,
-        })
-    };
-    Ok(db.maybe(sql, params![id], read).await?)
-}
-
-/// Freezes or thaws a hold; false when it was so already.
-pub(super) async fn set_frozen(tx: &Tx, id: Id<HoldKind>, frozen: bool) -> Result<bool> {
-    let sql = "UPDATE ledger_hold SET frozen = $2 WHERE id = $1 AND frozen <> $2";
-    Ok(tx.touch(sql, params![id, frozen]).await?)
-}
-
-/// Writes down what a resolution made of a hold.
-pub(super) async fn resolved(
-    tx: &Tx,
-    id: Id<HoldKind>,
-    payee: Option<Id<User>>,
-    kept: &Captured,
-    available_at: Timestamp,
-) -> Result<()> {
-    let sql = "UPDATE ledger_hold SET frozen = FALSE, captured = $2, released = amount - $2,
-                      fee = $3, payee = COALESCE($4, payee), available_at = $5,
-                      closed_at = COALESCE(closed_at, $6),
-                      state = CASE WHEN $2 > 0 THEN 'captured' ELSE 'released' END,
-                      earning = CASE WHEN earning = 'released' THEN earning
-                                     WHEN CAST($7 AS BIGINT) > 0 THEN 'pending' ELSE 'none' END
-               WHERE id = $1";
-    let (captured, fee, net) = (kept.amount.minor, kept.fee.minor, kept.net.minor);
-    tx.execute(sql, params![id, captured, fee, payee, available_at, tx.now(), net]).await?;
-    Ok(())
-}
-
 pub(super) async fn released(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
     let sql = "UPDATE ledger_hold SET state = 'released', released = amount WHERE id = $1";
     tx.execute(sql, params![id]).await?;
@@ -186,8 +139,7 @@ pub(super) async fn due_earnings(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<Id<HoldKind>>> {
-    let sql =
-        "SELECT id FROM ledger_hold WHERE earning = 'pending' AND available_at <= $1 AND NOT frozen
+    let sql = "SELECT id FROM ledger_hold WHERE earning = 'pending' AND available_at <= $1
                ORDER BY available_at LIMIT $2";
     Ok(db.all(sql, params![now, limit], |row| row.take()).await?)
 }
@@ -195,7 +147,7 @@ pub(super) async fn due_earnings(
 /// Takes a pending earning for its release; none when there is none.
 pub(super) async fn take_earning(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Earning>> {
     let sql = "UPDATE ledger_hold SET earning = 'released'
-               WHERE id = $1 AND earning = 'pending' AND NOT frozen AND available_at IS NOT NULL
+               WHERE id = $1 AND earning = 'pending' AND available_at IS NOT NULL
                RETURNING id, payee, captured - fee, asset, purpose, subject";
     let read = |row: &Row<'_>| -> Result<Earning, DbError> {
         Ok(Earning {

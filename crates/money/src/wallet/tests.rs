@@ -215,7 +215,7 @@ async fn earnings_become_free_when_their_dispute_window_is_over(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
-async fn contested_money_stands_still_and_is_settled_once(t: &TestDb) {
+async fn h5_contested_money_stands_still_and_is_settled_once(t: &TestDb) {
     let wallet = &context(&t.db).wallet;
     give(&t.db, user(0), ngn(3_000)).await;
     let window = Options::new(t.db.clone()).earning_window;
