@@ -77,7 +77,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0030_revoked_is_disputed",
             sql: include_str!("../migrations/0030_revoked_is_disputed.sql"),
         },
-        Migration { name: "0030_stakes", sql: include_str!("../migrations/0030_stakes.sql") },
+        Migration { name: "0031_stakes", sql: include_str!("../migrations/0031_stakes.sql") },
     ],
 };
 

@@ -178,10 +178,9 @@ impl Service {
     /// Tells by mail whose address somebody has registered that they have an account; whoever has
     /// yet to set its first password gets the link for that once more.
     async fn tell_owner(&self, tx: &Tx, account: &Account) -> Result<()> {
-        let is_invited = account.status == Status::Active
-            && account.email_verified_at.is_none()
-            && account.password.is_none();
-        if is_invited {
+        let is_invited = store::tags(tx, account.id).await?.iter().any(|tag| tag == store::INVITED);
+        let waits = account.status == Status::Active && account.password.is_none();
+        if is_invited && waits {
             return self.invite_in(tx, account.id, account.email.shown()).await;
         }
         let letter = letters::address_taken(&self.public_url.link("/sign-in"));

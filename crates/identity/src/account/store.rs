@@ -77,6 +77,9 @@ pub(crate) async fn by_email(db: &impl Read, email: &Email) -> Result<Option<Acc
     Ok(db.maybe(&sql, params![email.as_str()], read).await?)
 }
 
+/// The tag of accounts that an admin has made: only who reads the mail sets the first password.
+pub(crate) const INVITED: &str = "invited";
+
 /// An account about to exist.
 pub(crate) struct New<'a> {
     pub(crate) id: Id<User>,
@@ -149,15 +152,14 @@ pub(crate) async fn insert_imported(
 }
 
 /// Makes an account whose address was never proved the account of a new registration. Only one
-/// that somebody has registered, here or at Kratos: one that an admin has made has no password yet,
-/// and one that was imported is not for strangers either.
+/// that somebody has registered, here or at Kratos: what an admin has made or imported is not for
+/// strangers.
 pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
     let New { id, email, name, role, approved, password, .. } = new;
     let sql = "UPDATE users SET email_shown = $2, name = $3, role = $4, approved = $5,
                    password_hash = $6, searchable = $7, version = version + 1, updated_at = $8
                WHERE id = $1 AND email_verified_at IS NULL AND status = 'active'
-                   AND (password_hash IS NOT NULL
-                        OR EXISTS (SELECT 1 FROM kratos_identities WHERE user_id = $1))
+                   AND NOT EXISTS (SELECT 1 FROM user_tags WHERE user_id = $1 AND tag = $9)
                    AND NOT EXISTS (SELECT 1 FROM imported_users WHERE user_id = $1)";
     Ok(tx
         .touch(
@@ -170,7 +172,8 @@ pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
                 approved,
                 password.map(|phc| phc.0.as_str()),
                 searchable(email, name.as_str()),
-                tx.now()
+                tx.now(),
+                INVITED
             ],
         )
         .await?)
@@ -187,7 +190,7 @@ pub(super) async fn release(tx: &Tx, account: &Account) -> Result<bool> {
 }
 
 /// Gives an account tags; those that it has already stay.
-pub(super) async fn add_tags(tx: &Tx, user: Id<User>, tags: &[&str]) -> Result<()> {
+pub(crate) async fn add_tags(tx: &Tx, user: Id<User>, tags: &[&str]) -> Result<()> {
     let sql = "INSERT INTO user_tags (user_id, tag) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     for tag in tags {
         tx.execute(sql, params![user, *tag]).await?;

@@ -57,6 +57,7 @@ impl Service {
                     let message = "there is an account with this address";
                     return Err(Error::field("/email", "taken", message));
                 }
+                accounts::add_tags(&tx, id, &[accounts::INVITED]).await?;
                 self.accounts.invite_in(&tx, id, email.shown()).await?;
                 let fact = Fact::by(caller, "user.created").on(id).about(id);
                 tx.record(fact.with("role", role).with("approved", approved));
