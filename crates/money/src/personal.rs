@@ -131,6 +131,7 @@ const TABLES: &[Table] = &[
             Column("version", Shown::Number),
             Column("created_at", Shown::Time),
             Column("updated_at", Shown::Time),
+            Column("excess", Shown::Number),
         ],
     ),
     of(
@@ -333,6 +334,7 @@ const TABLES: &[Table] = &[
             Column("attempts", Shown::Number),
             Column("next_attempt_at", Shown::Time),
             Column("version", Shown::Number),
+            Column("used", Shown::Number),
         ],
     ),
     of(
