@@ -60,8 +60,8 @@ pub(super) const TEMPLATES: &[Template] = &[
     row("deposit.settled", Others, Success, "Deposit received",
         "{amount} has arrived in your wallet."),
     row("deposit.suspended", Others, Warning, "Deposit on hold",
-        "We received another amount than the {amount} that was announced. It is being looked \
-         into."),
+        "What came for your deposit of {amount} could not be credited as it came. It is being \
+         looked into."),
     row("deposit.failed", Others, Warning, "Deposit failed",
         "Your deposit of {amount} did not go through. Nothing was credited."),
     row("deposit.expired", Others, Info, "Deposit expired",
