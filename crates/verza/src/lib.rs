@@ -16,6 +16,7 @@ mod owners;
 mod purse;
 mod roles;
 mod settings;
+mod tariffs;
 mod telemetry;
 pub mod wiring;
 

@@ -47,6 +47,7 @@ use crate::owners::{Keepers, WalletBrake};
 use crate::purse::{Escrow, order_prices};
 use crate::roles::{self, Away};
 use crate::settings::Settings;
+use crate::tariffs;
 use crate::telemetry;
 
 /// The tables of all contexts, in the order in which they are made.
@@ -117,6 +118,8 @@ pub fn check(config: &Config) -> Result<()> {
         let known: Vec<_> = Asset::ALL.iter().map(|asset| asset.code()).collect();
         wrong(format!("payments.default_currency must be one of {}.", known.join(", ")))
     })?;
+    tariffs::staking(&config.staking, config.payments.default_currency.parse()?)?;
+    tariffs::billing(&config.billing)?;
     if config.marketplace.slash_basis_points > marketplace::Bonding::SLASH_BPS_MAX {
         return Err(wrong("marketplace.slash_basis_points is at most 5000, which is half.".into()));
     }
@@ -846,6 +849,8 @@ fn money_options(
     options.payees = Some(Arc::new(Payees(users)));
     options.default_currency = config.payments.default_currency.parse()?;
     options.job_fee_bps = settings.fee_bps.clone();
+    options.staking = tariffs::staking(&config.staking, options.default_currency)?;
+    options.billing = tariffs::billing(&config.billing)?;
     offer_providers(&mut options, config, settings)?;
     if config.sandbox() {
         let secret = |label: &str| Secret::new(hex::encode(master_key.derive(label).expose()));

@@ -62,6 +62,10 @@ pub struct Config {
     pub services: Services,
     /// Payments.
     pub payments: Payments,
+    /// What verifiers stake.
+    pub staking: Staking,
+    /// The plans of enterprises.
+    pub billing: Billing,
     /// The marketplace of verifiers.
     pub marketplace: Marketplace,
     /// Orders of comments, likes and views; free unless they have a price here.
@@ -947,6 +951,59 @@ impl Default for Payments {
             withdrawal_review_above: 0,
             withdrawal_fee_basis_points: 0,
         }
+    }
+}
+
+/// What verifiers stake. Amounts are minor units of payments.default_currency.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Staking {
+    /// Days from the wish to take staked money out until it is free.
+    pub cool_down_days: u32,
+    /// The least that can be staked or taken out at once.
+    pub minimum: i64,
+    /// Tiers in ascending order: each a name, a colon and what must be staked to reach it.
+    pub tiers: Vec<String>,
+    /// What is given out at the end of every epoch, shared by what was staked and for how long; 0
+    /// is nothing.
+    pub reward_pool: i64,
+    /// Days of an epoch.
+    pub reward_days: u32,
+}
+
+impl Default for Staking {
+    fn default() -> Self {
+        let tiers = ["none:0", "bronze:10000", "silver:100000", "gold:1000000"];
+        Self {
+            cool_down_days: 14,
+            minimum: 100,
+            tiers: tiers.map(str::to_owned).to_vec(),
+            reward_pool: 0,
+            reward_days: 7,
+        }
+    }
+}
+
+/// The plans of enterprises. Amounts are minor units of payments.default_currency.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Billing {
+    /// Added to every price, in hundredths of a percent.
+    pub tax_basis_points: u16,
+    /// Days that a plan is billed for at once.
+    pub period_days: u32,
+    /// Plans in ascending order of their prices: each a code, a name, the price of a period, the
+    /// verifications that are in it, and the price of each one more, with colons between. A plan
+    /// that somebody has must stay.
+    pub plans: Vec<String>,
+}
+
+impl Default for Billing {
+    fn default() -> Self {
+        let plans =
+            ["free:Free:0:10:0", "team:Team:9900:200:50", "business:Business:49900:2000:25"];
+        let plans = plans.map(str::to_owned).to_vec();
+        Self { tax_basis_points: 0, period_days: 30, plans }
     }
 }
 

@@ -75,6 +75,49 @@ fn sessions_and_facades_are_configured_by_file_or_environment() {
 }
 
 #[test]
+fn bonds_and_plans_are_configured_and_what_makes_no_sense_is_refused() {
+    let set = |pairs: &[(&str, &str)]| {
+        let flags = pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        load(&Sources { flags, ..Sources::default() }).unwrap()
+    };
+    let config = set(&[
+        ("staking.tiers", "new:0, trusted:5000"),
+        ("staking.reward_pool", "700"),
+        ("billing.plans", "solo:Solo:0:1:0, studio:Studio:4900:50:99"),
+        ("billing.tax_basis_points", "750"),
+    ]);
+    crate::wiring::check(&config).unwrap();
+    let staking = crate::tariffs::staking(&config.staking, kernel::Asset::NGN).unwrap();
+    assert_eq!((&*staking.tiers[1].name, staking.tiers[1].minimum), ("trusted", 5_000));
+    assert_eq!(staking.rewards.unwrap().pool, kernel::Money::new(700, kernel::Asset::NGN));
+    let billing = crate::tariffs::billing(&config.billing).unwrap();
+    let studio = &billing.plans[1];
+    assert_eq!(
+        (&*studio.code, studio.price, studio.included, studio.overage),
+        ("studio", 4_900, 50, 99)
+    );
+    for (key, value) in [
+        ("staking.tiers", "gold"),
+        ("staking.tiers", "gold:much"),
+        ("staking.tiers", "gold:5, silver:4"),
+        ("staking.reward_days", "0"),
+        ("billing.plans", "team:Team:9900"),
+        ("billing.plans", "team:Team:-1:0:0"),
+        ("billing.plans", "team:Team:1:0:0, team:Again:2:0:0"),
+        ("billing.plans", "team:Team:2:0:0, solo:Solo:1:0:0"),
+    ] {
+        let refused = crate::wiring::check(&set(&[(key, value)])).unwrap_err();
+        assert!(refused.message().contains(key), "{refused}");
+    }
+    let nothing = load(&Sources::default()).unwrap();
+    let (ours, theirs) =
+        (crate::tariffs::billing(&nothing.billing).unwrap(), money::billing::Policy::default());
+    assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "one default");
+    let ours = crate::tariffs::staking(&nothing.staking, kernel::Asset::NGN).unwrap();
+    assert_eq!(format!("{ours:?}"), format!("{:?}", money::staking::Policy::default()));
+}
+
+#[test]
 fn a_secret_may_come_from_a_file_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
