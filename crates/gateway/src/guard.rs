@@ -512,7 +512,8 @@ impl Guard {
         let failure = response.extensions_mut().remove::<Failure>().map(|failure| failure.0);
         let failure = failure.or_else(|| foreign_failure(&response));
         if let Some(error) = &failure {
-            response = self.rendered(error, &passage.request_id);
+            let beside = std::mem::take(response.headers_mut());
+            response = self.rendered(error, &passage.request_id, beside);
         }
         let headers = response.headers_mut();
         // Room for all that is set here, made once.
@@ -542,11 +543,16 @@ impl Guard {
         response
     }
 
-    fn rendered(&self, error: &Error, request_id: &RequestId) -> Response {
+    /// An error in the route's shape. What was said beside it stays, such as how long a file is of
+    /// which there is no such part (RFC 9110 section 15.5.17).
+    fn rendered(&self, error: &Error, request_id: &RequestId, beside: HeaderMap) -> Response {
         let shown = render(error, &request_id.to_string(), self.row.errors);
         let mut response = Response::new(Body::from(shown.body));
         *response.status_mut() = shown.status;
+        *response.headers_mut() = beside;
         let headers = response.headers_mut();
+        // Of a body that is replaced.
+        headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(shown.content_type));
         if let Some(seconds) = shown.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -9,12 +9,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kernel::id::kinds::User;
 use kernel::{Error, Id, Principal, Result, Timestamp};
 use organizations::Standings;
-use platform::http::{Audience, ErrorShape, Limit, Route, get, post};
+use platform::http::{Audience, ErrorShape, Limit, Problem, Route, get, post};
 use platform::limits::{Limiter, Quotas};
 use platform::load::{Load, Policy};
 use rpc::users::{Profile, Users};
@@ -111,7 +111,12 @@ fn house_with(policy: Policy, request_timeout: Duration) -> House {
         "done"
     };
     let traced = async || platform::trace::current().map(|it| it.trace_id()).unwrap_or_default();
+    let behind_the_end = async || {
+        let error = Error::invalid("range_not_satisfiable", "The file has 5 bytes.");
+        ([(header::CONTENT_RANGE, "bytes */5")], Problem(error))
+    };
     let routes: Vec<Route> = vec![
+        get(Audience::Public, "/part").to(behind_the_end),
         post(Audience::Public, "/waits").to(waits),
         get(Audience::Public, "/other").to(async || "other"),
         get(Audience::Public, "/traced").to(traced),
@@ -125,6 +130,14 @@ fn house_with(policy: Policy, request_timeout: Duration) -> House {
         get(Audience::Public, "/never").to(async || std::future::pending::<()>().await),
     ];
     House { router: crate::router(&edge, routes).unwrap(), load, entered, go_on }
+}
+
+#[tokio::test]
+async fn what_is_said_beside_an_error_stays() {
+    let response = house(Policy::default()).ask("GET", "/part").await;
+    assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(response.headers()[header::CONTENT_RANGE], "bytes */5");
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
 }
 
 impl House {
