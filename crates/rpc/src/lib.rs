@@ -32,6 +32,7 @@ pub mod streamfair;
 pub mod threel1;
 pub mod users;
 
+mod deadline;
 mod json;
 mod tls;
 mod wire;

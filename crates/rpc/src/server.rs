@@ -21,7 +21,10 @@ use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic::{Response, Status};
 use tonic_health::server::HealthReporter;
+use tonic_reflection::pb::v1::server_reflection_server;
+use tower::layer::util::{Identity, Stack};
 
+use crate::deadline;
 use crate::orders::{self, Orders};
 use crate::peer::{self, STRANGER};
 use crate::routes::{self, Routes};
@@ -314,22 +317,27 @@ pub async fn serve(
 ) -> Result<()> {
     let Services { gate, older, inner, tls } = services;
     let broken = |error| Error::internal("the descriptions are broken").because(error);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1()
-        .map_err(broken)?;
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut server = Server::builder()
-        .timeout(CALL_MAX)
+        .layer(deadline::Within(CALL_MAX))
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)));
-    let mut router = server.add_service(health_service).add_service(reflection);
+    let served = vec![name_of(&health_service), server_reflection_server::SERVICE_NAME];
+    let mut board = Board { health, served };
+    let mut router = server.add_service(health_service);
     if let Some(older) = older {
-        router = add_older(router, older, &gate, &health).await;
+        router = add_older(router, older, &gate, &mut board).await;
     }
     if let Some(inner) = inner {
-        router = add_inner(router, inner, gate, &health).await;
+        router = add_inner(router, inner, gate, &mut board).await;
     }
+    let described = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    // What runs elsewhere is not listed here.
+    let reflection =
+        board.served.into_iter().fold(described, |all, name| all.with_service_name(name));
+    let router = router.add_service(reflection.build_v1().map_err(broken)?);
     let served = match tls {
         Some(files) => {
             let incoming = secured(listener, files.server()?);
@@ -345,12 +353,33 @@ pub async fn serve(
     })
 }
 
+/// Services whose calls end in time.
+type Timely = Router<Stack<deadline::Within, Identity>>;
+
+/// What is said of the services that are served: by health that they do, by reflection what they
+/// are.
+struct Board {
+    health: HealthReporter,
+    served: Vec<&'static str>,
+}
+
+impl Board {
+    async fn add<S: NamedService>(&mut self, server: &S) {
+        self.health.set_serving::<S>().await;
+        self.served.push(name_of(server));
+    }
+}
+
+const fn name_of<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
+}
+
 async fn add_older(
-    mut router: Router,
+    mut router: Timely,
     older: Older,
     gate: &Arc<dyn Gate>,
-    health: &HealthReporter,
-) -> Router {
+    board: &mut Board,
+) -> Timely {
     let Older { users, admin_second_factor, threel1, orders, streamfair } = older;
     let front = Arc::new(Front { users, gate: Arc::clone(gate), admin_second_factor });
     macro_rules! add {
@@ -358,7 +387,7 @@ async fn add_older(
             let served = Arc::new($served);
             $(
                 let server = $server::from_arc(Arc::clone(&served));
-                set_serving(health, &server).await;
+                board.add(&server).await;
                 router = router.add_service(server.max_decoding_message_size(MESSAGE_MAX));
             )*
         }};
@@ -384,23 +413,18 @@ async fn add_older(
     router
 }
 
-/// Says that a service serves.
-async fn set_serving<S: NamedService>(health: &HealthReporter, _: &S) {
-    health.set_serving::<S>().await;
-}
-
 async fn add_inner(
-    mut router: Router,
+    mut router: Timely,
     inner: Inner,
     gate: Arc<dyn Gate>,
-    health: &HealthReporter,
-) -> Router {
+    board: &mut Board,
+) -> Timely {
     let Inner { secret, users, orders } = inner;
     let inside = Arc::new(Inside { secret, gate });
     macro_rules! add {
         ($server:ident, $served:expr) => {{
             let server = $server::new($served);
-            set_serving(health, &server).await;
+            board.add(&server).await;
             router = router.add_service(server.max_decoding_message_size(peer::MESSAGE_MAX));
         }};
     }
