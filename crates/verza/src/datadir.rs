@@ -160,6 +160,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = DataDir::claim(folder.path()).unwrap();
         let error = DataDir::claim(folder.path()).unwrap_err();
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    if matches!(error.kind(), StorageFull | QuotaExceeded) {
+        let message = format!("{} cannot be written: its disk is full. Make room.", path.display());
+        return Error::unavailable("storage_full", message);
+    }
         assert_eq!(error.code(), "data_dir_in_use");
         drop(first);
         DataDir::claim(folder.path()).unwrap();

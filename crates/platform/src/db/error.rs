@@ -17,7 +17,9 @@ pub enum DbError {
     Timeout,
     /// A text holds U+0000. PostgreSQL cannot store it, so neither engine does.
     NulInText,
-    /// The store cannot be reached, is full, or cannot be written.
+    /// The disk of the store is full.
+    Full(String),
+    /// The store cannot be reached or cannot be written.
     Unavailable(String),
     /// Anything else is a defect of ours.
     Other(String),
@@ -49,9 +51,9 @@ impl DbError {
             (ErrorCode::ConstraintViolation, _) => Self::Refused(text),
             (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Self::Serialization(text),
             (ErrorCode::OperationInterrupted, _) => Self::Timeout,
+            (ErrorCode::DiskFull, _) => Self::Full(text),
             (
-                ErrorCode::DiskFull
-                | ErrorCode::CannotOpen
+                ErrorCode::CannotOpen
                 | ErrorCode::ReadOnly
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::PermissionDenied,
@@ -87,11 +89,11 @@ impl DbError {
                 Self::Serialization(db.message().to_owned())
             }
             SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout,
+            SqlState::DISK_FULL => Self::Full(db.message().to_owned()),
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW
             | SqlState::TOO_MANY_CONNECTIONS
-            | SqlState::DISK_FULL
             | SqlState::READ_ONLY_SQL_TRANSACTION => Self::Unavailable(db.message().to_owned()),
             ref code => Self::Other(format!("{} ({})", db.message(), code.code())),
         }
@@ -111,6 +113,7 @@ impl fmt::Display for DbError {
             Self::Serialization(what) => write!(f, "two transactions collided: {what}"),
             Self::Timeout => f.write_str("a statement ran longer than it may"),
             Self::NulInText => f.write_str("a text holds the character U+0000"),
+            Self::Full(what) => write!(f, "the disk of the database is full: {what}"),
             Self::Unavailable(what) => write!(f, "the database is not available: {what}"),
             Self::Other(what) => f.write_str(what),
         }
@@ -133,6 +136,12 @@ impl From<DbError> for kernel::Error {
             DbError::NulInText => {
                 Self::invalid("invalid_text", "A text must not hold the character U+0000.")
             }
+            DbError::Full(_) => Self::unavailable(
+                "storage_full",
+                "The disk for the database is full: nothing was changed. The operator has to make \
+                 room.",
+            )
+            .retry_after(60),
             DbError::Unavailable(_) => Self::unavailable(
                 "storage_unavailable",
                 "The database cannot be reached or written right now. Nothing was changed.",

@@ -78,7 +78,7 @@ impl Db {
         let known = "SELECT CAST(count(*) AS BIGINT) FROM schema_migrations";
         let fresh = match self.one(known, &[], |row| row.take::<i64>()).await {
             Ok(_) => false,
-            Err(error @ DbError::Unavailable(_)) => return Err(error.into()),
+            Err(error @ (DbError::Unavailable(_) | DbError::Full(_))) => return Err(error.into()),
             Err(_) => true,
         };
         let mut status = Vec::new();

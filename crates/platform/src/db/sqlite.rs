@@ -538,6 +538,10 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn cannot_open(path: &Path, error: DbError) -> Error {
+    if matches!(error, DbError::Full(_)) {
+        let message = format!("The disk of {} is full: make room on it.", path.display());
+        return Error::unavailable("storage_full", message).because(error);
+    }
     let message = format!(
         "Cannot open the database {}: {error}. Is the folder there, writable, and the disk not \
          full?",

@@ -306,7 +306,8 @@ async fn a_full_disk_is_told_and_the_store_goes_on_when_there_is_room_again() {
     let outcomes = in_one_group(db, work).await;
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
     let error = outcomes[1].as_ref().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "storage_unavailable"));
+    assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "storage_full"));
+    assert!(error.message().contains("make room"), "{error}");
     limit_pages("PRAGMA max_page_count = 1000000").await.unwrap();
     write(db, 4).await.unwrap();
     assert_eq!(ids(db).await, [1, 3, 4]);
