@@ -57,7 +57,8 @@ impl DataDir {
         path.join("verza.db")
     }
 
-    /// The configured master key, or the one in the folder, which is made if there is none.
+    /// The configured master key, or the one in the folder, which is made if there is neither it nor
+    /// a database that was sealed under it.
     pub fn master_key(&self, config: &Config, world: &World) -> Result<MasterKey> {
         if let Some(text) = &config.secrets.master_key {
             return parse_key(text.expose(), "secrets.master_key");
@@ -69,6 +70,10 @@ impl DataDir {
         match std::fs::read_to_string(&path) {
             Ok(text) => parse_key(text.trim(), &path.display().to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let database = Self::database(&self.path);
+                if database.exists() {
+                    return Err(lost_key(&path, &database));
+                }
                 let key: [u8; 32] = world.random();
                 write_key(&self.path, &path, &key)?;
                 Ok(MasterKey::new(key))
@@ -100,6 +105,17 @@ pub(crate) fn read_key(path: &Path) -> Result<Secret<String>> {
         .and_then(|mut file| file.read_to_string(&mut text))
         .map_err(|error| unusable(path, &error))?;
     Ok(Secret::new(text.trim().to_owned()))
+}
+
+/// Why no key is made beside a database: it would open nothing in there.
+fn lost_key(path: &Path, database: &Path) -> Error {
+    let message = format!(
+        "{} is missing, and keys and mails in {} are sealed under it: bring back master.key from \
+         its backup.",
+        path.display(),
+        database.display()
+    );
+    Error::unavailable("master_key_missing", message)
 }
 
 /// Why a shared database is not served without a configured key.
@@ -144,6 +160,11 @@ fn write_key(folder: &Path, path: &Path, key: &[u8; 32]) -> Result<()> {
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Error {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    if matches!(error.kind(), StorageFull | QuotaExceeded) {
+        let message = format!("{} cannot be written: its disk is full. Make room.", path.display());
+        return Error::unavailable("storage_full", message);
+    }
     let message = format!(
         "{} cannot be used: {error}. Choose a folder that this user may write with --data-dir.",
         path.display()
@@ -160,11 +181,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = DataDir::claim(folder.path()).unwrap();
         let error = DataDir::claim(folder.path()).unwrap_err();
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    if matches!(error.kind(), StorageFull | QuotaExceeded) {
-        let message = format!("{} cannot be written: its disk is full. Make room.", path.display());
-        return Error::unavailable("storage_full", message);
-    }
         assert_eq!(error.code(), "data_dir_in_use");
         drop(first);
         DataDir::claim(folder.path()).unwrap();
@@ -183,6 +199,17 @@ mod tests {
         assert_eq!(again.open("x", &sealed).unwrap().expose(), b"secret");
         let mode = folder.path().join("master.key").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn no_key_is_made_beside_a_database_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let claimed = DataDir::claim(folder.path()).unwrap();
+        std::fs::write(DataDir::database(folder.path()), "").unwrap();
+        let error = claimed.master_key(&Config::default(), &platform::world::system()).unwrap_err();
+        assert_eq!(error.code(), "master_key_missing");
+        assert!(error.message().contains("bring back master.key"), "{error}");
+        assert!(!folder.path().join("master.key").exists());
     }
 
     #[test]

@@ -340,6 +340,10 @@ pub fn open_to_look(config: &Config) -> Result<Db> {
 /// The database for commands that must be alone with it.
 pub fn open_to_write(config: &Config) -> Result<(Db, DataDir)> {
     let folder = DataDir::claim(&config.storage.data_dir)?;
+    if config.database.url.is_none() {
+        // A database beside which there is no key is taken for one whose key was lost.
+        folder.master_key(config, &platform::world::system())?;
+    }
     Ok((open(config)?, folder))
 }
 
@@ -354,9 +358,10 @@ fn open(config: &Config) -> Result<Db> {
 }
 
 /// The platform for commands: also beside a server that runs already, which takes up what they
-/// change.
+/// change. Where there is none, none is made: it would not be the one that was meant.
 pub async fn open_platform(config: &Config) -> Result<Platform> {
     check(config)?;
+    refuse_nothing(config).await?;
     let folder = match DataDir::claim(&config.storage.data_dir) {
         Ok(folder) => Some(folder),
         Err(error) if error.code() == "data_dir_in_use" => None,
@@ -364,6 +369,18 @@ pub async fn open_platform(config: &Config) -> Result<Platform> {
     };
     let local_url = format!("http://{}", reachable(config.server.listen));
     Platform::build(config.clone(), folder, &local_url).await
+}
+
+async fn refuse_nothing(config: &Config) -> Result<()> {
+    let db = open_to_look(config)?;
+    let status = db.migration_status(MIGRATIONS).await;
+    db.close().await;
+    if status?.iter().any(|step| step.applied) {
+        return Ok(());
+    }
+    let message = "There is no platform in the database. Is it the one that the server uses? \
+                   `verza serve` and `verza migrate up` make a new one.";
+    Err(Error::unavailable("no_database", message))
 }
 
 /// An address at which this machine reaches its own listener.
@@ -378,6 +395,11 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 impl Platform {
     /// Opens the database, brings it up to date, and puts the contexts together.
     async fn build(config: Config, folder: Option<DataDir>, local_url: &str) -> Result<Self> {
+        // Before the database, which is not made without its key.
+        let master_key = match &folder {
+            Some(folder) => folder.master_key(&config, &platform::world::system())?,
+            None => datadir::existing_master_key(&config)?,
+        };
         let db = open(&config)?;
         refuse_half_filled(&db).await?;
         if config.database.migrate_at_start {
@@ -385,10 +407,6 @@ impl Platform {
         } else {
             refuse_stale_schema(&db).await?;
         }
-        let master_key = match &folder {
-            Some(folder) => folder.master_key(&config, db.world())?,
-            None => datadir::existing_master_key(&config)?,
-        };
         let platform = Self::over(db, config, master_key, folder, local_url)?;
         platform.identity.ensure_keys().await?;
         platform.trust.start().await?;

@@ -33,6 +33,10 @@ async fn fixture() -> Fixture {
     config.server.timing = Some(false);
     config.accounts.argon2_memory_kib = 64;
     config.accounts.argon2_passes = 1;
+    let (db, folder) = wiring::open_to_write(&config).unwrap();
+    db.migrate(MIGRATIONS).await.unwrap();
+    db.close().await;
+    drop((db, folder));
     let platform = wiring::open_platform(&config).await.unwrap();
     let mut fixture = Fixture {
         router: platform.router(Default::default()).unwrap(),

@@ -182,6 +182,10 @@ async fn what_is_not_there_is_named() {
     let answer = house.run(&["migrate", "status"]).await;
     refused(&answer, 4, &["There is no database at", "--data-dir"]);
     refused(&house.run(&["ledger", "check"]).await, 4, &["There is no database at"]);
+    for command in [&["keys", "list"][..], &["keys", "rotate", "log"], &["admin", "setup-link"]] {
+        refused(&house.run(command).await, 4, &["There is no database at", "--data-dir"]);
+        assert!(!house.data().exists(), "{command:?} makes nothing");
+    }
     refused(&house.run(&["verify", "/nowhere.json"]).await, 4, &["Cannot read /nowhere.json"]);
 
     // A port that is taken, by us.
@@ -210,6 +214,31 @@ async fn what_is_not_there_is_named() {
     let second = house.run(&["serve", "--listen", &listen, "--ops-listen", &ops]).await;
     refused(&second, 4, &["is used by another Verza", "--data-dir"]);
     refused(&house.run(&["migrate", "up"]).await, 4, &["is used by another Verza"]);
+    house.finish().await;
+}
+
+#[tokio::test]
+async fn a_lost_master_key_is_asked_for_and_not_replaced() {
+    let mut house = House::on_sqlite();
+    house.start().await;
+    house.stop().await;
+    let (key, away) = (house.data().join("master.key"), house.folder().join("master.key"));
+    std::fs::rename(&key, &away).unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(house.data()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let database = std::fs::read(house.data().join("verza.db")).unwrap();
+    for command in [&["serve"][..], &["keys", "list"], &["migrate", "up"]] {
+        refused(&house.run(command).await, 4, &["bring back master.key from its backup"]);
+    }
+    assert_eq!(names(), before);
+    assert!(std::fs::read(house.data().join("verza.db")).unwrap() == database);
+    std::fs::rename(&away, &key).unwrap();
+    house.start().await;
     house.finish().await;
 }
 
