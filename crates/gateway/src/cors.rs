@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use kernel::{Error, Result};
 
 /// The origins whose pages may call, besides the platform's own.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +32,29 @@ impl Origins {
             own: origin_of(&trim(public_url)),
             allowed: allowed.iter().map(|origin| trim(origin)).collect(),
         }
+    }
+
+    /// Whether this is an origin as browsers write one.
+    ///
+    /// # Errors
+    /// `invalid_origin`: what no origin will ever equal, such as `*`: pages that may call are named,
+    /// since they may use a session.
+    pub fn check(origin: &str) -> Result<()> {
+        let parts = origin.strip_suffix('/').unwrap_or(origin).split_once("://");
+        let is_origin = parts.is_some_and(|(scheme, host)| {
+            let is_scheme =
+                scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+            let is_host = host.parse::<Authority>().is_ok() && !host.contains(['@', '*']);
+            is_scheme && !scheme.is_empty() && is_host
+        });
+        if is_origin {
+            return Ok(());
+        }
+        let message = format!(
+            "{origin:?} is no origin: write it as https://app.example.com, with a port where the \
+             page has one"
+        );
+        Err(Error::invalid("invalid_origin", message))
     }
 
     fn allows(&self, origin: &str) -> bool {
@@ -118,6 +143,33 @@ mod tests {
         assert!(origins.may_use_cookie(&headers(&[("origin", "https://front.example")])));
         assert!(origins.may_use_cookie(&headers(&[("sec-fetch-site", "same-origin")])));
         assert!(origins.may_use_cookie(&headers(&[])));
+    }
+
+    #[test]
+    fn what_no_browser_calls_an_origin_is_refused() {
+        for origin in [
+            "https://app.example.com",
+            "http://localhost:5173",
+            "https://app.example.com/",
+            "http://[::1]:8080",
+            "capacitor://localhost",
+        ] {
+            assert!(Origins::check(origin).is_ok(), "{origin}");
+        }
+        for origin in [
+            "*",
+            "app.example",
+            "https://*.example.com",
+            "https://",
+            "://app.example",
+            "https://app.example/path",
+            "https://anne@app.example",
+            "https://app.example https://b.example",
+            "null",
+            "",
+        ] {
+            assert!(Origins::check(origin).is_err(), "{origin}");
+        }
     }
 
     #[test]

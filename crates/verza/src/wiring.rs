@@ -137,6 +137,17 @@ pub fn check(config: &Config) -> Result<()> {
         return Err(wrong("trust.validity_days must be at least 1.".into()));
     }
     witnesses(config)?;
+    telemetry::filter(&config.log.level)?;
+    if let Some(key) = none_of(config) {
+        return Err(wrong(format!("{key} must be at least 1.")));
+    }
+    for origin in &config.server.cors_origins {
+        gateway::Origins::check(origin)
+            .map_err(|error| wrong(format!("server.cors_origins: {error}.")))?;
+    }
+    check_providers(&config.payments)?;
+    identity::password::Hasher::check(&hashing(&config.accounts))
+        .map_err(|error| wrong(format!("accounts: {error}")))?;
     if let Some(what) = wrong_in(&config.sessions) {
         return Err(wrong(what));
     }
@@ -158,6 +169,9 @@ pub fn check(config: &Config) -> Result<()> {
     roles::check(config)?;
     webhook_client(config)?;
     acme(config)?;
+    if let Some(files) = named_certificate(config)? {
+        Tls::new(files).map_err(|error| wrong(format!("server.tls_certificate: {error}")))?;
+    }
     redis(config, platform::world::system())
         .map_err(|error| wrong(format!("redis.url: {error}")))?;
     if let Some(key) = &config.secrets.master_key {
@@ -166,6 +180,19 @@ pub fn check(config: &Config) -> Result<()> {
         return Err(datadir::shared_key_is_missing());
     }
     Ok(())
+}
+
+/// A length of time that nothing could keep to.
+fn none_of(config: &Config) -> Option<&'static str> {
+    let Config { server, database, streams, services, .. } = config;
+    let times = [
+        ("server.request_timeout_seconds", server.request_timeout_seconds),
+        ("server.transfer_timeout_seconds", server.transfer_timeout_seconds),
+        ("database.statement_timeout_seconds", database.statement_timeout_seconds),
+        ("streams.heartbeat_seconds", streams.heartbeat_seconds),
+        ("services.timeout_milliseconds", services.timeout_milliseconds),
+    ];
+    times.into_iter().find(|(_, time)| *time == 0).map(|(key, _)| key)
 }
 
 /// Those who are asked to sign the log's checkpoints.
@@ -825,11 +852,7 @@ fn build_identity(
     options.registration_open = settings.public.registration_open.clone();
     options.closing.grace = days(config.privacy.grace_days);
     options.closing.retention = days(config.privacy.retention_days);
-    options.hashing.memory_kib = accounts.argon2_memory_kib;
-    options.hashing.passes = accounts.argon2_passes;
-    options.hashing.bcrypt_cost =
-        (accounts.password_hash == PasswordHash::Bcrypt).then_some(accounts.bcrypt_cost);
-    options.hashing.at_once = accounts.hashing_threads;
+    options.hashing = hashing(accounts);
     options.sessions = policies(&config.sessions);
     options.tokens.lifetime = Duration::from_secs(config.sessions.access_token_minutes * 60);
     options.facades = identity::facade::Policy {
@@ -843,6 +866,17 @@ fn build_identity(
     options.admin_second_factor = accounts.admin_second_factor;
     options.kratos = kratos_options(config);
     identity::Identity::new(options)
+}
+
+fn hashing(accounts: &config::Accounts) -> identity::password::Hashing {
+    let is_bcrypt = accounts.password_hash == PasswordHash::Bcrypt;
+    identity::password::Hashing {
+        memory_kib: accounts.argon2_memory_kib,
+        passes: accounts.argon2_passes,
+        bcrypt_cost: is_bcrypt.then_some(accounts.bcrypt_cost),
+        at_once: accounts.hashing_threads,
+        ..identity::password::Hashing::default()
+    }
 }
 
 /// What verifiers answer with for their work.
@@ -899,20 +933,7 @@ fn offer_providers(
             return_url: Some(return_url.clone()),
         }
     });
-    options.stripe = match (&payments.stripe_secret_key, &payments.stripe_webhook_secret) {
-        (Some(secret_key), Some(webhook_secret)) => Some(money::provider::stripe::Settings {
-            base_url: payments.stripe_url.clone(),
-            secret_key: secret_key.clone(),
-            webhook_secret: webhook_secret.clone(),
-            return_url: return_url.clone(),
-        }),
-        (None, None) => None,
-        _ => {
-            let message = "Stripe needs payments.stripe_secret_key and \
-                           payments.stripe_webhook_secret, both.";
-            return Err(Error::invalid("incomplete_stripe", message));
-        }
-    };
+    options.stripe = stripe(payments, return_url.clone())?;
     options.paypal = paypal(payments, return_url)?;
     options.crypto = signer(payments)?;
     let asset = options.default_currency;
@@ -929,6 +950,34 @@ fn offer_providers(
         ..money::payout::Policy::default()
     };
     Ok(())
+}
+
+/// That what is set of a provider is all that it needs.
+fn check_providers(payments: &Payments) -> Result<()> {
+    stripe(payments, String::new())?;
+    paypal(payments, String::new())?;
+    signer(payments)?;
+    Ok(())
+}
+
+fn stripe(
+    payments: &Payments,
+    return_url: String,
+) -> Result<Option<money::provider::stripe::Settings>> {
+    match (&payments.stripe_secret_key, &payments.stripe_webhook_secret) {
+        (Some(secret_key), Some(webhook_secret)) => Ok(Some(money::provider::stripe::Settings {
+            base_url: payments.stripe_url.clone(),
+            secret_key: secret_key.clone(),
+            webhook_secret: webhook_secret.clone(),
+            return_url,
+        })),
+        (None, None) => Ok(None),
+        _ => {
+            let message = "Stripe needs payments.stripe_secret_key and \
+                           payments.stripe_webhook_secret, both.";
+            Err(Error::invalid("invalid_configuration", message))
+        }
+    }
 }
 
 fn paypal(
@@ -951,7 +1000,7 @@ fn paypal(
         _ => {
             let message = "PayPal needs payments.paypal_client_id, payments.paypal_client_secret \
                            and payments.paypal_webhook_id, all of them.";
-            Err(Error::invalid("incomplete_paypal", message))
+            Err(Error::invalid("invalid_configuration", message))
         }
     }
 }
@@ -972,7 +1021,7 @@ fn signer(payments: &Payments) -> Result<Option<money::provider::crypto::Setting
         _ => {
             let message = "A signer needs payments.crypto_url, payments.crypto_key and \
                            payments.crypto_webhook_secret, all of them.";
-            Err(Error::invalid("incomplete_signer", message))
+            Err(Error::invalid("invalid_configuration", message))
         }
     }
 }
@@ -1217,27 +1266,36 @@ fn acme(config: &Config) -> Result<Option<AcmeOptions>> {
     }))
 }
 
+/// The files of the certificate, where they are what is shown.
+fn named_certificate(config: &Config) -> Result<Option<CertificateFiles>> {
+    let server = &config.server;
+    match (server.tls, &server.tls_certificate, &server.tls_key) {
+        (TlsMode::Off | TlsMode::Acme | TlsMode::Dev, None, None) => Ok(None),
+        (TlsMode::Files, Some(certificate), Some(key)) => {
+            Ok(Some(CertificateFiles { certificate: certificate.clone(), key: key.clone() }))
+        }
+        _ => {
+            let message = "Name both server.tls_certificate and server.tls_key with server.tls = \
+                           \"files\", and neither of them otherwise.";
+            Err(Error::invalid("invalid_configuration", message))
+        }
+    }
+}
+
 /// HTTPS as it is configured.
 fn tls(config: &Config, acme: Option<&Acme>) -> Result<Option<Arc<Tls>>> {
     let server = &config.server;
     if let Some(acme) = acme {
         return Tls::new(acme.files()).map(Some);
     }
-    let files = match (server.tls, &server.tls_certificate, &server.tls_key) {
-        (TlsMode::Off, None, None) => return Ok(None),
-        (TlsMode::Files, Some(certificate), Some(key)) => {
-            CertificateFiles { certificate: certificate.clone(), key: key.clone() }
-        }
-        (TlsMode::Dev, None, None) => {
+    let files = match named_certificate(config)? {
+        Some(files) => files,
+        None if server.tls == TlsMode::Dev => {
             let folder = config.storage.data_dir.join("tls");
             let (hosts, world) = ([server.host()], platform::world::system());
             CertificateFiles::for_development(&folder, &hosts, &world)?
         }
-        _ => {
-            let message = "Name both server.tls_certificate and server.tls_key with server.tls = \
-                           \"files\", and neither of them otherwise.";
-            return Err(Error::invalid("invalid_configuration", message));
-        }
+        None => return Ok(None),
     };
     Tls::new(files).map(Some)
 }

@@ -136,20 +136,31 @@ impl Memory {
     }
 }
 
+fn params(hashing: &Hashing) -> Result<Params> {
+    let Hashing { memory_kib, passes, lanes, bcrypt_cost, .. } = *hashing;
+    let wrong = |what: String| {
+        let message = format!("These parameters of the password hash do not work: {what}.");
+        Error::invalid("invalid_hashing", message)
+    };
+    if bcrypt_cost.is_some_and(|cost| !(4..=31).contains(&cost)) {
+        return Err(wrong("the cost of bcrypt is between 4 and 31".to_owned()));
+    }
+    Params::new(memory_kib, passes, lanes, Some(HASH_LEN)).map_err(|error| wrong(error.to_string()))
+}
+
 impl Hasher {
+    /// Whether these parameters work.
+    ///
     /// # Errors
     /// `Invalid`: parameters that Argon2 or bcrypt does not take.
+    pub fn check(hashing: &Hashing) -> Result<()> {
+        params(hashing).map(drop)
+    }
+
+    /// # Errors
+    /// As [`Hasher::check`].
     pub fn new(hashing: &Hashing, world: World) -> Result<Self> {
-        let Hashing { memory_kib, passes, lanes, bcrypt_cost, .. } = *hashing;
-        let wrong = |what: String| {
-            let message = format!("These parameters of the password hash do not work: {what}.");
-            Error::invalid("invalid_hashing", message)
-        };
-        let params = Params::new(memory_kib, passes, lanes, Some(HASH_LEN))
-            .map_err(|error| wrong(error.to_string()))?;
-        if bcrypt_cost.is_some_and(|cost| !(4..=31).contains(&cost)) {
-            return Err(wrong("the cost of bcrypt is between 4 and 31".to_owned()));
-        }
+        let params = params(hashing)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once =
             if hashing.at_once == 0 { cores.saturating_sub(1).max(1) } else { hashing.at_once };
@@ -157,7 +168,7 @@ impl Hasher {
         Ok(Self {
             world,
             params,
-            bcrypt_cost,
+            bcrypt_cost: hashing.bcrypt_cost,
             line: Line::new(at_once, hashing.waiting_max, hashing.wait_max),
             memory: Arc::new(Memory {
                 free: Mutex::default(),

@@ -22,14 +22,35 @@ use scrub::Scrubbed;
 pub(crate) use scrub::scrub;
 pub(crate) use traces::Traces;
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Which lines are written: a level, or directives with commas between them.
+///
+/// # Errors
+/// `invalid_configuration`: a word alone that is no level. It would be taken for the name of a
+/// module, and everything else would be written nowhere.
+pub(crate) fn filter(level: &str) -> Result<EnvFilter> {
+    let wrong = |what: String| {
+        let message = format!(
+            "log.level is set to {level:?}: {what}. It is off, error, warn, info, debug or trace, \
+             or directives such as info,platform=debug."
+        );
+        Error::invalid("invalid_configuration", message)
+    };
+    for directive in level.split(',').map(str::trim) {
+        let is_level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive));
+        if !is_level && !directive.contains(['=', '[']) {
+            return Err(wrong(format!("{directive:?} is no level")));
+        }
+    }
+    EnvFilter::try_new(level).map_err(|error| wrong(error.to_string()))
+}
+
 /// Starts logging to standard error, and sending traces where that is configured. Called once in a
 /// process, on the runtime.
 pub(crate) fn start(config: &Config) -> Result<Option<Traces>> {
     let log = &config.log;
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| {
-        let message = format!("log.level is set to {:?}: {error}.", log.level);
-        Error::invalid("invalid_configuration", message)
-    })?;
+    let filter = filter(&log.level)?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(Scrubbed)
         .with_ansi(std::io::stderr().is_terminal());

@@ -132,6 +132,31 @@ async fn a_wrong_configuration_is_refused_with_what_was_meant() {
     refused(&with("VERZA_SECRETS_MASTER_KEY", &"00".repeat(32)).await, 3, &["one byte repeated"]);
     refused(&with("VERZA_DATABASE_URL", "postgres://x/y").await, 3, &["secrets.master_key"]);
     refused(&with("VERZA_DATABASE_URL_FILE", "/nowhere").await, 3, &["/nowhere"]);
+    for level in ["warning", "infoo", "", "info,platfrom", "info,platform=loud"] {
+        refused(&with("VERZA_LOG_LEVEL", level).await, 3, &["log.level", "debug or trace"]);
+    }
+    for level in ["off", "WARN", "info,platform=debug", "platform=debug"] {
+        assert_eq!(code(&with("VERZA_LOG_LEVEL", level).await), 0, "{level}");
+    }
+    // What would not start, or start and not work.
+    for (name, value, says) in [
+        ("VERZA_SERVER_TLS", "files", "server.tls_certificate"),
+        ("VERZA_SERVER_TLS_KEY", "/key.pem", "server.tls_certificate"),
+        ("VERZA_PAYMENTS_STRIPE_SECRET_KEY", "sk", "payments.stripe_webhook_secret"),
+        ("VERZA_PAYMENTS_PAYPAL_CLIENT_ID", "id", "payments.paypal_client_secret"),
+        ("VERZA_PAYMENTS_CRYPTO_KEY", "key", "payments.crypto_url"),
+        ("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "1", "accounts"),
+        ("VERZA_ACCOUNTS_ARGON2_PASSES", "0", "accounts"),
+        ("VERZA_SERVER_REQUEST_TIMEOUT_SECONDS", "0", "at least 1"),
+        ("VERZA_DATABASE_STATEMENT_TIMEOUT_SECONDS", "0", "at least 1"),
+        ("VERZA_SERVER_CORS_ORIGINS", "*", "server.cors_origins"),
+        ("VERZA_SERVER_CORS_ORIGINS", "https://a.example,app.example", "app.example"),
+    ] {
+        refused(&with(name, value).await, 3, &[says]);
+        let house = House::on_sqlite();
+        let served = house.command(&["serve"]).env(name, value).output().await.unwrap();
+        refused(&served, 3, &[says]);
+    }
     refused(
         &verza(&["config", "check", "--set", "server.threds=2"]).await,
         3,
