@@ -1282,6 +1282,13 @@ fn named_certificate(config: &Config) -> Result<Option<CertificateFiles>> {
     }
 }
 
+/// The certificate that is made for this machine, or was.
+pub(crate) fn development_certificate(config: &Config) -> Result<CertificateFiles> {
+    let folder = config.storage.data_dir.join("tls");
+    let (hosts, world) = ([config.server.host()], platform::world::system());
+    CertificateFiles::for_development(&folder, &hosts, &world)
+}
+
 /// HTTPS as it is configured.
 fn tls(config: &Config, acme: Option<&Acme>) -> Result<Option<Arc<Tls>>> {
     let server = &config.server;
@@ -1290,11 +1297,7 @@ fn tls(config: &Config, acme: Option<&Acme>) -> Result<Option<Arc<Tls>>> {
     }
     let files = match named_certificate(config)? {
         Some(files) => files,
-        None if server.tls == TlsMode::Dev => {
-            let folder = config.storage.data_dir.join("tls");
-            let (hosts, world) = ([server.host()], platform::world::system());
-            CertificateFiles::for_development(&folder, &hosts, &world)?
-        }
+        None if server.tls == TlsMode::Dev => development_certificate(config)?,
         None => return Ok(None),
     };
     Tls::new(files).map(Some)

@@ -1,5 +1,6 @@
 //! The demo's own client: it knows of the platform what any client knows, its HTTP API.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kernel::{Error, Result};
@@ -32,12 +33,29 @@ pub struct Answer {
 
 impl Client {
     pub fn new(base: impl Into<String>) -> Result<Self> {
-        let http = reqwest::Client::builder()
+        Self::build(base.into(), reqwest::Client::builder())
+    }
+
+    /// One that believes this certificate alone: that of a platform on this machine, which no
+    /// authority has signed.
+    pub fn believing(base: impl Into<String>, certificate: &Path) -> Result<Self> {
+        let unreadable = |error: String| {
+            let message = format!("Cannot read the certificate {}.", certificate.display());
+            Error::unavailable("no_certificate", message).because(std::io::Error::other(error))
+        };
+        let pem = std::fs::read(certificate).map_err(|error| unreadable(error.to_string()))?;
+        let own =
+            reqwest::Certificate::from_pem(&pem).map_err(|error| unreadable(error.to_string()))?;
+        Self::build(base.into(), reqwest::Client::builder().tls_certs_only([own]))
+    }
+
+    fn build(base: String, http: reqwest::ClientBuilder) -> Result<Self> {
+        let http = http
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Error::internal("no HTTP client").because(error))?;
-        Ok(Self { http, base: base.into() })
+        Ok(Self { http, base })
     }
 
     pub fn url(&self, path: &str) -> String {

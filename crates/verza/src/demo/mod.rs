@@ -14,7 +14,7 @@ use self::client::Client;
 use self::story::{Cast, Stage};
 use crate::cli::{DemoArgs, ServeArgs};
 use crate::commands;
-use crate::config::Config;
+use crate::config::{Config, TlsMode};
 use crate::telemetry;
 use crate::wiring::{self, Running};
 
@@ -97,11 +97,18 @@ async fn tell_story(running: &Running, narrator: &Narrator) -> Result<Option<Tol
         return Ok(None);
     };
     let password = hex::encode(running.platform.db.world().random::<9>());
+    let config = &running.platform.config;
+    let client = if config.server.tls == TlsMode::Dev {
+        let own = wiring::development_certificate(config)?;
+        Client::believing(running.local_url(), &own.certificate)?
+    } else {
+        Client::new(running.local_url())?
+    };
     let stage = Stage {
-        client: Client::new(running.local_url())?,
+        client,
         ops_url: format!("http://{}", running.ops_address),
         setup_link,
-        export_to: running.platform.config.storage.data_dir.join("diploma.verza.json"),
+        export_to: config.storage.data_dir.join("diploma.verza.json"),
         password,
     };
     let mut tell = |line: String| narrator.tell(&line);
@@ -124,7 +131,8 @@ async fn tell_story(running: &Running, narrator: &Narrator) -> Result<Option<Tol
 fn print_what_to_try(running: &Running, told: &Told) {
     let Told { cast, password } = told;
     let url = running.local_url();
-    let export = cast.export.display();
+    let (export, did) = (cast.export.display(), cast.pins.did.display());
+    let program = std::env::args().next().unwrap_or_else(|| "verza".to_owned());
     let mails = if running.platform.config.mail_viewer() {
         format!("{url}/dev/mail")
     } else {
@@ -139,7 +147,8 @@ fn print_what_to_try(running: &Running, told: &Told) {
          Accounts        {}, {}, {}\n  \
          Their password  {password}\n  \
          The admin's app {} (a TOTP secret, for an authenticator app or oathtool)\n\n  \
-         Try             verza verify {export}\n  \
+         Try             {program} verify {export} \\\n  \
+         {:16}  --did {did} --log-key '{}'\n  \
          Or              curl -s {url}/v1/auth/login -H 'content-type: application/json' \\\n  \
          {:16}  -d '{{\"email\":\"{}\",\"password\":\"{password}\"}}'\n",
         cast.share_link,
@@ -147,6 +156,8 @@ fn print_what_to_try(running: &Running, told: &Told) {
         cast.verifier,
         cast.admin,
         cast.admin_secret,
+        "",
+        cast.pins.log_key,
         "",
         cast.user,
         ops = running.ops_address,

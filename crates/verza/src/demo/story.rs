@@ -1,7 +1,7 @@
 //! The story: one diploma from upload to a verdict that anybody can check, and one that is
 //! rejected. It is told over HTTP, as clients would live it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kernel::{Error, Result};
@@ -43,6 +43,15 @@ pub struct Cast {
     pub verifier: String,
     pub share_link: String,
     pub export: PathBuf,
+    pub pins: Pins,
+}
+
+/// What the issuer publishes and the export is checked against.
+#[derive(Debug)]
+pub struct Pins {
+    /// The file that did.json was put in, beside the export.
+    pub did: PathBuf,
+    pub log_key: String,
 }
 
 /// A person with a session.
@@ -91,7 +100,7 @@ pub async fn play(stage: &Stage, tell: &mut (dyn FnMut(String) + Send)) -> Resul
 
     let share_link = share(stage, &anne, &credential).await?;
     tell(format!("Anne shared it; this opens without a login: {share_link}"));
-    export_and_check(stage, &anne, &credential, tell).await?;
+    let pins = export_and_check(stage, &anne, &credential, tell).await?;
 
     let letter = Document {
         file: ("employment.pdf", LETTER),
@@ -117,6 +126,7 @@ pub async fn play(stage: &Stage, tell: &mut (dyn FnMut(String) + Send)) -> Resul
         verifier: vera.email,
         share_link,
         export: stage.export_to.clone(),
+        pins,
     })
 }
 
@@ -346,7 +356,7 @@ async fn export_and_check(
     anne: &Person,
     credential: &str,
     tell: &mut (dyn FnMut(String) + Send),
-) -> Result<()> {
+) -> Result<Pins> {
     let path = format!("/v1/user/credentials/{credential}/signed?format=bundle");
     // The transparency log takes events in batches; the bundle is complete a moment later.
     let bundle = until("the log's proof", async || {
@@ -355,15 +365,10 @@ async fn export_and_check(
         Ok(logged.then_some(bundle))
     })
     .await?;
-    std::fs::write(&stage.export_to, &bundle).map_err(|error| {
-        let message = format!("Cannot write {}.", stage.export_to.display());
-        Error::unavailable("unwritable_file", message).because(error)
-    })?;
-    let mut pins = Vec::new();
-    for published in ["/.well-known/did.json", "/v1/audit/key"] {
-        let key = stage.client.get_bytes(published, None).await?;
-        pins.push(String::from_utf8_lossy(&key).into_owned());
-    }
+    write(&stage.export_to, &bundle)?;
+    let did = stage.client.get_bytes("/.well-known/did.json", None).await?;
+    let log_key = stage.client.get_bytes("/v1/audit/key", None).await?;
+    let pins = [did, log_key].map(|key| String::from_utf8_lossy(&key).trim().to_owned());
     let report = commands::judge_file(&bundle, &pins, Some(DIPLOMA), 168)?;
     expect(report.verdict == Verdict::Valid, "the exported file is valid", report.to_string())?;
     let proved = report.checks.iter().filter(|check| check.outcome == Outcome::Proved).count();
@@ -382,7 +387,17 @@ async fn export_and_check(
     let report = commands::judge_file(&flipped, &pins, None, 168)?;
     expect(report.verdict != Verdict::Valid, "a flipped byte is caught", report.to_string())?;
     tell(format!("One bit of byte {middle} flipped: caught"));
-    Ok(())
+    let [did, log_key] = pins;
+    let file = stage.export_to.with_file_name("did.json");
+    write(&file, did.as_bytes())?;
+    Ok(Pins { did: file, log_key })
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(file, bytes).map_err(|error| {
+        let message = format!("Cannot write {}.", file.display());
+        Error::unavailable("unwritable_file", message).because(error)
+    })
 }
 
 /// A rejected document has nothing to export.
