@@ -78,6 +78,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0030_revoked_is_disputed.sql"),
         },
         Migration { name: "0031_stakes", sql: include_str!("../migrations/0031_stakes.sql") },
+        Migration {
+            name: "0032_dispute_openers",
+            sql: include_str!("../migrations/0032_dispute_openers.sql"),
+        },
     ],
 };
 

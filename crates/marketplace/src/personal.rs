@@ -203,6 +203,7 @@ const TABLES: &[Table] = &[
             Column("appealed_at", Shown::Time),
             Column("opened_at", Shown::Time),
             Column("closed_at", Shown::Time),
+            Column("opened_by", id::<User>()),
         ],
     ),
     of(

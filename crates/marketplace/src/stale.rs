@@ -54,6 +54,13 @@ fn commands() -> Vec<(&'static str, Party, At, Json)> {
         ("POST /v1/user/verifications/{id}/dispute", OWNER, At::Judged, contest()),
         ("POST /v1/enterprise/verifications/{id}/cancel", OWNER, At::Pending, Json::Null),
         ("POST /v1/enterprise/verifications/{id}/info", OWNER, At::NeedsInfo, words()),
+        ("POST /v1/enterprise/verifications/{id}/dispute", OWNER, At::Judged, contest()),
+        (
+            "POST /v1/verifier/jobs/{id}/dispute",
+            VERIFIER,
+            At::Judged,
+            json!({ "description": "Not so." }),
+        ),
         (job("accept"), VERIFIER, At::Pending, Json::Null),
         (job("accept"), VERIFIER, At::Board, Json::Null),
         (job("decline"), VERIFIER, At::Pending, Json::Null),
@@ -66,6 +73,8 @@ fn commands() -> Vec<(&'static str, Party, At, Json)> {
         ("POST /v1/admin/verifications/{id}/force-cancel", ADMIN, At::InReview, reason()),
         ("POST /v1/disputes/{id}/evidence", OWNER, At::Disputed, words()),
         ("POST /v1/disputes/{id}/appeal", VERIFIER, At::Resolved, words()),
+        ("POST /v1/enterprise/disputes/{id}/evidence", OWNER, At::Disputed, words()),
+        ("POST /v1/enterprise/disputes/{id}/appeal", OWNER, At::Resolved, words()),
         ("POST /v1/admin/disputes/{id}/assign", ADMIN, At::Disputed, json!({})),
         ("POST /v1/admin/disputes/{id}/resolve", ADMIN, At::Disputed, ruling()),
     ]
@@ -262,7 +271,7 @@ platform::on_both_engines! { MIGRATIONS;
         let rooms =
             ["/v1/user/verifications/{id}", "/v1/enterprise/verifications/{id}",
             "/v1/verifier/jobs/{id}", "/v1/admin/verifications/{id}", "/v1/disputes/{id}",
-            "/v1/admin/disputes/{id}"];
+            "/v1/enterprise/disputes/{id}", "/v1/admin/disputes/{id}"];
         for route in stage.market.routes() {
             let beside = BESIDE.iter().any(|noun| route.path.contains(noun));
             if beside || !rooms.iter().any(|room| route.path.starts_with(room)) {

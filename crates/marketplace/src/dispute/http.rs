@@ -47,6 +47,18 @@ fn side_routes(service: &Arc<Service>) -> Vec<Route> {
                 .versioned()
                 .returns::<DisputeBody>(201)
                 .to(open),
+            post(Audience::Verifier, "/v1/verifier/jobs/{id}/dispute")
+                .summary("Say that my own verdict was mistaken")
+                .describe(
+                    "Such as when a forgery is found afterwards. Once, and as long as the earning \
+                     is not free yet; an admin decides, as of every dispute. Where the verdict is \
+                     overturned, the owner has the price back, and it costs a part of your bond.",
+                )
+                .once(Once::Accepted)
+                .takes::<OwnMistake>()
+                .versioned()
+                .returns::<DisputeBody>(201)
+                .to(open_own),
             get(Audience::Any, "/v1/disputes")
                 .summary("List the disputes that I am a side of, newest first")
                 .query::<StatusQuery>()
@@ -217,6 +229,17 @@ struct NewDispute {
     file_id: Option<FileId>,
 }
 
+/// Why a verifier's own verdict was mistaken.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewVerifierDispute)]
+struct OwnMistake {
+    /// What is wrong with the verdict; up to 2000 characters.
+    description: String,
+    /// A file of your own.
+    file_id: Option<FileId>,
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewDisputeEvidence)]
@@ -277,9 +300,9 @@ struct DisputeBody {
     /// Grows by one with every change; the `ETag`, where one is told of.
     version: i64,
     reason: Ground,
-    /// Who has opened it.
+    /// Who has opened it: the owner, or the verifier themselves.
     filed_by: UserId,
-    /// Against whom.
+    /// Whose verdict it is.
     against: VerifierId,
     created_at: Timestamp,
     /// The admin who looks into it.
@@ -314,7 +337,7 @@ impl From<Dispute> for DisputeBody {
             status: one.state,
             version: one.version,
             reason: one.ground,
-            filed_by: one.owner,
+            filed_by: one.opener(),
             against: one.verifier,
             created_at: one.opened_at,
             assignee_id: one.assignee,
@@ -426,6 +449,17 @@ async fn open(
     let text = Text::some("/description", &body.description)?;
     let evidence = NewEvidence { text, file: body.file_id };
     Ok(created(service.open(&caller, id, body.reason, &evidence).await?))
+}
+
+async fn open_own(
+    On(service): On<Arc<Service>>,
+    By(caller): By,
+    At(id): At<VerificationId>,
+    Json(body): Json<OwnMistake>,
+) -> Reply<Versioned<Created<DisputeBody>>> {
+    let text = Text::some("/description", &body.description)?;
+    let evidence = NewEvidence { text, file: body.file_id };
+    Ok(created(service.open(&caller, id, Ground::WrongVerdict, &evidence).await?))
 }
 
 async fn list(

@@ -1,5 +1,4 @@
-//! A dispute is an owner's case against a verdict: evidence of both sides, an admin's decision,
-//! one appeal.
+//! A dispute is a case against a verdict: evidence of both sides, an admin's decision, one appeal.
 //!
 //! ```text
 //! open --assign--> in_review --resolve--> resolved --close--> closed   (time to appeal is over)
@@ -7,8 +6,10 @@
 //! ```
 //!
 //! Invariants:
-//! - A verdict is disputed at most once, by the credential's owner, while its earning is not free
-//!   yet. From then on that stands still.
+//! - A verdict is disputed at most once, while its earning is not free yet: by the credential's owner,
+//!   or by its verifier, who has learned that it was mistaken. From then on the earning stands still.
+//! - Whoever has opened it, the sides are owner and verifier: both are heard, either may appeal, and a
+//!   decision says whether the verdict stands and what the owner has back.
 //! - Nothing moves by a decision that can still be appealed. The end of the dispute is one
 //!   transaction: its state, the verification's, the money, and the revocation of what was
 //!   overturned. So nobody is paid twice, whatever is appealed.

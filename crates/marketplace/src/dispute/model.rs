@@ -130,9 +130,9 @@ impl Ruling {
 pub struct Dispute {
     pub id: Id<kinds::Dispute>,
     pub verification: Id<kinds::Verification>,
-    /// Who has opened it.
+    /// Whose credential the verdict is about.
     pub owner: Id<kinds::User>,
-    /// Against whom.
+    /// Whose verdict it is.
     pub verifier: Id<kinds::Verifier>,
     pub ground: Ground,
     pub state: State,
@@ -151,6 +151,15 @@ pub struct Dispute {
     pub appealed_at: Option<Timestamp>,
     pub opened_at: Timestamp,
     pub closed_at: Option<Timestamp>,
+    /// Who has opened it, where that was not the owner.
+    #[serde(default)]
+    pub opened_by: Option<Id<kinds::User>>,
+}
+
+impl Dispute {
+    pub fn opener(&self) -> Id<kinds::User> {
+        self.opened_by.unwrap_or(self.owner)
+    }
 }
 
 /// What a party says and shows.

@@ -31,7 +31,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// The owner of a credential contests the verdict about it, and says why.
+    /// The owner of a credential contests the verdict about it, or the verifier their own, and says
+    /// why.
     ///
     /// # Errors
     /// Those of [`verification::Service::contest`]; a field error at `/fileId`.
@@ -45,6 +46,7 @@ impl Service {
         self.db
             .once(caller, "dispute.open", |tx| {
                 Box::pin(async move {
+                    let opener = caller.user()?;
                     let contested = self.verifications.contest(&tx, caller, id).await?;
                     let dispute_id = tx.world().id();
                     self.take_file(&tx, caller, dispute_id, evidence).await?;
@@ -67,9 +69,10 @@ impl Service {
                         appealed_at: None,
                         opened_at: tx.now(),
                         closed_at: None,
+                        opened_by: Some(opener).filter(|opener| *opener != contested.owner),
                     };
                     store::insert(&tx, &dispute).await?;
-                    store::insert_evidence(&tx, &dispute, contested.owner, evidence).await?;
+                    store::insert_evidence(&tx, &dispute, opener, evidence).await?;
                     tx.record(fact(caller, "dispute.opened", &dispute).with("reason", ground));
                     Ok(dispute)
                 })

@@ -11,7 +11,7 @@ use super::model::{Dispute, Evidence, Ground, NewEvidence, Resolution, State};
 
 const COLUMNS: &str = "id, verification, owner, verifier, ground, state, version, assignee, \
     resolution, refund_bps, reasoning, decided_by, decided_at, final_at, appealed_by, \
-    appealed_at, opened_at, closed_at";
+    appealed_at, opened_at, closed_at, opened_by";
 
 fn read(row: &Row<'_>) -> Result<Dispute, DbError> {
     Ok(Dispute {
@@ -33,6 +33,7 @@ fn read(row: &Row<'_>) -> Result<Dispute, DbError> {
         appealed_at: row.take()?,
         opened_at: row.take()?,
         closed_at: row.take()?,
+        opened_by: row.take()?,
     })
 }
 
@@ -51,8 +52,8 @@ pub(super) async fn get(db: &impl Read, id: Id<kinds::Dispute>) -> Result<Option
 
 pub(super) async fn insert(tx: &Tx, new: &Dispute) -> Result<()> {
     let sql = "INSERT INTO disputes (id, verification, owner, verifier, ground, state, version,
-                   opened_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                   opened_at, opened_by)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let (ground, state) = (new.ground.as_str(), new.state.as_str());
     let params = params![
         new.id,
@@ -62,7 +63,8 @@ pub(super) async fn insert(tx: &Tx, new: &Dispute) -> Result<()> {
         ground,
         state,
         new.version,
-        new.opened_at
+        new.opened_at,
+        new.opened_by
     ];
     tx.execute(sql, params).await?;
     Ok(())

@@ -180,7 +180,7 @@ platform::on_both_engines! { MIGRATIONS;
         let judged = stage.give(&stage.verifier, early.id, Command::Reject).await.unwrap();
         for (caller, kind) in [
             (&stage.stranger, Kind::NotFound), (&stage.rival, Kind::NotFound),
-            (&stage.verifier, Kind::Forbidden), (&stage.admin, Kind::Forbidden),
+            (&stage.admin, Kind::Forbidden),
         ] {
             assert_eq!(stage.contest(caller, judged.id).await.unwrap_err().kind(), kind);
         }
@@ -402,6 +402,53 @@ platform::on_both_engines! { MIGRATIONS;
             ends.insert(stage.verification(judged.id).await.state.as_str());
         }
         assert!(ends.contains("upheld") && ends.contains("overturned"), "too timid: {ends:?}");
+    }
+
+    async fn a_verifier_contests_their_own_verdict_and_nobody_is_paid_twice(t: &TestDb) {
+        for (resolution, expected, ends) in [
+            (Resolution::RefundUser, (FUNDS, 0, 0, 0), Verdict::Overturned),
+            (Resolution::Reject, (FUNDS - PRICE, 0, PRICE - FEE, FEE), Verdict::Upheld),
+        ] {
+            let stage = stage(t).await;
+            let client = Client::over(stage.market.routes());
+            let id = stage.judged(Command::Verify).await.id;
+            let before = stage.free_earnings().await;
+            assert_eq!(before, 0);
+            let fees = stage.balances().await["fees"];
+            let path = format!("POST /v1/verifier/jobs/{id}/dispute");
+            let body = json!({ "description": "The seal is forged." });
+            assert_eq!(client.send(&stage.rival, &path, body.clone()).await.0, 404);
+            let opened = client.ok(&stage.verifier, &path, body.clone()).await;
+            assert_eq!(opened["filedBy"], json!(id_of(&stage.verifier)));
+            assert_eq!(opened["reason"], "wrong_verdict");
+            // Once between both sides, and both are heard.
+            assert_eq!(client.send(&stage.verifier, &path, body).await.0, 409);
+            assert!(stage.contest(&stage.owner, id).await.is_err());
+            let dispute = opened["id"].as_str().unwrap().parse().unwrap();
+            let disputes = &stage.market.disputes;
+            disputes.add_evidence(&stage.owner, dispute, &words()).await.unwrap();
+            let seen = client.get(&stage.owner, &format!("/v1/disputes/{dispute}")).await;
+            assert_eq!(seen["evidence"][0]["authorId"], json!(id_of(&stage.verifier)));
+            stage.finish(dispute, resolution).await;
+            t.clock.advance(30 * DAY);
+            stage.wallets.release_due().await.unwrap();
+            let (wallet, earned, free, all_fees) = stage.money().await;
+            let fees = all_fees - (fees - FEE);
+            assert_eq!((wallet, earned, free, fees), expected, "{resolution}");
+            assert_eq!(stage.verification(id).await.state, ends);
+        }
+    }
+
+    async fn a_verifier_contests_in_time_only(t: &TestDb) {
+        let stage = stage(t).await;
+        let early = stage.accepted().await;
+        let refused = stage.contest(&stage.verifier, early.id).await.unwrap_err();
+        assert_eq!(refused.code(), "wrong_state");
+        let judged = stage.give(&stage.verifier, early.id, Command::Verify).await.unwrap();
+        t.clock.advance(30 * DAY);
+        stage.wallets.release_due().await.unwrap();
+        let refused = stage.contest(&stage.verifier, judged.id).await.unwrap_err();
+        assert_eq!(refused.code(), "window_over");
     }
 
     async fn an_admin_finds_disputes_by_what_they_are_about(t: &TestDb) {

@@ -23,11 +23,12 @@ pub(crate) struct Ending {
 }
 
 impl Service {
-    /// The owner contests the verdict: what was earned by it stays where it is.
+    /// The owner contests the verdict, or the verifier their own: what was earned by it stays where
+    /// it is.
     ///
     /// # Errors
-    /// `NotFound`; `Forbidden` for the verifier; `Conflict` `wrong_state` without a verdict or
-    /// when it was contested before, `window_over`.
+    /// `NotFound`; `Conflict` `wrong_state` without a verdict or when it was contested before,
+    /// `window_over`.
     pub(crate) async fn contest(
         &self,
         tx: &Tx,

@@ -15,8 +15,8 @@
 //! open, pending --cancel---> cancelled      (owner)
 //! open, pending, in_review, needs_info --expire--> expired | --force_cancel--> force_cancelled
 //!
-//! verified, rejected, revoked --dispute--> disputed --uphold--> upheld    (owner; then the dispute)
-//!                                              +----overturn--> overturned
+//! verified, rejected, revoked --dispute--> disputed --uphold--> upheld    (either side; then the
+//!                                              +----overturn--> overturned      dispute)
 //! verified, upheld --revoke--> revoked       (when its signed credential is revoked)
 //! ```
 //!

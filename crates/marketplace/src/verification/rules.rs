@@ -100,35 +100,34 @@ pub(crate) fn wrong_state(of: &Verification, by: Relation, message: impl Into<St
 
 /// The state that follows, if this party may give this command in this state.
 pub const fn step(state: State, by: Relation, command: Command) -> Result<State, Refusal> {
-    match (by, doer(state, command)) {
-        (Relation::Stranger, _) => Err(Refusal::NoSuchThing),
+    if matches!(by, Relation::Stranger) {
+        return Err(Refusal::NoSuchThing);
+    }
+    if matches!(by, Relation::Candidate) {
         // All that they know of it is that it is, or was, to be had.
-        (Relation::Candidate, _) if !matches!(command, Command::Accept) => {
+        if !matches!(command, Command::Accept) {
+            return Err(Refusal::NoSuchThing);
+        }
+    } else if !is_theirs(by, state, command) {
+        return Err(Refusal::NotTheirs);
+    }
+    match next(state, command) {
+        // A request to another verifier was never theirs to have.
+        Some(_) if matches!((by, state), (Relation::Candidate, State::Pending)) => {
             Err(Refusal::NoSuchThing)
         }
-        (Relation::Candidate, _)
-        | (Relation::Owner, Relation::Owner)
-        | (Relation::Verifier, Relation::Verifier)
-        | (Relation::Admin, Relation::Admin)
-        | (Relation::Timer, Relation::Timer) => match next(state, command) {
-            // A request to another verifier was never theirs to have.
-            Some(_) if matches!((by, state), (Relation::Candidate, State::Pending)) => {
-                Err(Refusal::NoSuchThing)
-            }
-            Some(next) => Ok(next),
-            None => Err(Refusal::WrongState { is: state, wanted: command }),
-        },
-        (Relation::Owner | Relation::Verifier | Relation::Admin | Relation::Timer, _) => {
-            Err(Refusal::NotTheirs)
-        }
+        Some(next) => Ok(next),
+        None => Err(Refusal::WrongState { is: state, wanted: command }),
     }
 }
 
 /// Whose command it is.
-const fn doer(state: State, command: Command) -> Relation {
+const fn is_theirs(by: Relation, state: State, command: Command) -> bool {
     match command {
-        Command::Cancel | Command::ProvideInfo | Command::Dispute => Relation::Owner,
-        Command::Accept if matches!(state, State::Open) => Relation::Candidate,
+        Command::Cancel | Command::ProvideInfo => matches!(by, Relation::Owner),
+        // A verifier contests their own verdict, where they have learned that it was mistaken.
+        Command::Dispute => matches!(by, Relation::Owner | Relation::Verifier),
+        Command::Accept if matches!(state, State::Open) => matches!(by, Relation::Candidate),
         Command::Accept
         | Command::Decline
         | Command::Release
@@ -136,14 +135,14 @@ const fn doer(state: State, command: Command) -> Relation {
         | Command::RequestInfo
         | Command::Note
         | Command::Verify
-        | Command::Reject => Relation::Verifier,
-        Command::ForceCancel => Relation::Admin,
+        | Command::Reject => matches!(by, Relation::Verifier),
+        Command::ForceCancel => matches!(by, Relation::Admin),
         // What an admin decides about a dispute is the dispute's own; this is what follows.
         Command::Lapse
         | Command::Expire
         | Command::Uphold
         | Command::Overturn
-        | Command::Revoke => Relation::Timer,
+        | Command::Revoke => matches!(by, Relation::Timer),
     }
 }
 
@@ -252,10 +251,11 @@ pub struct Edge {
 pub fn edges() -> Vec<Edge> {
     let mut edges = Vec::new();
     for (from, command) in State::ALL.into_iter().flat_map(|s| Command::ALL.map(|c| (s, c))) {
-        let by = doer(from, command);
-        if let Ok(to) = step(from, by, command) {
-            let (guard, money) = (guard(from, command), money(command));
-            edges.push(Edge { from, command, by, to, guard, money });
+        for by in Relation::ALL.into_iter().filter(|by| is_theirs(*by, from, command)) {
+            if let Ok(to) = step(from, by, command) {
+                let (guard, money) = (guard(from, command), money(command));
+                edges.push(Edge { from, command, by, to, guard, money });
+            }
         }
     }
     edges
@@ -474,8 +474,10 @@ mod tests {
             let (_, word) = command.fact().split_once('.').unwrap();
             word.replace('_', " ")
         };
-        let drawn = |edge: &&Edge| edge.from != edge.to;
-        for Edge { from, to, command, .. } in edges().iter().filter(drawn) {
+        let mut drawn = edges();
+        // Two parties may take the same step.
+        drawn.dedup_by_key(|edge| (edge.from, edge.command));
+        for Edge { from, to, command, .. } in drawn.iter().filter(|edge| edge.from != edge.to) {
             writeln!(text, "    {from} --> {to}: {}", word(*command)).unwrap();
         }
         let is_left = |state: &State| edges().iter().any(|edge| edge.from == *state);

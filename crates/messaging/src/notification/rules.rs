@@ -101,7 +101,8 @@ pub(super) const TEMPLATES: &[Template] = &[
     row("verification.expired", Others, Warning, "Verification expired",
         "The verification was not finished in time. Its price has been returned."),
     row("dispute.opened", Others, Warning, "Verdict contested",
-        "A verdict of yours has been contested. Your earning is kept back till that is decided."),
+        "A verdict that concerns you has been contested. What was paid for it is kept back till \
+         that is decided."),
     row("dispute.evidence_added", Others, Info, "New evidence",
         "Something has been added to a dispute of yours."),
     row("dispute.resolved", Others, Info, "Dispute decided",

@@ -622,6 +622,18 @@ async fn disputes_are_witnessed(witness: &mut Witness<'_>, cast: &Cast) {
     let closed = witness.change(post, &resolve, Some(admin), ruling).await;
     assert_eq!(closed["status"], "closed");
     assert_eq!(town.wallet(anne).await.0, before + crate::town::PRICE);
+    its_own_verdict_is_contested(witness, cast).await;
+}
+
+async fn its_own_verdict_is_contested(witness: &mut Witness<'_>, cast: &Cast) {
+    let Cast { town, anne, vera, .. } = cast;
+    let credential = town.credential(anne, "Mistaken").await;
+    let job = town.request(anne, &credential, vera).await;
+    town.accept(vera, &job).await;
+    town.complete(vera, &job, "verified").await;
+    let path = format!("/v1/verifier/jobs/{job}/dispute");
+    let body = json!({ "description": "The seal is forged." });
+    witness.change(Method::POST, &path, Some(vera), body).await;
 }
 
 async fn the_office_is_witnessed(witness: &mut Witness<'_>, cast: &Cast) {

@@ -32,6 +32,7 @@ fn body_of(name: &str) -> Json {
         "dispute::open" | "dispute::open_of_organization" => {
             json!({ "reason": "other", "description": "x" })
         }
+        "dispute::open_own" => json!({ "description": "x" }),
         "dispute::add_evidence"
         | "dispute::appeal"
         | "dispute::add_evidence_of_organization"
