@@ -504,6 +504,7 @@ impl Platform {
             },
         });
         trust.pickup.ask(Arc::new(documents.credentials.clone()));
+        trust.presentations.ask(Arc::new(Askers(users.clone())));
         let marketplace = marketplace::Marketplace::new(marketplace::Options {
             db: db.clone(),
             users: users.clone(),
@@ -770,6 +771,22 @@ fn sources(
 
 /// Who may be sent money: whoever has an account in good standing.
 struct Payees(Arc<dyn Users>);
+
+/// The organizations that ask wallets, by the name that an admin has approved.
+struct Askers(Arc<dyn Users>);
+
+impl trust::presentation::service::Askers for Askers {
+    fn name(&self, user: Id<User>) -> BoxFuture<'_, Result<Option<String>>> {
+        async move {
+            match self.0.profile(user).await {
+                Ok(profile) => Ok(Some(profile.name)),
+                Err(error) if error.kind() == Kind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+}
 
 impl money::wallet::Payees for Payees {
     fn may_receive(&self, user: Id<User>) -> BoxFuture<'_, Result<bool>> {

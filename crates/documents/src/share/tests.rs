@@ -164,7 +164,8 @@ async fn a_link_shows_what_its_owner_chose_and_no_more(t: &TestDb) {
         keys.sort_unstable();
         keys
     };
-    assert_eq!(keys(json!({})).await, ["expiryDate", "issueDate", "signedCredential"]);
+    let all = ["bundle", "expiryDate", "issueDate", "signedCredential"];
+    assert_eq!(keys(json!({})).await, all);
     assert_eq!(keys(json!({ "fields": [] })).await, Vec::<String>::new());
     assert_eq!(keys(json!({ "fields": ["documentNumber"] })).await, ["documentNumber"]);
     let path = format!("/v1/user/credentials/{credential}/share");

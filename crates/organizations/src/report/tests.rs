@@ -35,7 +35,7 @@ async fn every_figure_is_the_number_of_lines_in_the_trail(t: &TestDb) {
     happens(t, verify(&eve, "verification.rejected")).await;
     happens(t, verify(&olga, "verification.rejected")).await;
     happens(t, verify(&eve, "document.viewed").on("c_1")).await;
-    happens(t, verify(&eve, "verification.attachment_viewed").on("vrf_2")).await;
+    happens(t, verify(&eve, "dispute.evidence_viewed").on("dsp_1")).await;
     let key = json!({ "name": "Import", "scopes": ["verifications:read"] });
     house.ok(&eve, "POST /v1/enterprise/api-keys", key).await;
     t.clock.advance(Duration::from_secs(1));
@@ -46,7 +46,7 @@ async fn every_figure_is_the_number_of_lines_in_the_trail(t: &TestDb) {
     assert_eq!(report["retentionDays"], 365);
     let accesses = report["accesses"].as_array().unwrap();
     let resources: Vec<_> = accesses.iter().map(|access| &access["resource"]).collect();
-    assert_eq!(resources, ["vrf_2", "c_1"]);
+    assert_eq!(resources, ["dsp_1", "c_1"]);
     assert_eq!(accesses[0]["actor"], id_of(&vera).to_string());
     // From the trail once more.
     let at = |name: &str| report[name].as_str().unwrap().parse().unwrap();

@@ -61,7 +61,7 @@ pub fn routes(presentations: &Service) -> Vec<Route> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewPresentationRequest)]
 struct AskBody {
-    /// Shown to the wallet's owner.
+    /// Shown to the wallet's owner, behind the organization's name.
     #[schema(max_length = 200)]
     purpose: String,
     /// `vct` of the types that will do; verdicts of this platform when left out.

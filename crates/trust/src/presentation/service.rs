@@ -1,9 +1,10 @@
 //! Requests made, signed and answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kernel::id::kinds::Presentation;
+use futures_util::future::BoxFuture;
+use kernel::id::kinds::{Presentation, User};
 use kernel::{Caller, Error, Id, Result, Secret, Timestamp};
 use platform::crypto::{MasterKey, base64url, hmac_sha256, sha256};
 use platform::db::{Db, Read};
@@ -44,6 +45,12 @@ pub struct Posted {
     pub response: Option<String>,
 }
 
+/// Who knows the names of those who ask.
+pub trait Askers: Send + Sync {
+    /// The name under which a user is known; none where there is nobody any more.
+    fn name(&self, user: Id<User>) -> BoxFuture<'_, Result<Option<String>>>;
+}
+
 /// Requests for presentations. Cheap to clone.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
@@ -52,6 +59,8 @@ struct Inner {
     db: Db,
     authority: Authority,
     judging: Judging,
+    /// Made after this, and set once.
+    askers: OnceLock<Arc<dyn Askers>>,
     secret: Secret<[u8; 32]>,
 }
 
@@ -62,7 +71,13 @@ fn refused(message: impl Into<String>) -> Error {
 impl Service {
     pub fn new(db: Db, authority: Authority, judging: Judging, master: &MasterKey) -> Self {
         let secret = master.derive("presentation");
-        Self(Arc::new(Inner { db, authority, judging, secret }))
+        Self(Arc::new(Inner { db, authority, judging, askers: OnceLock::new(), secret }))
+    }
+
+    /// Says who knows the names of those who ask: without, wallets show the platform's alone.
+    pub fn ask(&self, askers: Arc<dyn Askers>) {
+        // Whoever is told twice keeps to the first.
+        let _ = self.0.askers.set(askers);
     }
 
     /// The time at which states are told.
@@ -145,7 +160,7 @@ impl Service {
         let request = self.open(db, id, now).await?;
         let signer = self.signer()?;
         let mut metadata = json!({
-            "client_name": authority.host(),
+            "client_name": self.client_name(&request).await?,
             "vp_formats_supported": { "dc+sd-jwt": {
                 "sd-jwt_alg_values": ["ES256"],
                 "kb-jwt_alg_values": ["ES256"],
@@ -174,6 +189,23 @@ impl Service {
             "client_metadata": metadata,
         });
         Ok(jws::sign(signer.header(REQUEST_TYPE), &claims, &signer.key))
+    }
+
+    /// What a wallet shows of whoever asks. OpenID4VP 1.0 has no member for the purpose: it stands
+    /// here, where every wallet shows it to the person who is to consent.
+    async fn client_name(&self, request: &Request) -> Result<String> {
+        let name = match self.0.askers.get() {
+            Some(askers) => askers.name(request.asker).await?,
+            None => None,
+        };
+        let host = self.0.authority.host();
+        let who = match name {
+            Some(name) => format!("{name} ({host})"),
+            None => host.to_owned(),
+        };
+        let text = format!("{who}: {}", request.purpose);
+        // Words of people's: nothing of them breaks out of its line.
+        Ok(text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect())
     }
 
     /// Takes a wallet's answer. Whatever is wrong with it leaves the request as it was.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use kernel::Caller;
+use futures_util::future::{BoxFuture, FutureExt};
 use kernel::id::kinds::User;
+use kernel::{Caller, Id};
 use platform::testing::TestDb;
 use serde_json::{Value as Json, json};
 use verify::jose::es256::{PublicKey, SecretKey};
@@ -13,7 +14,7 @@ use verify::jose::sdjwt::{Challenge, present};
 use verify::jose::x5c::{self, Anchor};
 
 use super::model::{QUERY_ID, Query};
-use super::service::{Asked, Posted, Request};
+use super::service::{Asked, Askers, Posted, Request};
 use crate::Trust;
 use crate::context::testing::{TABLES, caller, claim, trust};
 use crate::issuance::service::Issued;
@@ -73,7 +74,26 @@ fn posted(asked: &Json, presentation: &str) -> Posted {
     Posted { vp_token: Some(vp_token), state: Some(state), response: None }
 }
 
+/// Everybody is called the same.
+struct Acme;
+
+impl Askers for Acme {
+    fn name(&self, _: Id<User>) -> BoxFuture<'_, kernel::Result<Option<String>>> {
+        async { Ok(Some("Acme\nLtd".to_owned())) }.boxed()
+    }
+}
+
 platform::on_both_engines! { TABLES;
+
+async fn a_wallet_is_told_who_asks_and_what_for(t: &TestDb) {
+    let trust = trust(t).await;
+    let (_, request) = ask(t, &trust, true).await;
+    let shown = fetched(t, &trust, &request).await["client_metadata"]["client_name"].clone();
+    assert_eq!(shown, "verza.example: Hiring");
+    trust.presentations.ask(std::sync::Arc::new(Acme));
+    let shown = fetched(t, &trust, &request).await["client_metadata"]["client_name"].clone();
+    assert_eq!(shown, "Acme Ltd (verza.example): Hiring");
+}
 
 async fn a_wallet_shows_what_was_asked_for_and_no_more(t: &TestDb) {
     let trust = trust(t).await;
