@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +15,7 @@ use platform::crypto::sha256;
 use platform::db::{Db, Migrations, Read};
 use platform::http::{Failure, problem_status};
 use platform::jobs::{Registry, Worker};
+use platform::testing::Serving;
 use serde_json::{Value as Json, json};
 
 use crate::ledger::{self, Account, Code, NewTransaction};
@@ -213,7 +213,7 @@ pub(crate) struct Site {
     pub worker: Worker,
     pub sim: Sim,
     client: reqwest::Client,
-    serving: tokio::task::JoinHandle<()>,
+    serving: Serving,
 }
 
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
@@ -256,14 +256,15 @@ impl Site {
         for route in context.routes() {
             router = router.route(route.path, route.handler);
         }
-        let serving = tokio::spawn(serve(listener, router));
+        let router = router.layer(axum::middleware::from_fn(edge));
+        let serving = Serving::start(listener, router);
         let client = crate::provider::client().unwrap();
         Self { db: db.clone(), base, context, worker, sim, client, serving }
     }
 
     /// Nothing answers any more.
-    pub(crate) fn shut(&self) {
-        self.serving.abort();
+    pub(crate) async fn shut(&mut self) {
+        self.serving.stop().await;
     }
 
     pub(crate) async fn get(&self, user: Id<User>, path: &str) -> (StatusCode, Json) {
@@ -334,17 +335,7 @@ impl Site {
     }
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.shut();
-    }
-}
-
 /// What the gateway does, as far as these tests need it: says who calls, and shows errors.
-async fn serve(listener: tokio::net::TcpListener, router: Router) {
-    axum::serve(listener, router.layer(axum::middleware::from_fn(edge))).await.unwrap();
-}
-
 async fn edge(mut request: Request, next: Next) -> Response {
     let caller = caller_of(request.headers());
     request.extensions_mut().insert(caller);

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use kernel::{Clock, Random, Timestamp, World};
 use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::db::{Db, Migrations, PostgresOptions, Read, Row, SqliteOptions, Tx};
 use crate::fleet::{Redis, RedisOptions};
@@ -260,6 +262,42 @@ pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
     while !is_so().await {
         assert!(std::time::Instant::now() < deadline, "{what}: it did not come to that");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A router that is served on a port until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Serving {
+    task: tokio::task::JoinHandle<()>,
+    stopping: Arc<Notify>,
+}
+
+impl Serving {
+    /// Serves in the background.
+    #[must_use]
+    pub fn start(listener: TcpListener, router: axum::Router) -> Self {
+        let stopping = Arc::new(Notify::new());
+        let stop = Arc::clone(&stopping);
+        let task = tokio::spawn(async move {
+            let until = async move { stop.notified().await };
+            axum::serve(listener, router).with_graceful_shutdown(until).await.expect("served");
+        });
+        Self { task, stopping }
+    }
+
+    /// Refuses connections from now on, and closes those there were: a client that kept one gets
+    /// no answer over it either.
+    pub async fn stop(&mut self) {
+        self.stopping.notify_one();
+        if !self.task.is_finished() {
+            (&mut self.task).await.expect("it ends");
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

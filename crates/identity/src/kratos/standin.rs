@@ -13,9 +13,8 @@ use axum::routing::{delete, get};
 use http::{HeaderMap, StatusCode, header};
 use kernel::{Clock, Timestamp};
 use parking_lot::Mutex;
-use platform::testing::ManualClock;
+use platform::testing::{ManualClock, Serving};
 use serde_json::{Value as Json, json};
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// What goes wrong with every answer.
@@ -64,7 +63,7 @@ pub(super) struct World {
 pub(super) struct Kratos {
     pub(super) url: String,
     here: Here,
-    serving: JoinHandle<()>,
+    serving: Serving,
 }
 
 #[derive(Clone)]
@@ -75,12 +74,6 @@ struct Here {
     asked: Arc<AtomicUsize>,
     at_once: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
-}
-
-impl Drop for Kratos {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
 }
 
 impl Kratos {
@@ -100,14 +93,13 @@ impl Kratos {
             .with_state(here.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let serving = Serving::start(listener, router);
         Self { url, here, serving }
     }
 
-    /// Stops listening: connections are refused from now on.
+    /// Nothing answers any more.
     pub(super) async fn stop(&mut self) {
-        self.serving.abort();
-        let _ = (&mut self.serving).await;
+        self.serving.stop().await;
     }
 
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {

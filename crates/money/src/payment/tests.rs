@@ -258,8 +258,8 @@ async fn p3_what_is_not_signed_is_refused_and_not_kept(t: &TestDb) {
 }
 
 async fn p4_a_provider_that_is_away_is_asked_again_with_the_same_reference(t: &TestDb) {
-    let site = Site::open(&t.db).await;
-    site.shut();
+    let mut site = Site::open(&t.db).await;
+    site.shut().await;
     let deposit = NewDeposit { amount: 5_000, ..Default::default() };
     let caller = || crate::testing::keyed(user(0), "k", "5000");
     let away = site.context.payments.deposit(&caller(), deposit.clone()).await.unwrap_err();

@@ -130,7 +130,7 @@ async fn nothing_is_lost_while_ten_times_as_much_happens_as_is_taken_up(t: &Test
 }
 
 async fn a_witnessed_checkpoint_is_published_and_stands_under_the_proofs(t: &TestDb) {
-    let (trust, served) = watched(t).await;
+    let (trust, mut served) = watched(t).await;
     let claim = &claim(t);
     let issuing = &trust;
     let issued = t.db.run("test", |tx| async move { issuing.issuance.issue(&tx, claim).await });
@@ -155,7 +155,7 @@ async fn a_witnessed_checkpoint_is_published_and_stands_under_the_proofs(t: &Tes
     assert_eq!(size(&trust).await, before + 300);
 
     // A witness that is away delays what is published, and does not stop it.
-    drop(served);
+    served.serving.stop().await;
     happen(t, &trust, 1).await;
     trust.log.call_witnesses().await.unwrap();
     assert_eq!(size(&trust).await, before + 300);

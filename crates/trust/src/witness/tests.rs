@@ -7,8 +7,7 @@ use ed25519_dalek::SigningKey;
 use http::{HeaderMap, Method};
 use kernel::World;
 use platform::outbound::{Answer, Peer};
-use platform::testing::TestDb;
-use tokio::task::JoinHandle;
+use platform::testing::{Serving, TestDb};
 use verify::key::multikey::PublicKey;
 use verify::log::checkpoint::Checkpoint;
 use verify::log::merkle::{self, Edge, Hash, HashReader, Node};
@@ -22,13 +21,7 @@ const ORIGIN: &str = "log.example/audit/2026";
 pub(crate) struct Served {
     pub(crate) witness: Witness,
     pub(crate) url: String,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    pub(crate) serving: Serving,
 }
 
 /// A witness of these logs, served on this machine.
@@ -37,8 +30,8 @@ pub(crate) async fn serve(folder: &std::path::Path, logs: &[String], world: Worl
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = witness.router();
-    let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    Served { witness, url, task }
+    let serving = Serving::start(listener, router);
+    Served { witness, url, serving }
 }
 
 impl Served {
