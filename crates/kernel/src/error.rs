@@ -12,6 +12,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The code of a refusal for what the sender had not seen: [`crate::Caller::expect`].
 pub const PRECONDITION_FAILED: &str = "precondition_failed";
 
+/// The members that every problem has already (RFC 9457 section 3.1, and ours).
+const RESERVED: [&str; 8] =
+    ["type", "title", "status", "detail", "instance", "code", "requestId", "errors"];
+
 /// What kind of answer an error is. Every transport has one table from these nine to its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,7 +161,9 @@ impl Error {
         name: impl Into<Cow<'static, str>>,
         value: impl Into<serde_json::Value>,
     ) -> Self {
-        self.0.members.push((name.into(), value.into()));
+        let name = name.into();
+        debug_assert!(!RESERVED.contains(&&*name), "{name} is a member of every problem");
+        self.0.members.push((name, value.into()));
         self
     }
 

@@ -149,7 +149,7 @@ platform::on_both_engines! { MIGRATIONS;
                 assert_eq!((refused.status, &refused.body["code"]),
                     (412, &json!("precondition_failed")), "{row} {stale}");
                 assert_eq!(refused.body["members"],
-                    json!({ "version": version, "status": seen.body["status"] }), "{row}");
+                    json!({ "version": version, "state": seen.body["status"] }), "{row}");
             }
             // A version is not told to whom the thing is not.
             let stranger = give(&stage.stranger, &tag(version - 1)).await;
@@ -170,7 +170,7 @@ platform::on_both_engines! { MIGRATIONS;
                 assert_eq!(again.status, 404);
                 continue;
             }
-            assert_eq!((again.status, &again.body["members"]["status"]),
+            assert_eq!((again.status, &again.body["members"]["state"]),
                 (412, &now.body["status"]), "{row}");
         }
     }

@@ -432,7 +432,7 @@ fn wrong_state(batch: &Batch, done: &str) -> Error {
     let status = batch.state.as_str();
     let message = format!("This batch is {status}: it cannot be {done} now.");
     Error::conflict("wrong_state", message)
-        .with_member("status", status)
+        .with_member("state", status)
         .with_member("allowed", batch.state.allowed())
 }
 

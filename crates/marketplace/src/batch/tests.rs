@@ -291,7 +291,7 @@ async fn rows_that_wait_are_called_off_and_what_is_done_stays(t: &TestDb) {
     desk.has_done(0).await;
     let again = desk.client.send(&desk.eve, &cancel, Json::Null).await;
     assert_eq!((again.0, &again.1["code"]), (409, &json!("wrong_state")));
-    assert!(again.1["members"]["status"].is_string() && again.1["members"]["allowed"].is_array());
+    assert!(again.1["members"]["state"].is_string() && again.1["members"]["allowed"].is_array());
     let stranger = desk.stage.people.add(t, "Olga", Role::Enterprise);
     for request in [
         format!("GET {BATCHES}/{id}"), format!("GET {BATCHES}/{id}/rows"), cancel,

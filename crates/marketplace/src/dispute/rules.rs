@@ -110,7 +110,7 @@ pub(super) fn wrong_state(is: State, by: Party, message: impl Into<String>) -> E
     let may = |command: &Command| step(is, by, *command).is_ok();
     let allowed: Vec<_> = Command::ALL.into_iter().filter(may).filter_map(Command::word).collect();
     Error::conflict("wrong_state", message.into())
-        .with_member("status", is.as_str())
+        .with_member("state", is.as_str())
         .with_member("allowed", allowed)
 }
 

@@ -346,7 +346,7 @@ async fn act(
     let is = dispute.state;
     let taken = rules::step_at(&dispute, Party::of(caller, &dispute), command, tx.now());
     if !matches!(taken, Err(Refusal::NoSuchThing | Refusal::NotTheirs)) {
-        let tell = |stale: Error| stale.with_member("status", is.as_str());
+        let tell = |stale: Error| stale.with_member("state", is.as_str());
         caller.expect(dispute.version).map_err(tell)?;
     }
     dispute.state = taken?;

@@ -490,16 +490,16 @@ platform::on_both_engines! { MIGRATIONS;
         };
         let words = json!({ "message": "x" });
         let appeal = format!("POST /v1/disputes/{}/appeal", dispute.id);
-        let expected = json!({ "status": "open", "allowed": ["add_evidence"] });
+        let expected = json!({ "state": "open", "allowed": ["add_evidence"] });
         assert_eq!(refused(&stage.owner, appeal, words).await, expected);
         let disputes = &stage.market.disputes;
         let refund = ruling(Resolution::RefundUser);
         disputes.resolve(&stage.admin, dispute.id, &refund).await.unwrap();
         let assign = format!("POST /v1/admin/disputes/{}/assign", dispute.id);
-        let expected = json!({ "status": "resolved", "allowed": [] });
+        let expected = json!({ "state": "resolved", "allowed": [] });
         assert_eq!(refused(&stage.admin, assign, json!({})).await, expected);
 
-        let expected = json!({ "status": "disputed", "allowed": [] });
+        let expected = json!({ "state": "disputed", "allowed": [] });
         let mine = format!("POST /v1/user/verifications/{}", verification.id);
         assert_eq!(refused(&stage.owner, format!("{mine}/cancel"), Json::Null).await, expected);
         let review = json!({ "rating": 5 });
@@ -508,10 +508,10 @@ platform::on_both_engines! { MIGRATIONS;
         let accept = format!("POST /v1/verifier/jobs/{job}/accept");
         // It never stood on the board, so it cannot go back there.
         let allowed = ["start", "request_info", "note", "complete"];
-        let expected = json!({ "status": "in_review", "allowed": allowed });
+        let expected = json!({ "state": "in_review", "allowed": allowed });
         assert_eq!(refused(&stage.verifier, accept, Json::Null).await, expected);
         let cancel = format!("POST /v1/user/verifications/{job}/cancel");
-        let expected = json!({ "status": "in_review", "allowed": [] });
+        let expected = json!({ "state": "in_review", "allowed": [] });
         assert_eq!(refused(&stage.owner, cancel, Json::Null).await, expected);
     }
 

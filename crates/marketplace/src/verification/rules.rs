@@ -69,7 +69,7 @@ impl From<Refusal> for Error {
             }
             // Of the platform's own steps; a party's are told more by [`wrong_state`].
             Refusal::WrongState { is, wanted } => {
-                Self::conflict("wrong_state", cannot(is, wanted)).with_member("status", is.as_str())
+                Self::conflict("wrong_state", cannot(is, wanted)).with_member("state", is.as_str())
             }
         }
     }
@@ -94,7 +94,7 @@ pub fn allowed(verification: &Verification, by: Relation) -> Vec<&'static str> {
 /// Tells a party where a verification stands and what they may do instead, for programs.
 pub(crate) fn wrong_state(of: &Verification, by: Relation, message: impl Into<String>) -> Error {
     Error::conflict("wrong_state", message.into())
-        .with_member("status", of.state.as_str())
+        .with_member("state", of.state.as_str())
         .with_member("allowed", allowed(of, by))
 }
 

@@ -788,7 +788,7 @@ pub(super) fn take(
     let (is, version) = (verification.state, verification.version);
     let taken = rules::act(verification, relation, command, tx.now());
     if !matches!(taken, Err(Refusal::NoSuchThing | Refusal::NotTheirs)) {
-        let tell = |stale: Error| stale.with_member("status", is.as_str());
+        let tell = |stale: Error| stale.with_member("state", is.as_str());
         caller.expect(version).map_err(tell)?;
     }
     taken.map_err(|refusal| match refusal {
