@@ -78,6 +78,7 @@ pub(crate) fn render(error: &Error) -> Rendered {
     let known = !inside && error.kind() != Kind::Limited;
     let status = match error.kind() {
         Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::Internal | Kind::Unavailable | Kind::Limited => problem_status(error),
         _ => StatusCode::BAD_REQUEST,
     };
@@ -85,6 +86,7 @@ pub(crate) fn render(error: &Error) -> Rendered {
         _ if !known => "temporarily_unavailable",
         // Not of the standard's words: what cannot be read, and what names nothing.
         "invalid_fields" | "invalid_json" | "not_found" => "invalid_request",
+        "impersonated" => "access_denied",
         code => code,
     };
     let detail = if inside { "Try again in a while." } else { error.message() };

@@ -499,6 +499,11 @@ async fn people_are_witnessed(witness: &mut Witness<'_>, admin: &Person) {
     witness.change(delete.clone(), &path, Some(admin), json!({})).await;
     witness.change(delete.clone(), &user, Some(admin), json!({})).await;
     let gerd = town.join("Gerd", "user").await;
+    let elsewhere = "gerd@elsewhere.example";
+    let body = json!({ "email": elsewhere });
+    witness.change(Method::POST, "/v1/me/email", Some(&gerd), body).await;
+    let body = json!({ "token": town.mailed_token(elsewhere).await });
+    witness.change(Method::POST, "/v1/auth/confirm-email-change", None, body).await;
     witness.change(delete, "/v1/me", Some(&gerd), json!({})).await;
 }
 
@@ -747,7 +752,7 @@ async fn its_verdicts_are_witnessed(
     witness.change(post.clone(), &format!("{room}/evidence"), Some(eve), words.clone()).await;
     let ruling = json!({ "resolution": "reject", "reason": "x" });
     let resolve = format!("/v1/admin/disputes/{dispute}/resolve");
-    town.post(&resolve, admin).json(&ruling).done().await;
+    town.post(&resolve, admin).key("first-ruling").json(&ruling).done().await;
     witness.change(post, &format!("{room}/appeal"), Some(eve), words).await;
 }
 
