@@ -88,6 +88,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0011_link_makers",
             sql: include_str!("../migrations/0011_link_makers.sql"),
         },
+        Migration {
+            name: "0012_email_changes",
+            sql: include_str!("../migrations/0012_email_changes.sql"),
+        },
     ],
 };
 

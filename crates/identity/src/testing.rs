@@ -143,7 +143,6 @@ impl House<'_> {
         Caller { principal: Some(principal), ..from("192.0.2.1") }
     }
 
-    /// The same caller, as the cookie shows them.
     /// An admin who has signed in with two factors.
     pub(crate) async fn root(&self) -> Caller {
         let signed_in = self.signed_in("root@example.org", Role::Admin).await;
@@ -154,6 +153,7 @@ impl House<'_> {
         caller
     }
 
+    /// The same caller, as the cookie shows them.
     pub(crate) async fn caller_by_cookie(&self, signed_in: &SignedIn) -> Caller {
         let (cookie, _) = signed_in.cookie.as_ref().unwrap();
         let principal = self.authenticate(cookie.expose()).await.unwrap();

@@ -19,7 +19,14 @@ const fn row(id: &'static str, title: &'static str, verbs: &'static [&'static st
 
 const PROVED: &[&str] =
     &["session.started", "session.ended", "session.proven", "session.reuse_detected"];
-const FACTORS: &[&str] = &["factor.", "passkey.", "user.password_changed", "user.password_reset"];
+const FACTORS: &[&str] = &[
+    "factor.",
+    "passkey.",
+    "user.password_changed",
+    "user.password_reset",
+    "user.email_change_requested",
+    "user.email_changed",
+];
 const PRIVILEGES: &[&str] = &["user.admin_granted", "user.admin_revoked", "setup."];
 const PROVISIONING: &[&str] = &[
     "user.registered",

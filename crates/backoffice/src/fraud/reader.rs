@@ -57,6 +57,7 @@ impl Watcher {
                 self.touched(tx, fact, "a new place to withdraw to", 60).await
             }
             "user.password_changed" => self.touched(tx, fact, "a new password", 60).await,
+            "user.email_changed" => self.touched(tx, fact, "a new mail address", 60).await,
             "verification.accepted" => self.accepted(tx, fact).await,
             "verification.verified" | "verification.rejected" => self.judged(tx, fact).await,
             _ => Ok(()),

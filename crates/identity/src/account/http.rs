@@ -74,6 +74,24 @@ pub fn routes(service: &Arc<Service>) -> Vec<Route> {
                 .takes::<ChangeBody>()
                 .returns::<MeBody>(200)
                 .to(change_profile),
+            post(Audience::Any, "/v1/me/email")
+                .summary("Ask for another mail address")
+                .describe(
+                    "Sends a link to it; the address becomes the account's when the link is \
+                     followed. The answer is the same where the address has an account, whose \
+                     owner is told by mail. A new password takes the link away.",
+                )
+                .limit(Limit::Mail)
+                .step_up()
+                .takes::<EmailChangeBody>()
+                .returns::<Said>(200)
+                .to(request_email_change),
+            post(Audience::Public, "/v1/auth/confirm-email-change")
+                .summary("Take another mail address with the token from the mail")
+                .limit(Limit::Login)
+                .takes::<ConfirmEmailChangeBody>()
+                .returns::<Said>(200)
+                .to(confirm_email_change),
         ],
     );
     routes.extend(admin_routes(service));
@@ -308,6 +326,40 @@ async fn change_profile(
 ) -> Reply<Response> {
     let account = service.change_profile(&caller, &body.parse()?).await?;
     Ok(json(show_me(&account, caller.principal()?)?))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = EmailChange)]
+struct EmailChangeBody {
+    #[schema(example = "anne@example.net")]
+    email: String,
+}
+
+async fn request_email_change(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<EmailChangeBody>,
+) -> Reply<Json<Said>> {
+    service.request_email_change(&caller, &Email::parse(&body.email)?).await?;
+    Ok(Json(Said { message: "A mail is on its way to the address. Follow its link." }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = EmailChangeConfirmation)]
+struct ConfirmEmailChangeBody {
+    /// From the link in the mail.
+    token: SecretText,
+}
+
+async fn confirm_email_change(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Json(body): Json<ConfirmEmailChangeBody>,
+) -> Reply<Json<Said>> {
+    service.change_email(&caller, body.token.expose()).await?;
+    Ok(Json(Said { message: "The address is your account's now. Sign in with it." }))
 }
 
 #[derive(Deserialize, IntoParams)]

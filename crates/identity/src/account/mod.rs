@@ -18,6 +18,9 @@
 //!   have to take away: resets leave factors as they are, since a mailbox is stolen more often.
 //! - Only an account that somebody has registered is taken over. To register the address of one that
 //!   an admin has made or imported is to register a taken one; whoever was invited is invited again.
+//! - Another address becomes the account's when whoever reads its mail says so, by a link that goes to
+//!   it. The address of before is told twice: when it is asked for, and when it is done. A new
+//!   password takes the link away.
 //! - An older API signs in whoever registers there at once, as somebody unproved ([`crate::facade`]).
 //!   What such an account has gathered is not handed to who later proves the address: a new
 //!   registration closes the account, takes the address from it, and begins anew.
@@ -28,6 +31,7 @@
 //!
 //! Facts carry the role, never a name or an address.
 
+mod email_change;
 pub mod http;
 mod jobs;
 mod letters;
@@ -36,6 +40,7 @@ mod rules;
 mod service;
 pub(crate) mod store;
 
+pub(crate) use email_change::CHANGE_EMAIL;
 pub use model::{
     Account, Avatar, Email, Filter, Name, Preferences, ProfileChange, Registration, Sort,
 };
@@ -46,5 +51,7 @@ pub(crate) use service::{SET_PASSWORD, changed_meanwhile, create_admin, token_sp
 pub(crate) use jobs::register as register_jobs;
 pub(crate) use rules::starts_approved;
 
+#[cfg(test)]
+mod email_change_tests;
 #[cfg(test)]
 mod tests;

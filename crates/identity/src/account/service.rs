@@ -54,12 +54,12 @@ pub struct EmailProved {
 
 /// The verbs of accounts.
 pub struct Service {
-    db: Db,
-    mailer: Mailer,
+    pub(super) db: Db,
+    pub(super) mailer: Mailer,
     limiter: Arc<Limiter>,
     hasher: Arc<Hasher>,
-    sessions: Arc<session::Service>,
-    public_url: PublicUrl,
+    pub(super) sessions: Arc<session::Service>,
+    pub(super) public_url: PublicUrl,
     policy: Policy,
 }
 
@@ -177,7 +177,7 @@ impl Service {
 
     /// Tells by mail whose address somebody has registered that they have an account; whoever has
     /// yet to set its first password gets the link for that once more.
-    async fn tell_owner(&self, tx: &Tx, account: &Account) -> Result<()> {
+    pub(super) async fn tell_owner(&self, tx: &Tx, account: &Account) -> Result<()> {
         let is_invited = store::tags(tx, account.id).await?.iter().any(|tag| tag == store::INVITED);
         let waits = account.status == Status::Active && account.password.is_none();
         if is_invited && waits {
@@ -288,7 +288,21 @@ impl Service {
         account: &Account,
     ) -> Result<bool> {
         let tags = store::tags(tx, account.id).await?;
-        if !tags.iter().any(|tag| tag == ENTERED) || !store::release(tx, account).await? {
+        if !tags.iter().any(|tag| tag == ENTERED) {
+            return Ok(false);
+        }
+        self.close_unproved_in(tx, caller, account).await
+    }
+
+    /// Closes an account whose address was never proved, and takes the address from it; `false` where
+    /// it was proved meanwhile.
+    pub(super) async fn close_unproved_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        account: &Account,
+    ) -> Result<bool> {
+        if !store::release(tx, account).await? {
             return Ok(false);
         }
         handle::store::delete(tx, account.id).await?;
@@ -660,7 +674,7 @@ pub(crate) async fn create_admin(
     Err(Error::field("/email", "taken", "there is an account with this address"))
 }
 
-fn email_taken() -> Error {
+pub(super) fn email_taken() -> Error {
     Error::conflict("email_taken", "There is an account with this address already.")
 }
 

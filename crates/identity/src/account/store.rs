@@ -179,6 +179,16 @@ pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
         .await?)
 }
 
+/// Whether somebody has registered the account and never proved its address: then it has no claim to
+/// the address before whoever reads its mail.
+pub(super) async fn gives_way(db: &impl Read, id: Id<User>) -> Result<bool> {
+    let sql = "SELECT id FROM users
+               WHERE id = $1 AND email_verified_at IS NULL AND status = 'active'
+                   AND NOT EXISTS (SELECT 1 FROM user_tags WHERE user_id = $1 AND tag = $2)
+                   AND NOT EXISTS (SELECT 1 FROM imported_users WHERE user_id = $1)";
+    Ok(db.maybe(sql, params![id, INVITED], |row| row.take::<Id<User>>()).await?.is_some())
+}
+
 /// Closes an account whose address was never proved, and takes the address from it.
 pub(super) async fn release(tx: &Tx, account: &Account) -> Result<bool> {
     // The top-level domain is one that never exists (RFC 2606).
@@ -319,8 +329,7 @@ pub(crate) async fn claim(tx: &Tx, account: &Account, name: &Name) -> Result<boo
     let Account { id, version, email, .. } = account;
     let searchable = searchable(email, name.as_str());
     let claimed = tx.touch(sql, params![id, version, name.as_str(), tx.now(), searchable]).await?;
-    let sql = "DELETE FROM mail_tokens WHERE user_id = $1";
-    tx.execute(sql, params![id]).await?;
+    drop_all_tokens(tx, *id).await?;
     drop_tags(tx, *id).await?;
     Ok(claimed)
 }
@@ -441,6 +450,26 @@ pub(crate) async fn token_holder(
 pub(crate) async fn drop_tokens(tx: &Tx, user: Id<User>, purpose: &str) -> Result<()> {
     let sql = "DELETE FROM mail_tokens WHERE user_id = $1 AND purpose = $2";
     tx.execute(sql, params![user, purpose]).await?;
+    Ok(())
+}
+
+/// Names the address that a token gives to the account.
+pub(super) async fn set_token_email(tx: &Tx, hash: &[u8; 32], email: &Email) -> Result<()> {
+    let sql = "UPDATE mail_tokens SET email = $2, email_shown = $3 WHERE hash = $1";
+    tx.execute(sql, params![hash, email.as_str(), email.shown()]).await?;
+    Ok(())
+}
+
+/// The address that a token gives to the account.
+pub(super) async fn token_email(tx: &Tx, hash: &[u8; 32]) -> Result<Option<Email>> {
+    let sql = "SELECT email, email_shown FROM mail_tokens WHERE hash = $1 AND email IS NOT NULL";
+    let read = |row: &Row<'_>| Ok(Email::stored(row.take()?, row.take()?));
+    Ok(tx.maybe(sql, params![hash], read).await?)
+}
+
+/// Takes all tokens from a user.
+pub(super) async fn drop_all_tokens(tx: &Tx, user: Id<User>) -> Result<()> {
+    tx.execute("DELETE FROM mail_tokens WHERE user_id = $1", params![user]).await?;
     Ok(())
 }
 

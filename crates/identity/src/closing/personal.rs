@@ -48,6 +48,8 @@ const TABLES: &[Table] = &[
             Column("purpose", Shown::Text),
             Column("created_at", Shown::Time),
             Column("expires_at", Shown::Time),
+            Column("email", Shown::Text),
+            Column("email_shown", Shown::Text),
         ],
     ),
     of(

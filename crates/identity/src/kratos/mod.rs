@@ -41,6 +41,7 @@ pub(crate) use jobs::register as register_jobs;
 pub(crate) use remote::revoke_ended_in;
 pub(crate) use rules::may_start;
 pub(crate) use service::Parts;
+pub(crate) use store::is_linked;
 
 #[cfg(test)]
 mod standin;

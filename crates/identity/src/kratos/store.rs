@@ -38,6 +38,12 @@ pub(super) async fn user_of(db: &impl Read, identity: Uuid) -> Result<Option<Id<
     Ok(db.maybe(sql, params![identity], |row| row.take()).await?)
 }
 
+/// Whether an account is an identity's.
+pub(crate) async fn is_linked(db: &impl Read, user: Id<User>) -> Result<bool> {
+    let sql = "SELECT id FROM kratos_identities WHERE user_id = $1 LIMIT 1";
+    Ok(db.maybe(sql, params![user], |row| row.take::<Uuid>()).await?.is_some())
+}
+
 /// `false` when the identity is somebody's already.
 pub(super) async fn link(tx: &Tx, identity: Uuid, user: Id<User>) -> Result<bool> {
     let sql = "INSERT INTO kratos_identities (id, user_id, linked_at) VALUES ($1, $2, $3)

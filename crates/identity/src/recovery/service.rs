@@ -218,6 +218,7 @@ impl Service {
     /// What every new password brings with it: no link outlives it, and its owner is told.
     async fn close(&self, tx: &Tx, account: &Account) -> Result<()> {
         account::store::drop_tokens(tx, account.id, PURPOSE).await?;
+        account::store::drop_tokens(tx, account.id, account::CHANGE_EMAIL).await?;
         let letter = letters::password_changed(&self.public_url.link("/forgot-password"));
         self.write(tx, account, letters::PASSWORD_CHANGED, &letter)
     }

@@ -51,6 +51,9 @@ pub(super) const TEMPLATES: &[Template] = &[
         "The ban of your account has been lifted."),
     row("user.password_changed", Everybody, Warning, "Password changed",
         "If that was not you, reset your password now."),
+    row("user.email_changed", Everybody, Warning, "Mail address changed",
+        "Mails about your account go to another address now. If that was not you, reset your \
+         password now."),
     row("user.impersonated", Others, Warning, "Support looked at your account",
         "An admin has looked at the platform as you, for up to fifteen minutes. Your access log \
          says who."),
