@@ -20,6 +20,7 @@ pub mod overload;
 pub mod postgres;
 pub mod proof;
 pub mod read;
+pub mod split;
 pub mod start;
 pub mod upload;
 pub mod verdict;
@@ -67,6 +68,11 @@ pub const PATHS: &[Path] = &[
         id: "13a",
         title: "a service through the gateway in one process",
         workloads: &[orders::ONE_PROCESS],
+    },
+    Path {
+        id: "13b",
+        title: "a service through the gateway, a process each",
+        workloads: &[split::BESIDE_DIRECT],
     },
     Path { id: "14", title: "rate limits", workloads: &[limits::ALLOWED, limits::REFUSED] },
     Path { id: "15", title: "start, idle memory, size", workloads: &[start::REDIS, start::BARE] },
