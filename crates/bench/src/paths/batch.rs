@@ -105,13 +105,13 @@ impl Batch {
 }
 
 /// Looks at a process's own memory every few milliseconds.
-struct Watch {
+pub(super) struct Watch {
     ends: Arc<AtomicBool>,
     watching: JoinHandle<Result<u64>>,
 }
 
 impl Watch {
-    fn begin(pid: u32) -> Watch {
+    pub(super) fn begin(pid: u32) -> Watch {
         let ends = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ends);
         let watching = thread::spawn(move || {
@@ -125,7 +125,8 @@ impl Watch {
         Watch { ends, watching }
     }
 
-    fn end(self) -> Result<u64> {
+    /// The most that it had, in KiB.
+    pub(super) fn end(self) -> Result<u64> {
         self.ends.store(true, Ordering::Relaxed);
         self.watching.join().map_err(|_| Failure::new("nobody has watched the memory"))?
     }

@@ -22,6 +22,7 @@ pub mod proof;
 pub mod read;
 pub mod split;
 pub mod start;
+pub mod statement;
 pub mod upload;
 pub mod verdict;
 pub mod whoami;
@@ -96,6 +97,7 @@ pub const PATHS: &[Path] = &[
     },
     Path { id: "18", title: "four times as much as can be done", workloads: &[overload::MIX] },
     Path { id: "batch", title: "a batch of 100 000 rows in one request", workloads: &[batch::CSV] },
+    Path { id: "statement", title: "a statement of 1e6 entries", workloads: &[statement::CSV] },
     Path { id: "idle", title: "10 000 idle connections", workloads: &[idle::CONNECTED] },
     Path { id: "bare-http", title: "bare-axum by itself", workloads: &[bare::HTTP] },
     Path {
