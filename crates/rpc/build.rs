@@ -1,8 +1,10 @@
 //! Compiles the .proto files in this process: no protoc, no network.
 
 use std::error::Error;
+use std::fmt::Write;
 use std::path::PathBuf;
 
+use prost_reflect::DescriptorPool;
 use tonic_prost_build::FileDescriptorSet;
 
 const FILES: [&str; 11] = [
@@ -24,12 +26,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true);
     compiler.open_files(FILES)?;
-    let out = std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?);
     // What the reflection service tells.
-    let descriptors = PathBuf::from(out).join("descriptors.bin");
-    std::fs::write(descriptors, compiler.encode_file_descriptor_set())?;
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    std::fs::write(out.join("streamfair_http.rs"), http_rules(&compiler.descriptor_pool())?)?;
 
-    let set = compiler.file_descriptor_set();
+    let mut set = compiler.file_descriptor_set();
+    // Options are for this build and for reflection: no message of theirs is sent.
+    set.file.retain(|file| file.package() != "google.api");
     let builder = tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
         // Clients go by the ports' tables; see `client`.
@@ -39,6 +43,32 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".google.protobuf.Timestamp", "crate::wire::Timestamp");
     json_attributes(builder, &set).compile_fds(set)?;
     Ok(())
+}
+
+/// How each of Streamfair's RPCs is called over HTTP, as `google.api.http` says in their files: a
+/// constant of verb and path for each.
+fn http_rules(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let option = pool.get_extension_by_name("google.api.http").ok_or("no google.api.http")?;
+    let mut rules = String::new();
+    for service in pool.services().filter(|service| service.package_name() == "pb") {
+        for rpc in service.methods() {
+            let options = rpc.options();
+            let rule = options.get_extension(&option);
+            let rule = rule.as_message().ok_or("google.api.http is a message")?;
+            let patterns = ["get", "put", "post", "delete", "patch"];
+            let named = patterns.iter().find_map(|verb| {
+                let path = rule.get_field_by_name(verb)?;
+                let path = path.as_str().filter(|path| !path.is_empty())?.to_owned();
+                Some((*verb, path))
+            });
+            let (verb, path) =
+                named.ok_or(format!("{} has no google.api.http", rpc.full_name()))?;
+            let verb = verb[..1].to_uppercase() + &verb[1..];
+            let name = rpc.name();
+            writeln!(rules, "pub(super) const {name}: (Verb, &str) = (Verb::{verb}, {path:?});")?;
+        }
+    }
+    Ok(rules)
 }
 
 /// Messages are JSON as well: the attributes make serde follow the mapping of proto3.

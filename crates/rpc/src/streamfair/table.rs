@@ -1,5 +1,6 @@
-//! The table of the RPCs: name, messages, HTTP verb and path, and who may call. The gRPC services,
-//! the routes of the JSON gateway and its dispatch are all made of it.
+//! The table of the RPCs: name, messages, and who may call. HTTP verb and path are those that the
+//! `.proto` files name by `google.api.http`. The gRPC services, the routes of the JSON gateway and its
+//! dispatch are all made of it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -110,9 +111,17 @@ async fn answer<C: Call>(
     Ok(if reply.is_null() { Json::Object(Map::new()) } else { reply })
 }
 
+/// Verb and path of each RPC, as the `.proto` files have them.
+#[allow(non_upper_case_globals, reason = "RPCs are written so")]
+mod http {
+    use super::Verb;
+
+    include!(concat!(env!("OUT_DIR"), "/streamfair_http.rs"));
+}
+
 macro_rules! rpcs {
     ($($service:ident in $module:ident {
-        $($rpc:ident $name:ident($request:ident) -> $reply:ty: $verb:ident $path:literal, $door:ident;)*
+        $($rpc:ident $name:ident($request:ident) -> $reply:ty: $door:ident;)*
     })*) => {
         $(#[tonic::async_trait]
         impl pb::$module::$service for Served {
@@ -130,8 +139,8 @@ macro_rules! rpcs {
             service: stringify!($service),
             rpc: stringify!($rpc),
             name: stringify!($name),
-            verb: Verb::$verb,
-            path: concat!("/streamfair/v1/", $path),
+            verb: http::$rpc.0,
+            path: http::$rpc.1,
             door: Door::$door,
         },)*)*];
 
@@ -174,91 +183,53 @@ macro_rules! rpcs {
 
 rpcs! {
     UserService in user_service_server {
-        CreateUser create_user(CreateUserRequest) -> pb::CreateUserResponse:
-            Post "create_user", Admin;
-        DeleteUserById delete_user_by_id(DeleteUserByIdRequest) -> ():
-            Delete "delete_user_by_id/{id}", Any;
-        DeleteUserByValue delete_user_by_value(DeleteUserByValueRequest) -> ():
-            Delete "delete_user_by_value/{username}", Any;
-        GetUserById get_user_by_id(GetUserByIdRequest) -> pb::GetUserByIdResponse:
-            Get "get_user_by_id/{id}", Any;
-        GetUserByValue get_user_by_value(GetUserByValueRequest) -> pb::GetUserByValueResponse:
-            Get "get_user_by_value/{username}", Any;
-        ListUsers list_users(ListUsersRequest) -> pb::ListUsersResponse: Post "list_users", Admin;
-        UpdateUser update_user(UpdateUserRequest) -> pb::UpdateUserResponse:
-            Patch "update_user/{id}", Any;
+        CreateUser create_user(CreateUserRequest) -> pb::CreateUserResponse: Admin;
+        DeleteUserById delete_user_by_id(DeleteUserByIdRequest) -> (): Any;
+        DeleteUserByValue delete_user_by_value(DeleteUserByValueRequest) -> (): Any;
+        GetUserById get_user_by_id(GetUserByIdRequest) -> pb::GetUserByIdResponse: Any;
+        GetUserByValue get_user_by_value(GetUserByValueRequest) -> pb::GetUserByValueResponse: Any;
+        ListUsers list_users(ListUsersRequest) -> pb::ListUsersResponse: Admin;
+        UpdateUser update_user(UpdateUserRequest) -> pb::UpdateUserResponse: Any;
     }
     AccountService in account_service_server {
-        CreateAccount create_account(CreateAccountRequest) -> pb::CreateAccountResponse:
-            Post "create_account", Any;
-        ListAccountByOwner list_account_by_owner(ListAccountByOwnerRequest) -> pb::ListAccountByOwnerResponse:
-            Post "list_account_by_owner", Any;
-        CreateAccountType create_account_type(CreateAccountTypeRequest) -> pb::CreateAccountTypeResponse:
-            Post "create_account_type", Admin;
+        CreateAccount create_account(CreateAccountRequest) -> pb::CreateAccountResponse: Any;
+        ListAccountByOwner list_account_by_owner(ListAccountByOwnerRequest) -> pb::ListAccountByOwnerResponse: Any;
+        CreateAccountType create_account_type(CreateAccountTypeRequest) -> pb::CreateAccountTypeResponse: Admin;
     }
     SessionService in session_service_server {
-        CreateSession create_session(CreateSessionRequest) -> pb::CreateSessionResponse:
-            Post "create_session", Any;
-        ExtendSession extend_session(ExtendSessionRequest) -> pb::ExtendSessionResponse:
-            Patch "extend_session/{uuid}", Any;
-        GetSession get_session(GetSessionRequest) -> pb::GetSessionResponse:
-            Get "get_session/{uuid}", Unproved;
-        DeleteSession delete_session(DeleteSessionRequest) -> ():
-            Delete "delete_session/{uuid}", Unproved;
-        RevokeSession revoke_session(RevokeSessionRequest) -> ():
-            Patch "revoke_session/{uuid}", Unproved;
-        VerifySession verify_session(VerifySessionRequest) -> pb::VerifySessionResponse:
-            Get "verify_session/{uuid}", Unproved;
+        CreateSession create_session(CreateSessionRequest) -> pb::CreateSessionResponse: Any;
+        ExtendSession extend_session(ExtendSessionRequest) -> pb::ExtendSessionResponse: Any;
+        GetSession get_session(GetSessionRequest) -> pb::GetSessionResponse: Unproved;
+        DeleteSession delete_session(DeleteSessionRequest) -> (): Unproved;
+        RevokeSession revoke_session(RevokeSessionRequest) -> (): Unproved;
+        VerifySession verify_session(VerifySessionRequest) -> pb::VerifySessionResponse: Unproved;
     }
     TokenService in token_service_server {
-        CreateToken create_token(CreateTokenRequest) -> pb::CreateTokenResponse:
-            Post "create_token", Any;
-        GetTokenById get_token_by_id(GetTokenByIdRequest) -> pb::GetTokenByIdResponse:
-            Get "get_token_by_id/{id}", Any;
-        GetTokenByValue get_token_by_value(GetTokenByValueRequest) -> pb::GetTokenByValueResponse:
-            Post "get_token_by_value", Any;
-        RevokeTokenByValue revoke_token_by_value(RevokeTokenByValueRequest) -> ():
-            Post "revoke_token_by_value", Any;
-        RevokeTokenById revoke_token_by_id(RevokeTokenByIdRequest) -> ():
-            Post "revoke_token_by_id/{id}", Any;
-        DeleteTokenById delete_token_by_id(DeleteTokenByIdRequest) -> ():
-            Delete "delete_token_by_id/{id}", Any;
-        DeleteTokenByValue delete_token_by_value(DeleteTokenByValueRequest) -> ():
-            Post "delete_token_by_value", Any;
-        ListRevokedTokens list_revoked_tokens(ListRevokedTokensRequest) -> pb::ListRevokedTokensResponse:
-            Post "list_revoked_tokens", Any;
-        ListTokens list_tokens(ListTokensRequest) -> pb::ListTokensResponse:
-            Post "list_tokens", Any;
-        VerifyToken verify_token(VerifyTokenRequest) -> pb::VerifyTokenResponse:
-            Post "verify_token", Any;
-        CreateRefreshToken create_refresh_token(CreateRefreshTokenRequest) -> pb::CreateRefreshTokenResponse:
-            Post "create_refresh_token", Any;
-        GetRefreshTokenById get_refresh_token_by_id(GetRefreshTokenByIdRequest) -> pb::GetRefreshTokenByIdResponse:
-            Get "get_refresh_token_by_id/{id}", Any;
-        GetRefreshTokenByValue get_refresh_token_by_value(GetRefreshTokenByValueRequest) -> pb::GetRefreshTokenByValueResponse:
-            Post "get_refresh_token_by_value", Any;
-        RevokeRefreshTokenByValue revoke_refresh_token_by_value(RevokeRefreshTokenByValueRequest) -> ():
-            Post "revoke_refresh_token_by_value", Any;
-        RevokeRefreshTokenById revoke_refresh_token_by_id(RevokeRefreshTokenByIdRequest) -> ():
-            Post "revoke_refresh_token_by_id/{id}", Any;
-        DeleteRefreshTokenById delete_refresh_token_by_id(DeleteRefreshTokenByIdRequest) -> ():
-            Delete "delete_refresh_token_by_id/{id}", Any;
-        DeleteRefreshTokenByValue delete_refresh_token_by_value(DeleteRefreshTokenByValueRequest) -> ():
-            Post "delete_refresh_token_by_value", Any;
-        ListRevokedRefreshTokens list_revoked_refresh_tokens(ListRevokedRefreshTokensRequest) -> pb::ListRevokedRefreshTokensResponse:
-            Post "list_revoked_refresh_tokens", Any;
-        ListRefreshTokens list_refresh_tokens(ListRefreshTokensRequest) -> pb::ListRefreshTokensResponse:
-            Post "list_refresh_tokens", Any;
-        VerifyRefreshToken verify_refresh_token(VerifyRefreshTokenRequest) -> pb::VerifyRefreshTokenResponse:
-            Post "verify_refresh_token", Any;
+        CreateToken create_token(CreateTokenRequest) -> pb::CreateTokenResponse: Any;
+        GetTokenById get_token_by_id(GetTokenByIdRequest) -> pb::GetTokenByIdResponse: Any;
+        GetTokenByValue get_token_by_value(GetTokenByValueRequest) -> pb::GetTokenByValueResponse: Any;
+        RevokeTokenByValue revoke_token_by_value(RevokeTokenByValueRequest) -> (): Any;
+        RevokeTokenById revoke_token_by_id(RevokeTokenByIdRequest) -> (): Any;
+        DeleteTokenById delete_token_by_id(DeleteTokenByIdRequest) -> (): Any;
+        DeleteTokenByValue delete_token_by_value(DeleteTokenByValueRequest) -> (): Any;
+        ListRevokedTokens list_revoked_tokens(ListRevokedTokensRequest) -> pb::ListRevokedTokensResponse: Any;
+        ListTokens list_tokens(ListTokensRequest) -> pb::ListTokensResponse: Any;
+        VerifyToken verify_token(VerifyTokenRequest) -> pb::VerifyTokenResponse: Any;
+        CreateRefreshToken create_refresh_token(CreateRefreshTokenRequest) -> pb::CreateRefreshTokenResponse: Any;
+        GetRefreshTokenById get_refresh_token_by_id(GetRefreshTokenByIdRequest) -> pb::GetRefreshTokenByIdResponse: Any;
+        GetRefreshTokenByValue get_refresh_token_by_value(GetRefreshTokenByValueRequest) -> pb::GetRefreshTokenByValueResponse: Any;
+        RevokeRefreshTokenByValue revoke_refresh_token_by_value(RevokeRefreshTokenByValueRequest) -> (): Any;
+        RevokeRefreshTokenById revoke_refresh_token_by_id(RevokeRefreshTokenByIdRequest) -> (): Any;
+        DeleteRefreshTokenById delete_refresh_token_by_id(DeleteRefreshTokenByIdRequest) -> (): Any;
+        DeleteRefreshTokenByValue delete_refresh_token_by_value(DeleteRefreshTokenByValueRequest) -> (): Any;
+        ListRevokedRefreshTokens list_revoked_refresh_tokens(ListRevokedRefreshTokensRequest) -> pb::ListRevokedRefreshTokensResponse: Any;
+        ListRefreshTokens list_refresh_tokens(ListRefreshTokensRequest) -> pb::ListRefreshTokensResponse: Any;
+        VerifyRefreshToken verify_refresh_token(VerifyRefreshTokenRequest) -> pb::VerifyRefreshTokenResponse: Any;
     }
     IdentityProvider in identity_provider_server {
-        LoginUserAccount login_user_account(LoginUserAccountRequest) -> pb::LoginUserAccountResponse:
-            Post "login_user_account", Login;
-        RegisterUserAccount register_user_account(RegisterUserAccountRequest) -> pb::RegisterUserAccountResponse:
-            Post "register_user_account", Register;
-        GetUserAccountByUsername get_user_account_by_username(GetUserAccountByUsernameRequest) -> pb::GetUserAccountByUsernameResponse:
-            Post "get_user_account_by_username", Any;
+        LoginUserAccount login_user_account(LoginUserAccountRequest) -> pb::LoginUserAccountResponse: Login;
+        RegisterUserAccount register_user_account(RegisterUserAccountRequest) -> pb::RegisterUserAccountResponse: Register;
+        GetUserAccountByUsername get_user_account_by_username(GetUserAccountByUsernameRequest) -> pb::GetUserAccountByUsernameResponse: Any;
     }
 }
 
