@@ -201,7 +201,8 @@ struct LogBody {
     /// A bare UUID, as is `user_id`.
     id: String,
     user_id: String,
-    /// `USER_REGISTER`, `USER_LOGIN`, `FILE_UPLOAD`; else our own name in capitals.
+    /// `USER_REGISTER`, `USER_LOGIN`, `FILE_UPLOAD`, `FILE_LIST`, `FILE_DOWNLOAD`; else our own name
+    /// in capitals.
     action: String,
     /// The bare id of what it happened to.
     resource: String,

@@ -54,6 +54,8 @@ impl Entry {
             "user.registered" => "USER_REGISTER".to_owned(),
             "session.started" => "USER_LOGIN".to_owned(),
             "file.uploaded" => "FILE_UPLOAD".to_owned(),
+            "file.listed" => "FILE_LIST".to_owned(),
+            "file.downloaded" => "FILE_DOWNLOAD".to_owned(),
             other => other.replace('.', "_").to_uppercase(),
         }
     }

@@ -125,10 +125,14 @@ on_both_engines! { TABLES;
         record(&t.db, Fact::by(&caller(1), "file.uploaded").on(file).with("size", 7)).await;
         record(&t.db, Fact::by(&caller(2), "order.created").on("x").about(user(1))).await;
         record(&t.db, Fact::by(&caller(1), "session.started").on(user(1))).await;
+        record(&t.db, Fact::by(&caller(1), "file.listed").on("files")).await;
+        record(&t.db, Fact::by(&caller(1), "file.downloaded").on(file)).await;
         let log = list(&t.db, 1, "/api/audit/logs").await;
         let actions: Vec<_> = log.iter().map(|line| line["action"].as_str().unwrap()).collect();
-        assert_eq!(actions, ["USER_LOGIN", "FILE_UPLOAD"]);
-        let line = &log[1];
+        assert_eq!(actions, ["FILE_DOWNLOAD", "FILE_LIST", "USER_LOGIN", "FILE_UPLOAD"]);
+        assert_eq!((&log[0]["resource"], &log[1]["resource"]),
+            (&json!(file.uuid().to_string()), &json!("files")));
+        let line = &log[3];
         assert_eq!(line["resource"], file.uuid().to_string());
         assert_eq!(line["user_id"], user(1).uuid().to_string());
         assert_eq!((&line["ip"], &line["metadata"]["size"]), (&json!("192.0.2.1"), &json!(7)));

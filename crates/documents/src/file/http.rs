@@ -110,6 +110,7 @@ fn compat_routes(api: &Arc<Api>, body_max: usize, form: &'static str) -> Vec<Rou
                 .to(compat_create),
             get(Audience::Any, "/api/files")
                 .summary("Your files, newest first")
+                .describe("Stands in the log as FILE_LIST.")
                 .unproved()
                 .errors(ErrorShape::Text)
                 .paged()
@@ -117,6 +118,7 @@ fn compat_routes(api: &Arc<Api>, body_max: usize, form: &'static str) -> Vec<Rou
                 .to(compat_list),
             get(Audience::Any, "/api/files/{id}")
                 .summary("Download a file")
+                .describe("Stands in the log as FILE_DOWNLOAD.")
                 .unproved()
                 .errors(ErrorShape::Text)
                 .returns_media(200, "application/octet-stream", "The file.")
@@ -291,6 +293,7 @@ async fn compat_list(
     paging: Paging,
 ) -> Reply<List<CompatBody>> {
     let page = api.files.list(caller.user()?, &paging.page).await?;
+    api.files.note_listed(&caller).await?;
     Ok(paging.reply(page.map(CompatBody::from)))
 }
 
@@ -302,7 +305,15 @@ async fn compat_content(
     headers: HeaderMap,
 ) -> Reply<Response> {
     let id = Uuid::parse_str(&id).map_err(|_| Error::not_found("file"))?;
-    Ok(api.download(&caller, Id::from_uuid(id), &method, &headers).await?)
+    let id = Id::from_uuid(id);
+    let response = api.download(&caller, id, &method, &headers).await?;
+    // Of a download in parts the first one counts.
+    let range = response.headers().get(header::CONTENT_RANGE);
+    let begins = range.is_none_or(|range| range.as_bytes().starts_with(b"bytes 0-"));
+    if method != Method::HEAD && response.status().is_success() && begins {
+        api.files.note_downloaded(&caller, id).await?;
+    }
+    Ok(response)
 }
 
 impl Api {

@@ -291,6 +291,28 @@ impl Service {
         Ok(file)
     }
 
+    /// Records that somebody has listed their files: the older document API promises to.
+    pub(super) async fn note_listed(&self, caller: &Caller) -> Result<()> {
+        self.note(Fact::by(caller, "file.listed").on("files")).await
+    }
+
+    /// Records that somebody downloads a file: the older document API promises to.
+    pub(super) async fn note_downloaded(&self, caller: &Caller, id: Id<FileKind>) -> Result<()> {
+        self.note(Fact::by(caller, "file.downloaded").on(id)).await
+    }
+
+    async fn note(&self, fact: Fact) -> Result<()> {
+        self.db()
+            .run("file.note", |tx| {
+                let fact = fact.clone();
+                async move {
+                    tx.record(fact);
+                    Ok(())
+                }
+            })
+            .await
+    }
+
     /// Refuses what the scanner has not passed.
     pub(super) fn check_scanned(file: &File) -> Result<()> {
         if !file.scanning {

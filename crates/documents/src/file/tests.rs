@@ -163,6 +163,12 @@ async fn the_older_paths_show_the_same_files_in_their_own_words(t: &TestDb) {
     assert!(app.get(&owner, &path).await.ok().body == PNG);
     assert_eq!(app.get(&app.user(), &path).await.status, StatusCode::NOT_FOUND);
     assert_eq!(app.get(&owner, "/api/files/nonsense").await.status, StatusCode::NOT_FOUND);
+    for range in ["bytes=0-9", "bytes=10-"] {
+        let request = Request::get(&path).header(header::RANGE, range).body(Body::empty()).unwrap();
+        assert_eq!(app.send(&owner, request).await.status, StatusCode::PARTIAL_CONTENT);
+    }
+    let seen = ["file.uploaded", "file.listed", "file.downloaded", "file.downloaded"];
+    assert_eq!(app.verbs().await, seen);
 }
 
 async fn two_uploads_of_one_name_are_two_files(t: &TestDb) {
