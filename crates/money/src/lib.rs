@@ -68,6 +68,10 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0021_opening", sql: include_str!("../migrations/0021_opening.sql") },
         Migration { name: "0022_reversals", sql: include_str!("../migrations/0022_reversals.sql") },
         Migration { name: "0023_usage", sql: include_str!("../migrations/0023_usage.sql") },
+        Migration {
+            name: "0024_billing_ends",
+            sql: include_str!("../migrations/0024_billing_ends.sql"),
+        },
     ],
 };
 

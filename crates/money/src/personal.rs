@@ -309,6 +309,7 @@ const TABLES: &[Table] = &[
             Column("version", Shown::Number),
             Column("created_at", Shown::Time),
             Column("updated_at", Shown::Time),
+            Column("ends", Shown::Flag),
         ],
     ),
     of(

@@ -4,10 +4,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use kernel::id::kinds;
+use kernel::id::kinds::User;
 use kernel::{Asset, Id, Money, Timestamp};
-use platform::http::{At, Audience, By, Json, List, Once, Paging, Reply, Route, get, post, table};
+use platform::http::{
+    At, Audience, By, Json, List, Once, Paging, Query, Reply, Route, delete, get, post, table,
+};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::model::{Invoice, InvoiceState, Line, Subscription, SubscriptionState};
 use super::service::Service;
@@ -16,9 +19,16 @@ use crate::pdf;
 // Names without parameters: the schema's derive looks no further than that.
 type SubscriptionId = Id<kinds::Subscription>;
 type InvoiceId = Id<kinds::Invoice>;
+type UserId = Id<User>;
 
 /// The routes of bills.
 pub fn routes(service: &Service) -> Vec<Route> {
+    let mut routes = own(service);
+    routes.extend(admin(service));
+    routes
+}
+
+fn own(service: &Service) -> Vec<Route> {
     table(
         service,
         [
@@ -37,6 +47,15 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .takes::<PlanRequest>()
                 .returns::<BillingBody>(200)
                 .to(choose),
+            delete(Audience::Enterprise, "/v1/enterprise/billing/subscription")
+                .summary("Cancel your plan")
+                .describe(
+                    "It goes on until its period is over, and what you have used beyond it is \
+                     billed then; a suspended one ends at once. Choosing a plan takes it back.",
+                )
+                .in_person()
+                .returns::<BillingBody>(200)
+                .to(cancel),
             get(Audience::Enterprise, "/v1/enterprise/billing/invoices")
                 .summary("Your invoices, the latest first")
                 .paged()
@@ -52,6 +71,36 @@ pub fn routes(service: &Service) -> Vec<Route> {
                 .once(Once::Accepted)
                 .returns::<InvoiceBody>(200)
                 .to(pay),
+        ],
+    )
+}
+
+fn admin(service: &Service) -> Vec<Route> {
+    table(
+        service,
+        [
+            get(Audience::Admin, "/v1/admin/invoices")
+                .summary("Everybody's invoices, the latest first")
+                .query::<AllQuery>()
+                .paged()
+                .returns::<Vec<AdminInvoiceBody>>(200)
+                .to(all),
+            post(Audience::Admin, "/v1/admin/invoices/{id}/void")
+                .summary("Take back an open invoice that should not have been written")
+                .in_person()
+                .step_up()
+                .once(Once::Required)
+                .takes::<EndRequest>()
+                .returns::<AdminInvoiceBody>(200)
+                .to(void),
+            post(Audience::Admin, "/v1/admin/invoices/{id}/write-off")
+                .summary("Give up an open invoice; its subscription ends")
+                .in_person()
+                .step_up()
+                .once(Once::Required)
+                .takes::<EndRequest>()
+                .returns::<AdminInvoiceBody>(200)
+                .to(write_off),
         ],
     )
 }
@@ -74,6 +123,8 @@ struct SubscriptionBody {
     /// What starts with the next period.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_plan: Option<String>,
+    /// Whether it ends with the period.
+    cancel_at_period_end: bool,
     status: SubscriptionState,
     period_start: Timestamp,
     period_end: Timestamp,
@@ -127,6 +178,34 @@ struct InvoiceBody {
     paid_at: Option<Timestamp>,
 }
 
+/// A bill, and whose it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AdminInvoice)]
+struct AdminInvoiceBody {
+    owner: UserId,
+    #[serde(flatten)]
+    invoice: InvoiceBody,
+}
+
+fn admin_body(it: Invoice) -> kernel::Result<AdminInvoiceBody> {
+    Ok(AdminInvoiceBody { owner: it.owner, invoice: body(it)? })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct AllQuery {
+    /// One state; all when left out.
+    status: Option<InvoiceState>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = InvoiceEnd)]
+struct EndRequest {
+    /// For those who look into it later.
+    reason: String,
+}
+
 fn body(it: Invoice) -> kernel::Result<InvoiceBody> {
     let (total, number) = (it.total()?, it.label());
     Ok(InvoiceBody {
@@ -160,6 +239,7 @@ async fn billing(
             included: policy.plan(&it.plan).map_or(0, |plan| plan.included),
             plan: it.plan,
             next_plan: it.next_plan,
+            cancel_at_period_end: it.ends,
             status: it.state,
             period_start: it.period_start,
             period_end: it.period_end,
@@ -189,6 +269,39 @@ async fn choose(
 ) -> Reply<Json<BillingBody>> {
     let subscription = service.choose(&caller, &request.plan).await?;
     Ok(Json(billing(&service, Some(subscription)).await?))
+}
+
+async fn cancel(State(service): State<Service>, By(caller): By) -> Reply<Json<BillingBody>> {
+    let subscription = service.cancel(&caller).await?;
+    Ok(Json(billing(&service, Some(subscription)).await?))
+}
+
+async fn all(
+    State(service): State<Service>,
+    Query(query): Query<AllQuery>,
+    paging: Paging,
+) -> Reply<List<AdminInvoiceBody>> {
+    let page = service.all_invoices(query.status, &paging.page).await?;
+    let bodies = page.items.into_iter().map(admin_body).collect::<kernel::Result<_>>()?;
+    Ok(paging.reply(kernel::Page { items: bodies, next: page.next }))
+}
+
+async fn void(
+    State(service): State<Service>,
+    By(caller): By,
+    At(id): At<InvoiceId>,
+    Json(request): Json<EndRequest>,
+) -> Reply<Json<AdminInvoiceBody>> {
+    Ok(Json(admin_body(service.void(&caller, id, &request.reason).await?)?))
+}
+
+async fn write_off(
+    State(service): State<Service>,
+    By(caller): By,
+    At(id): At<InvoiceId>,
+    Json(request): Json<EndRequest>,
+) -> Reply<Json<AdminInvoiceBody>> {
+    Ok(Json(admin_body(service.write_off(&caller, id, &request.reason).await?)?))
 }
 
 async fn list(

@@ -1,9 +1,9 @@
 //! Billing: the plans of enterprises, and their bills.
 //!
 //! ```text
-//! subscription  active -> past_due -> suspended -> cancelled
+//! subscription  active -> past_due -> suspended -> cancelled -> active  (a plan is chosen)
 //!                  ^---------'-------------'  paid
-//! invoice       open -> paid | uncollectible
+//! invoice       open -> paid | void | uncollectible
 //! ```
 //!
 //! What always holds:
@@ -18,7 +18,11 @@
 //!   tried again after 1, 3, 5 and 7 days; after that the subscription is suspended. What comes
 //!   through a provider for an invoice passes through the wallet in one transaction; where the
 //!   invoice was paid meanwhile, it stays there.
+//! - A subscription that was cancelled goes on until its period is over, and what was used beyond the
+//!   plan is billed then. A bill that is void is as if it had not been written; of one that is
+//!   uncollectible what was served is a loss (`ex.baddebt`), and the subscription ends.
 
+mod ending;
 mod http;
 mod jobs;
 mod model;

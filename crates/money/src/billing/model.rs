@@ -46,6 +46,8 @@ pub struct Subscription {
     pub plan: String,
     /// What starts with the next period.
     pub next_plan: Option<String>,
+    /// Whether it ends with the period.
+    pub ends: bool,
     pub state: SubscriptionState,
     pub period_start: Timestamp,
     pub period_end: Timestamp,
@@ -57,16 +59,20 @@ pub struct Subscription {
 pub enum InvoiceState {
     Open,
     Paid,
+    /// It should not have been written.
+    Void,
+    /// It was given up.
     Uncollectible,
 }
 
 impl InvoiceState {
-    pub const ALL: [Self; 3] = [Self::Open, Self::Paid, Self::Uncollectible];
+    pub const ALL: [Self; 4] = [Self::Open, Self::Paid, Self::Void, Self::Uncollectible];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Paid => "paid",
+            Self::Void => "void",
             Self::Uncollectible => "uncollectible",
         }
     }

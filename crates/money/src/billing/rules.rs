@@ -117,6 +117,67 @@ pub(super) fn tax_of(tax: Money, part: Money, net: Money) -> Money {
     Money::new(i64::try_from(share).unwrap_or(tax.minor), tax.asset)
 }
 
+/// What becomes of each part of an open invoice that is not asked for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    /// Deferred, and served by now.
+    pub served: Money,
+    /// Deferred, and not to be served.
+    pub unserved: Money,
+    /// Income that is taken back.
+    pub income: Money,
+    /// Tax that is not owed.
+    pub tax: Money,
+    /// Served, and not paid.
+    pub lost: Money,
+    /// Taken off the invoice in all, tax included.
+    pub credited: Money,
+}
+
+/// All that an invoice still asks for is taken back.
+pub(super) fn voided(it: &Invoice) -> Result<End> {
+    let nothing = Money::new(0, it.net.asset);
+    let unserved = it.net.minus(it.recognised)?;
+    let tax = it.tax.minus(credited_tax(it)?)?;
+    let income = it.due()?.minus(unserved)?.minus(tax)?;
+    let credited = it.total()?;
+    Ok(End { served: nothing, unserved, income, tax, lost: nothing, credited })
+}
+
+/// What was served by now is lost, and the rest taken back.
+pub(super) fn written_off(it: &Invoice, now: Timestamp) -> Result<End> {
+    let nothing = Money::new(0, it.net.asset);
+    // A period that was ended by a credit has no rest.
+    let deferred = it.net.minus(it.recognised)?;
+    let unserved = match deferred.minor {
+        0 => nothing,
+        _ => it.net.minus(served(it, now)?)?,
+    };
+    let tax = tax_of(it.tax, unserved, it.net);
+    let lost = it.due()?.minus(unserved)?.minus(tax)?;
+    let credited = it.credited.plus(unserved)?.plus(tax)?;
+    Ok(End { served: deferred.minus(unserved)?, unserved, income: nothing, tax, lost, credited })
+}
+
+/// The part of what was credited that is tax: of a net part, and its own share of the tax rounded
+/// down, which together are what was credited.
+fn credited_tax(it: &Invoice) -> Result<Money> {
+    let with_tax = |net: i64| {
+        let part = Money::new(net, it.net.asset);
+        part.plus(tax_of(it.tax, part, it.net))
+    };
+    let (mut low, mut high) = (0, it.credited.minor.min(it.net.minor));
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        if with_tax(middle)?.minor <= it.credited.minor {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    it.credited.minus(Money::new(low, it.net.asset))
+}
+
 /// When an unpaid invoice is tried again; none when it was tried often enough.
 pub(super) fn next_attempt(now: Timestamp, attempts: i64) -> Option<Timestamp> {
     let days = match attempts {

@@ -41,6 +41,10 @@ impl Service {
         &self.0.policy
     }
 
+    pub(super) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
     pub(super) fn asset(&self) -> Asset {
         self.0.asset
     }
@@ -56,9 +60,15 @@ impl Service {
         store::used(&self.0.db, *owner, VERIFICATIONS, *period_start).await
     }
 
+    pub(super) async fn used_in(&self, tx: &Tx, it: &Subscription) -> Result<i64> {
+        store::used(tx, it.owner, VERIFICATIONS, it.period_start).await
+    }
+
     /// Counts verifications that an enterprise has used. Without a plan nothing is counted.
     pub async fn record_usage(&self, tx: &Tx, owner: Id<User>, count: i64) -> Result<()> {
-        let Some(found) = store::subscription(tx, owner).await? else { return Ok(()) };
+        let found = store::subscription(tx, owner).await?;
+        let found = found.filter(|it| it.state != SubscriptionState::Cancelled);
+        let Some(found) = found else { return Ok(()) };
         store::count(tx, owner, VERIFICATIONS, found.period_start, count).await
     }
 
@@ -93,6 +103,7 @@ impl Service {
             owner,
             plan: plan.to_owned(),
             next_plan: None,
+            ends: false,
             state: SubscriptionState::Active,
             period_start: tx.now(),
             period_end: tx.now() + self.0.policy.period,
@@ -117,9 +128,17 @@ impl Service {
             let message = "Pay the open invoices first.";
             return Err(Error::conflict("subscription_suspended", message));
         }
-        let (new, old) = (self.0.policy.plan(plan)?, self.0.policy.plan(&it.plan)?);
+        let new = self.0.policy.plan(plan)?;
+        if it.state == SubscriptionState::Cancelled {
+            return self.start_again(tx, caller, it, &new.code).await;
+        }
+        let was_ending = std::mem::take(&mut it.ends);
+        let old = self.0.policy.plan(&it.plan)?;
         if new.code == old.code {
             it.next_plan = None;
+            if was_ending {
+                tx.record(fact(caller, "subscription.kept", &it));
+            }
             return store::update_subscription(tx, &it).await;
         }
         if new.price < old.price {
@@ -140,8 +159,27 @@ impl Service {
         self.bill(tx, &it, rules::charges(new, Some((old, used)))).await
     }
 
+    /// Begins a subscription that has ended.
+    async fn start_again(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        mut it: Subscription,
+        plan: &str,
+    ) -> Result<()> {
+        if store::has_open(tx, it.owner).await? {
+            let message = "Pay the open invoices first.";
+            return Err(Error::conflict("subscription_suspended", message));
+        }
+        (it.plan, it.state) = (plan.to_owned(), SubscriptionState::Active);
+        (it.period_start, it.period_end) = (tx.now(), tx.now() + self.0.policy.period);
+        store::update_subscription(tx, &it).await?;
+        tx.record(fact(caller, "subscription.started", &it));
+        self.bill(tx, &it, rules::charges(self.0.policy.plan(plan)?, None)).await
+    }
+
     /// Issues an invoice, and tries to have it paid; nothing is issued for nothing.
-    async fn bill(&self, tx: &Tx, it: &Subscription, charges: Charges) -> Result<()> {
+    pub(super) async fn bill(&self, tx: &Tx, it: &Subscription, charges: Charges) -> Result<()> {
         let of = |line: &Option<Line>| {
             Money::new(line.as_ref().map_or(0, |line| line.amount), self.0.asset)
         };
@@ -297,7 +335,7 @@ impl Service {
 
     /// Everything is paid: a subscription goes on. While it was suspended nothing was served, and
     /// nothing is billed for that: where its period is over, the next one begins now.
-    async fn resume(&self, tx: &Tx, mut it: Subscription) -> Result<()> {
+    pub(super) async fn resume(&self, tx: &Tx, mut it: Subscription) -> Result<()> {
         let was_suspended = it.state == SubscriptionState::Suspended;
         if !was_suspended && it.state != SubscriptionState::PastDue {
             return Ok(());
@@ -387,7 +425,10 @@ impl Service {
 
     /// Begins a period, and bills it with what was used beyond the last one.
     async fn renew(&self, tx: &Tx, mut it: Subscription, start: Timestamp) -> Result<()> {
-        let used = store::used(tx, it.owner, VERIFICATIONS, it.period_start).await?;
+        if it.ends {
+            return self.end_period(tx, it).await;
+        }
+        let used = self.used_in(tx, &it).await?;
         let last = self.0.policy.plan(&it.plan)?;
         if let Some(next) = it.next_plan.take() {
             it.plan = next;
@@ -447,11 +488,11 @@ async fn recognise(tx: &Tx, id: Id<InvoiceKind>) -> Result<()> {
     Ok(())
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::conflict("invoice_closed", "This invoice is not open.")
 }
 
-fn fact(caller: &Caller, verb: &'static str, it: &Subscription) -> Fact {
+pub(super) fn fact(caller: &Caller, verb: &'static str, it: &Subscription) -> Fact {
     Fact::by(caller, verb)
         .on(it.id)
         .about(it.owner)

@@ -13,6 +13,7 @@ fn read_subscription(row: &Row<'_>) -> Result<Subscription, DbError> {
         owner: row.take()?,
         plan: row.take()?,
         next_plan: row.take()?,
+        ends: row.take()?,
         state: row.take()?,
         period_start: row.take()?,
         period_end: row.take()?,
@@ -20,7 +21,8 @@ fn read_subscription(row: &Row<'_>) -> Result<Subscription, DbError> {
     })
 }
 
-const SUBSCRIPTION: &str = "id, owner, plan, next_plan, state, period_start, period_end, version";
+const SUBSCRIPTION: &str =
+    "id, owner, plan, next_plan, ends, state, period_start, period_end, version";
 
 pub(super) async fn subscription(db: &impl Read, owner: Id<User>) -> Result<Option<Subscription>> {
     let sql = format!("SELECT {SUBSCRIPTION} FROM subscriptions WHERE owner = $1");
@@ -39,11 +41,11 @@ pub(super) async fn insert_subscription(tx: &Tx, new: &Subscription) -> Result<b
 /// Writes a subscription down as it is now, from the version that it was read at.
 pub(super) async fn update_subscription(tx: &Tx, it: &Subscription) -> Result<()> {
     let sql = "UPDATE subscriptions SET plan = $3, next_plan = $4, state = $5, period_start = $6,
-                      period_end = $7, version = version + 1, updated_at = $8
+                      period_end = $7, version = version + 1, updated_at = $8, ends = $9
                WHERE id = $1 AND version = $2";
-    let Subscription { id, version, plan, next_plan, period_start, period_end, .. } = it;
+    let Subscription { id, version, plan, next_plan, ends, period_start, period_end, .. } = it;
     let (state, now) = (it.state.as_str(), tx.now());
-    let row = params![id, version, plan, next_plan, state, period_start, period_end, now];
+    let row = params![id, version, plan, next_plan, state, period_start, period_end, now, ends];
     if tx.touch(sql, row).await? {
         return Ok(());
     }
@@ -155,6 +157,21 @@ pub(super) async fn invoices(
     Ok(db.all(&sql, params![owner, key, fetch, page.offset], read_invoice).await?)
 }
 
+/// Everybody's invoices, the latest first.
+pub(super) async fn all_invoices(
+    db: &impl Read,
+    state: Option<InvoiceState>,
+    page: &PageRequest,
+) -> Result<Vec<Invoice>> {
+    let sql = format!(
+        "SELECT {INVOICE} FROM invoices
+         WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND number < $2
+         ORDER BY number DESC LIMIT $3 OFFSET $4"
+    );
+    let (state, key, fetch) = (state.map(InvoiceState::as_str), page.after_key(), page.fetch());
+    Ok(db.all(&sql, params![state, key, fetch, page.offset], read_invoice).await?)
+}
+
 /// The invoices of an owner of which not everything is served.
 pub(super) async fn deferred_of(db: &impl Read, owner: Id<User>) -> Result<Vec<Invoice>> {
     let sql = format!(
@@ -197,6 +214,14 @@ pub(super) async fn close(tx: &Tx, it: &Invoice, state: InvoiceState) -> Result<
                WHERE id = $1 AND version = $2 AND state = 'open'";
     let paid_at = (state == InvoiceState::Paid).then(|| tx.now());
     Ok(tx.touch(sql, params![it.id, it.version, state.as_str(), paid_at]).await?)
+}
+
+/// Ends an open invoice that nobody pays: nothing of it is still to be served.
+pub(super) async fn end(tx: &Tx, it: &Invoice, state: InvoiceState, credited: i64) -> Result<bool> {
+    let sql = "UPDATE invoices SET state = $3, recognised = net, credited = $4,
+                      next_attempt_at = NULL, version = version + 1
+               WHERE id = $1 AND version = $2 AND state = 'open'";
+    Ok(tx.touch(sql, params![it.id, it.version, state.as_str(), credited]).await?)
 }
 
 /// Counts an attempt that failed, unless one of this turn is counted.

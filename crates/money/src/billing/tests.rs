@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 use kernel::id::kinds::User;
-use kernel::{Asset, Id, Money, PageRequest};
+use kernel::{Asset, Id, Kind, Money, PageRequest};
 use platform::db::Db;
 use serde_json::{Value as Json, json};
 
@@ -201,6 +201,147 @@ async fn what_is_not_paid_is_tried_again_and_then_suspends(t: &TestDb) {
     assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 20_000 - 10_642);
     assert_eq!(state(&context, user(0)).await, SubscriptionState::Active);
     assert_sound(&t.db).await;
+}
+
+async fn a_cancelled_plan_goes_on_until_its_period_is_over(t: &TestDb) {
+    let context = billed(&t.db);
+    let billing = &context.billing;
+    assert_eq!(billing.cancel(&caller(user(0))).await.unwrap_err().code(), "not_found");
+    give(&t.db, user(0), ngn(100_000)).await;
+    choose(&context, "a", "team").await;
+    for _ in 0..2 {
+        let it = billing.cancel(&caller(user(0))).await.unwrap();
+        assert_eq!((it.state, it.ends), (SubscriptionState::Active, true));
+    }
+    assert_eq!(facts(&t.db, "subscription.cancel_requested").await, 1);
+    assert!(!choose(&context, "b", "team").await.ends, "choosing a plan takes it back");
+    billing.cancel(&caller(user(0))).await.unwrap();
+    let usage = async |count| {
+        let count = |tx| async move { billing.record_usage(&tx, user(0), count).await };
+        t.db.run("use", count).await.unwrap();
+    };
+    usage(203).await;
+    for _ in 0..31 {
+        t.clock.advance(DAY);
+        billing.renew_due().await.unwrap();
+        billing.collect_due().await.unwrap();
+        billing.recognise().await.unwrap();
+    }
+    assert_eq!(state(&context, user(0)).await, SubscriptionState::Cancelled);
+    let invoices = billing.invoices(user(0), &PageRequest::first(10)).await.unwrap();
+    let nets: Vec<_> = invoices.items.iter().map(|it| it.net.minor).collect();
+    assert_eq!(nets, [3 * 50, 9_900], "what was used beyond the plan, and no further month");
+    assert_all_accounted_for(&t.db, &context).await;
+    usage(1_000).await;
+    assert!(billing.may_use(user(0)).await.unwrap(), "as if there had never been a plan");
+    let again = billing.cancel(&caller(user(0))).await.unwrap_err();
+    assert_eq!(again.code(), "subscription_ended");
+
+    let anew = choose(&context, "c", "team").await;
+    assert_eq!((anew.state, anew.ends), (SubscriptionState::Active, false));
+    assert_eq!(billing.used(&anew).await.unwrap(), 0);
+    assert_eq!(facts(&t.db, "invoice.finalized").await, 3);
+    assert_all_accounted_for(&t.db, &context).await;
+}
+
+async fn a_bill_that_is_taken_back_is_as_if_it_had_not_been_written(t: &TestDb) {
+    let context = billed(&t.db);
+    let (billing, admin) = (&context.billing, |key: &str| keyed(user(9), key, ""));
+    let open = async || {
+        let open = Some(InvoiceState::Open);
+        billing.all_invoices(open, &PageRequest::first(10)).await.unwrap().items
+    };
+    // Suspended, with a bill of which a third was served; and one that was credited before.
+    choose(&context, "a", "team").await;
+    for _ in 0..10 {
+        billing.collect_due().await.unwrap();
+        billing.recognise().await.unwrap();
+        t.clock.advance(DAY);
+    }
+    assert_eq!(state(&context, user(0)).await, SubscriptionState::Suspended);
+    let first = open().await.remove(0);
+    assert_eq!(billing.void(&admin("r"), first.id, " ").await.unwrap_err().kind(), Kind::Invalid);
+    let void = billing.void(&admin("b"), first.id, "Never ordered.").await.unwrap();
+    assert_eq!((void.state, void.credited), (InvoiceState::Void, void.total().unwrap()));
+    let twice = billing.void(&admin("c"), first.id, "Never ordered.").await.unwrap_err();
+    assert_eq!(twice.code(), "invoice_closed");
+    assert_eq!(state(&context, user(0)).await, SubscriptionState::Active);
+    billing.choose(&caller(user(1)), "team").await.unwrap();
+    t.clock.advance(10 * DAY);
+    billing.choose(&caller(user(1)), "business").await.unwrap();
+    t.clock.advance(DAY);
+    billing.recognise().await.unwrap();
+    let left = open().await;
+    assert_eq!(left.len(), 2, "one that was credited, and one that runs");
+    for invoice in left {
+        billing.void(&admin(&invoice.id.to_string()), invoice.id, "Never ordered.").await.unwrap();
+    }
+    for (owner, code) in [0, 1].into_iter().flat_map(|owner| {
+        [Code::RECEIVABLE_INVOICE, Code::DEFERRED].map(|code| (user(owner), code))
+    }) {
+        assert_eq!(balance(&t.db, owner, code).await, 0, "{code:?}");
+    }
+    for code in [Code::SUBSCRIPTION, Code::TAX, Code::BAD_DEBT_COST] {
+        let account = Account::platform(code);
+        assert_eq!(ledger::balance(&t.db, account, Asset::NGN).await.unwrap().minor, 0, "{code:?}");
+    }
+    billing.recognise().await.unwrap();
+    assert_eq!(income(&t.db).await, 0, "nothing more is recognised of it");
+    assert_sound(&t.db).await;
+}
+
+async fn of_a_bill_that_is_given_up_what_was_served_is_lost(t: &TestDb) {
+    let context = billed(&t.db);
+    let (billing, admin) = (&context.billing, |key: &str| keyed(user(9), key, ""));
+    choose(&context, "a", "team").await;
+    for _ in 0..10 {
+        billing.collect_due().await.unwrap();
+        t.clock.advance(DAY);
+    }
+    let id = billing.invoices(user(0), &PageRequest::first(1)).await.unwrap().items[0].id;
+    let unknown = billing.write_off(&admin("x"), t.db.world().id(), "Gone.").await.unwrap_err();
+    assert_eq!(unknown.code(), "not_found");
+    let off = billing.write_off(&admin("b"), id, "They went out of business.").await.unwrap();
+    // Ten of thirty days of 99.00 with 7.5 %: 33.00 and their tax.
+    let (back, total) = (6_600 + 494, 10_642);
+    assert_eq!((off.state, off.credited.minor), (InvoiceState::Uncollectible, back));
+    let of = async |code| {
+        let account = Account::platform(code);
+        ledger::balance(&t.db, account, Asset::NGN).await.unwrap().minor
+    };
+    assert_eq!((of(Code::SUBSCRIPTION).await, of(Code::BAD_DEBT_COST).await), (3_300, total - back));
+    assert_eq!(of(Code::TAX).await, 742 - 494);
+    for code in [Code::RECEIVABLE_INVOICE, Code::DEFERRED] {
+        assert_eq!(balance(&t.db, user(0), code).await, 0, "{code:?}");
+    }
+    assert_eq!(state(&context, user(0)).await, SubscriptionState::Cancelled);
+    give(&t.db, user(0), ngn(20_000)).await;
+    let late = billing.pay(&caller(user(0)), id).await.unwrap_err();
+    assert_eq!(late.code(), "invoice_closed");
+    billing.recognise().await.unwrap();
+    assert_eq!(of(Code::SUBSCRIPTION).await, 3_300);
+    assert_sound(&t.db).await;
+}
+
+async fn of_a_payment_a_void_and_a_write_off_at_once_one_is_done(t: &TestDb) {
+    for round in 0..8_u128 {
+        let context = billed(&t.db);
+        let (billing, owner) = (&context.billing, user(round));
+        give(&t.db, owner, ngn(20_000)).await;
+        billing.choose(&caller(owner), "team").await.unwrap();
+        let id = billing.invoices(owner, &PageRequest::first(1)).await.unwrap().items[0].id;
+        let (one, two, three) = (caller(owner), keyed(user(90), "v", ""), keyed(user(91), "w", ""));
+        let (paid, void, off) = futures_util::join!(
+            billing.pay(&one, id),
+            billing.void(&two, id, "x"),
+            billing.write_off(&three, id, "x"),
+        );
+        let done = [paid.is_ok(), void.is_ok(), off.is_ok()];
+        assert_eq!(done.iter().filter(|it| **it).count(), 1, "{done:?}");
+        assert_eq!(balance(&t.db, owner, Code::RECEIVABLE_INVOICE).await, 0);
+        assert_sound(&t.db).await;
+        t.clock.advance(DAY);
+    }
 }
 
 async fn months_in_which_a_subscription_was_suspended_are_not_billed(t: &TestDb) {

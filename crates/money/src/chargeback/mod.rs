@@ -7,7 +7,7 @@
 //!
 //! What is opened freezes the owner's wallet and holds as much of the payment as is still there.
 //! When it is lost, what was held goes, and the rest is the owner's debt (`as.recv.negative`),
-//! which their next deposits pay first. Only what the provider answers when it is asked counts;
+//! which their next deposits pay first, or an admin gives up (`ex.chargeback`). Only what the provider answers when it is asked counts;
 //! each step is booked once, under `cb:{id}:{step}`.
 //!
 //! A bank that wants more than came for the payment takes the rest from the platform
@@ -20,4 +20,4 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use service::{is_open, observe, pay_debt, refuse_disputed};
+pub(crate) use service::{is_open, observe, owed, pay_debt, refuse_disputed};

@@ -202,7 +202,7 @@ async fn reinstate(tx: &Tx, payment: &Payment, of: &Chargeback) -> Result<()> {
 }
 
 /// What a user owes, which nobody else pays until this transaction ends.
-async fn owed(tx: &Tx, owner: Id<User>, asset: Asset) -> Result<Money> {
+pub(crate) async fn owed(tx: &Tx, owner: Id<User>, asset: Asset) -> Result<Money> {
     let accounts = [Code::RECEIVABLE_NEGATIVE, Code::WALLET].map(|code| Account::of(owner, code));
     let balances = ledger::take(tx, &accounts, asset).await?;
     Ok(balances[0])

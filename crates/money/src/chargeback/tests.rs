@@ -105,6 +105,41 @@ async fn a_charge_back_that_is_lost_takes_what_is_there_and_leaves_a_debt(t: &Te
     }
 }
 
+async fn a_debt_that_is_given_up_is_a_loss_and_thaws_the_wallet(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let reference = settled(&site, ProviderName::Stripe, "a").await;
+    crate::testing::give(&t.db, user(1), ngn(1)).await;
+    spend(&site, 2_000).await.unwrap();
+    site.sim.dispute(&reference).unwrap();
+    tell(&site).await;
+    site.sim.decide_dispute(&reference, false).unwrap();
+    tell(&site).await;
+    let of = async |code| balance(&t.db, user(0), code).await;
+    assert_eq!(of(Code::RECEIVABLE_NEGATIVE).await, 2_000);
+    let lost = async || {
+        let account = Account::platform(Code::CHARGEBACK_COST);
+        ledger::balance(&t.db, account, kernel::Asset::NGN).await.unwrap().minor
+    };
+    let before = lost().await;
+    let path = format!("/v1/admin/wallets/{}/write-off", user(0));
+    let body = |currency: &str| json!({ "currency": currency, "reason": "They are broke." });
+    let give_up = async |admin, key: &str, currency: &str| {
+        let (status, answer) = site.post(admin, &path, key, body(currency)).await;
+        (status.as_u16(), answer["code"].as_str().unwrap_or("done").to_owned())
+    };
+    let done = |status, code: &str| (status, code.to_owned());
+    assert_eq!(give_up(user(0), "a", "NGN").await, done(403, "own_wallet"));
+    assert_eq!(give_up(user(9), "b", "USD").await, done(409, "no_debt"));
+    assert_eq!(give_up(user(9), "c", "NGN").await, done(200, "done"));
+    assert_eq!(give_up(user(9), "d", "NGN").await, done(409, "no_debt"));
+    assert_eq!((of(Code::RECEIVABLE_NEGATIVE).await, lost().await - before), (0, 2_000));
+    // Nothing is owed any more: what comes is the owner's, and can be sent.
+    settled(&site, ProviderName::Stripe, "b").await;
+    spend(&site, 1_000).await.unwrap();
+    assert_eq!(facts(&t.db, "debt.written_off").await, 1);
+    assert_sound(&t.db).await;
+}
+
 async fn a_dispute_at_paypal_is_lost_or_won_like_any_other(t: &TestDb) {
     let site = Site::open(&t.db).await;
     let of = async |code| {

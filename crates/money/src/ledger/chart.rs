@@ -57,6 +57,7 @@ chart! {
     CLEARING_STRIPE "as.clearing.stripe" Debit false "Money at Stripe";
     CLEARING_PAYPAL "as.clearing.paypal" Debit false "Money at PayPal";
     CLEARING_CRYPTO "as.clearing.crypto" Debit false "Money on chains";
+    BANK "as.bank" Debit false "Money at our own bank";
     WALLET "li.wallet" Credit true "Spendable money of a user";
     HELD "li.held" Credit true "Reserved money of a user";
     EARN_PENDING "li.earn.pending" Credit true "Earned, and still open to dispute";
@@ -82,6 +83,7 @@ chart! {
     ORDER "in.order" Credit false "What orders cost their owners";
     PROVIDER_COST "ex.provider" Debit false "What providers charge us";
     CHARGEBACK_COST "ex.chargeback" Debit false "Charge-backs that nobody pays back";
+    BAD_DEBT_COST "ex.baddebt" Debit false "Bills that nobody pays";
     REWARD_COST "ex.reward" Debit false "Rewards for bonds";
     GOODWILL_COST "ex.goodwill" Debit false "Paid out of our own pocket";
 }

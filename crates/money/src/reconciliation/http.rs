@@ -1,12 +1,12 @@
 //! Reconciliation over HTTP.
 
 use axum::extract::State;
-use kernel::{Asset, Timestamp};
-use platform::http::{Audience, Json, Limit, Reply, Route, get, table};
-use serde::Serialize;
+use kernel::{Asset, Money, Timestamp};
+use platform::http::{Audience, By, Created, Json, Limit, Once, Reply, Route, get, post, table};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::service::{Line, Report, Service};
+use super::service::{Line, PaidOut, Report, Service};
 use super::store::Open;
 use crate::provider::ProviderName;
 
@@ -14,11 +14,24 @@ use crate::provider::ProviderName;
 pub fn routes(service: &Service) -> Vec<Route> {
     table(
         service,
-        [get(Audience::Admin, "/v1/admin/reconciliation")
-            .summary("What providers say is there, against the books")
-            .limit(Limit::Heavy)
-            .returns::<Vec<ReportBody>>(200)
-            .to(compare)],
+        [
+            get(Audience::Admin, "/v1/admin/reconciliation")
+                .summary("What providers say is there, against the books")
+                .limit(Limit::Heavy)
+                .returns::<Vec<ReportBody>>(200)
+                .to(compare),
+            post(Audience::Admin, "/v1/admin/reconciliation/payouts")
+                .summary("Book what a provider has paid out to your own bank")
+                .describe(
+                    "Once for each reference. What the books say is at the provider is less by it.",
+                )
+                .in_person()
+                .step_up()
+                .once(Once::Required)
+                .takes::<PaidOutBody>()
+                .returns::<PaidOutBody>(201)
+                .to(paid_out),
+        ],
     )
 }
 
@@ -72,6 +85,31 @@ impl From<Report> for ReportBody {
         let (provider, open, at) = (report.provider, report.open, report.at);
         Self { provider, status, currencies: lines, open, at }
     }
+}
+
+/// What a provider has paid out.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ProviderPayout)]
+struct PaidOutBody {
+    provider: ProviderName,
+    /// What the provider calls it: 1 to 100 letters, digits, `-`, `_` and `.`.
+    #[schema(example = "po_1MtHbELkdIwHu7ix")]
+    reference: String,
+    /// Whole minor units.
+    amount: i64,
+    currency: Asset,
+}
+
+async fn paid_out(
+    State(service): State<Service>,
+    By(caller): By,
+    Json(body): Json<PaidOutBody>,
+) -> Reply<Created<PaidOutBody>> {
+    let amount = Money::requested(body.amount, body.currency)?;
+    let (provider, reference) = (body.provider, body.reference.clone());
+    service.paid_out(&caller, PaidOut { provider, reference, amount }).await?;
+    Ok(Created(body))
 }
 
 async fn compare(State(service): State<Service>) -> Reply<Json<Vec<ReportBody>>> {

@@ -2,13 +2,25 @@
 
 use std::sync::Arc;
 
-use kernel::{Asset, Caller, Money, Result, Timestamp};
+use kernel::{Asset, Caller, Error, Money, Result, Timestamp};
 use platform::db::Db;
 use platform::journal::Fact;
 
 use super::store::{self, Open};
-use crate::ledger::{self, Account, Code};
+use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::provider::{Provider, ProviderName};
+
+/// The longest reference that a provider gives to what it pays out.
+const REFERENCE_MAX: usize = 100;
+
+/// What a provider has paid out to our own bank.
+#[derive(Debug, Clone)]
+pub struct PaidOut {
+    pub provider: ProviderName,
+    /// What the provider calls it.
+    pub reference: String,
+    pub amount: Money,
+}
 
 /// Compares books and providers. Cheap to clone.
 #[derive(Clone)]
@@ -88,6 +100,45 @@ impl Service {
             }
         }
         Ok(lines)
+    }
+
+    /// Books what a provider has paid out to our own bank: once for each reference.
+    ///
+    /// # Errors
+    /// Invalid, at `/reference`, `/provider`; `payout_known` (conflict) for a reference that is
+    /// booked already, `transaction_differs` where that was another amount.
+    pub async fn paid_out(&self, admin: &Caller, out: PaidOut) -> Result<()> {
+        let PaidOut { provider, reference, amount } = &out;
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !(1..=REFERENCE_MAX).contains(&reference.len()) || !reference.bytes().all(is_word) {
+            let message = "1 to 100 letters, digits, -, _ and .";
+            return Err(Error::field("/reference", "invalid", message));
+        }
+        if !self.providers.iter().any(|it| it.name() == *provider) {
+            return Err(Error::field("/provider", "unknown", "is not configured here"));
+        }
+        self.db
+            .once(admin, "provider.paid_out", |tx| async move {
+                let key = format!("settle:{provider}:{reference}");
+                let out = NewTransaction::new("provider_payout", key, reference).post(
+                    Account::platform(Code::BANK),
+                    Account::platform(Code::clearing(*provider)),
+                    *amount,
+                );
+                if !ledger::post(&tx, out).await?.is_new {
+                    let message = "This reference is booked already.";
+                    return Err(Error::conflict("payout_known", message));
+                }
+                tx.record(
+                    Fact::by(admin, "provider.paid_out")
+                        .with("provider", provider)
+                        .with("reference", reference)
+                        .with("amount", amount.minor)
+                        .with("currency", amount.asset),
+                );
+                Ok(())
+            })
+            .await
     }
 
     /// Compares, and tells in the journal what differs: the nightly job.

@@ -83,6 +83,14 @@ fn admin(service: &Service) -> Vec<Route> {
                 .takes::<ReasonRequest>()
                 .returns::<AdminWalletBody>(200)
                 .to(thaw),
+            post(Audience::Admin, "/v1/admin/wallets/{id}/write-off")
+                .summary("Give up what a user owes in a currency after charge-backs")
+                .in_person()
+                .step_up()
+                .once(Once::Required)
+                .takes::<WriteOffRequest>()
+                .returns::<AdminWalletBody>(200)
+                .to(write_off),
         ],
     )
 }
@@ -268,6 +276,27 @@ async fn transfer(
     let amount = Money::requested(request.amount, asset)?;
     let transfer = NewTransfer { to: request.to, amount };
     Ok(Created(service.transfer(&caller, transfer).await?.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DebtWriteOff)]
+struct WriteOffRequest {
+    /// The default currency when left out.
+    currency: Option<Asset>,
+    /// For those who look into it later.
+    reason: String,
+}
+
+async fn write_off(
+    State(service): State<Service>,
+    By(caller): By,
+    At(owner): At<UserId>,
+    Json(request): Json<WriteOffRequest>,
+) -> Reply<Json<AdminWalletBody>> {
+    let asset = request.currency.unwrap_or(service.default_currency());
+    service.write_off_by(&caller, owner, asset, &request.reason).await?;
+    Ok(Json(shown(&service, owner).await?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -14,6 +14,7 @@
 //! While it is contested it stays pending, until it is decided how much of it goes back.
 
 mod contest;
+mod debts;
 mod freezes;
 mod http;
 mod jobs;

@@ -309,6 +309,7 @@ const WITHOUT_A_FACT: &[(&str, &str)] = &[
     ("payment::webhook", "a hint; the payment's own facts follow when it was looked up"),
     ("kratos::hook", "asks Kratos, of which there is none here; see the noun's own tests"),
     ("payment::credit", "needs a payment of another amount; see the payment's own tests"),
+    ("wallet::write_off", "needs a debt after a charge-back; see the charge-back's own tests"),
     ("payment::check_out", "leaves the fact of payment::deposit; see the bills' own tests"),
     ("payment::any_webhook", "a hint; the payment's own facts follow when it was looked up"),
     ("file::compat_create", "the same verb as file::create"),
@@ -813,6 +814,11 @@ async fn wallets_are_witnessed(witness: &mut Witness<'_>, anne: &Person, admin: 
         witness.change(Method::POST, &path, Some(admin), json!({ "reason": "looked into" })).await;
     }
     witness.change(Method::POST, "/v1/admin/solvency", Some(admin), json!({})).await;
+    let body = json!({
+        "provider": "sandbox", "reference": "po_1", "amount": 100, "currency": "USD",
+    });
+    let path = "/v1/admin/reconciliation/payouts";
+    witness.change(Method::POST, path, Some(admin), body).await;
 }
 
 /// What an admin reaches with one factor: another one, and what is their own session's.

@@ -27,7 +27,8 @@ fn body_of(name: &str) -> Json {
         "verification::force_cancel" => json!({ "reason": "x" }),
         "impersonation::start" | "payout::reject" => json!({ "reason": "x" }),
         "payment::credit" | "refund::request" => json!({ "reason": "x" }),
-        "wallet::freeze" | "wallet::thaw" => json!({ "reason": "x" }),
+        "wallet::freeze" | "wallet::thaw" | "wallet::write_off" => json!({ "reason": "x" }),
+        "billing::void" | "billing::write_off" => json!({ "reason": "x" }),
         "share::open_with_code" => json!({ "code": "123456" }),
         "dispute::open" | "dispute::open_of_organization" => {
             json!({ "reason": "other", "description": "x" })
