@@ -25,6 +25,10 @@ const PERIOD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Parties whose days one job counts anew.
 const TOGETHER: i64 = 100;
 
+/// Whoever counts days waits for whoever else does, among replicas: a day that two counted at once would
+/// be put down twice, or by the one who looked first.
+const COUNTING: &str = "marketplace.days";
+
 /// Keeps the days.
 pub struct Keeper;
 
@@ -47,6 +51,9 @@ impl Reader for Keeper {
                 if let Some(verifier) = one.verifier {
                     verdicts.insert((verifier, Side::Verifier, judged));
                 }
+            }
+            if !requests.is_empty() {
+                tx.exclusively(COUNTING).await?;
             }
             for (party, day) in requests {
                 count_requests(tx, party, Some(day)).await?;
@@ -256,6 +263,7 @@ fn differing(before: &BTreeSet<String>, after: &BTreeSet<String>) -> usize {
 
 /// Counts the days of some parties anew.
 async fn recount(tx: &Tx, job: &Recount) -> Result<Recounted> {
+    tx.exclusively(COUNTING).await?;
     let who = job.side.column();
     // Whoever has days, and whoever should: neither has to be in the other.
     let asked = match job.side {

@@ -216,7 +216,7 @@ impl Tx {
     }
 
     /// Waits until this process alone does `what`; see [`Tx::exclusive`].
-    pub(super) async fn exclusively(&self, what: &'static str) -> Result<(), DbError> {
+    pub async fn exclusively(&self, what: &'static str) -> Result<(), DbError> {
         if let EngineTx::Postgres(_) = self.0.engine {
             let sql = "SELECT CAST(pg_advisory_xact_lock(hashtext($1)) AS TEXT)";
             self.one(sql, &[Value::Text(what)], |_| Ok(())).await?;
