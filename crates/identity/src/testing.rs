@@ -108,7 +108,7 @@ impl House<'_> {
         }
         self.identity.accounts.register(&caller, &registration(email, role)).await.unwrap();
         let token = self.mail_token(email).await;
-        self.identity.accounts.verify_email(&caller, &token).await.unwrap();
+        self.identity.accounts.verify_email(&caller, &token, None).await.unwrap();
         self.id_of(email).await
     }
 

@@ -80,9 +80,8 @@ impl Service {
         let hash = sha256(token);
         self.db
             .run("user.change_email", |tx| async move {
-                let email = store::token_email(&tx, &hash).await?;
-                let user = store::use_token(&tx, &hash, CHANGE_EMAIL).await?;
-                let (user, email) = user.zip(email).ok_or_else(token_spent)?;
+                let used = store::use_token_with_email(&tx, &hash, CHANGE_EMAIL).await?;
+                let (user, email) = used.ok_or_else(token_spent)?;
                 let account = store::get(&tx, user).await?;
                 if account.status != Status::Active {
                     return Err(token_spent());

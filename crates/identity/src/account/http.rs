@@ -202,7 +202,7 @@ async fn verify_email(
 ) -> Reply<Response> {
     let password = body.password.map(|text| Password::presented("/password", text)).transpose()?;
     let token = body.token.expose();
-    let proved = service.verify_email_with(&caller, token, password.as_ref()).await?;
+    let proved = service.verify_email(&caller, token, password.as_ref()).await?;
     let message = if proved.has_password {
         "Your address is confirmed. You can sign in now."
     } else {

@@ -9,7 +9,7 @@ use platform::crypto::{Token, sha256};
 use platform::db::{Db, Tx};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
-use platform::limits::{Ask, Limiter, Quota, Subject};
+use platform::limits::{Ask, Decision, Limiter, Quota, Subject};
 use platform::live::Live;
 use platform::mail::Mailer;
 use rpc::users::{Profile, Status};
@@ -228,9 +228,7 @@ impl Service {
     /// # Errors
     /// `Limited`.
     pub(crate) async fn check_mails(&self, email: &Email) -> Result<()> {
-        let (class, quota) = MAILS;
-        let ask = Ask { class, subject: Subject::Text(email.as_str()), quota };
-        self.limiter.charge(&[ask], self.db.world().now()).await?.check().map(drop)
+        self.count_mail(email).await?.check().map(drop)
     }
 
     /// Makes an account whose address an admin vouches for.
@@ -337,11 +335,8 @@ impl Service {
     ) -> Result<SignedIn> {
         self.check_open(caller)?;
         let password = self.hasher.on_behalf_of(caller).hash(&registration.password).await?;
-        let (class, quota) = MAILS;
         let Registration { name, email, role, .. } = registration;
-        let now = self.db.world().now();
-        let mail = [Ask { class, subject: Subject::Text(email.as_str()), quota }];
-        self.limiter.charge(&mail, now).await?.check()?;
+        self.check_mails(email).await?;
         let cookie = has_cookie.then(|| Token::new(self.db.world()));
         let (role, approved) = (*role, rules::starts_approved(*role));
         let (account, session) = self
@@ -380,14 +375,13 @@ impl Service {
     }
 
     async fn may_mail(&self, email: &Email) -> Result<bool> {
-        let (class, quota) = MAILS;
-        let ask = Ask { class, subject: Subject::Text(email.as_str()), quota };
-        Ok(self.limiter.charge(&[ask], self.db.world().now()).await?.allowed)
+        Ok(self.count_mail(email).await?.allowed)
     }
 
-    /// [`Service::verify_email_with`], by whoever has the link and shows nothing else.
-    pub async fn verify_email(&self, caller: &Caller, token: &str) -> Result<EmailProved> {
-        self.verify_email_with(caller, token, None).await
+    async fn count_mail(&self, email: &Email) -> Result<Decision> {
+        let (class, quota) = MAILS;
+        let ask = Ask { class, subject: Subject::Text(email.as_str()), quota };
+        self.limiter.charge(&[ask], self.db.world().now()).await
     }
 
     /// Proves an address with the token from the mail. The token works once. Sessions that began
@@ -398,7 +392,7 @@ impl Service {
     /// # Errors
     /// `Gone` `token_spent`: used, expired, or never given out; a field error on `/password`, with
     /// which the token still works.
-    pub async fn verify_email_with(
+    pub async fn verify_email(
         &self,
         caller: &Caller,
         token: &str,

@@ -151,29 +151,33 @@ pub(crate) async fn insert_imported(
         .await?)
 }
 
-/// Makes an account whose address was never proved the account of a new registration. Only one
-/// that somebody has registered, here or at Kratos: what an admin has made or imported is not for
-/// strangers.
+/// That somebody has registered an account, here or at Kratos, and never proved its address: `$1` is
+/// its id, `$2` [`INVITED`]. What an admin has made or imported is not for strangers.
+const UNPROVED: &str = "id = $1 AND email_verified_at IS NULL AND status = 'active'
+    AND NOT EXISTS (SELECT 1 FROM user_tags WHERE user_id = $1 AND tag = $2)
+    AND NOT EXISTS (SELECT 1 FROM imported_users WHERE user_id = $1)";
+
+/// Makes an account whose address was never proved the account of a new registration.
 pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
     let New { id, email, name, role, approved, password, .. } = new;
-    let sql = "UPDATE users SET email_shown = $2, name = $3, role = $4, approved = $5,
-                   password_hash = $6, searchable = $7, version = version + 1, updated_at = $8
-               WHERE id = $1 AND email_verified_at IS NULL AND status = 'active'
-                   AND NOT EXISTS (SELECT 1 FROM user_tags WHERE user_id = $1 AND tag = $9)
-                   AND NOT EXISTS (SELECT 1 FROM imported_users WHERE user_id = $1)";
+    let sql = format!(
+        "UPDATE users SET email_shown = $3, name = $4, role = $5, approved = $6,
+             password_hash = $7, searchable = $8, version = version + 1, updated_at = $9
+         WHERE {UNPROVED}"
+    );
     Ok(tx
         .touch(
-            sql,
+            &sql,
             params![
                 id,
+                INVITED,
                 email.shown(),
                 name.as_str(),
                 role,
                 approved,
                 password.map(|phc| phc.0.as_str()),
                 searchable(email, name.as_str()),
-                tx.now(),
-                INVITED
+                tx.now()
             ],
         )
         .await?)
@@ -182,11 +186,8 @@ pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
 /// Whether somebody has registered the account and never proved its address: then it has no claim to
 /// the address before whoever reads its mail.
 pub(super) async fn gives_way(db: &impl Read, id: Id<User>) -> Result<bool> {
-    let sql = "SELECT id FROM users
-               WHERE id = $1 AND email_verified_at IS NULL AND status = 'active'
-                   AND NOT EXISTS (SELECT 1 FROM user_tags WHERE user_id = $1 AND tag = $2)
-                   AND NOT EXISTS (SELECT 1 FROM imported_users WHERE user_id = $1)";
-    Ok(db.maybe(sql, params![id, INVITED], |row| row.take::<Id<User>>()).await?.is_some())
+    let sql = format!("SELECT id FROM users WHERE {UNPROVED}");
+    Ok(db.maybe(&sql, params![id, INVITED], |row| row.take::<Id<User>>()).await?.is_some())
 }
 
 /// Closes an account whose address was never proved, and takes the address from it.
@@ -460,11 +461,17 @@ pub(super) async fn set_token_email(tx: &Tx, hash: &[u8; 32], email: &Email) -> 
     Ok(())
 }
 
-/// The address that a token gives to the account.
-pub(super) async fn token_email(tx: &Tx, hash: &[u8; 32]) -> Result<Option<Email>> {
-    let sql = "SELECT email, email_shown FROM mail_tokens WHERE hash = $1 AND email IS NOT NULL";
-    let read = |row: &Row<'_>| Ok(Email::stored(row.take()?, row.take()?));
-    Ok(tx.maybe(sql, params![hash], read).await?)
+/// Uses a token up that gives an address to an account; which to whose, when it was good for this.
+pub(super) async fn use_token_with_email(
+    tx: &Tx,
+    hash: &[u8; 32],
+    purpose: &str,
+) -> Result<Option<(Id<User>, Email)>> {
+    let sql = "DELETE FROM mail_tokens
+               WHERE hash = $1 AND purpose = $2 AND expires_at > $3 AND email IS NOT NULL
+               RETURNING user_id, email, email_shown";
+    let read = |row: &Row<'_>| Ok((row.take()?, Email::stored(row.take()?, row.take()?)));
+    Ok(tx.maybe(sql, params![hash, purpose, tx.now()], read).await?)
 }
 
 /// Takes all tokens from a user.

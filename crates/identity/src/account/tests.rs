@@ -249,13 +249,13 @@ on_both_engines! { TABLES;
         let old = house.mail_token("anne@example.org").await;
         accounts.register(&nobody, &registration("anne@example.org", Role::User)).await.unwrap();
         let new = house.mail_token("anne@example.org").await;
-        assert_eq!(accounts.verify_email(&nobody, &old).await.unwrap_err().kind(), Kind::Gone);
+        assert_eq!(accounts.verify_email(&nobody, &old, None).await.unwrap_err().kind(), Kind::Gone);
         // Whoever reads the mail may be either of the two, so they show the password as well.
         let guess = password("the squatter's password");
-        let wrong = accounts.verify_email_with(&nobody, &new, Some(&guess)).await.unwrap_err();
+        let wrong = accounts.verify_email(&nobody, &new, Some(&guess)).await.unwrap_err();
         assert_eq!(wrong.fields()[0].pointer, "/password");
         let right = password(PASSWORD);
-        let proved = accounts.verify_email_with(&nobody, &new, Some(&right)).await.unwrap();
+        let proved = accounts.verify_email(&nobody, &new, Some(&right)).await.unwrap();
         assert!(proved.has_password);
 
         let signed_in = house.login("anne@example.org").await;
@@ -286,13 +286,13 @@ on_both_engines! { TABLES;
                 t.clock.advance(Duration::from_secs(1));
             }
             for link in &links {
-                assert!(accounts.verify_email(&nobody, link).await.is_err(), "an older one");
+                assert!(accounts.verify_email(&nobody, link, None).await.is_err(), "an older one");
             }
             t.clock.advance(Duration::from_secs(3600));
             let email = Email::parse(address).unwrap();
             accounts.resend_verification(&nobody, &email).await.unwrap();
             let link = house.mail_token(address).await;
-            assert!(!accounts.verify_email(&nobody, &link).await.unwrap().has_password);
+            assert!(!accounts.verify_email(&nobody, &link, None).await.unwrap().has_password);
             for guess in ["the stranger's password", PASSWORD] {
                 assert!(house.login_with(address, guess).await.is_err());
             }
@@ -339,7 +339,7 @@ on_both_engines! { TABLES;
         let anne = registration("anne@example.org", Role::User);
         house.identity.accounts.register(&nobody, &anne).await.unwrap();
         let token = house.mail_token("anne@example.org").await;
-        let tries = (0..50).map(|_| house.identity.accounts.verify_email(&nobody, &token));
+        let tries = (0..50).map(|_| house.identity.accounts.verify_email(&nobody, &token, None));
         let outcomes = join_all(tries).await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
         assert!(outcomes.iter().flat_map(|o| o.as_ref().err()).all(|e| e.kind() == Kind::Gone));
@@ -354,7 +354,7 @@ on_both_engines! { TABLES;
         house.identity.accounts.register(&nobody, &anne).await.unwrap();
         let token = house.mail_token("anne@example.org").await;
         t.clock.advance(Duration::from_secs(24 * 3600));
-        let late = house.identity.accounts.verify_email(&nobody, &token).await;
+        let late = house.identity.accounts.verify_email(&nobody, &token, None).await;
         assert_eq!(late.unwrap_err().code(), "token_spent");
         house.worker.drain().await.unwrap();
         assert_eq!(house.count("SELECT CAST(COUNT(*) AS BIGINT) FROM mail_tokens").await, 0);
@@ -362,7 +362,7 @@ on_both_engines! { TABLES;
         let email = Email::parse("anne@example.org").unwrap();
         house.identity.accounts.resend_verification(&nobody, &email).await.unwrap();
         let token = house.mail_token("anne@example.org").await;
-        house.identity.accounts.verify_email(&nobody, &token).await.unwrap();
+        house.identity.accounts.verify_email(&nobody, &token, None).await.unwrap();
     }
 
     async fn asking_for_the_mail_again_tells_nothing(t: &TestDb) {

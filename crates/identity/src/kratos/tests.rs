@@ -221,7 +221,7 @@ on_both_engines! { TABLES;
         assert_eq!((principal.user, principal.role), (id, Role::User));
         let login = house.login_with("anne@example.org", PASSWORD).await;
         assert_eq!(code(login), "invalid_credentials");
-        let verified = house.identity.accounts.verify_email(&Caller::nobody(), &mailed).await;
+        let verified = house.identity.accounts.verify_email(&Caller::nobody(), &mailed, None).await;
         assert_eq!(code(verified), "token_spent");
         let me = house.send("GET", "/v1/me", &by(&principal), None).await.json;
         assert_eq!(me["name"], "Anne of Kratos");

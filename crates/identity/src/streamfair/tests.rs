@@ -94,7 +94,7 @@ impl House<'_> {
         let fields = with(anne(), json!({ "username": username, "email": email }));
         self.ok(&nobody(), "RegisterUserAccount", fields).await;
         let token = self.mail_token(email).await;
-        self.identity.accounts.verify_email(&Caller::nobody(), &token).await.unwrap();
+        self.identity.accounts.verify_email(&Caller::nobody(), &token, None).await.unwrap();
         self.enter(username).await
     }
 
@@ -343,7 +343,7 @@ on_both_engines! { TABLES;
                 "password": PASSWORD }));
         let refused = house.refused(&nobody(), "LoginUserAccount", login.clone()).await;
         assert_eq!(refused.code(), "email_not_verified");
-        house.identity.accounts.verify_email(&Caller::nobody(), &verified).await.unwrap();
+        house.identity.accounts.verify_email(&Caller::nobody(), &verified, None).await.unwrap();
         house.ok(&nobody(), "LoginUserAccount", login).await;
 
         let again = with(anne(), json!({ "username": "somebody" }));

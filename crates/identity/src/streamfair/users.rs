@@ -230,7 +230,7 @@ fn wanted(
         wanted.country = fields.take(Country::parse(&change.country_code));
     }
     if is_new(&change.email, account.email.shown()) {
-        let message = "an address stays what it is";
+        let message = "an address is changed by its owner, who proves the new one";
         fields.add("/email", "not_allowed", message);
     }
     for (pointer, secret) in
