@@ -3,14 +3,20 @@
 use kernel::id::kinds::{Invoice as InvoiceKind, User};
 use kernel::{Caller, Cursor, Error, Id, Page, PageRequest, Result};
 use platform::db::Tx;
-use platform::journal::Fact;
 
 use super::model::{Invoice, InvoiceState, Subscription, SubscriptionState};
 use super::rules::{self, Charges};
-use super::service::{Service, closed, fact};
+use super::service::{Service, closed, fact, of_invoice, used_in};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::wallet::reason;
+
+/// How an open bill ends that nobody pays.
+#[derive(Clone, Copy)]
+enum Unpaid {
+    Void,
+    WrittenOff,
+}
 
 impl Service {
     /// Goes on with a plan until its period is over, and no longer. One that is suspended ends at
@@ -51,7 +57,7 @@ impl Service {
 
     /// Ends a subscription whose last period is over, and bills what was used beyond the plan.
     pub(super) async fn end_period(&self, tx: &Tx, it: Subscription) -> Result<()> {
-        let used = self.used_in(tx, &it).await?;
+        let used = used_in(tx, &it).await?;
         let plan = self.policy().plan(&it.plan)?;
         let charges = Charges { plan: None, ..rules::charges(plan, Some((plan, used))) };
         self.bill(tx, &it, charges).await?;
@@ -63,7 +69,7 @@ impl Service {
     /// # Errors
     /// Not found; invalid, at `/reason`; `invoice_closed` (conflict).
     pub async fn void(&self, admin: &Caller, id: Id<InvoiceKind>, why: &str) -> Result<Invoice> {
-        self.close_unpaid(admin, id, InvoiceState::Void, why).await
+        self.close_unpaid(admin, id, Unpaid::Void, why).await
     }
 
     /// Gives an open bill up: what was served of it is the platform's loss, the rest is taken back,
@@ -77,14 +83,14 @@ impl Service {
         id: Id<InvoiceKind>,
         why: &str,
     ) -> Result<Invoice> {
-        self.close_unpaid(admin, id, InvoiceState::Uncollectible, why).await
+        self.close_unpaid(admin, id, Unpaid::WrittenOff, why).await
     }
 
     async fn close_unpaid(
         &self,
         admin: &Caller,
         id: Id<InvoiceKind>,
-        state: InvoiceState,
+        how: Unpaid,
         why: &str,
     ) -> Result<Invoice> {
         let why = reason(why)?;
@@ -94,30 +100,20 @@ impl Service {
                 if it.state != InvoiceState::Open {
                     return Err(closed());
                 }
-                let end = match state {
-                    InvoiceState::Void => rules::voided(&it)?,
-                    _ => rules::written_off(&it, tx.now())?,
+                let (end, state, verb) = match how {
+                    Unpaid::Void => (rules::voided(&it)?, InvoiceState::Void, "invoice.voided"),
+                    Unpaid::WrittenOff => {
+                        let end = rules::written_off(&it, tx.now())?;
+                        (end, InvoiceState::Uncollectible, "invoice.written_off")
+                    }
                 };
                 self.post_end(&tx, &it, &end).await?;
                 if !store::end(&tx, &it, state, end.credited.minor).await? {
                     return Err(closed());
                 }
-                let verb = match state {
-                    InvoiceState::Void => "invoice.voided",
-                    _ => "invoice.written_off",
-                };
-                tx.record(
-                    Fact::by(admin, verb)
-                        .on(it.id)
-                        .about(it.owner)
-                        .with("number", it.number)
-                        .with("net", it.net.minor)
-                        .with("tax", it.tax.minor)
-                        .with("lost", end.lost.minor)
-                        .with("currency", it.net.asset)
-                        .with("reason", why),
-                );
-                self.after_end(&tx, admin, it.owner, state).await?;
+                let fact = of_invoice(admin, verb, &it).with("lost", end.lost.minor);
+                tx.record(fact.with("reason", why));
+                self.after_end(&tx, admin, it.owner, how).await?;
                 store::invoice(&tx, id).await?.ok_or_else(|| Error::not_found("invoice"))
             })
             .await
@@ -141,19 +137,15 @@ impl Service {
     }
 
     /// Nobody waits for a bill that was taken back; who did not pay has no plan any more.
-    async fn after_end(
-        &self,
-        tx: &Tx,
-        admin: &Caller,
-        owner: Id<User>,
-        state: InvoiceState,
-    ) -> Result<()> {
+    async fn after_end(&self, tx: &Tx, admin: &Caller, owner: Id<User>, how: Unpaid) -> Result<()> {
         let Some(found) = store::subscription(tx, owner).await? else { return Ok(()) };
-        match state {
-            _ if found.state == SubscriptionState::Cancelled => Ok(()),
-            InvoiceState::Uncollectible => self.end(tx, admin, found).await,
-            _ if store::has_open(tx, owner).await? => Ok(()),
-            _ => self.resume(tx, found).await,
+        if found.state == SubscriptionState::Cancelled {
+            return Ok(());
+        }
+        match how {
+            Unpaid::WrittenOff => self.end(tx, admin, found).await,
+            Unpaid::Void if store::has_open(tx, owner).await? => Ok(()),
+            Unpaid::Void => self.resume(tx, found).await,
         }
     }
 

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use kernel::id::kinds;
-use kernel::id::kinds::User;
 use kernel::{Asset, Id, Money, Timestamp};
 use platform::http::{
     At, Audience, By, Json, List, Once, Paging, Query, Reply, Route, delete, get, post, table,
@@ -15,11 +14,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::model::{Invoice, InvoiceState, Line, Subscription, SubscriptionState};
 use super::service::Service;
 use crate::pdf;
+use crate::wallet::ReasonRequest;
 
 // Names without parameters: the schema's derive looks no further than that.
 type SubscriptionId = Id<kinds::Subscription>;
 type InvoiceId = Id<kinds::Invoice>;
-type UserId = Id<User>;
+type UserId = Id<kinds::User>;
 
 /// The routes of bills.
 pub fn routes(service: &Service) -> Vec<Route> {
@@ -90,7 +90,7 @@ fn admin(service: &Service) -> Vec<Route> {
                 .in_person()
                 .step_up()
                 .once(Once::Required)
-                .takes::<EndRequest>()
+                .takes::<ReasonRequest>()
                 .returns::<AdminInvoiceBody>(200)
                 .to(void),
             post(Audience::Admin, "/v1/admin/invoices/{id}/write-off")
@@ -98,7 +98,7 @@ fn admin(service: &Service) -> Vec<Route> {
                 .in_person()
                 .step_up()
                 .once(Once::Required)
-                .takes::<EndRequest>()
+                .takes::<ReasonRequest>()
                 .returns::<AdminInvoiceBody>(200)
                 .to(write_off),
         ],
@@ -198,14 +198,6 @@ struct AllQuery {
     status: Option<InvoiceState>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schema(as = InvoiceEnd)]
-struct EndRequest {
-    /// For those who look into it later.
-    reason: String,
-}
-
 fn body(it: Invoice) -> kernel::Result<InvoiceBody> {
     let (total, number) = (it.total()?, it.label());
     Ok(InvoiceBody {
@@ -290,7 +282,7 @@ async fn void(
     State(service): State<Service>,
     By(caller): By,
     At(id): At<InvoiceId>,
-    Json(request): Json<EndRequest>,
+    Json(request): Json<ReasonRequest>,
 ) -> Reply<Json<AdminInvoiceBody>> {
     Ok(Json(admin_body(service.void(&caller, id, &request.reason).await?)?))
 }
@@ -299,7 +291,7 @@ async fn write_off(
     State(service): State<Service>,
     By(caller): By,
     At(id): At<InvoiceId>,
-    Json(request): Json<EndRequest>,
+    Json(request): Json<ReasonRequest>,
 ) -> Reply<Json<AdminInvoiceBody>> {
     Ok(Json(admin_body(service.write_off(&caller, id, &request.reason).await?)?))
 }

@@ -117,6 +117,12 @@ pub(super) fn tax_of(tax: Money, part: Money, net: Money) -> Money {
     Money::new(i64::try_from(share).unwrap_or(tax.minor), tax.asset)
 }
 
+/// The tax in what was credited of an invoice: a part of the net and [`tax_of`] that part together have
+/// as much of it as of the whole.
+fn tax_in(credited: Money, it: &Invoice) -> Result<Money> {
+    Ok(tax_of(it.tax, credited, it.total()?))
+}
+
 /// What becomes of each part of an open invoice that is not asked for any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
@@ -138,7 +144,7 @@ pub(super) struct End {
 pub(super) fn voided(it: &Invoice) -> Result<End> {
     let nothing = Money::new(0, it.net.asset);
     let unserved = it.net.minus(it.recognised)?;
-    let tax = it.tax.minus(credited_tax(it)?)?;
+    let tax = it.tax.minus(tax_in(it.credited, it)?)?;
     let income = it.due()?.minus(unserved)?.minus(tax)?;
     let credited = it.total()?;
     Ok(End { served: nothing, unserved, income, tax, lost: nothing, credited })
@@ -157,25 +163,6 @@ pub(super) fn written_off(it: &Invoice, now: Timestamp) -> Result<End> {
     let lost = it.due()?.minus(unserved)?.minus(tax)?;
     let credited = it.credited.plus(unserved)?.plus(tax)?;
     Ok(End { served: deferred.minus(unserved)?, unserved, income: nothing, tax, lost, credited })
-}
-
-/// The part of what was credited that is tax: of a net part, and its own share of the tax rounded
-/// down, which together are what was credited.
-fn credited_tax(it: &Invoice) -> Result<Money> {
-    let with_tax = |net: i64| {
-        let part = Money::new(net, it.net.asset);
-        part.plus(tax_of(it.tax, part, it.net))
-    };
-    let (mut low, mut high) = (0, it.credited.minor.min(it.net.minor));
-    while low < high {
-        let middle = low + (high - low + 1) / 2;
-        if with_tax(middle)?.minor <= it.credited.minor {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    it.credited.minus(Money::new(low, it.net.asset))
 }
 
 /// When an unpaid invoice is tried again; none when it was tried often enough.
@@ -212,6 +199,21 @@ mod tests {
                 recognised = now;
             }
             proptest::prop_assert_eq!(recognised, net.minor);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_a_credit_has_of_the_tax_is_told_from_the_credit(
+            net in 1_i64..1_000_000_000,
+            tax in 0_i64..1_000_000_000,
+            part in 0_i64..1_000_000_000,
+        ) {
+            let of = |minor| Money::new(minor, Asset::NGN);
+            let (net, tax, part) = (of(net), of(tax), of(part.min(net)));
+            let taxed = tax_of(tax, part, net);
+            let credited = part.plus(taxed).unwrap();
+            proptest::prop_assert_eq!(tax_of(tax, credited, net.plus(tax).unwrap()), taxed);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kernel::id::kinds::{Invoice as InvoiceKind, User};
 use kernel::{Asset, Caller, Cursor, Error, Id, Kind, Money, Page, PageRequest, Result, Timestamp};
-use platform::db::{Db, Tx};
+use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
 
 use super::model::{Invoice, InvoiceState, Line, Subscription, SubscriptionState};
@@ -56,12 +56,7 @@ impl Service {
 
     /// What was used of the plan in the running period.
     pub(super) async fn used(&self, subscription: &Subscription) -> Result<i64> {
-        let Subscription { owner, period_start, .. } = subscription;
-        store::used(&self.0.db, *owner, VERIFICATIONS, *period_start).await
-    }
-
-    pub(super) async fn used_in(&self, tx: &Tx, it: &Subscription) -> Result<i64> {
-        store::used(tx, it.owner, VERIFICATIONS, it.period_start).await
+        used_in(&self.0.db, subscription).await
     }
 
     /// Counts verifications that an enterprise has used. Without a plan nothing is counted.
@@ -125,8 +120,7 @@ impl Service {
         plan: &str,
     ) -> Result<()> {
         if it.state == SubscriptionState::Suspended {
-            let message = "Pay the open invoices first.";
-            return Err(Error::conflict("subscription_suspended", message));
+            return Err(unpaid());
         }
         let new = self.0.policy.plan(plan)?;
         if it.state == SubscriptionState::Cancelled {
@@ -146,7 +140,7 @@ impl Service {
             tx.record(fact(caller, "subscription.changed", &it).with("from", "next period"));
             return store::update_subscription(tx, &it).await;
         }
-        let used = store::used(tx, it.owner, VERIFICATIONS, it.period_start).await?;
+        let used = used_in(tx, &it).await?;
         for invoice in store::deferred_of(tx, it.owner).await? {
             if let Some(invoice) = store::take(tx, invoice.id).await? {
                 self.credit(tx, &invoice).await?;
@@ -168,8 +162,7 @@ impl Service {
         plan: &str,
     ) -> Result<()> {
         if store::has_open(tx, it.owner).await? {
-            let message = "Pay the open invoices first.";
-            return Err(Error::conflict("subscription_suspended", message));
+            return Err(unpaid());
         }
         (it.plan, it.state) = (plan.to_owned(), SubscriptionState::Active);
         (it.period_start, it.period_end) = (tx.now(), tx.now() + self.0.policy.period);
@@ -217,7 +210,7 @@ impl Service {
             .post_some(receivable, Account::platform(Code::SUBSCRIPTION), used)
             .post_some(receivable, Account::platform(Code::TAX), invoice.tax);
         ledger::post(tx, billed).await?;
-        tx.record(of_invoice("invoice.finalized", &invoice));
+        tx.record(of_invoice(&Caller::nobody(), "invoice.finalized", &invoice));
         Ok(())
     }
 
@@ -247,7 +240,9 @@ impl Service {
         if !store::recognised(tx, it, it.net.minor, credited.minor).await? {
             return Err(Error::conflict("invoice_changed", "It was changed meanwhile."));
         }
-        tx.record(of_invoice("invoice.credited", it).with("credited", credited.minor));
+        tx.record(
+            of_invoice(&Caller::nobody(), "invoice.credited", it).with("credited", credited.minor),
+        );
         Ok(())
     }
 
@@ -313,7 +308,7 @@ impl Service {
 
     async fn settle(&self, tx: &Tx, it: &Invoice) -> Result<()> {
         let due = it.due()?;
-        if !store::close(tx, it, InvoiceState::Paid).await? {
+        if !store::pay(tx, it).await? {
             return Err(closed());
         }
         let wallet = Account::of(it.owner, Code::WALLET);
@@ -323,7 +318,7 @@ impl Service {
         if !paid.is_empty() {
             ledger::post(tx, paid).await?;
         }
-        tx.record(of_invoice("invoice.paid", it));
+        tx.record(of_invoice(&Caller::nobody(), "invoice.paid", it));
         if store::has_open(tx, it.owner).await? {
             return Ok(());
         }
@@ -380,7 +375,10 @@ impl Service {
                 if it.state != InvoiceState::Open || !store::attempted(&tx, &it, next).await? {
                     return Ok(());
                 }
-                tx.record(of_invoice("invoice.payment_failed", &it).with("attempt", attempts));
+                tx.record(
+                    of_invoice(&Caller::nobody(), "invoice.payment_failed", &it)
+                        .with("attempt", attempts),
+                );
                 let Some(mut subscription) = store::subscription(&tx, it.owner).await? else {
                     return Ok(());
                 };
@@ -428,7 +426,7 @@ impl Service {
         if it.ends {
             return self.end_period(tx, it).await;
         }
-        let used = self.used_in(tx, &it).await?;
+        let used = used_in(tx, &it).await?;
         let last = self.0.policy.plan(&it.plan)?;
         if let Some(next) = it.next_plan.take() {
             it.plan = next;
@@ -488,6 +486,15 @@ async fn recognise(tx: &Tx, id: Id<InvoiceKind>) -> Result<()> {
     Ok(())
 }
 
+/// What an enterprise has used of its plan in the period that runs.
+pub(super) async fn used_in(db: &impl Read, it: &Subscription) -> Result<i64> {
+    store::used(db, it.owner, VERIFICATIONS, it.period_start).await
+}
+
+fn unpaid() -> Error {
+    Error::conflict("subscription_suspended", "Pay the open invoices first.")
+}
+
 pub(super) fn closed() -> Error {
     Error::conflict("invoice_closed", "This invoice is not open.")
 }
@@ -500,8 +507,8 @@ pub(super) fn fact(caller: &Caller, verb: &'static str, it: &Subscription) -> Fa
         .with("periodEnd", it.period_end)
 }
 
-fn of_invoice(verb: &'static str, it: &Invoice) -> Fact {
-    Fact::by(&Caller::nobody(), verb)
+pub(super) fn of_invoice(caller: &Caller, verb: &'static str, it: &Invoice) -> Fact {
+    Fact::by(caller, verb)
         .on(it.id)
         .about(it.owner)
         .with("number", it.number)

@@ -207,13 +207,12 @@ pub(super) async fn has_open(db: &impl Read, owner: Id<User>) -> Result<bool> {
     Ok(db.maybe(sql, params![owner], |_| Ok(())).await?.is_some())
 }
 
-/// Ends an open invoice.
-pub(super) async fn close(tx: &Tx, it: &Invoice, state: InvoiceState) -> Result<bool> {
-    let sql = "UPDATE invoices SET state = $3, paid_at = $4, next_attempt_at = NULL,
+/// Ends an open invoice that is paid.
+pub(super) async fn pay(tx: &Tx, it: &Invoice) -> Result<bool> {
+    let sql = "UPDATE invoices SET state = 'paid', paid_at = $3, next_attempt_at = NULL,
                       version = version + 1
                WHERE id = $1 AND version = $2 AND state = 'open'";
-    let paid_at = (state == InvoiceState::Paid).then(|| tx.now());
-    Ok(tx.touch(sql, params![it.id, it.version, state.as_str(), paid_at]).await?)
+    Ok(tx.touch(sql, params![it.id, it.version, tx.now()]).await?)
 }
 
 /// Ends an open invoice that nobody pays: nothing of it is still to be served.

@@ -7,8 +7,8 @@
 //!
 //! What is opened freezes the owner's wallet and holds as much of the payment as is still there.
 //! When it is lost, what was held goes, and the rest is the owner's debt (`as.recv.negative`),
-//! which their next deposits pay first, or an admin gives up (`ex.chargeback`). Only what the provider answers when it is asked counts;
-//! each step is booked once, under `cb:{id}:{step}`.
+//! which their next deposits pay first, or an admin gives up (`ex.chargeback`). Only what the provider
+//! answers when it is asked counts; each step is booked once, under `cb:{id}:{step}`.
 //!
 //! A bank that wants more than came for the payment takes the rest from the platform
 //! (`ex.chargeback`). A payment whose money waits in suspense is not its owner's: nothing of theirs

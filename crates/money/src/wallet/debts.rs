@@ -4,7 +4,7 @@ use kernel::id::kinds::{Transaction, User};
 use kernel::{Asset, Caller, Error, Id, Result};
 use platform::journal::Fact;
 
-use super::rules::reason;
+use super::rules::{not_own, reason};
 use super::service::{Service, thaw_if_even};
 use crate::chargeback;
 use crate::ledger::{self, Account, Code, NewTransaction};
@@ -23,10 +23,7 @@ impl Service {
         why: &str,
     ) -> Result<()> {
         let why = reason(why)?;
-        if admin.user()? == owner {
-            let message = "Somebody else has to decide about your own wallet.";
-            return Err(Error::forbidden("own_wallet", message));
-        }
+        not_own(admin, owner)?;
         self.db()
             .once(admin, "wallet.write_off", |tx| async move {
                 self.freeze_of(&tx, owner).await?;

@@ -5,7 +5,7 @@ use kernel::{Caller, Error, Id, Result};
 use platform::db::Read;
 
 use super::model::Freeze;
-use super::rules::reason;
+use super::rules::{not_own, reason};
 use super::service::Service;
 use super::store;
 use crate::ledger::{self, Code};
@@ -48,10 +48,7 @@ impl Service {
     /// Not found; invalid, at `/reason`; `own_wallet` (forbidden); `not_frozen` (conflict).
     pub async fn thaw_by(&self, admin: &Caller, owner: Id<User>, why: &str) -> Result<()> {
         let why = reason(why)?;
-        if admin.user()? == owner {
-            let message = "Somebody else has to decide about your own wallet.";
-            return Err(Error::forbidden("own_wallet", message));
-        }
+        not_own(admin, owner)?;
         self.db()
             .once(admin, "wallet.thaw", |tx| async move {
                 self.freeze_of(&tx, owner).await?;

@@ -301,9 +301,9 @@ async fn write_off(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ReasonRequest {
+pub(crate) struct ReasonRequest {
     /// For those who look into it later.
-    reason: String,
+    pub(crate) reason: String,
 }
 
 /// A user's wallet, as admins see it.

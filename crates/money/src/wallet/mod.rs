@@ -25,6 +25,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use http::ReasonRequest;
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
 pub use model::{Balances, Captured, NewTransfer, Settled, Transfer};

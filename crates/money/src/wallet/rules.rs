@@ -1,7 +1,7 @@
 //! Pure decisions: who may send what, and how captured money is split.
 
 use kernel::id::kinds::User;
-use kernel::{Asset, Error, Id, Money, Result};
+use kernel::{Asset, Caller, Error, Id, Money, Result};
 
 use super::model::{Balances, Captured, NewTransfer};
 use crate::ledger::Code;
@@ -27,6 +27,18 @@ pub(crate) fn reason(text: &str) -> Result<&str> {
         return Err(Error::field("/reason", "invalid", "1 to 500 letters"));
     }
     Ok(text)
+}
+
+/// Refuses an admin's decision about their own money.
+///
+/// # Errors
+/// `own_wallet` (forbidden).
+pub(super) fn not_own(admin: &Caller, owner: Id<User>) -> Result<()> {
+    if admin.user()? != owner {
+        return Ok(());
+    }
+    let message = "Somebody else has to decide about your own wallet.";
+    Err(Error::forbidden("own_wallet", message))
 }
 
 /// Refuses an amount below the least that an operation takes.
