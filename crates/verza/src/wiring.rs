@@ -775,7 +775,7 @@ struct Payees(Arc<dyn Users>);
 /// The organizations that ask wallets, by the name that an admin has approved.
 struct Askers(Arc<dyn Users>);
 
-impl trust::presentation::service::Askers for Askers {
+impl trust::presentation::Askers for Askers {
     fn name(&self, user: Id<User>) -> BoxFuture<'_, Result<Option<String>>> {
         async move {
             match self.0.profile(user).await {

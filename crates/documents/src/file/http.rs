@@ -307,10 +307,8 @@ async fn compat_content(
     let id = Uuid::parse_str(&id).map_err(|_| Error::not_found("file"))?;
     let id = Id::from_uuid(id);
     let response = api.download(&caller, id, &method, &headers).await?;
-    // Of a download in parts the first one counts.
-    let range = response.headers().get(header::CONTENT_RANGE);
-    let begins = range.is_none_or(|range| range.as_bytes().starts_with(b"bytes 0-"));
-    if method != Method::HEAD && response.status().is_success() && begins {
+    let range = text(response.headers(), header::CONTENT_RANGE);
+    if method != Method::HEAD && rules::is_downloaded(response.status(), range) {
         api.files.note_downloaded(&caller, id).await?;
     }
     Ok(response)

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use http::StatusCode;
 use kernel::{Error, Result};
 
 use base64::Engine as _;
@@ -233,6 +234,11 @@ pub(super) fn answer(asked: Conditions<'_>, etag: &str, size: u64) -> Answer {
         Some(range) if same => part(range, size),
         _ => Answer::Whole,
     }
+}
+
+/// Whether an answer is a download: of one in parts the first counts.
+pub(super) fn is_downloaded(status: StatusCode, content_range: Option<&str>) -> bool {
+    status.is_success() && content_range.is_none_or(|range| range.starts_with("bytes 0-"))
 }
 
 /// Whether a list of tags names exactly this one, or any.

@@ -249,9 +249,7 @@ impl Service {
         known.prices.insert(key, price.clone());
         Ok(price)
     }
-}
 
-impl Service {
     /// What it costs to ask a verifier now, who could take it.
     async fn offered(&self, (verifier, service, kind): &Offer) -> Result<Money> {
         let (offer, _) = self.verifiers.choose(&self.db, *verifier, kind, *service).await?;

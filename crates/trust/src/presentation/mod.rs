@@ -16,5 +16,7 @@ pub mod model;
 pub mod service;
 mod store;
 
+pub use service::Askers;
+
 #[cfg(test)]
 mod tests;
