@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,6 +77,34 @@ pub fn own_memory(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(&path).context(path)?;
     let own = kibibytes(&status, "RssAnon:");
     own.ok_or_else(|| Failure::new("the server has no memory any more"))
+}
+
+/// Looks at a process's own memory every few milliseconds.
+pub struct Watch {
+    ends: Arc<AtomicBool>,
+    watching: thread::JoinHandle<Result<u64>>,
+}
+
+impl Watch {
+    pub fn begin(pid: u32) -> Watch {
+        let ends = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ends);
+        let watching = thread::spawn(move || {
+            let mut most = own_memory(pid)?;
+            while !told.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(5));
+                most = most.max(own_memory(pid)?);
+            }
+            Ok(most)
+        });
+        Watch { ends, watching }
+    }
+
+    /// The most that it had, in KiB.
+    pub fn end(self) -> Result<u64> {
+        self.ends.store(true, Ordering::Relaxed);
+        self.watching.join().map_err(|_| Failure::new("nobody has watched the memory"))?
+    }
 }
 
 /// A running server. Dropping it kills it.

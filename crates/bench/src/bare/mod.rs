@@ -7,9 +7,13 @@ pub mod rows;
 pub mod sqlite;
 pub mod upload;
 
+use std::future::Future;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::runtime::Runtime;
 
 use crate::histogram::Histogram;
 use crate::{Failure, Result};
@@ -27,6 +31,32 @@ impl Work {
     pub fn rate(&self) -> f64 {
         self.units as f64 / self.seconds
     }
+}
+
+/// How often in a second all lanes together do their work, each again and again for `length`.
+pub fn rate<W, F>(
+    runtime: &Runtime,
+    length: Duration,
+    lanes: impl IntoIterator<Item = W>,
+) -> Result<f64>
+where
+    W: Fn() -> F,
+    F: Future<Output = Result<()>>,
+{
+    let begun = Instant::now();
+    let working = lanes.into_iter().map(|work| async move {
+        let mut done = 0_u32;
+        while begun.elapsed() < length {
+            work().await?;
+            done += 1;
+        }
+        Ok::<_, Failure>(done)
+    });
+    let mut all = 0;
+    for done in runtime.block_on(join_all(working)) {
+        all += done?;
+    }
+    Ok(f64::from(all) / begun.elapsed().as_secs_f64())
 }
 
 /// Works on `threads` threads for `length`. Each asks `make` for its work, and when all have

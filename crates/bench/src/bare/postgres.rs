@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
 
@@ -149,20 +148,12 @@ impl Hand {
     where
         F: Future<Output = Result<()>>,
     {
-        let begun = Instant::now();
         let unit = &unit;
-        let working = self.clients.iter().enumerate().map(|(place, client)| async move {
-            let mut done = 0_u32;
-            while begun.elapsed() < length {
-                unit(client, place).await?;
-                done += 1;
-            }
-            Ok::<_, Failure>(done)
-        });
-        let mut all = 0;
-        for done in self.runtime.block_on(join_all(working)) {
-            all += done?;
-        }
-        Ok(f64::from(all) / begun.elapsed().as_secs_f64())
+        let clients = self.clients.iter().enumerate();
+        super::rate(
+            &self.runtime,
+            length,
+            clients.map(|(place, client)| move || unit(client, place)),
+        )
     }
 }

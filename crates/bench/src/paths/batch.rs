@@ -2,16 +2,13 @@
 //! accepted, without the files that it has mapped, and how long that took.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::bench::Bench;
 use crate::client::Template;
 use crate::failure::{Failure, Result};
 use crate::load::Generator;
-use crate::process::own_memory;
+use crate::process::Watch;
 use crate::stats::median;
 use crate::verza::people::{self, Person};
 use crate::verza::{Verza, market, store};
@@ -101,34 +98,6 @@ impl Batch {
         }
         self.verza = Some(verza);
         Ok(peak_kib as f64 * 1024.0 / 1e6)
-    }
-}
-
-/// Looks at a process's own memory every few milliseconds.
-pub(super) struct Watch {
-    ends: Arc<AtomicBool>,
-    watching: JoinHandle<Result<u64>>,
-}
-
-impl Watch {
-    pub(super) fn begin(pid: u32) -> Watch {
-        let ends = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ends);
-        let watching = thread::spawn(move || {
-            let mut most = own_memory(pid)?;
-            while !told.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(5));
-                most = most.max(own_memory(pid)?);
-            }
-            Ok(most)
-        });
-        Watch { ends, watching }
-    }
-
-    /// The most that it had, in KiB.
-    pub(super) fn end(self) -> Result<u64> {
-        self.ends.store(true, Ordering::Relaxed);
-        self.watching.join().map_err(|_| Failure::new("nobody has watched the memory"))?
     }
 }
 

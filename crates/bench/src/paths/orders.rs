@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::bare::http::Content;
 use crate::bench::Bench;
-use crate::client::Template;
+use crate::client::{OwnedAnswer, Template};
 use crate::failure::{Failure, Result};
 use crate::load::{Always, Driven, Expect, Generator};
 use crate::process::Server;
@@ -40,21 +40,27 @@ struct Looking {
     body: Bytes,
 }
 
+/// An order, the request that asks for it, and what that was answered.
+pub(super) fn order(verza: &Verza) -> Result<(Bytes, OwnedAnswer)> {
+    let person = people::join(verza, 1)?.remove(0);
+    let mut api = Generator::connect(verza.address(), 1)?;
+    let post = Template::new("POST", verza.address()).bearer(&person.bearer).json();
+    let order = json!({ "targetUrl": "https://video.example/watch?v=1", "serviceUrl": "https://service.example", "type": "likes", "quantity": 2 }).to_string();
+    let made = api.call(&post.request("/v1/orders", Some(1), order.as_bytes()))?.json(201)?;
+    let path = format!("/v1/orders/{}", made["id"].as_str().unwrap_or_default());
+    let get = Template::new("GET", verza.address()).bearer(&person.bearer);
+    let request = get.request(&path, None, b"");
+    let first = api.call(&request)?;
+    if first.json(200)?["id"] != made["id"] {
+        return Err(Failure::new("another order was answered"));
+    }
+    Ok((request, first))
+}
+
 impl Looking {
     fn prepare(bench: &Bench) -> Result<Looking> {
         let verza = Verza::start(bench, &bench.folder("orders")?)?;
-        let person = people::join(&verza, 1)?.remove(0);
-        let mut api = Generator::connect(verza.address(), 1)?;
-        let post = Template::new("POST", verza.address()).bearer(&person.bearer).json();
-        let order = json!({ "targetUrl": "https://video.example/watch?v=1", "serviceUrl": "https://service.example", "type": "likes", "quantity": 2 }).to_string();
-        let made = api.call(&post.request("/v1/orders", Some(1), order.as_bytes()))?.json(201)?;
-        let path = format!("/v1/orders/{}", made["id"].as_str().unwrap_or_default());
-        let get = Template::new("GET", verza.address()).bearer(&person.bearer);
-        let request = get.request(&path, None, b"");
-        let first = api.call(&request)?;
-        if first.json(200)?["id"] != made["id"] {
-            return Err(Failure::new("another order was answered"));
-        }
+        let (request, first) = order(&verza)?;
         let (headers, body) = (first.given_headers(), Bytes::from(first.body));
         let bare = bench.spawn_bare(&Content::Fixed { headers, body: body.clone() })?;
         let expect = Expect::body(200, body.clone());

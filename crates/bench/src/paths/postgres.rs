@@ -25,7 +25,8 @@ use super::ledger::{self, AMOUNT, Book, PEOPLE};
 /// Connections by which SQL is sent, one transaction at a time each.
 const HANDS: usize = 64;
 /// Chance, and no secret: it guards a database that goes with the run.
-const MASTER_KEY: &str = "0068183551909895656b4d094c5ce6d594263d18923ac4b454e3fd3511140e5c";
+pub(super) const MASTER_KEY: &str =
+    "0068183551909895656b4d094c5ce6d594263d18923ac4b454e3fd3511140e5c";
 
 pub const TRANSFERS: Declared = Declared {
     spec: Spec {

@@ -1,31 +1,30 @@
 //! Path 13b: an order asked for over HTTP at the gateway, which asks the order service in a process
 //! of its own, beside the same question put to that service directly.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
-use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::bare;
 use crate::bare::postgres::{Hand, Postgres};
 use crate::bench::Bench;
-use crate::client::Template;
 use crate::failure::{Failure, Result};
-use crate::load::{Always, Driven, Expect, Generator};
+use crate::load::{Always, Driven, Expect};
 use crate::process::{Server, VerzaOptions, free_address};
-use crate::verza::Verza;
-use crate::verza::people;
+use crate::verza::{self, Verza};
 use crate::workload::{Better, Declared, Gauge, Side, Slice, Spec, Workload};
 
+use super::orders;
+use super::postgres::MASTER_KEY;
+
 const CONNECTIONS: usize = 32;
-/// Chance, and no secrets: they guard processes and a database that go with the run.
+/// Chance, and no secret: it guards processes that go with the run.
 const SECRET: &str = "5a1fd9b6c1c043e0a5c4d1b0a9a8c7e6";
-const MASTER_KEY: &str = "0068183551909895656b4d094c5ce6d594263d18923ac4b454e3fd3511140e5c";
 
 pub const BESIDE_DIRECT: Declared = Declared {
     spec: Spec {
@@ -69,13 +68,8 @@ impl Split {
             let options = street
                 .settings(VerzaOptions::serve(ops).argument(role))
                 .argument("--grpc-listen")
-                .argument(grpc.to_string())
-                .env("VERZA_SERVER_OPS_LISTEN", ops.to_string())
-                .env("VERZA_STORAGE_DATA_DIR", folder.join(role))
-                .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
-                .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
-                .env("VERZA_SERVER_PUBLIC_URL", "http://localhost:8080")
-                .env("VERZA_LOG_LEVEL", "warn");
+                .argument(grpc.to_string());
+            let options = verza::measured(options, &folder.join(role), ops);
             services.push(bench.spawn_verza(&options)?);
         }
         let grpc = free_address()?.to_string();
@@ -89,18 +83,7 @@ impl Split {
 
     /// An order, and 32 connections that ask for it.
     fn through(gateway: &Verza) -> Result<Driven> {
-        let person = people::join(gateway, 1)?.remove(0);
-        let mut api = Generator::connect(gateway.address(), 1)?;
-        let post = Template::new("POST", gateway.address()).bearer(&person.bearer).json();
-        let order = json!({ "targetUrl": "https://video.example/watch?v=1", "serviceUrl": "https://service.example", "type": "likes", "quantity": 2 }).to_string();
-        let made = api.call(&post.request("/v1/orders", Some(1), order.as_bytes()))?.json(201)?;
-        let path = format!("/v1/orders/{}", made["id"].as_str().unwrap_or_default());
-        let get = Template::new("GET", gateway.address()).bearer(&person.bearer);
-        let request = get.request(&path, None, b"");
-        let first = api.call(&request)?;
-        if first.json(200)?["id"] != made["id"] {
-            return Err(Failure::new("another order was answered"));
-        }
+        let (request, first) = orders::order(gateway)?;
         let expect = Expect::body(200, Bytes::from(first.body));
         let scripts = Always::scripts(CONNECTIONS, &request, &expect);
         Driven::new(gateway.address(), scripts)
@@ -231,7 +214,8 @@ impl Direct {
         Ok(Direct { runtime, channel, authorization, question })
     }
 
-    async fn ask(&self, client: &mut Grpc<Channel>) -> Result<()> {
+    async fn ask(&self) -> Result<()> {
+        let mut client = Grpc::new(self.channel.clone());
         let wrong = |error: String| Failure::new(format!("the order service: {error}"));
         client.ready().await.map_err(|error| wrong(error.to_string()))?;
         let mut request = tonic::Request::new(self.question.clone());
@@ -247,20 +231,7 @@ impl Direct {
     }
 
     fn slice(&self, length: Duration) -> Result<Slice> {
-        let begun = Instant::now();
-        let asking = (0..CONNECTIONS).map(|_| async {
-            let mut client = Grpc::new(self.channel.clone());
-            let mut done = 0_u32;
-            while begun.elapsed() < length {
-                self.ask(&mut client).await?;
-                done += 1;
-            }
-            Ok::<_, Failure>(done)
-        });
-        let mut all = 0;
-        for done in self.runtime.block_on(join_all(asking)) {
-            all += done?;
-        }
-        Ok(Slice::of(f64::from(all) / begun.elapsed().as_secs_f64()))
+        let lanes = (0..CONNECTIONS).map(|_| || self.ask());
+        Ok(Slice::of(bare::rate(&self.runtime, length, lanes)?))
     }
 }

@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 use crate::bench::Bench;
 use crate::client::Template;
 use crate::failure::{Context, Failure, Result};
-use crate::process::own_memory;
+use crate::process::{Watch, own_memory};
 use crate::random::Random;
 use crate::stats::median;
 use crate::verza::people::{self, Person};
 use crate::verza::{Verza, ledger, store};
 use crate::workload::{Better, Declared, Gauge, Side, Slice, Spec, Workload};
-
-use super::batch::Watch;
 
 const ENTRIES: u64 = 1_000_000;
 /// The month of [`ledger::NOW`].

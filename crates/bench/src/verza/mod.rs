@@ -56,19 +56,8 @@ impl Verza {
         change: impl FnOnce(VerzaOptions) -> VerzaOptions,
     ) -> Result<Verza> {
         let (address, ops) = (free_address()?, free_address()?);
-        let options = VerzaOptions::serve(address)
-            .env("VERZA_STORAGE_DATA_DIR", folder)
-            .env("VERZA_STORAGE_QUOTA_MB", "10000000")
-            .env("VERZA_SERVER_LISTEN", address.to_string())
-            .env("VERZA_SERVER_OPS_LISTEN", ops.to_string())
-            // Tokens name the issuer: so they are good at another port as well.
-            .env("VERZA_SERVER_PUBLIC_URL", "http://localhost:8080")
-            .env("VERZA_SERVER_RATE_LIMITS", "false")
-            // For developers, and on by itself only where clients are on this machine.
-            .env("VERZA_SERVER_TIMING", "false")
-            .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
-            .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
-            .env("VERZA_LOG_LEVEL", "warn");
+        let options = measured(VerzaOptions::serve(address), folder, ops)
+            .env("VERZA_SERVER_LISTEN", address.to_string());
         let command = bench.verza_command(&change(options))?;
         let server = Server::spawn(&command)?;
         Ok(Verza { server, command, folder: folder.to_owned(), ops })
@@ -170,6 +159,22 @@ impl Verza {
         let value = value.ok_or_else(|| Failure::new("/proc/<pid>/io is strange"))?;
         value.trim().parse().context(path)
     }
+}
+
+/// The settings of every process that is measured; see [`Verza`].
+pub fn measured(options: VerzaOptions, folder: &Path, ops: SocketAddr) -> VerzaOptions {
+    options
+        .env("VERZA_STORAGE_DATA_DIR", folder)
+        .env("VERZA_STORAGE_QUOTA_MB", "10000000")
+        .env("VERZA_SERVER_OPS_LISTEN", ops.to_string())
+        // Tokens name the issuer: so they are good at another port as well.
+        .env("VERZA_SERVER_PUBLIC_URL", "http://localhost:8080")
+        .env("VERZA_SERVER_RATE_LIMITS", "false")
+        // For developers, and on by itself only where clients are on this machine.
+        .env("VERZA_SERVER_TIMING", "false")
+        .env("VERZA_ACCOUNTS_ARGON2_MEMORY_KIB", "64")
+        .env("VERZA_ACCOUNTS_ARGON2_PASSES", "1")
+        .env("VERZA_LOG_LEVEL", "warn")
 }
 
 /// What an instance left.
