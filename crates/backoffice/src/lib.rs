@@ -40,6 +40,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0005_message_flags",
             sql: include_str!("../migrations/0005_message_flags.sql"),
         },
+        Migration { name: "0006_places", sql: include_str!("../migrations/0006_places.sql") },
     ],
 };
 
@@ -62,6 +63,8 @@ pub struct Options {
     pub fraud: fraud::Modes,
     /// Under which addresses and devices are compared.
     pub fraud_key: Secret<[u8; 32]>,
+    /// Where addresses are.
+    pub places: fraud::Places,
     /// What a rule that enforces does.
     pub brake: Arc<dyn fraud::Brake>,
     /// How proposals are voted on.
@@ -81,6 +84,7 @@ impl Options {
             owners,
             fraud: fraud::Modes::default(),
             fraud_key: Secret::new([0; 32]),
+            places: fraud::Places::default(),
             brake,
             governance: governance::Policy::default(),
         }
@@ -110,6 +114,7 @@ impl Context {
             db: db.clone(),
             modes: options.fraud,
             key: options.fraud_key,
+            places: options.places,
             brake: options.brake,
         };
         let governance = governance::Service {

@@ -53,6 +53,10 @@ const TABLES: &[Table] = &[
             Column("fresh", Shown::Flag),
             Column("verified", Shown::Flag),
             Column("seconds", Shown::Number),
+            Column("country", Shown::Text),
+            Column("latitude", Shown::Number),
+            Column("longitude", Shown::Number),
+            Column("radius", Shown::Number),
         ],
     ),
     of(

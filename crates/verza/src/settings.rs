@@ -94,6 +94,11 @@ impl Settings {
                 "What becomes of a verifier and a user who seem to be of one mind.",
                 &fraud.collusion,
             ),
+            mode(
+                "fraud.travel",
+                "What becomes of a sign-in farther away than anybody travels since the last one.",
+                &fraud.travel,
+            ),
         ]
     }
 

@@ -163,6 +163,7 @@ pub fn check(config: &Config) -> Result<()> {
         .map_err(|error| wrong(format!("server.public_url: {error}.")))?;
     mail::options(config)?;
     files::check(config, platform::world::system())?;
+    places(config)?;
     check_identity(config).map_err(|what| wrong(format!("identity.{what}")))?;
     TrustedProxies::parse(&config.server.trusted_proxies)
         .map_err(|error| wrong(format!("server.trusted_proxies: {error}.")))?;
@@ -240,6 +241,14 @@ fn policies(sessions: &config::Sessions) -> identity::session::Policies {
             it.enterprise_max,
         ),
         admin: policy(it.admin_lifetime_minutes, it.admin_idle_minutes, it.admin_max),
+    }
+}
+
+/// What is known of where addresses are.
+fn places(config: &Config) -> Result<backoffice::fraud::Places> {
+    match &config.fraud.address_database {
+        Some(path) => backoffice::fraud::Places::open(path),
+        None => Ok(backoffice::fraud::Places::default()),
     }
 }
 
@@ -555,6 +564,7 @@ impl Platform {
             scrub: telemetry::scrub,
             fraud: settings.fraud,
             fraud_key,
+            places: places(&config)?,
             governance: settings.governance,
             ..backoffice::Options::new(db.clone(), owners, brake)
         });

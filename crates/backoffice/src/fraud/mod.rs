@@ -14,11 +14,13 @@
 //! - An alert says its reasons and a score of 0 to 100. While it is undecided, what the rule finds
 //!   again is added to it; for a week after it was dismissed, the same is not raised anew.
 //! - No alert, and no fact about one, concerns any user: whom it is about does not learn of it, nor
-//!   of anybody else in it. Addresses and devices are compared by keyed hashes and forgotten after
-//!   five weeks.
+//!   of anybody else in it. Addresses and devices are compared by keyed hashes, and places kept to
+//!   tenths of a degree, where the operator has a database of addresses; all of it is forgotten
+//!   after five weeks.
 
 mod http;
 mod model;
+mod places;
 mod reader;
 mod rules;
 mod service;
@@ -28,5 +30,6 @@ mod tests;
 
 pub use http::routes;
 pub use model::{Alert, AlertState, MODES, Modes, Rule};
+pub use places::Places;
 pub use reader::Watcher;
 pub use service::{Brake, Service};

@@ -23,11 +23,19 @@ pub enum Rule {
     Takeover,
     /// A verifier and a user who are more of one mind than strangers are.
     Collusion,
+    /// Two sign-ins of one account farther apart than anybody travels in the time between them.
+    Travel,
 }
 
 impl Rule {
-    pub const ALL: [Self; 5] =
-        [Self::DuplicateDocument, Self::Velocity, Self::Flagged, Self::Takeover, Self::Collusion];
+    pub const ALL: [Self; 6] = [
+        Self::DuplicateDocument,
+        Self::Velocity,
+        Self::Flagged,
+        Self::Takeover,
+        Self::Collusion,
+        Self::Travel,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,6 +44,7 @@ impl Rule {
             Self::Flagged => "flagged",
             Self::Takeover => "takeover",
             Self::Collusion => "collusion",
+            Self::Travel => "travel",
         }
     }
 
@@ -63,6 +72,7 @@ pub struct Modes {
     pub flagged: Live<String>,
     pub takeover: Live<String>,
     pub collusion: Live<String>,
+    pub travel: Live<String>,
     /// Of one kind and one person in an hour, beyond which the velocity rule raises an alert.
     pub velocity_per_hour: Live<i64>,
 }
@@ -77,6 +87,7 @@ impl Default for Modes {
             flagged: monitor(),
             takeover: monitor(),
             collusion: monitor(),
+            travel: monitor(),
             velocity_per_hour: 30.into(),
         }
     }
@@ -90,6 +101,7 @@ impl Modes {
             Rule::Flagged => &self.flagged,
             Rule::Takeover => &self.takeover,
             Rule::Collusion => &self.collusion,
+            Rule::Travel => &self.travel,
         };
         match live.get().as_str() {
             "off" => Mode::Off,

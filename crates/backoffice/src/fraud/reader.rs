@@ -13,6 +13,7 @@ use platform::db::{Db, Tx};
 use platform::journal::{Fact, Reader, Recorded};
 
 use super::model::{Finding, Mode, Modes, Rule};
+use super::places::{Place, Places};
 use super::rules;
 use super::service::Brake;
 use super::store::{self, Signal};
@@ -22,6 +23,7 @@ pub struct Watcher {
     pub(crate) db: Db,
     pub(crate) modes: Modes,
     pub(crate) key: Secret<[u8; 32]>,
+    pub(crate) places: Places,
     pub(crate) brake: Arc<dyn Brake>,
 }
 
@@ -134,14 +136,45 @@ impl Watcher {
             return Ok(());
         };
         let origin = fact.origin.open(&self.db).await.unwrap_or_default();
-        let address = origin.ip.and_then(|ip| ip.parse().ok()).map(|ip| self.hash(&network(ip)));
+        let ip: Option<IpAddr> = origin.ip.and_then(|ip| ip.parse().ok());
+        let address = ip.map(|ip| self.hash(&network(ip)));
         let device = origin.user_agent.map(|agent| self.hash(&agent));
         let seen = store::seen_before(tx, person, address.as_ref(), device.as_ref()).await?;
         let (known, here, same) = seen;
         let told = address.is_some() && device.is_some();
         let fresh = told && known && !here && !same;
-        let signal = Signal { address, device, fresh, ..bare(fact, "session", person) };
+        let place = ip.and_then(|ip| self.places.find(ip));
+        if let Some(place) = &place {
+            self.travelled(tx, fact, person, place, !same).await?;
+        }
+        let signal = Signal { address, device, place, fresh, ..bare(fact, "session", person) };
         store::insert(tx, &signal).await
+    }
+
+    /// Somebody signs in at a place; where they were before may be too far away.
+    async fn travelled(
+        &self,
+        tx: &Tx,
+        fact: &Recorded,
+        person: Id<User>,
+        to: &Place,
+        new_device: bool,
+    ) -> Result<()> {
+        let Some((from, left)) = store::last_place(tx, person).await? else { return Ok(()) };
+        let between = fact.at.since(left);
+        let Some((score, reasons)) = rules::travel(&from, to, between, new_device) else {
+            return Ok(());
+        };
+        let found = Finding {
+            rule: Rule::Travel,
+            key: person.to_string(),
+            subject: fact.subject.clone(),
+            person: Some(person),
+            other: None,
+            score,
+            reasons,
+        };
+        self.raise(tx, found).await
     }
 
     /// Something was done that whoever has stolen a password would do.
@@ -259,6 +292,7 @@ fn bare(fact: &Recorded, kind: &'static str, person: Id<User>) -> Signal {
         at: fact.at,
         address: None,
         device: None,
+        place: None,
         fresh: false,
         verified: false,
         seconds: None,

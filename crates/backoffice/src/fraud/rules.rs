@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kernel::Timestamp;
 
+use super::places::Place;
+
 /// The velocity rule counts within so many minutes.
 pub(super) const HOUR_MINUTES: i64 = 60;
 /// How long a sign-in from nowhere known makes what follows suspicious.
@@ -35,6 +37,36 @@ pub(super) fn velocity(count: i64, most: i64) -> Option<i64> {
 /// The score of a thing that so many people have flagged.
 pub(super) fn flagged(people: i64) -> Option<i64> {
     (people >= FLAGS).then(|| (30 + 10 * people).min(100))
+}
+
+/// Nobody travels faster than an airliner, in kilometres an hour.
+const SPEED_MAX: i64 = 1000;
+/// What is nearer than this, in kilometres, may be a mistake of the database.
+const FAR: i64 = 500;
+
+/// Score and reason of two sign-ins of one person so long apart; none where they may have travelled.
+pub(super) fn travel(
+    from: &Place,
+    to: &Place,
+    between: Duration,
+    new_device: bool,
+) -> Option<(i64, Vec<String>)> {
+    let far = from.kilometres_to(to);
+    // Within the first minute anything is at once.
+    let minutes = i64::try_from(between.as_secs() / 60).unwrap_or(i64::MAX).max(1);
+    if far < FAR || far.saturating_mul(60) / minutes <= SPEED_MAX {
+        return None;
+    }
+    let mut reasons = vec![format!(
+        "signed in from {} {minutes} minutes after {}, {far} km away",
+        to.country, from.country
+    )];
+    let mut score = 40 + (far / 200).min(30);
+    if new_device {
+        score += 30;
+        reasons.push("with a device that was never seen before".to_owned());
+    }
+    Some((score, reasons))
 }
 
 /// What a verifier and a user have had with each other within a month.
@@ -91,6 +123,29 @@ mod tests {
         assert_eq!(velocity(2, 0), Some(100));
         assert_eq!(flagged(2), None);
         assert_eq!(flagged(3), Some(60));
+    }
+
+    #[test]
+    fn who_flies_has_time_to() {
+        let place = |country: &str, latitude, longitude| Place {
+            country: country.to_owned(),
+            latitude,
+            longitude,
+            radius: 20,
+        };
+        let (paris, berlin) = (place("FR", 489, 24), place("DE", 525, 134));
+        let tokyo = place("JP", 357, 1397);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let score = |to, after, new| travel(&paris, to, after, new).map(|(score, _)| score);
+        assert_eq!(score(&paris, minutes(0), true), None);
+        assert_eq!(score(&berlin, minutes(120), true), None, "by train and by plane");
+        assert_eq!(score(&berlin, minutes(10), false), Some(44));
+        assert_eq!(score(&tokyo, minutes(600), true), None);
+        assert_eq!(score(&tokyo, minutes(60), false), Some(70));
+        assert_eq!(score(&tokyo, minutes(0), true), Some(100));
+        let (_, reasons) = travel(&paris, &tokyo, minutes(40), true).unwrap();
+        assert_eq!(reasons[0], "signed in from JP 40 minutes after FR, 9665 km away");
+        assert_eq!(reasons.len(), 2);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use platform::params;
 use uuid::Uuid;
 
 use super::model::{Alert, AlertState, Finding, Rule};
+use super::places::Place;
 use super::rules::{self, Pair};
 
 /// What the rules remember of a fact.
@@ -22,6 +23,8 @@ pub(super) struct Signal {
     pub(super) at: Timestamp,
     pub(super) address: Option<[u8; 32]>,
     pub(super) device: Option<[u8; 32]>,
+    /// Of a sign-in: from where, as far as it is known.
+    pub(super) place: Option<Place>,
     /// Of a sign-in: whether neither its network nor its device was seen before.
     pub(super) fresh: bool,
     /// Of a verdict: whether it is favourable.
@@ -32,12 +35,19 @@ pub(super) struct Signal {
 
 pub(super) async fn insert(tx: &Tx, new: &Signal) -> Result<()> {
     let sql = "INSERT INTO fraud_signals (fact, kind, person, other, subject, at, address, device,
-                   fresh, verified, seconds)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+                   fresh, verified, seconds, country, latitude, longitude, radius)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     let Signal { fact, kind, person, other, subject, at, .. } = new;
-    let Signal { address, device, fresh, verified, seconds, .. } = new;
-    let params =
-        params![fact, *kind, person, other, subject, at, address, device, fresh, verified, seconds];
+    let Signal { address, device, fresh, verified, seconds, place, .. } = new;
+    let country = place.as_ref().map(|it| it.country.as_str());
+    let [latitude, longitude, radius] = match place {
+        Some(it) => [it.latitude, it.longitude, it.radius].map(Some),
+        None => [None; 3],
+    };
+    let params = params![
+        fact, *kind, person, other, subject, at, address, device, fresh, verified, seconds,
+        country, latitude, longitude, radius
+    ];
     tx.execute(sql, params).await?;
     Ok(())
 }
@@ -90,6 +100,18 @@ pub(super) async fn seen_before(
         Ok((all > 0, here > 0, same > 0))
     };
     Ok(tx.one(sql, params![person, address, device], read).await?)
+}
+
+/// Where somebody signed in last of all that is known, and when.
+pub(super) async fn last_place(tx: &Tx, person: Id<User>) -> Result<Option<(Place, Timestamp)>> {
+    let sql = "SELECT country, latitude, longitude, radius, at FROM fraud_signals
+               WHERE person = $1 AND kind = 'session' AND country IS NOT NULL
+               ORDER BY at DESC LIMIT 1";
+    let read = |row: &Row<'_>| {
+        let (country, latitude, longitude) = (row.take()?, row.take()?, row.take()?);
+        Ok((Place { country, latitude, longitude, radius: row.take()? }, row.take()?))
+    };
+    Ok(tx.maybe(sql, params![person], read).await?)
 }
 
 /// Whether somebody has signed in from nowhere known within a day up to `at`.

@@ -14,7 +14,8 @@ use platform::on_both_engines;
 use platform::testing::TestDb;
 use serde_json::{Value as Json, json};
 
-use super::{Brake, Modes, Service, Watcher, routes};
+use super::places::tests::places;
+use super::{Brake, Modes, Places, Service, Watcher, routes};
 use crate::testing::{TABLES, admin, caller, get, post, user, verbs};
 
 /// Whose wallets were frozen.
@@ -33,12 +34,14 @@ struct Stage<'t> {
     modes: Modes,
     wallets: Arc<Wallets>,
     service: Service,
+    /// Whether the operator has a database of addresses.
+    knows_places: bool,
 }
 
 fn stage(t: &TestDb) -> Stage<'_> {
     let modes = Modes { velocity_per_hour: 3.into(), ..Modes::default() };
     let service = Service { db: t.db.clone() };
-    Stage { t, modes, wallets: Arc::default(), service }
+    Stage { t, modes, wallets: Arc::default(), service, knows_places: false }
 }
 
 /// Somebody at an address with a client.
@@ -65,6 +68,7 @@ impl Stage<'_> {
             db: self.t.db.clone(),
             modes: self.modes.clone(),
             key: Secret::new([7; 32]),
+            places: if self.knows_places { places() } else { Places::default() },
             brake: self.wallets.clone(),
         }
     }
@@ -203,6 +207,34 @@ on_both_engines! { TABLES;
         t.clock.advance(Duration::from_secs(25 * 3600));
         stage.happens(withdraws(&away)).await;
         assert_eq!(stage.alerts("").await[0]["seen"], 1, "a day later it is nothing new");
+    }
+
+    async fn who_is_in_two_far_places_at_once_is_an_alert(t: &TestDb) {
+        let mut stage = stage(t);
+        let paris = at(1, Role::User, "192.0.2.7", "Firefox");
+        let tokyo = at(1, Role::User, "203.0.113.5", "Firefox");
+        stage.sign_in(&paris).await;
+        stage.sign_in(&tokyo).await;
+        assert!(stage.alerts("").await.is_empty(), "without a database nothing is known of places");
+        stage.knows_places = true;
+        stage.sign_in(&paris).await;
+        t.clock.advance(Duration::from_secs(11 * 3600));
+        stage.sign_in(&tokyo).await;
+        // Where the database knows nothing, nobody was; another one is somebody else.
+        stage.sign_in(&at(1, Role::User, "10.0.0.1", "Firefox")).await;
+        stage.sign_in(&at(2, Role::User, "192.0.2.7", "Firefox")).await;
+        assert!(stage.alerts("").await.is_empty(), "there was time to fly");
+        t.clock.advance(Duration::from_secs(40 * 60));
+        stage.modes.travel.set("enforce".to_owned());
+        stage.sign_in(&at(1, Role::User, "192.0.2.8", "curl")).await;
+        let alert = &stage.alerts("").await[0];
+        assert_eq!((&alert["rule"], &alert["user"]), (&json!("travel"), &json!(user(1))));
+        assert_eq!((&alert["score"], &alert["enforced"]), (&json!(100), &json!(true)));
+        assert_eq!(alert["reasons"], json!([
+            "signed in from FR 40 minutes after JP, 9585 km away",
+            "with a device that was never seen before",
+        ]));
+        assert_eq!(*stage.wallets.0.lock(), [user(1)]);
     }
 
     async fn a_verifier_and_a_user_of_one_mind_are_an_alert(t: &TestDb) {

@@ -70,6 +70,8 @@ pub struct Config {
     pub marketplace: Marketplace,
     /// Orders of comments, likes and views; free unless they have a price here.
     pub orders: Orders,
+    /// What rules against fraud know.
+    pub fraud: Fraud,
     /// Signed verdicts.
     pub trust: Trust,
     /// Webhooks and integrations of organizations.
@@ -1052,6 +1054,15 @@ pub struct Orders {
     pub like_price: u32,
     /// The price of one view; 0 is free.
     pub view_price: u32,
+}
+
+/// What rules against fraud know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fraud {
+    /// A database of addresses in the MaxMind format (.mmdb), with coordinates, such as GeoLite2 City.
+    /// It is read into memory at the start; without it fraud.travel finds nothing.
+    pub address_database: Option<PathBuf>,
 }
 
 /// Signed verdicts.
