@@ -12,20 +12,23 @@ Let outside judges look at what Verza signs: digitalbazaar's credential librarie
 Foundation's SD-JWT libraries from npm, sd-jwt from PyPI, and the second reader under tools/, which
 must agree with the first on a thousand tampered bundles. poppler's pdfsig looks at the PDFs whose
 signatures we look at, the libraries of Go's checksum database at the tiles of a log, boto3 at presigned
-addresses, and the wallet library @openid4vc/openid4vci collects a credential of a running server.
+addresses, and the wallet library @openid4vc/openid4vci collects a credential of a running server. Stripe's
+own library asks the simulator what our adapter asks, and our adapter asks localstripe.
 
 Installs from npm and PyPI into target/judges; needs node, npm and python3 with venv, and pdfsig and Go
-with golang.org/x/mod, which are installed from the system's packages (Debian's) where they may be. Not a part of `cargo xtask test`, which needs
-no network.
+with golang.org/x/mod, which are installed from the system's packages (Debian's) where they may be. Not a
+part of `cargo xtask test`, which needs no network.
 
 Usage: cargo xtask judges";
 
-/// The one version of PyPI's library whose answers are known.
-const PYPI: [&str; 3] = ["sd-jwt==0.10.4", "cryptography", "boto3"];
-/// Our tests that write for judges.
-const WRITERS: [&[&str]; 2] = [
+/// Those of PyPI whose answers are known in one version are pinned to it.
+const PYPI: [&str; 5] =
+    ["sd-jwt==0.10.4", "cryptography", "boto3", "stripe==16.1.0", "localstripe==1.15.10"];
+/// Our tests that write for judges, or bring them together with what they judge.
+const TESTS: [&[&str]; 3] = [
     &["test", "-p", "verify", "--lib", "--", "--ignored", "--nocapture"],
     &["test", "-p", "platform", "--lib", "--", "--ignored", "--nocapture", "outside_judges"],
+    &["test", "-p", "money", "--lib", "--", "--ignored", "--nocapture", "outside_judges"],
 ];
 
 pub(crate) fn judges(arguments: &[String]) -> Result<()> {
@@ -51,7 +54,7 @@ pub(crate) fn judges(arguments: &[String]) -> Result<()> {
     let npm = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
     carry_out(Command::new("npm").args(npm).current_dir(&folder))?;
 
-    for arguments in WRITERS {
+    for arguments in TESTS {
         let mut tests = cargo(arguments);
         tests.env("VERZA_JUDGES", &files).env("PATH", path_with(&venv.join("bin")));
         run(tests)?;

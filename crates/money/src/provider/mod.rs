@@ -19,6 +19,8 @@ pub(crate) mod asking;
 pub mod calls;
 pub mod crypto;
 pub(crate) mod finality;
+#[cfg(test)]
+mod judged;
 pub mod paypal;
 pub mod paystack;
 mod port;

@@ -384,7 +384,7 @@ impl Sim {
         let fault = world.next_fault(provider, &call);
         match fault {
             Some(FaultKind::ErrorBefore) => return Served::now(StatusCode::SERVICE_UNAVAILABLE),
-            Some(FaultKind::RateLimit) => return Served::now(StatusCode::TOO_MANY_REQUESTS),
+            Some(FaultKind::RateLimit) => return limited(provider),
             Some(FaultKind::Decline) => return Served::Reply(declined(provider, asked.path)),
             Some(FaultKind::LoseRequest) => return Served::Broken,
             Some(FaultKind::LoseReply | FaultKind::ErrorAfter) | None => {}
@@ -427,6 +427,15 @@ fn declined(provider: ProviderName, path: &str) -> Replied {
         }
         ProviderName::Stripe => stripe::refusal(StatusCode::PAYMENT_REQUIRED, "card_declined"),
         _ => paystack::refusal(StatusCode::BAD_REQUEST, "insufficient_balance"),
+    }
+}
+
+/// Too fast, in the provider's own words where those were heard.
+fn limited(provider: ProviderName) -> Served {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    match provider {
+        ProviderName::Stripe => Served::Reply(stripe::refusal(status, "rate_limit")),
+        _ => Served::now(status),
     }
 }
 

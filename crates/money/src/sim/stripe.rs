@@ -37,7 +37,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked<'_>, options: &Options) ->
         return act(world, asked);
     };
     if let Some((body, status, answer)) = world.remembered.get(key) {
-        if body != asked.body {
+        if !is_same_form(body, asked.body) {
             return refusal(StatusCode::BAD_REQUEST, "idempotency");
         }
         return (StatusCode::from_u16(*status).unwrap_or_default(), answer.clone());
@@ -49,6 +49,16 @@ pub(super) fn answer(world: &mut World, asked: &Asked<'_>, options: &Options) ->
         world.remembered.insert(key.to_owned(), kept);
     }
     (status, answer)
+}
+
+/// Whether two bodies have the same parameters, in whatever order.
+fn is_same_form(one: &[u8], two: &[u8]) -> bool {
+    let sorted = |body: &[u8]| {
+        let mut parameters: Vec<_> = form_urlencoded::parse(body).into_owned().collect();
+        parameters.sort();
+        parameters
+    };
+    sorted(one) == sorted(two)
 }
 
 fn act(world: &mut World, asked: &Asked<'_>) -> Replied {
