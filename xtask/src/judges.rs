@@ -13,7 +13,8 @@ Foundation's SD-JWT libraries from npm, sd-jwt from PyPI, and the second reader 
 must agree with the first on a thousand tampered bundles. poppler's pdfsig looks at the PDFs whose
 signatures we look at, the libraries of Go's checksum database at the tiles of a log, boto3 at presigned
 addresses, and the wallet library @openid4vc/openid4vci collects a credential of a running server. Stripe's
-own library asks the simulator what our adapter asks, and our adapter asks localstripe.
+own library asks the simulator what our adapter asks, our adapter asks localstripe, and standardwebhooks
+checks our webhooks.
 
 Installs from npm and PyPI into target/judges; needs node, npm and python3 with venv, and pdfsig and Go
 with golang.org/x/mod, which are installed from the system's packages (Debian's) where they may be. Not a
@@ -22,13 +23,20 @@ part of `cargo xtask test`, which needs no network.
 Usage: cargo xtask judges";
 
 /// Those of PyPI whose answers are known in one version are pinned to it.
-const PYPI: [&str; 5] =
-    ["sd-jwt==0.10.4", "cryptography", "boto3", "stripe==16.1.0", "localstripe==1.15.10"];
+const PYPI: [&str; 6] = [
+    "sd-jwt==0.10.4",
+    "cryptography",
+    "boto3",
+    "stripe==16.1.0",
+    "localstripe==1.15.10",
+    "standardwebhooks==1.1.0",
+];
 /// Our tests that write for judges, or bring them together with what they judge.
-const TESTS: [&[&str]; 3] = [
+const TESTS: [&[&str]; 4] = [
     &["test", "-p", "verify", "--lib", "--", "--ignored", "--nocapture"],
     &["test", "-p", "platform", "--lib", "--", "--ignored", "--nocapture", "outside_judges"],
     &["test", "-p", "money", "--lib", "--", "--ignored", "--nocapture", "outside_judges"],
+    &["test", "-p", "messaging", "--lib", "--", "--ignored", "--nocapture", "outside_judges"],
 ];
 
 pub(crate) fn judges(arguments: &[String]) -> Result<()> {
@@ -42,7 +50,9 @@ pub(crate) fn judges(arguments: &[String]) -> Result<()> {
     let folder = root().join("target/judges");
     let files = folder.join("files");
     fs::create_dir_all(&files)?;
-    for name in ["package.json", "judge.mjs", "judge.py", "pickup.mjs", "presigned.py"] {
+    for name in
+        ["package.json", "judge.mjs", "judge.py", "pickup.mjs", "presigned.py", "webhooks.py"]
+    {
         fs::copy(root().join("tools/judges").join(name), folder.join(name))?;
     }
     let venv = folder.join("venv");
@@ -63,7 +73,8 @@ pub(crate) fn judges(arguments: &[String]) -> Result<()> {
     let pypi = carry_out(Command::new(&python).arg(folder.join("judge.py")).arg(&files));
     let pdfsig = pdfsig(&files);
     let boto3 = carry_out(Command::new(&python).arg(folder.join("presigned.py")).arg(&files));
-    let results = [node, pypi, pdfsig, boto3, go(&files), wallet(&folder)];
+    let hooks = carry_out(Command::new(&python).arg(folder.join("webhooks.py")).arg(&files));
+    let results = [node, pypi, pdfsig, boto3, hooks, go(&files), wallet(&folder)];
     // Each of them is heard before any of them fails.
     results.into_iter().collect()
 }

@@ -316,6 +316,31 @@ fn verified(of: u128, number: u32) -> Fact {
         .with("secretive", "not in the catalogue")
 }
 
+/// Writes what came for `cargo xtask judges`: a library of Standard Webhooks checks it, also while
+/// the key is being replaced.
+#[tokio::test]
+#[ignore = "writes for outside judges: `cargo xtask judges`"]
+async fn outside_judges_webhooks() {
+    let folder = std::env::var_os("VERZA_JUDGES").expect("the folder to write to");
+    let t = TestDb::sqlite(TABLES).await;
+    let bench = Bench::new(&t).await;
+    let (id, old) = bench.hook(1, "/one").await;
+    bench.record([verified(1, 1)]).await;
+    bench.settle().await;
+    let rotate = format!("POST {HOOKS}/{id}/rotate-secret");
+    let new = bench.ok(1, &rotate, json!({})).await;
+    bench.record([verified(1, 2)]).await;
+    bench.settle().await;
+    let shown = |seen: &Seen| {
+        let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+        let headers = names.map(|name| (name, seen.header(name)));
+        json!({ "headers": std::collections::BTreeMap::from(headers), "body": seen.body })
+    };
+    let seen: Vec<_> = bench.receiver.seen().iter().map(shown).collect();
+    let facts = json!({ "old": old, "new": new["secret"], "messages": seen });
+    std::fs::write(std::path::Path::new(&folder).join("webhooks.json"), facts.to_string()).unwrap();
+}
+
 on_both_engines! { TABLES;
     async fn a_fact_reaches_whom_it_concerns_once_signed_and_in_the_journal_s_order(t: &TestDb) {
         let bench = Bench::new(t).await;
