@@ -45,8 +45,12 @@ pub use writer::{Stored, Writer};
 const CALLS_MAX: usize = 16;
 /// Buffers of all writers together, and of all readers together, in bytes.
 const BUFFERS_BYTES: usize = 12 * 1024 * 1024;
-/// One buffer, in bytes: large enough to make the calls cheap, and never too small to be useful.
-const BUFFER_BYTES: Range<usize> = 32 * 1024..256 * 1024;
+/// One writer's buffer, in bytes: large enough to make the calls cheap, and never too small to be
+/// useful.
+const WRITE_BYTES: Range<usize> = 32 * 1024..256 * 1024;
+/// One reader's: what the kernel has in memory is read without a call of its own, so that small
+/// pieces cost little, and slow readers hold little.
+const READ_BYTES: Range<usize> = 32 * 1024..64 * 1024;
 
 /// Where blobs are. Cheap to clone.
 #[derive(Clone)]
@@ -246,8 +250,8 @@ impl Budget {
     }
 
     /// How many bytes each stream may hold right now.
-    fn share(&self) -> usize {
+    fn share(&self, one: &Range<usize>) -> usize {
         let open = self.0.load(Ordering::Relaxed).max(1);
-        (BUFFERS_BYTES / open).clamp(BUFFER_BYTES.start, BUFFER_BYTES.end)
+        (BUFFERS_BYTES / open).clamp(one.start, one.end)
     }
 }

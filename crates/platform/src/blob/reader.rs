@@ -1,4 +1,5 @@
-//! Reading: a small range comes as one piece, a large one piece by piece as it is asked for.
+//! Reading: a small range comes as one piece, a large one piece by piece as it is asked for. What the
+//! kernel has in memory is read where it is asked for, the rest by a thread that may wait for the disk.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,7 +13,7 @@ use futures_util::stream::Stream;
 use http_body::{Body, Frame, SizeHint};
 use kernel::{Error, Result};
 
-use super::{Blobs, Key, Store, disk, s3};
+use super::{Blobs, Key, READ_BYTES, Store, disk, s3};
 
 /// Bytes of a blob: a [`Stream`] of pieces, and an HTTP body of known length.
 ///
@@ -26,9 +27,9 @@ pub struct Content {
 enum State {
     /// All of it, read when it was opened.
     Whole(Bytes),
-    /// An open file, read from front to back.
-    Idle(File),
-    Reading(BoxFuture<'static, Result<(File, Bytes)>>),
+    /// An open file, read on from a place in it.
+    Idle(File, u64),
+    Reading(BoxFuture<'static, Result<(File, Bytes)>>, u64),
     /// As it comes from the object store.
     Coming(s3::Pieces),
     Over,
@@ -55,17 +56,23 @@ impl Content {
                 return Ok(Self { left, state, reading });
             }
         };
-        let (of, key) = (blobs.clone(), key.clone());
+        let is_small = left <= blobs.0.reading.share(&READ_BYTES) as u64;
+        if let Some(file) = store.read_now(key) {
+            let whole = || disk::piece_now(&file, range.start, left as usize);
+            let state = if is_small { whole().map(State::Whole) } else { None };
+            if state.is_some() || !is_small {
+                let state = state.unwrap_or(State::Idle(file, range.start));
+                return Ok(Self { left, state, reading });
+            }
+        }
+        let key = key.clone();
         let state = blobs
             .call(move || {
                 let mut file = store.read(&key)?;
-                if range.start > 0 {
-                    file.seek(SeekFrom::Start(range.start)).map_err(disk::cannot_read)?;
-                }
-                if left <= of.0.reading.share() as u64 {
-                    piece(&mut file, left as usize).map(State::Whole)
+                if is_small {
+                    piece(&mut file, range.start, left as usize).map(State::Whole)
                 } else {
-                    Ok(State::Idle(file))
+                    Ok(State::Idle(file, range.start))
                 }
             })
             .await?;
@@ -88,20 +95,23 @@ impl Content {
                     self.left = 0;
                     return Poll::Ready(Some(Ok(bytes)));
                 }
-                State::Idle(file) if self.left > 0 => {
-                    let next = next(self.reading.0.clone(), file, self.left);
-                    self.state = State::Reading(Box::pin(next));
+                State::Idle(file, at) if self.left > 0 => {
+                    let blobs = &self.reading.0;
+                    let size = self.left.min(blobs.0.reading.share(&READ_BYTES) as u64) as usize;
+                    if let Some(bytes) = disk::piece_now(&file, at, size) {
+                        return Poll::Ready(Some(Ok(self.read(file, at, bytes))));
+                    }
+                    let next = next(blobs.clone(), file, at, size);
+                    self.state = State::Reading(Box::pin(next), at);
                 }
-                State::Reading(mut reading) => match reading.as_mut().poll(cx) {
+                State::Reading(mut reading, at) => match reading.as_mut().poll(cx) {
                     Poll::Pending => {
-                        self.state = State::Reading(reading);
+                        self.state = State::Reading(reading, at);
                         return Poll::Pending;
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                     Poll::Ready(Ok((file, bytes))) => {
-                        self.left = self.left.saturating_sub(bytes.len() as u64);
-                        self.state = State::Idle(file);
-                        return Poll::Ready(Some(Ok(bytes)));
+                        return Poll::Ready(Some(Ok(self.read(file, at, bytes))));
                     }
                 },
                 State::Coming(mut pieces) => {
@@ -115,13 +125,21 @@ impl Content {
                     }
                     return next;
                 }
-                State::Whole(_) | State::Idle(_) | State::Over => return Poll::Ready(None),
+                State::Whole(_) | State::Idle(..) | State::Over => return Poll::Ready(None),
             }
         }
     }
 }
 
 impl Content {
+    /// A piece was read from a place in the file; what comes next is behind it.
+    fn read(&mut self, file: File, at: u64, bytes: Bytes) -> Bytes {
+        let size = bytes.len() as u64;
+        self.left = self.left.saturating_sub(size);
+        self.state = State::Idle(file, at + size);
+        bytes
+    }
+
     /// The end of what came: good only when nothing is missing.
     fn ended(&self, last: Poll<Option<Result<Bytes>>>) -> Poll<Option<Result<Bytes>>> {
         match last {
@@ -134,18 +152,18 @@ impl Content {
     }
 }
 
-async fn next(blobs: Blobs, mut file: File, left: u64) -> Result<(File, Bytes)> {
-    let size = left.min(blobs.0.reading.share() as u64) as usize;
+async fn next(blobs: Blobs, mut file: File, at: u64, size: usize) -> Result<(File, Bytes)> {
     blobs
         .call(move || {
-            let bytes = piece(&mut file, size)?;
+            let bytes = piece(&mut file, at, size)?;
             Ok((file, bytes))
         })
         .await
 }
 
-/// Exactly `size` bytes from where the file stands.
-fn piece(file: &mut File, size: usize) -> Result<Bytes> {
+/// Exactly `size` bytes from a place in the file.
+fn piece(file: &mut File, at: u64, size: usize) -> Result<Bytes> {
+    file.seek(SeekFrom::Start(at)).map_err(disk::cannot_read)?;
     let mut bytes = Vec::with_capacity(size);
     let read = file.take(size as u64).read_to_end(&mut bytes).map_err(disk::cannot_read)?;
     if read < size {

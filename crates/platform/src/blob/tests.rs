@@ -54,7 +54,7 @@ impl Place {
         let mut read = Vec::new();
         while let Some(piece) = content.next().await {
             let piece = piece.unwrap();
-            assert!(self.server.is_some() || piece.len() <= BUFFER_BYTES.end);
+            assert!(self.server.is_some() || piece.len() <= READ_BYTES.end);
             read.extend_from_slice(&piece);
         }
         read
@@ -104,6 +104,48 @@ async fn what_was_written_is_read_back_whole_and_in_parts() {
                 assert!(place.read(&stored.key, 0..0).await.is_empty());
             }
         }
+    }
+}
+
+/// What the kernel has in memory and what it has to ask the disk for is read in two ways.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_in_memory_and_what_is_not_is_read_alike() {
+    let place = Place::new();
+    for size in [1, 5000, 300_001] {
+        let bytes = noise(size);
+        let stored = place.put(&bytes, 64 * 1024).await;
+        let path = place.files().into_iter().find(|path| path.ends_with(stored.key.as_str()));
+        let file = std::fs::File::open(path.unwrap()).unwrap();
+        let now = |at: u64, size: usize| disk::piece_now(&file, at, size);
+        assert!(now(0, size).unwrap() == bytes, "it was just written");
+        assert!(now(0, size + 1).is_none() && now(1, size).is_none(), "there is not as much");
+        assert!(place.read(&stored.key, 0..stored.size).await == bytes);
+        // The kernel forgets it.
+        let all = std::num::NonZeroU64::new(stored.size);
+        rustix::fs::fadvise(&file, 0, all, rustix::fs::Advice::DontNeed).unwrap();
+        assert!(place.read(&stored.key, 0..stored.size).await == bytes);
+    }
+}
+
+/// A row without its bytes, or with fewer, is an error and not a shorter file.
+#[tokio::test]
+async fn a_blob_that_is_gone_or_cut_is_an_error() {
+    let place = Place::new();
+    for (size, kept) in [(5000, 4999), (300_000, 299_999), (300_000, 10)] {
+        let stored = place.put(&noise(size), 64 * 1024).await;
+        let path = place.files().into_iter().find(|path| path.ends_with(stored.key.as_str()));
+        let path = path.unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(kept).unwrap();
+        let read = match place.blobs.open(&stored.key, 0..stored.size).await {
+            Ok(content) => content.collect::<Vec<_>>().await.into_iter().collect(),
+            Err(error) => Err(error),
+        };
+        let read: Result<Vec<Bytes>> = read;
+        assert_eq!(read.unwrap_err().kind(), kernel::Kind::Internal, "{size} {kept}");
+        std::fs::remove_file(&path).unwrap();
+        let gone = place.blobs.open(&stored.key, 0..stored.size).await.err().unwrap();
+        assert_eq!(gone.kind(), kernel::Kind::Internal);
     }
 }
 
@@ -387,15 +429,15 @@ fn nothing_but_a_key_becomes_a_path() {
 #[test]
 fn many_streams_share_one_budget() {
     let budget = Budget::default();
-    assert_eq!(budget.share(), BUFFER_BYTES.end);
+    assert_eq!(budget.share(&WRITE_BYTES), WRITE_BYTES.end);
     for _ in 0..256 {
         budget.enter();
     }
-    assert_eq!(budget.share() * 256, BUFFERS_BYTES);
+    assert_eq!(budget.share(&WRITE_BYTES) * 256, BUFFERS_BYTES);
     for _ in 0..256 {
         budget.leave();
     }
-    assert_eq!(budget.share(), BUFFER_BYTES.end);
+    assert_eq!(budget.share(&WRITE_BYTES), WRITE_BYTES.end);
 }
 
 /// Writes what `cargo xtask judges` shows to boto3: addresses and a form, with all they bind.
