@@ -43,14 +43,19 @@ pub use writer::{Stored, Writer};
 
 /// File calls that run at the same time. More would only queue up in the disk.
 const CALLS_MAX: usize = 16;
-/// Buffers of all writers together, and of all readers together, in bytes.
-const BUFFERS_BYTES: usize = 12 * 1024 * 1024;
-/// One writer's buffer, in bytes: large enough to make the calls cheap, and never too small to be
-/// useful.
-const WRITE_BYTES: Range<usize> = 32 * 1024..256 * 1024;
-/// One reader's: what the kernel has in memory is read without a call of its own, so that small
-/// pieces cost little, and slow readers hold little.
-const READ_BYTES: Range<usize> = 32 * 1024..64 * 1024;
+/// Of writers: large enough to make the calls cheap, and never too small to be useful.
+const WRITERS: Buffers = Buffers { all: 12 << 20, least: 32 << 10, most: 256 << 10 };
+/// Of readers: what the kernel has in memory is read without a call of its own, so that small pieces
+/// cost little, and many slow readers hold little.
+const READERS: Buffers = Buffers { all: 4 << 20, least: 16 << 10, most: 64 << 10 };
+
+/// How many bytes the buffers of all streams have together, and that of one at least and at most.
+#[derive(Debug, Clone, Copy)]
+struct Buffers {
+    all: usize,
+    least: usize,
+    most: usize,
+}
 
 /// Where blobs are. Cheap to clone.
 #[derive(Clone)]
@@ -124,8 +129,8 @@ impl Blobs {
             store,
             world,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
-            writing: Budget::default(),
-            reading: Budget::default(),
+            writing: Budget::of(WRITERS),
+            reading: Budget::of(READERS),
         }))
     }
 
@@ -237,21 +242,27 @@ impl Blobs {
 }
 
 /// Shares a fixed number of bytes among however many streams are open.
-#[derive(Default)]
-struct Budget(AtomicUsize);
+struct Budget {
+    open: AtomicUsize,
+    buffers: Buffers,
+}
 
 impl Budget {
+    const fn of(buffers: Buffers) -> Self {
+        Self { open: AtomicUsize::new(0), buffers }
+    }
+
     fn enter(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
     }
 
     fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How many bytes each stream may hold right now.
-    fn share(&self, one: &Range<usize>) -> usize {
-        let open = self.0.load(Ordering::Relaxed).max(1);
-        (BUFFERS_BYTES / open).clamp(one.start, one.end)
+    fn share(&self) -> usize {
+        let Buffers { all, least, most } = self.buffers;
+        (all / self.open.load(Ordering::Relaxed).max(1)).clamp(least, most)
     }
 }

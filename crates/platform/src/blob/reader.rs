@@ -13,7 +13,7 @@ use futures_util::stream::Stream;
 use http_body::{Body, Frame, SizeHint};
 use kernel::{Error, Result};
 
-use super::{Blobs, Key, READ_BYTES, Store, disk, s3};
+use super::{Blobs, Key, Store, disk, s3};
 
 /// Bytes of a blob: a [`Stream`] of pieces, and an HTTP body of known length.
 ///
@@ -56,7 +56,7 @@ impl Content {
                 return Ok(Self { left, state, reading });
             }
         };
-        let is_small = left <= blobs.0.reading.share(&READ_BYTES) as u64;
+        let is_small = left <= blobs.0.reading.share() as u64;
         if let Some(file) = store.read_now(key) {
             let whole = || disk::piece_now(&file, range.start, left as usize);
             let state = if is_small { whole().map(State::Whole) } else { None };
@@ -97,7 +97,7 @@ impl Content {
                 }
                 State::Idle(file, at) if self.left > 0 => {
                     let blobs = &self.reading.0;
-                    let size = self.left.min(blobs.0.reading.share(&READ_BYTES) as u64) as usize;
+                    let size = self.left.min(blobs.0.reading.share() as u64) as usize;
                     if let Some(bytes) = disk::piece_now(&file, at, size) {
                         return Poll::Ready(Some(Ok(self.read(file, at, bytes))));
                     }

@@ -8,7 +8,7 @@ use kernel::{Error, Result};
 use sha2::{Digest, Sha256};
 
 use super::disk::{self, Incoming};
-use super::{Blobs, Key, Store, WRITE_BYTES, s3};
+use super::{Blobs, Key, Store, s3};
 
 /// A blob being written. Dropping it leaves nothing behind.
 pub struct Writer {
@@ -81,7 +81,7 @@ impl Writer {
         if self.taken > self.limit {
             return Err(too_large(self.limit));
         }
-        let block = self.blobs.0.writing.share(&WRITE_BYTES);
+        let block = self.blobs.0.writing.share();
         if self.buffer.is_empty() && chunk.len() >= block {
             return self.hand_on(chunk).await.map(drop);
         }
