@@ -295,22 +295,20 @@ pub(crate) async fn set_profile(
         .await?)
 }
 
-/// Notes a login, and a password hash made anew; `false` when the account is no longer the one
-/// whose password was checked. Logins of one account go one after another from here on.
-pub(crate) async fn log_in(tx: &Tx, account: &Account, rehashed: Option<&Phc>) -> Result<bool> {
+/// Notes a login; `false` when the account is no longer the one whose password was checked. Logins
+/// of one account go one after another from here on.
+pub(crate) async fn log_in(tx: &Tx, account: &Account) -> Result<bool> {
     let was = account.password.as_ref().map(|phc| phc.0.as_str());
-    let becomes = rehashed.map(|phc| phc.0.as_str()).or(was);
-    let sql = "UPDATE users SET last_login_at = $2, password_hash = $3
-               WHERE id = $1 AND status = 'active' AND password_hash = $4";
-    Ok(tx.touch(sql, params![account.id, tx.now(), becomes, was]).await?)
+    let sql = "UPDATE users SET last_login_at = $2
+               WHERE id = $1 AND status = 'active' AND password_hash = $3";
+    Ok(tx.touch(sql, params![account.id, tx.now(), was]).await?)
 }
 
-/// Keeps a password hash made anew, unless another one has taken its place.
-pub(crate) async fn rehash(tx: &Tx, account: &Account, rehashed: &Phc) -> Result<()> {
+/// Keeps a password hash made anew; `false` when another one has taken its place.
+pub(crate) async fn rehash(tx: &Tx, account: &Account, rehashed: &Phc) -> Result<bool> {
     let was = account.password.as_ref().map(|phc| phc.0.as_str());
     let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3";
-    tx.execute(sql, params![account.id, rehashed.0, was]).await?;
-    Ok(())
+    Ok(tx.touch(sql, params![account.id, rehashed.0, was]).await?)
 }
 
 /// Notes a login by other means than a password; `false` when the account may not sign in.

@@ -304,7 +304,7 @@ impl Service {
             return Err(Refusal::Spent.into());
         }
         session::may_sign_in(&account, false)?;
-        if !account::store::log_in(tx, &account, None).await? {
+        if !account::store::log_in(tx, &account).await? {
             return Err(Refusal::Spent.into());
         }
         let proof = Proof::by(vec![Method::Password, code.method()]);

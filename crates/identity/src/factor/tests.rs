@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Code, Enrolled, assure, totp, ways_to_prove};
 use crate::account::Email;
+use crate::password::Hashing;
 use crate::session::{Login, Method, Policies, Proof};
 use crate::testing::{Answer, House, PASSWORD, TABLES, from, house, house_of, options, password};
 use crate::{Identity, IdentityOptions};
@@ -295,6 +296,20 @@ on_both_engines! { TABLES;
             Ok(())
         }).await.unwrap();
         assert_eq!(code_of(&finish(&house, &client, body(&held, 0)).await), "challenge_spent");
+    }
+
+    async fn a_hash_of_other_days_does_not_spend_the_challenge_that_its_password_brings(t: &TestDb) {
+        let app = anne_with_an_app(&house(t)).await;
+        let hashing = Hashing { passes: 3, ..Hashing::for_tests() };
+        let later = house_of(t, IdentityOptions { hashing, ..options(t) });
+        let client = from("192.0.2.1");
+        let held = challenge(&later, &client).await;
+        let sql = "SELECT password_hash FROM users";
+        let stored = t.db.one(sql, &[], |row| row.take::<String>()).await.unwrap();
+        assert!(stored.contains("t=3"), "the password alone makes the hash anew");
+        let body = json!({ "challenge": held, "totp": app.code(t, 0) });
+        let done = finish(&later, &client, body).await;
+        assert_eq!((done.status, code_of(&done)), (StatusCode::OK, "none"));
     }
 
     async fn five_wrong_codes_end_a_login_and_the_owner_hears_of_it(t: &TestDb) {

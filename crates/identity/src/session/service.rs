@@ -26,7 +26,7 @@ use crate::account::{self, Account, Email};
 use crate::device::{self, Devices};
 use crate::factor::{self, Code, Passed};
 use crate::kratos;
-use crate::password::{Hasher, Password};
+use crate::password::{Hasher, Password, Phc};
 use crate::token::{self, Actor, Claims, Format, Wish};
 
 /// Wrong passwords for one account, from devices that are not known to be its owner's. Whoever
@@ -253,18 +253,15 @@ impl Service {
             .run("session.start", |tx| {
                 let (account, rehashed, cookie) = (&account, rehashed.as_ref(), cookie.as_ref());
                 async move {
+                    // Before anything is made of the hash: a challenge is bound to the one stored.
+                    let account = &rehash_in(&tx, account, rehashed).await?;
                     let used = [Method::Password];
                     let passed = self.factors.pass_in(&tx, caller, account, &used, code).await?;
                     let proof = match passed {
                         Passed::With(methods) => Proof::by(methods),
-                        Passed::Asked(asked) => {
-                            if let Some(rehashed) = rehashed {
-                                account::store::rehash(&tx, account, rehashed).await?;
-                            }
-                            return Ok(Door::Asks(asked));
-                        }
+                        Passed::Asked(asked) => return Ok(Door::Asks(asked)),
                     };
-                    if !account::store::log_in(&tx, account, rehashed).await? {
+                    if !account::store::log_in(&tx, account).await? {
                         return Err(invalid_credentials());
                     }
                     let session = self.start_in(&tx, caller, account, proof, cookie).await?;
@@ -1144,6 +1141,17 @@ impl Service {
         let before = self.db.world().now() - KEPT;
         self.db.run("session.sweep", |tx| async move { store::sweep(&tx, before).await }).await
     }
+}
+
+/// Keeps a password hash made anew; the account as it is stored from here on.
+async fn rehash_in(tx: &Tx, account: &Account, rehashed: Option<&Phc>) -> Result<Account> {
+    let mut account = account.clone();
+    if let Some(rehashed) = rehashed
+        && account::store::rehash(tx, &account, rehashed).await?
+    {
+        account.password = Some(rehashed.clone());
+    }
+    Ok(account)
 }
 
 /// What a guess is counted against: on a known device that alone, so that nobody else can use up
