@@ -1,11 +1,15 @@
 //! One fixed issuer, verdict and status list, shared by the tests.
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyUsagePurpose};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::credential::badge::{Achievement, Check, Issuer, StatusEntry, VerdictCredential};
 use crate::credential::proof::{self, Statement};
 use crate::credential::rdfc::Template;
+use crate::jose::es256::SecretKey;
 use crate::key::SigningKey;
 use crate::key::did::{self, VerificationMethod};
 use crate::key::multikey::PublicKey;
@@ -94,4 +98,72 @@ pub(crate) fn signed_status_list(revoked: bool) -> Value {
     let list = unsigned_status_list(revoked);
     proof::sign(Template::StatusList, list, &key(), says(ISSUED_AT + HOUR))
         .expect("the template fits")
+}
+
+/// Somebody who makes certificates.
+pub(crate) struct Authority {
+    key: SecretKey,
+    root: CertificateParams,
+}
+
+impl Authority {
+    pub(crate) fn new(seed: u8) -> Self {
+        let mut root = dated(Vec::new());
+        root.distinguished_name.push(DnType::CommonName, format!("Root {seed}"));
+        root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self { key: SecretKey::from_bytes(&[seed; 32]).expect("a key"), root }
+    }
+
+    /// The root, as a reader pins it.
+    pub(crate) fn pem(&self) -> String {
+        self.root.self_signed(&Certifying::new(&self.key)).expect("a certificate").pem()
+    }
+
+    /// The header `x5c` of a key that stands for this host, as this authority says.
+    pub(crate) fn x5c(&self, key: &SecretKey, host: &str) -> Value {
+        let mut leaf = dated(vec![host.to_owned()]);
+        leaf.distinguished_name.push(DnType::CommonName, host);
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let issuer = rcgen::Issuer::from_params(&self.root, Certifying::new(&self.key));
+        let leaf = leaf.signed_by(&Certifying::new(key), &issuer).expect("a certificate");
+        json!([STANDARD.encode(leaf.der())])
+    }
+}
+
+fn dated(hosts: Vec<String>) -> CertificateParams {
+    let mut params = CertificateParams::new(hosts).expect("host names");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    params.serial_number = Some(1_u64.into());
+    params
+}
+
+/// A key as the certificate library wants to see it.
+struct Certifying<'a> {
+    key: &'a SecretKey,
+    point: [u8; 65],
+}
+
+impl<'a> Certifying<'a> {
+    fn new(key: &'a SecretKey) -> Self {
+        Self { key, point: key.public().to_sec1() }
+    }
+}
+
+impl rcgen::PublicKeyData for Certifying<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        &self.point
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl rcgen::SigningKey for Certifying<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(self.key.sign_der(message))
+    }
 }

@@ -265,24 +265,13 @@ fn judge_status(token: &Token<'_>, issuer: &str, options: &Options, findings: &m
         return;
     };
     findings.prove(Name::StatusMatch, "the list is the one that the credential names");
-    match key(&found, issuer, &options.trust, options.now) {
-        Err(NoKey::Unknown(reason)) => {
-            findings.skip(Name::StatusSignature, reason);
-            return findings.skip(Name::NotRevoked, "nobody knows who signed the list");
+    match check_list(&found, issuer, options) {
+        Err(NotTheirs::Unknown { signature, status }) => {
+            findings.skip(Name::StatusSignature, signature);
+            return findings.skip(Name::NotRevoked, status);
         }
-        Err(NoKey::Wrong(reason)) => return findings.fail(Name::StatusSignature, reason),
-        Ok((key, _, _)) => {
-            if let Some(since) = options.trust.token_key_revoked(issuer, &key) {
-                let reason =
-                    format!("the issuer has revoked the list's key as of {}", written(since));
-                findings.skip(Name::StatusSignature, reason);
-                return findings
-                    .skip(Name::NotRevoked, "whoever stole the key could sign the list");
-            }
-            if let Err(error) = found.expect(list::TYPE).and_then(|()| found.verify(&key)) {
-                return findings.fail(Name::StatusSignature, error.to_string());
-            }
-        }
+        Err(NotTheirs::Wrong(reason)) => return findings.fail(Name::StatusSignature, reason),
+        Ok(()) => {}
     }
     findings.prove(Name::StatusSignature, "the issuer signed the list");
     judge_list_age(&found, options, findings);
@@ -291,6 +280,37 @@ fn judge_status(token: &Token<'_>, issuer: &str, options: &Options, findings: &m
         Ok(status) => findings.fail(Name::NotRevoked, format!("the list gives status {status}")),
         Err(error) => findings.fail(Name::NotRevoked, error.to_string()),
     }
+}
+
+/// Why a status list is not taken for its issuer's word.
+enum NotTheirs {
+    /// Nothing shows whose it is: why the signature, and why the status, is not known.
+    Unknown { signature: String, status: &'static str },
+    /// It speaks against itself.
+    Wrong(String),
+}
+
+/// Whether the issuer signed a list: under a key that the reader brought, or that hangs on a root
+/// which the reader brought. Anybody can make certificates in the issuer's name.
+fn check_list(found: &Token<'_>, issuer: &str, options: &Options) -> Result<(), NotTheirs> {
+    const NOBODY: &str = "nobody knows who signed the list";
+    let unknown = |signature, status| NotTheirs::Unknown { signature, status };
+    let (key, tied, _) =
+        key(found, issuer, &options.trust, options.now).map_err(|problem| match problem {
+            NoKey::Unknown(reason) => unknown(reason.to_owned(), NOBODY),
+            NoKey::Wrong(reason) => NotTheirs::Wrong(reason),
+        })?;
+    if let Some(since) = options.trust.token_key_revoked(issuer, &key) {
+        let signature = format!("the issuer has revoked the list's key as of {}", written(since));
+        return Err(unknown(signature, "whoever stole the key could sign the list"));
+    }
+    let signed = found.expect(list::TYPE).and_then(|()| found.verify(&key));
+    signed.map_err(|error| NotTheirs::Wrong(error.to_string()))?;
+    if tied {
+        return Ok(());
+    }
+    let signature = "neither the list's key nor the root above its certificates was pinned";
+    Err(unknown(signature.to_owned(), NOBODY))
 }
 
 fn judge_list_age(found: &Token<'_>, options: &Options, findings: &mut Findings) {

@@ -8,7 +8,7 @@ use super::{Options, Presented, verify};
 use crate::jose::es256::SecretKey;
 use crate::jose::jws;
 use crate::jose::sdjwt::{self, Challenge, Hidden};
-use crate::sample::{self, DAY, ISSUED_AT};
+use crate::sample::{self, Authority, DAY, ISSUED_AT};
 use crate::status::bitstring::{Bitstring, ENTRIES_MIN};
 use crate::status::token;
 
@@ -47,11 +47,15 @@ pub(super) fn sd_jwt(change: impl Fn(&mut Value)) -> String {
 }
 
 pub(super) fn list(revoked: bool, made: i64) -> String {
+    list_under(header(token::TYPE), &issuer(), revoked, made)
+}
+
+fn list_under(header: Value, key: &SecretKey, revoked: bool, made: i64) -> String {
     let mut list = Bitstring::new(ENTRIES_MIN).unwrap();
     list.set(sample::STATUS_INDEX, revoked).unwrap();
     let mut claims = token::claims(LIST, made, made + DAY, 300, &list);
     claims["iss"] = ISSUER.into();
-    jws::sign(header(token::TYPE), &claims, &issuer())
+    jws::sign(header, &claims, key)
 }
 
 fn metadata() -> String {
@@ -128,6 +132,29 @@ fn the_negative_list_is_refused() {
     let foreign = jws::sign(header(token::TYPE), &json!({ "sub": LIST }), &holder());
     let report = verify(text.as_bytes(), &Options { status_lists: vec![foreign], ..informed() });
     assert_eq!(report.outcome(Name::StatusSignature), Outcome::Failed);
+}
+
+#[test]
+fn a_list_under_certificates_that_nobody_known_vouches_for_shows_nothing() {
+    let token = presented(&sd_jwt(|_| ()));
+    let (known, stranger) = (Authority::new(31), Authority::new(32));
+    let judged = |authority: &Authority, revoked: bool| {
+        let x5c = authority.x5c(&holder(), "verza.example");
+        let header = json!({ "typ": token::TYPE, "x5c": x5c });
+        let status_lists = vec![list_under(header, &holder(), revoked, NOW)];
+        let mut options = Options { status_lists, ..informed() };
+        options.trust.pin(&known.pem()).unwrap();
+        verify(token.as_bytes(), &options)
+    };
+    for revoked in [false, true] {
+        let report = judged(&stranger, revoked);
+        assert_eq!(report.verdict, Verdict::Unproven, "{report}");
+        for name in [Name::StatusSignature, Name::StatusFresh, Name::NotRevoked] {
+            assert_eq!(report.outcome(name), Outcome::NotChecked, "{report}");
+        }
+    }
+    assert_eq!(judged(&known, false).verdict, Verdict::Valid);
+    assert_eq!(judged(&known, true).outcome(Name::NotRevoked), Outcome::Failed);
 }
 
 #[test]

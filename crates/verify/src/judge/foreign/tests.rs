@@ -12,7 +12,7 @@ use crate::judge::trust::Trust;
 use crate::key::SigningKey;
 use crate::key::did::{self, VerificationMethod};
 use crate::key::multikey::PublicKey;
-use crate::sample::{DAY, ISSUED_AT};
+use crate::sample::{Authority, DAY, ISSUED_AT};
 use crate::status::bitstring::{Bitstring, ENTRIES_MIN};
 use crate::status::token as list;
 
@@ -81,11 +81,20 @@ fn metadata() -> String {
 }
 
 fn token_list(status: bool, change: impl Fn(&mut Value)) -> String {
+    token_list_of(json!({ "typ": list::TYPE, "kid": "key-1" }), &p256(), status, change)
+}
+
+fn token_list_of(
+    header: Value,
+    key: &SecretKey,
+    status: bool,
+    change: impl Fn(&mut Value),
+) -> String {
     let mut bits = Bitstring::new(ENTRIES_MIN).unwrap();
     bits.set(INDEX, status).unwrap();
     let mut claims = list::claims("https://college.example/list", NOW - 60, NOW + DAY, 300, &bits);
     change(&mut claims);
-    jws::sign(json!({ "typ": list::TYPE, "kid": "key-1" }), &claims, &p256())
+    jws::sign(header, &claims, key)
 }
 
 fn sd_jwt_of(header: Value, change: impl Fn(&mut Value)) -> String {
@@ -342,6 +351,29 @@ fn an_sd_jwt_is_judged_by_its_issuers_metadata_and_list() {
     // A list that is out of date no longer speaks for it.
     let old = college(&token_list(false, |claims| claims["exp"] = (NOW - 1).into()));
     assert_eq!(trusted(&good, &old).report.verdict, Verdict::Unproven);
+}
+
+#[test]
+fn a_list_under_certificates_that_nobody_known_vouches_for_shows_nothing() {
+    let (known, stranger) = (Authority::new(31), Authority::new(32));
+    let other = SecretKey::from_bytes(&[24; 32]).unwrap();
+    let good = sd_jwt(|_| {});
+    let judged = |authority: &Authority, revoked: bool| {
+        let header = json!({ "typ": list::TYPE, "x5c": authority.x5c(&other, "college.example") });
+        let found = college(&token_list_of(header, &other, revoked, |_| {}));
+        let mut options = options();
+        options.trust.pin(&known.pem()).unwrap();
+        judge_with(good.as_bytes(), &options, &found, &[COLLEGE.to_owned()]).report
+    };
+    for revoked in [false, true] {
+        let report = judged(&stranger, revoked);
+        assert_eq!(report.verdict, Verdict::Unproven, "{report}");
+        assert_eq!(report.outcome(Name::TokenSignature), Outcome::Proved, "{report}");
+        assert_eq!(report.outcome(Name::StatusSignature), Outcome::NotChecked, "{report}");
+        assert_eq!(report.outcome(Name::NotRevoked), Outcome::NotChecked, "{report}");
+    }
+    assert_eq!(judged(&known, false).verdict, Verdict::Valid);
+    assert_eq!(judged(&known, true).verdict, Verdict::Invalid);
 }
 
 fn vc_jwt_of(header: Value, payload: &Value) -> String {
