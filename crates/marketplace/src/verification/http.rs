@@ -615,6 +615,8 @@ struct JobBody {
 impl JobBody {
     fn of(one: Verification, now: Timestamp) -> Self {
         let is_open = one.state.is_open();
+        // Said between the owner and one verifier: not for all to whom the board offers it again.
+        let is_offered = one.state == State::Open;
         Self {
             id: one.id,
             status: one.state,
@@ -636,8 +638,8 @@ impl JobBody {
             language: one.language,
             service: one.service_title,
             notes: one.notes,
-            info_requested: one.info_asked,
-            info_provided: one.info_given,
+            info_requested: one.info_asked.filter(|_| !is_offered),
+            info_provided: one.info_given.filter(|_| !is_offered),
             comments: one.comments,
             report_url: one.report_url,
             report_file_id: one.report_file,

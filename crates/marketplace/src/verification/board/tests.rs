@@ -187,6 +187,32 @@ platform::on_both_engines! { MIGRATIONS;
         assert!(stage.market.verifications.job(&stage.rival, id).await.unwrap().notes.is_empty());
     }
 
+    async fn what_was_said_to_one_verifier_is_not_shown_on_the_board(t: &TestDb) {
+        let stage = stage(t).await;
+        let client = Client::over(stage.market.routes());
+        stage.offers(&stage.rival, &[diplomas(1)]).await;
+        let id = stage.posted().await.id;
+        let job = format!("/v1/verifier/jobs/{id}");
+        let said = |shown: &Json| {
+            ["infoRequested", "infoProvided"].map(|name| shown.get(name).is_some())
+        };
+        stage.give(&stage.verifier, id, Command::Accept).await.unwrap();
+        stage.give(&stage.verifier, id, Command::RequestInfo).await.unwrap();
+        stage.give(&stage.owner, id, Command::ProvideInfo).await.unwrap();
+        assert_eq!(said(&client.get(&stage.verifier, &job).await), [true, true]);
+        let back = client.ok(&stage.verifier, &format!("POST {job}/release"), Json::Null).await;
+        assert_eq!((&back["status"], said(&back)), (&json!("open"), [false, false]));
+
+        let offered = client.get(&stage.rival, AVAILABLE).await;
+        assert_eq!((offered[0]["id"].as_str(), said(&offered[0])), (Some(&*id.to_string()), [false, false]));
+        assert_eq!(said(&client.get(&stage.rival, &job).await), [false, false]);
+        // Who takes it up reads the credential, and what was said of it.
+        let mine = client.ok(&stage.rival, &format!("POST {job}/accept"), Json::Null).await;
+        assert_eq!(said(&mine), [true, true]);
+        let owned = format!("/v1/user/verifications/{id}");
+        assert_eq!(said(&client.get(&stage.owner, &owned).await), [true, true]);
+    }
+
     async fn a_request_that_nobody_claims_expires_or_is_taken_back(t: &TestDb) {
         let stage = stage(t).await;
         let (left, taken_back) = (stage.posted().await.id, stage.posted().await.id);
