@@ -49,9 +49,17 @@ async fn follow(tx: &Tx, fact: &Recorded) -> Result<()> {
     match fact.verb.as_str() {
         "user.approved" => store::set_approved(tx, id, true).await,
         "user.rejected" => store::set_approved(tx, id, false).await,
-        "user.suspended" | "user.banned" => store::set_suspended(tx, id, true).await,
+        // Who has closed their account may have it opened again; the erasure comes by itself.
+        "user.suspended" | "user.banned" | "user.closed" => {
+            store::set_suspended(tx, id, true).await
+        }
         "user.unsuspended" | "user.unbanned" => store::set_suspended(tx, id, false).await,
-        "user.deleted" | "user.closed" => store::forget(tx, id).await,
+        // It stands as it stood before: a ban outlives being closed.
+        "user.reopened" => {
+            let is_active = fact.data["status"] == "active";
+            store::set_suspended(tx, id, !is_active).await
+        }
+        "user.deleted" => store::forget(tx, id).await,
         _ => Ok(()),
     }
 }

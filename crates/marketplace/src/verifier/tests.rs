@@ -106,6 +106,30 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!(gone.kind(), Kind::NotFound);
     }
 
+    async fn who_closes_their_account_and_has_it_opened_again_is_found_as_before(t: &TestDb) {
+        let stage = stage(t);
+        let offers = [offer("Diplomas", "Education", 5000, Asset::USD)];
+        let caller = stage.verifier(t, "Global Verify", &offers).await;
+        let draft = ProfileDraft { headline: "Degrees".to_owned(), ..ProfileDraft::default() };
+        stage.verifiers.replace_profile(&caller, &draft.parse().unwrap()).await.unwrap();
+        let (user, id) = (id_of(&caller), id_of(&caller).same_as());
+        let reopened = |status: &'static str| {
+            user_fact("user.reopened", user, Role::Verifier).with("status", status)
+        };
+        let closed = || user_fact("user.closed", user, Role::Verifier);
+        let facts = [closed(), reopened("active"), closed(), reopened("banned")];
+        for (fact, count) in facts.into_iter().zip([0, 1, 0, 0]) {
+            let told = format!("{fact:?}");
+            record(t, fact).await;
+            follow(t).await;
+            assert_eq!(stage.found(&Search::default()).await.len(), count, "{told}");
+        }
+        record(t, user_fact("user.unbanned", user, Role::Verifier)).await;
+        follow(t).await;
+        let shown = stage.verifiers.open(id).await.unwrap();
+        assert_eq!((&*shown.verifier.headline, shown.offers.len()), ("Degrees", 1));
+    }
+
     async fn admins_see_all_verifiers_and_where_they_stand(t: &TestDb) {
         let stage = stage(t);
         let client = crate::testing::Client::over(crate::verifier::office::routes(&Arc::new(Service::new(
