@@ -39,6 +39,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0006_judgements.sql"),
         },
         Migration { name: "0007_file_uses", sql: include_str!("../migrations/0007_file_uses.sql") },
+        Migration { name: "0008_came_from", sql: include_str!("../migrations/0008_came_from.sql") },
     ],
 };
 

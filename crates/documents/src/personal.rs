@@ -91,6 +91,7 @@ const TABLES: &[Table] = &[
             Column("verified_at", Shown::Time),
             Column("valid_until", Shown::Time),
             Column("judgement", Shown::Json),
+            Column("came_from", Shown::Text),
             Column("search", Shown::Withheld("title, issuer and kind once more")),
             Column("version", Shown::Number),
             Column("created_at", Shown::Time),

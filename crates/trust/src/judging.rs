@@ -32,33 +32,37 @@ pub struct Judging {
 impl Judging {
     /// Judges a file, and a presentation for whom it must have been made.
     pub async fn judge(&self, file: &[u8], challenge: Option<Presented>) -> Result<Report> {
-        let mut trust = Trust::default();
-        let mut pins = vec![
-            crate::key::http::document(&self.keys, &self.authority).to_string(),
-            self.authority.issuer_metadata().to_string(),
-            self.authority.roots().concat(),
-        ];
-        pins.extend(self.log.verifier_keys().await?.iter().map(ToString::to_string));
-        pins.extend(self.log.witness_keys().iter().map(ToString::to_string));
+        let mut trust = self.own_trust(judge::signed_digest(file)).await?;
+        let mut pins = self.log.verifier_keys().await?;
+        pins.extend(self.log.witness_keys());
         for pin in pins {
-            // Our own documents are always pins.
-            let _ = trust.pin(&pin);
+            // Our own keys are always pins.
+            let _ = trust.pin(&pin.to_string());
         }
-        self.record(file, &mut trust).await?;
         let status_lists = self.own_status(file).await?;
         let options = Options { status_lists, challenge, ..self.options(trust) };
         Ok(judge::verify(file, &options))
     }
 
-    /// Adds when the file was signed here, if it was: that decides once a key was compromised.
-    async fn record(&self, file: &[u8], trust: &mut Trust) -> Result<()> {
+    /// The keys of this platform's credentials, with those that are lost; and when a file of this
+    /// digest was signed here, if it was: that decides once a key was compromised.
+    pub async fn own_trust(&self, digest: Option<[u8; 32]>) -> Result<Trust> {
+        let mut trust = Trust::default();
+        for pin in [
+            crate::key::http::document(&self.keys, &self.authority).to_string(),
+            self.authority.issuer_metadata().to_string(),
+            self.authority.roots().concat(),
+        ] {
+            // Our own documents are always pins.
+            let _ = trust.pin(&pin);
+        }
         let lost = self.keys.published().iter().any(|key| key.compromised.is_some())
             || self.authority.published().iter().any(|key| key.compromised.is_some());
-        let Some(digest) = judge::signed_digest(file).filter(|_| lost) else { return Ok(()) };
+        let Some(digest) = digest.filter(|_| lost) else { return Ok(trust) };
         if let Some(at) = issuance::store::signed_at(&self.db, &digest).await? {
             trust.record(digest, at.seconds());
         }
-        Ok(())
+        Ok(trust)
     }
 
     /// What the server brings to a judgement: its time, and what it believes.

@@ -77,10 +77,14 @@ impl Judge {
         if is_picture && baked::find(file) == Ok(None) {
             return Ok(None);
         }
+        let mut trust = self.judging.own_trust(foreign::signed_digest(file)).await?;
+        // Checked where they came in; none may be there.
+        let _ = trust.pin(&self.anchors);
+        let options = self.judging.options(trust);
         let mut found = Found::default();
         let asking = async {
             loop {
-                let judged = self.judge_with(file, &found);
+                let judged = foreign::judge_with(file, &options, &found, &self.trusted);
                 if judged.wanted.is_empty() || found.len() >= ASKED_MAX {
                     return Ok::<_, Error>(judged);
                 }
@@ -94,20 +98,9 @@ impl Judge {
         let judged = match in_time {
             Ok(judged) => judged?,
             // With what has been answered by now.
-            Err(_) => self.judge_with(file, &found),
+            Err(_) => foreign::judge_with(file, &options, &found, &self.trusted),
         };
         Ok(Some(Checked::of(judged, self.judging.db.world().now())))
-    }
-
-    fn judge_with(&self, file: &[u8], found: &Found) -> foreign::Judgement {
-        let mut trust = Trust::default();
-        let own = self.judging.authority.roots();
-        for pin in own.iter().map(String::as_str).chain([&*self.anchors]) {
-            // Checked where it came in; none may be there.
-            let _ = trust.pin(pin);
-        }
-        let options = self.judging.options(trust);
-        foreign::judge_with(file, &options, found, &self.trusted)
     }
 
     /// Asks for what a judgement lacks: the answer, or in a few words why there is none. The words

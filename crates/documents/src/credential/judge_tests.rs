@@ -12,6 +12,8 @@ use platform::outbound::guarded::{self, Guarded};
 use platform::testing::TestDb;
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
+use trust::authority::service::Purpose;
+use trust::compromise::service::Declaration;
 use verify::jose::es256::SecretKey;
 use verify::jose::jws;
 use verify::jose::sdjwt::{self, Hidden};
@@ -280,6 +282,36 @@ async fn what_this_platform_has_issued_is_known_without_asking_anybody(t: &TestD
         assert_eq!(verdict(&shown), "invalid", "{name} {shown}");
         assert_eq!(check(&shown, "not-revoked").0, "failed", "{name}");
     }
+}
+
+async fn a_key_of_ours_that_somebody_has_stolen_makes_no_valid_credential(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let id = app.credential(&owner).await;
+    app.verify(&owner, id).await;
+    let genuine = app.documents.credentials.sd_jwt(owner.user().unwrap(), id).await.unwrap();
+    t.clock.advance(Duration::from_secs(3600));
+    let stolen_at = t.db.world().now();
+    let thief = app.trust.authority.signer(Purpose::Credential, stolen_at).unwrap();
+    let (now, issuer) = (stolen_at.seconds(), app.trust.authority.issuer());
+    let forge = |made: Option<i64>| {
+        let mut claims = json!({ "iss": issuer, "vct": "https://a.example/t", "exp": now + 9_000 });
+        made.into_iter().for_each(|made| claims["iat"] = made.into());
+        jws::sign(thief.header(sdjwt::TYPE), &claims, &thief.key) + "~"
+    };
+    let shown = bring(&app, &owner, "a.sd-jwt", forge(None).as_bytes()).await;
+    assert_eq!(verdict(&shown), "valid", "nobody knows yet: {shown}");
+    let reason = "a laptop was stolen".to_owned();
+    let lost = Declaration { key: thief.id, since: stolen_at, reason, reissue: false };
+    app.trust.compromises.declare(&Caller::nobody(), &lost).await.unwrap();
+    for (made, found) in [(None, "undetermined"), (Some(now), "invalid")] {
+        let shown = bring(&app, &owner, "a.sd-jwt", forge(made).as_bytes()).await;
+        assert_eq!(verdict(&shown), found, "{shown}");
+        assert!(check(&shown, "issuer-key").1.contains("has revoked its key"), "{shown}");
+    }
+    // What this platform remembers to have signed before stands.
+    let shown = bring(&app, &owner, "a.sd-jwt", genuine.as_bytes()).await;
+    assert_eq!(verdict(&shown), "valid", "{shown}");
 }
 
 async fn a_picture_without_a_badge_is_a_picture(t: &TestDb) {

@@ -81,15 +81,17 @@ pub(crate) fn wrong_state(message: String) -> Error {
 }
 
 /// The status in which a verification leaves a credential. `earlier` is whether the verdict that it
-/// had before stands, where it had one.
-pub(crate) const fn settled(outcome: Outcome, earlier: Option<bool>) -> Status {
-    match (outcome, earlier) {
-        (Outcome::Verified { .. }, _) => Status::Verified,
-        (Outcome::Rejected, _) => Status::Rejected,
+/// had before stands, where it had one; `from` is where it was found.
+pub(crate) const fn settled(outcome: Outcome, earlier: Option<bool>, from: Status) -> Status {
+    match (outcome, earlier, from) {
+        (Outcome::Verified { .. }, ..) => Status::Verified,
+        (Outcome::Rejected, ..) => Status::Rejected,
         // It had been verified before and had expired: the earlier verdict stands as it was.
-        (Outcome::Withdrawn, Some(true)) => Status::Verified,
+        (Outcome::Withdrawn, Some(true), _) => Status::Verified,
         // It was revoked while the verification ran, and that is for good.
-        (Outcome::Withdrawn, Some(false)) => Status::Revoked,
-        (Outcome::Withdrawn, None) => Status::Draft,
+        (Outcome::Withdrawn, Some(false), _) => Status::Revoked,
+        // Nobody has looked at it since it was rejected.
+        (Outcome::Withdrawn, None, Status::Rejected) => Status::Rejected,
+        (Outcome::Withdrawn, None, _) => Status::Draft,
     }
 }

@@ -11,7 +11,7 @@ use platform::journal::Fact;
 
 use super::judge::{self, Judge, Look};
 use super::judgement::Judgement;
-use super::model::{Credential, Edit, Filter, NewCredential, Outcome, Status};
+use super::model::{Credential, Edit, Filter, NewCredential, Outcome};
 use super::rules::{self, Act};
 use super::store;
 use crate::{file, share};
@@ -278,7 +278,7 @@ impl Service {
     ) -> Result<Credential> {
         let credential = self.owned(tx, owner, id).await?;
         rules::check(&credential, Act::Verify)?;
-        if !store::move_to(tx, &credential, Status::Pending).await? {
+        if !store::begin(tx, &credential).await? {
             return Err(collided());
         }
         self.owned(tx, owner, id).await
@@ -296,7 +296,7 @@ impl Service {
         let credential = store::get(tx, id, tx.now()).await?.ok_or_else(unknown)?;
         let issuance = &self.0.issuance;
         let earlier = self.issued(tx, &credential).await?.map(|it| it.revoked_at.is_none());
-        let to = rules::settled(outcome, earlier);
+        let to = rules::settled(outcome, earlier, store::came_from(tx, id).await?);
         if outcome == Outcome::Rejected {
             // The newer judgement counts, as when it is a good one. Nothing is signed that could
             // supersede the older verdict, so that one is taken back.
@@ -306,6 +306,12 @@ impl Service {
             return Ok(());
         }
         Err(rules::wrong_state("No verification of this credential is running.".to_owned()))
+    }
+
+    /// The last verdict was a rejection, and does not stand: the credential is a draft again, or will
+    /// be when what runs now comes to nothing.
+    pub async fn overturn_rejection(&self, tx: &Tx, id: Id<CredentialKind>) -> Result<()> {
+        store::unreject(tx, id).await
     }
 
     /// Lets somebody read the credential and its file. Granting twice is granting once.

@@ -160,15 +160,31 @@ pub(crate) async fn update(tx: &Tx, credential: &Credential) -> Result<bool> {
         .await?)
 }
 
-/// Moves the credential as it was read to another status; `false` when it has moved since.
-pub(crate) async fn move_to(tx: &Tx, credential: &Credential, to: Status) -> Result<bool> {
-    Ok(tx
-        .touch(
-            "UPDATE credentials SET status = $3, updated_at = $4, version = version + 1
-             WHERE id = $1 AND version = $2 AND deleted_at IS NULL",
-            params![credential.id, credential.version, to.as_str(), tx.now()],
-        )
-        .await?)
+/// Marks the credential as it was read as pending, and keeps where it was; `false` when it has moved
+/// since.
+pub(crate) async fn begin(tx: &Tx, credential: &Credential) -> Result<bool> {
+    let sql = "UPDATE credentials SET status = 'pending', came_from = status, updated_at = $3,
+                   version = version + 1
+               WHERE id = $1 AND version = $2 AND deleted_at IS NULL";
+    Ok(tx.touch(sql, params![credential.id, credential.version, tx.now()]).await?)
+}
+
+/// Where a running verification has found a credential.
+pub(crate) async fn came_from(tx: &Tx, id: Id<CredentialKind>) -> Result<Status> {
+    let sql = "SELECT COALESCE(came_from, 'draft') FROM credentials WHERE id = $1";
+    Ok(tx.one(sql, params![id], |row| status(&row.take::<String>()?)).await?)
+}
+
+/// Makes a draft of what was rejected, deleted or not; while a verification runs, of what comes back
+/// of it without a verdict.
+pub(crate) async fn unreject(tx: &Tx, id: Id<CredentialKind>) -> Result<()> {
+    let sql = "UPDATE credentials SET status = 'draft', updated_at = $2, version = version + 1
+               WHERE id = $1 AND status = 'rejected'";
+    tx.touch(sql, params![id, tx.now()]).await?;
+    let sql = "UPDATE credentials SET came_from = 'draft'
+               WHERE id = $1 AND status = 'pending' AND came_from = 'rejected'";
+    tx.touch(sql, params![id]).await?;
+    Ok(())
 }
 
 /// Marks it as revoked, or as it is otherwise left by that, deleted or not; `false` when it has moved
@@ -195,7 +211,7 @@ pub(crate) async fn settle(
     Ok(tx
         .touch(
             "UPDATE credentials SET status = $2, issued = $3, verified_at = $4, valid_until = $5,
-                 updated_at = $6, version = version + 1
+                 came_from = NULL, updated_at = $6, version = version + 1
              WHERE id = $1 AND status = 'pending'",
             params![credential.id, to.as_str(), issued, verified_at, valid_until, now],
         )

@@ -272,6 +272,35 @@ async fn a_verification_begins_and_ends_once(t: &TestDb) {
     assert_eq!(verification(&app, &owner, id, None).await.unwrap_err().code(), "wrong_state");
 }
 
+async fn what_comes_back_without_a_verdict_is_where_it_was(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let id = draft(&app, &owner, "Diploma").await;
+    verification(&app, &owner, id, Some(Outcome::Rejected)).await.unwrap();
+    for _ in 0..2 {
+        verification(&app, &owner, id, Some(Outcome::Withdrawn)).await.unwrap();
+        assert_eq!(status(&app, &owner, id).await, "rejected");
+    }
+    // The rejection falls while somebody else looks at it, and when nobody does.
+    let overturn = async || {
+        let credentials = &app.documents.credentials;
+        let overturn =
+            |tx| async move { credentials.overturn_rejection(&tx, id).await };
+        app.db.run("test", overturn).await.unwrap();
+    };
+    verification(&app, &owner, id, None).await.unwrap();
+    overturn().await;
+    assert_eq!(status(&app, &owner, id).await, "pending");
+    settle(&app, id, Outcome::Withdrawn).await.unwrap();
+    assert_eq!(status(&app, &owner, id).await, "draft");
+    verification(&app, &owner, id, Some(Outcome::Rejected)).await.unwrap();
+    overturn().await;
+    assert_eq!(status(&app, &owner, id).await, "draft");
+    app.verify(&owner, id).await;
+    overturn().await;
+    assert_eq!(status(&app, &owner, id).await, "verified", "nothing else is touched");
+}
+
 async fn of_many_verifications_at_once_one_begins(t: &TestDb) {
     let app = App::new(t).await;
     let owner = app.user();

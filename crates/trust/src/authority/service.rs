@@ -102,9 +102,19 @@ pub struct CertifiedKey {
 }
 
 impl CertifiedKey {
-    /// Whether nothing good was ever signed with it.
-    pub fn is_wholly_compromised(&self) -> bool {
-        self.compromised.is_some_and(|since| since <= self.signs_from)
+    /// Whether credentials that it signed may be good.
+    pub fn signs_credentials(&self) -> bool {
+        let is_wholly_compromised = self.compromised.is_some_and(|since| since <= self.signs_from);
+        self.purpose == Purpose::Credential && !is_wholly_compromised
+    }
+
+    /// Since when what it signs is no credential of ours, once somebody else may have it.
+    pub fn revoked_since(&self) -> Option<Timestamp> {
+        match self.purpose {
+            Purpose::Credential => self.compromised,
+            // It never signs any.
+            Purpose::Root | Purpose::Request => self.compromised.map(|_| self.created_at),
+        }
     }
 }
 
@@ -250,7 +260,8 @@ impl Service {
     ) -> Result<Vec<u8>> {
         let mut params = match purpose {
             Purpose::Root => root(id),
-            Purpose::Credential | Purpose::Request => self.leaf()?,
+            Purpose::Credential => self.speaking_leaf()?,
+            Purpose::Request => self.leaf(Vec::new())?,
         };
         let lifetime = if purpose == Purpose::Root { ROOT_LIFETIME } else { LEAF_LIFETIME };
         let time = |at: Timestamp| OffsetDateTime::from_unix_timestamp(at.seconds());
@@ -272,13 +283,21 @@ impl Service {
         Ok(params.signed_by(&own, &issuer).map_err(broken)?.der().to_vec())
     }
 
-    /// A certificate for signatures only, which stands for the issuer's host and URL.
-    fn leaf(&self) -> Result<CertificateParams> {
-        let host = self.host();
-        let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(broken)?;
+    /// A certificate that stands for the issuer's host and URL: what its key signs is the
+    /// issuer's.
+    fn speaking_leaf(&self) -> Result<CertificateParams> {
+        let mut params = self.leaf(vec![self.host().to_owned()])?;
         let url = self.0.issuer.as_str().try_into().map_err(broken)?;
         params.subject_alt_names.push(SanType::URI(url));
-        params.distinguished_name = named(host);
+        Ok(params)
+    }
+
+    /// A certificate for signatures only, which stands for these hosts. Wallets know a request by
+    /// the hash of its certificate: that of its key stands for nobody, so that nothing it signs
+    /// passes for a credential.
+    fn leaf(&self, hosts: Vec<String>) -> Result<CertificateParams> {
+        let mut params = CertificateParams::new(hosts).map_err(broken)?;
+        params.distinguished_name = named(self.host());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         Ok(params)
@@ -329,29 +348,41 @@ impl Service {
         self.0.opened.read().iter().map(shown).collect()
     }
 
-    /// The keys of credentials, old ones included, oldest first.
+    /// The keys of credentials, old ones included, and those of requests that somebody else has:
+    /// their certificates may stand for the issuer too. Oldest first.
     pub fn credential_keys(&self) -> Vec<CertifiedKey> {
         let keys = self.published().into_iter();
-        keys.filter(|key| key.purpose == Purpose::Credential).collect()
+        keys.filter(|key| match key.purpose {
+            Purpose::Credential => true,
+            Purpose::Request => key.compromised.is_some(),
+            Purpose::Root => false,
+        })
+        .collect()
     }
 
-    /// JWT VC issuer metadata (SD-JWT VC section 4). A key under which nothing good was signed is
-    /// not in it; one that was compromised later says since when (`revoked`, OpenID Federation 1.0
-    /// section 8.7.2).
+    /// JWT VC issuer metadata (SD-JWT VC section 4). A key that was compromised says since when
+    /// (`revoked`, OpenID Federation 1.0 section 8.7.2). One under which nothing good was signed
+    /// stands apart in `revoked_jwks`: readers who pass over `revoked` do not find it, and those
+    /// who come to it by its certificate learn that it is lost.
     pub fn issuer_metadata(&self) -> Json {
         let jwk = |key: CertifiedKey| {
             let mut jwk = key.public_key.to_jwk();
             jwk["kid"] = key.id.to_string().into();
             jwk["use"] = "sig".into();
             jwk["alg"] = "ES256".into();
-            if let Some(since) = key.compromised {
+            if let Some(since) = key.revoked_since() {
                 jwk["revoked"] = json!({ "revoked_at": since.seconds(), "reason": "compromised" });
             }
             jwk
         };
         let keys = self.credential_keys().into_iter();
-        let keys: Vec<Json> = keys.filter(|key| !key.is_wholly_compromised()).map(jwk).collect();
-        json!({ "issuer": self.issuer(), "jwks": { "keys": keys } })
+        let (good, lost): (Vec<_>, Vec<_>) = keys.partition(CertifiedKey::signs_credentials);
+        let [good, lost] = [good, lost].map(|keys| keys.into_iter().map(jwk).collect::<Vec<_>>());
+        let mut metadata = json!({ "issuer": self.issuer(), "jwks": { "keys": good } });
+        if !lost.is_empty() {
+            metadata["revoked_jwks"] = json!({ "keys": lost });
+        }
+        metadata
     }
 
     /// The roots as PEM blocks, oldest first: what a reader pins.

@@ -6,16 +6,18 @@ use platform::db::Read;
 use platform::journal::Runner;
 use platform::params;
 use platform::testing::TestDb;
+use serde_json::json;
 use std::time::Duration;
 use verify::credential::proof::{self, Statement};
 use verify::credential::rdfc::Template;
+use verify::jose::{jws, sdjwt};
 use verify::judge::report::{Name, Outcome, Report, Verdict};
 use verify::judge::{self, Options};
 use verify::status::bitstring::Bitstring;
 
 use super::service::{Compromise, Declaration};
 use crate::Trust;
-use crate::authority::service::Purpose as Certified;
+use crate::authority::service::{Purpose as Certified, Signer};
 use crate::context::testing::{DAY, TABLES, claim, trust};
 use crate::issuance::service::Issued;
 use crate::key::service::Purpose;
@@ -263,6 +265,65 @@ async fn a_lost_key_of_tokens_takes_its_tokens_and_no_verdict(t: &TestDb) {
     declare(&trust, &lost(key, created, false)).await;
     let metadata = trust.authority.issuer_metadata();
     assert_eq!(metadata["jwks"]["keys"].as_array().unwrap().len(), 2, "the second is gone");
+    let apart = &metadata["revoked_jwks"]["keys"];
+    assert_eq!(apart[0]["kid"], key.to_string(), "and named as lost");
+}
+
+async fn what_a_thief_signs_under_a_certificate_of_ours_is_no_credential(t: &TestDb) {
+    let trust = trust(t).await;
+    let now = t.db.world().now();
+    t.clock.advance(HOUR);
+    let forge = |signer: &Signer| {
+        // Nothing but the certificate leads to the key.
+        let mut header = signer.header(sdjwt::TYPE);
+        header.as_object_mut().unwrap().remove("kid");
+        let claims = json!({
+            "iss": trust.authority.issuer(), "vct": "https://verza.example/t",
+            "nbf": now.seconds(), "exp": (now + DAY).seconds(),
+        });
+        jws::sign(header, &claims, &signer.key) + "~"
+    };
+    let by_root = || {
+        let mut pins = judge::trust::Trust::default();
+        pins.pin(&trust.authority.roots().concat()).unwrap();
+        pins.pin(&trust.authority.issuer_metadata().to_string()).unwrap();
+        trust.judging.options(pins)
+    };
+    let key = trust.authority.signer(Certified::Credential, now).unwrap();
+    let forged = forge(&key);
+    for report in [
+        judge::verify(forged.as_bytes(), &by_root()),
+        judge::foreign::judge(forged.as_bytes(), &by_root()),
+    ] {
+        assert_eq!(report.verdict, Verdict::Valid, "nobody knows yet: {report}");
+    }
+    declare(&trust, &lost(key.id, Timestamp::from_seconds(0), false)).await;
+    for report in [
+        trust.judging.judge(forged.as_bytes(), None).await.unwrap(),
+        judge::verify(forged.as_bytes(), &by_root()),
+        judge::foreign::judge(forged.as_bytes(), &by_root()),
+    ] {
+        assert_eq!(report.verdict, Verdict::Unproven, "{report}");
+        assert!(detail(&report, Name::IssuerKey).contains("has revoked its key"), "{report}");
+    }
+    // The key of requests signs none, whoever has it.
+    let key = trust.authority.signer(Certified::Request, t.db.world().now()).unwrap();
+    let forged = forge(&key);
+    for report in [
+        trust.judging.judge(forged.as_bytes(), None).await.unwrap(),
+        judge::foreign::judge(forged.as_bytes(), &by_root()),
+    ] {
+        assert_eq!(report.verdict, Verdict::Invalid, "{report}");
+    }
+    declare(&trust, &lost(key.id, t.db.world().now(), false)).await;
+    let metadata = trust.authority.issuer_metadata();
+    let listed = &metadata["revoked_jwks"]["keys"][1];
+    assert_eq!(listed["kid"], key.id.to_string());
+    assert!(listed["revoked"]["revoked_at"].as_i64() <= Some(now.seconds()), "all its life");
+    let document = crate::key::http::document(&trust.keys, &trust.authority);
+    let ends = |id: &serde_json::Value| id.as_str().unwrap().ends_with(&key.id.to_string());
+    assert!(document["verificationMethod"].as_array().unwrap().iter().any(|it| ends(&it["id"])));
+    assert!(!document["assertionMethod"].as_array().unwrap().iter().any(ends));
 }
 
 async fn work_that_was_interrupted_goes_on_and_does_nothing_twice(t: &TestDb) {

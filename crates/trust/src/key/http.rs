@@ -40,10 +40,10 @@ pub(crate) fn document(keys: &Service, authority: &Authority) -> Value {
             "controller": keys.did(),
             "publicKeyJwk": key.public_key.to_jwk(),
         });
-        if let Some(since) = key.compromised {
+        if let Some(since) = key.revoked_since() {
             method["revoked"] = since.to_second_text().into();
         }
-        let asserts = (!key.is_wholly_compromised()).then(|| name.into());
+        let asserts = key.signs_credentials().then(|| name.into());
         for (list, entry) in [("verificationMethod", Some(method)), ("assertionMethod", asserts)] {
             if let Some(list) = document[list].as_array_mut() {
                 list.extend(entry);

@@ -167,7 +167,7 @@ fn judge_signature(token: &Token<'_>, issuer: &str, options: &Options, findings:
         Some(detail) => findings.prove(Name::CertificateChain, detail),
         None => findings.skip(Name::CertificateChain, "the token carries no certificates"),
     }
-    if let Some(since) = options.trust.token_key_revoked(issuer, &key)
+    if let Some(since) = options.trust.token_key_revoked(&key)
         && let Err(doubt) = outlives(token, since, options)
     {
         let revoked = format!("the issuer has revoked its key as of {}", written(since));
@@ -300,7 +300,7 @@ fn check_list(found: &Token<'_>, issuer: &str, options: &Options) -> Result<(), 
             NoKey::Unknown(reason) => unknown(reason.to_owned(), NOBODY),
             NoKey::Wrong(reason) => NotTheirs::Wrong(reason),
         })?;
-    if let Some(since) = options.trust.token_key_revoked(issuer, &key) {
+    if let Some(since) = options.trust.token_key_revoked(&key) {
         let signature = format!("the issuer has revoked the list's key as of {}", written(since));
         return Err(unknown(signature, "whoever stole the key could sign the list"));
     }

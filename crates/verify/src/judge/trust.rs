@@ -91,8 +91,8 @@ impl Trust {
     }
 
     /// Since when a token's key must not be used, by the pinned documents. It is known by itself
-    /// and not by its name, which is whoever's who writes a token.
-    pub(super) fn token_key_revoked(&self, issuer: &str, key: &Key) -> Option<i64> {
+    /// and not by its name or its issuer's, which are whoever's who writes a token.
+    pub(super) fn token_key_revoked(&self, key: &Key) -> Option<i64> {
         let is_it = |jwk: &Value| {
             es256::PublicKey::from_jwk(jwk).is_ok_and(|known| &Key::P256(known) == key)
         };
@@ -102,8 +102,9 @@ impl Trust {
             .flatten()
             .filter(|method| is_it(&method["publicKeyJwk"]))
             .filter_map(did::revocation);
-        let own = self.issuers.iter().filter(|metadata| metadata["issuer"] == issuer);
-        let keys = own.filter_map(|metadata| metadata["jwks"]["keys"].as_array()).flatten();
+        // Keys that are good for nothing stand apart, so that nobody takes them for good ones.
+        let sets = self.issuers.iter().flat_map(|it| [&it["jwks"], &it["revoked_jwks"]]);
+        let keys = sets.filter_map(|set| set["keys"].as_array()).flatten();
         let of_set = keys.filter(|jwk| is_it(jwk)).filter_map(jwk_revocation);
         of_did.chain(of_set).min()
     }

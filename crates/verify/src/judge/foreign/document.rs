@@ -9,7 +9,7 @@ use super::{
 use crate::credential::jcs;
 use crate::credential::proof::{Proof, Suite};
 use crate::judge::report::{Findings, Form, Name, Report};
-use crate::judge::{CLOCK_SKEW_SECONDS, read};
+use crate::judge::{CLOCK_SKEW_SECONDS, read, recorded};
 use crate::key::did;
 
 /// The context with which every W3C credential 2.0 begins.
@@ -54,7 +54,8 @@ fn judge_credential(
     let Some((document, proof)) = parts(secured, findings) else { return };
     findings.prove(Name::Shape, "it is a W3C credential under one proof that is understood");
     findings.prove(Name::ProofPurpose, "the proof is made for assertionMethod");
-    judge_signature(&document, &proof, issuer, reader, findings);
+    let recorded = recorded(secured, &reader.options.trust);
+    judge_signature((&document, &proof), issuer, recorded, reader, findings);
     let times = (time_of(&document, "validFrom"), time_of(&document, "validUntil"));
     let now = reader.options.now;
     match times {
@@ -123,9 +124,9 @@ pub(super) fn split(secured: &Value) -> Result<Option<(Value, Proof)>, String> {
 }
 
 fn judge_signature(
-    document: &Value,
-    proof: &Proof,
+    (document, proof): (&Value, &Proof),
     issuer: &str,
+    recorded: Option<i64>,
     reader: &Reader<'_>,
     findings: &mut Findings,
 ) {
@@ -136,7 +137,8 @@ fn judge_signature(
         return findings.fail(NAME, "the signing key is not the issuer's");
     }
     findings.prove(Name::VerificationMethod, "the key is named as the issuer's own");
-    let asked = Asked { issuer, method: Some(method), x5c: None, made: Some(proof.created()) };
+    let made = Some(proof.created());
+    let asked = Asked { issuer, method: Some(method), x5c: None, made, recorded };
     let known = match keys::find(reader, asked) {
         Ok(known) => known,
         Err(NoKey::Unknown(reason)) => {

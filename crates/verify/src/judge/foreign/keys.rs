@@ -64,6 +64,15 @@ pub(super) struct Asked<'a> {
     pub(super) x5c: Option<&'a Value>,
     /// When it says that it was signed, in seconds since the Unix epoch.
     pub(super) made: Option<i64>,
+    /// When it was signed by what the reader knows.
+    pub(super) recorded: Option<i64>,
+}
+
+impl Asked<'_> {
+    /// Whether it was signed before its key was compromised, as the reader's own records have it.
+    fn outlives(&self, since: i64) -> bool {
+        self.recorded.is_some_and(|at| at < since)
+    }
 }
 
 impl Key {
@@ -95,6 +104,14 @@ impl Key {
         let bytes = bs58::decode(base58).into_vec().ok()?;
         let key = es256::PublicKey::from_sec1(bytes.strip_prefix(&P256_PUB)?).ok()?;
         Some(Self::Own(jws::Key::P256(key)))
+    }
+
+    /// Since when it must not be used, by what the reader has pinned.
+    fn revoked_since(&self, reader: &Reader<'_>) -> Option<i64> {
+        match self {
+            Self::Own(key) => reader.options.trust.token_key_revoked(key),
+            Self::Rsa(_) => None,
+        }
     }
 
     /// The key of Data Integrity proofs.
@@ -145,8 +162,24 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
     element(0x30, &[integer(modulus)?, integer(exponent)?].concat())
 }
 
-/// The keys that may be meant: one, or all of an issuer who names none.
+/// The keys that may be meant: one, or all of an issuer who names none. However a key was found, it
+/// is none where a pinned document says that it was compromised.
 pub(super) fn find(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey> {
+    let mut good = Vec::new();
+    let mut lost = None;
+    for known in located(reader, asked)? {
+        match known.key.revoked_since(reader).filter(|since| !asked.outlives(*since)) {
+            Some(since) => lost = Some(revoked(since, asked.made)),
+            None => good.push(known),
+        }
+    }
+    match lost {
+        Some(lost) if good.is_empty() => Err(lost),
+        _ => Ok(good),
+    }
+}
+
+fn located(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey> {
     let trust = &reader.options.trust;
     if let Some(key) = trust.token_key(asked.issuer, asked.method) {
         return Ok(vec![Known {
@@ -300,7 +333,7 @@ fn of_document(
         if found["controller"] != did {
             return Err(wrong("the DID document gives this key to somebody else"));
         }
-        if let Some(since) = did::revocation(found) {
+        if let Some(since) = did::revocation(found).filter(|since| !asked.outlives(*since)) {
             withdrawn = Some(revoked(since, asked.made));
             continue;
         }

@@ -133,6 +133,14 @@ pub fn judge_with(file: &[u8], options: &Options, found: &Found, trusted: &[Stri
     Judgement { kind, issuer, about, is_trusted, report, wanted }
 }
 
+/// [`signed_digest`](super::signed_digest) of a file of any form, or of what is baked into it.
+pub fn signed_digest(file: &[u8]) -> Option<[u8; 32]> {
+    match baked::find(file) {
+        Ok(Some(inner)) => super::signed_digest(inner.as_bytes()),
+        _ => super::signed_digest(file),
+    }
+}
+
 fn broken(reason: String) -> Report {
     let mut findings = Findings::new(Form::Foreign);
     findings.fail(Name::Shape, reason);

@@ -190,7 +190,8 @@ fn opened(
             let method = proof.verification_method();
             let is_own = did::controller(method) == Some(issuer);
             let made = Some(proof.created());
-            let asked = Asked { issuer, method: Some(method), x5c: None, made };
+            let method = Some(method);
+            let asked = Asked { issuer, method, x5c: None, made, recorded: None };
             let known = keys::find(reader, asked).unwrap_or_default();
             let fits = |known: &keys::Known| {
                 known.key.ed25519().is_some_and(|key| proof.verify(Suite::Jcs, &list, key).is_ok())

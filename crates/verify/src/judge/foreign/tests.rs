@@ -309,6 +309,57 @@ fn a_key_that_its_issuer_has_revoked_proves_nothing() {
 }
 
 #[test]
+fn a_key_that_was_compromised_is_none_by_whichever_way_it_is_found() {
+    let authority = Authority::new(31);
+    let pinned = |jwks: &str, revoked: bool| {
+        let mut jwk = p256().public().to_jwk();
+        jwk["kid"] = "key-1".into();
+        if revoked {
+            jwk["revoked"] = json!({ "revoked_at": NOW - 60, "reason": "compromised" });
+        }
+        let mut metadata = json!({ "issuer": COLLEGE, "jwks": { "keys": [] } });
+        metadata[jwks] = json!({ "keys": [jwk] });
+        let mut options = options();
+        options.trust.pin(&authority.pem()).unwrap();
+        options.trust.pin(&metadata.to_string()).unwrap();
+        options
+    };
+    let x5c = authority.x5c(&p256(), "college.example");
+    let by_name = json!({ "typ": "dc+sd-jwt", "kid": "key-1" });
+    let by_chain = json!({ "typ": "dc+sd-jwt", "x5c": x5c });
+    // The certificate stands for the host, whatever the path behind it.
+    let ways = [
+        ("jwks", by_name, COLLEGE),
+        ("jwks", by_chain.clone(), COLLEGE),
+        ("revoked_jwks", by_chain.clone(), COLLEGE),
+        ("jwks", by_chain, "https://college.example/another"),
+    ];
+    for (jwks, header, issuer) in ways {
+        let token = |made: Option<i64>| {
+            sd_jwt_of(header.clone(), |claims| {
+                claims["iss"] = issuer.into();
+                claims.as_object_mut().unwrap().remove("status");
+                made.into_iter().for_each(|made| claims["iat"] = made.into());
+            })
+        };
+        let undated = token(None);
+        if jwks == "jwks" {
+            let before = judge(undated.as_bytes(), &pinned(jwks, false));
+            assert_eq!(before.verdict, Verdict::Valid, "{header}: {before}");
+        }
+        let mut warned = pinned(jwks, true);
+        let report = judge(undated.as_bytes(), &warned);
+        assert_eq!(report.verdict, Verdict::Unproven, "{header}: {report}");
+        assert!(report.to_string().contains("the issuer has revoked its key"), "{report}");
+        let report = judge(token(Some(NOW)).as_bytes(), &warned);
+        assert_eq!(report.verdict, Verdict::Invalid, "{header}: {report}");
+        warned.trust.record(signed_digest(undated.as_bytes()).unwrap(), NOW - 61);
+        let report = judge(undated.as_bytes(), &warned);
+        assert_eq!(report.verdict, Verdict::Valid, "by the reader's own records: {report}");
+    }
+}
+
+#[test]
 fn an_sd_jwt_is_judged_by_its_issuers_metadata_and_list() {
     let good = sd_jwt(|_| {});
     let clear = token_list(false, |_| {});

@@ -1,6 +1,7 @@
 //! SD-JWT credentials, and W3C credentials in JWTs (VC-JOSE-COSE, and `jwt_vc` of version 1.1).
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::keys::{self, Asked, Known, NoKey};
 use super::{
@@ -200,6 +201,7 @@ pub(super) fn check(
         method: token.header.get("kid").and_then(Value::as_str),
         x5c: token.header.get("x5c"),
         made: token.number("iat"),
+        recorded: reader.options.trust.recorded(&Sha256::digest(token.signed().0).into()),
     };
     let known = keys::find(reader, asked).map_err(|problem| match problem {
         NoKey::Unknown(reason) => Refused::Unknown(reason),
