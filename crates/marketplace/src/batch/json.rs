@@ -1,14 +1,19 @@
 //! Tables as JSON, read as they come: one array of objects, or one object a line.
 
+use std::collections::BTreeMap;
+
 use kernel::{Error, Result};
-use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use super::model::{COLUMNS, Cells, Problem, ROW_BYTES_MAX, column};
 use super::receive::Line;
 
+/// The byte order mark, which has no place in JSON and is there all the same.
+const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// Before the array.
+    /// Before the array, or on the first line.
     Before,
     /// Between rows; `true` behind a comma, where a row has to follow.
     Between(bool),
@@ -33,10 +38,9 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(in_array: bool) -> Self {
-        let at = if in_array { At::Before } else { At::Between(false) };
         Self {
             in_array,
-            at,
+            at: At::Before,
             depth: 0,
             in_text: false,
             escaped: false,
@@ -62,19 +66,24 @@ impl Reader {
     fn step_line(&mut self, byte: u8, lines: &mut Vec<Line>) -> Result<()> {
         if byte != b'\n' {
             self.keep(byte);
-        } else if !self.row.trim_ascii().is_empty() {
-            self.end_row(lines);
-        } else {
+            return Ok(());
+        }
+        if self.at == At::Before && self.row.starts_with(&MARK) {
+            self.row.drain(..MARK.len());
+        }
+        self.at = At::Between(false);
+        if self.row.trim_ascii().is_empty() {
             self.row.clear();
+        } else {
+            self.end_row(lines);
         }
         Ok(())
     }
 
     fn step(&mut self, byte: u8, lines: &mut Vec<Line>) -> Result<()> {
-        // The byte order mark, which has no place in JSON and is there all the same.
         let is_space = byte.is_ascii_whitespace();
         match self.at {
-            At::Before if is_space || [0xEF, 0xBB, 0xBF].contains(&byte) => {}
+            At::Before if is_space || MARK.contains(&byte) => {}
             At::Before if byte == b'[' => self.at = At::Between(false),
             At::Before => return Err(wrong("it begins with no array of rows")),
             At::Between(_) | At::Behind | At::After if is_space => {}
@@ -150,13 +159,15 @@ fn wrong(what: &str) -> Error {
     Error::invalid("invalid_json", format!("The body is no table in JSON: {what}."))
 }
 
-/// Reads one row: an object of texts. Numbers and booleans are read as they are written.
+/// Reads one row: an object of texts. Numbers are read as they are written: what becomes part of a
+/// signed credential is never rounded.
 fn read(row: &[u8]) -> Result<Cells, Problem> {
-    let value: Json = serde_json::from_slice(row)
-        .map_err(|error| Problem::new("invalid_json", format!("not JSON: {error}")))?;
-    let Json::Object(members) = value else {
-        return Err(Problem::new("invalid_json", "a row is an object with the columns as members"));
-    };
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(row).map_err(|error| {
+        if error.is_data() {
+            return Problem::new("invalid_json", "a row is an object with the columns as members");
+        }
+        not_json(&error)
+    })?;
     let mut cells = Cells::default();
     for (name, value) in members {
         let Some(place) = column(&name) else {
@@ -164,11 +175,15 @@ fn read(row: &[u8]) -> Result<Cells, Problem> {
             let message = format!("none of {}", COLUMNS.join(", "));
             return Err(Problem { field: Some(name), ..Problem::new("unknown_column", message) });
         };
-        let text = match value {
-            Json::Null => String::new(),
-            Json::String(text) => text,
-            Json::Number(number) => number.to_string(),
-            Json::Bool(_) | Json::Array(_) | Json::Object(_) => {
+        let text = match value.get() {
+            "null" => String::new(),
+            text if text.starts_with('"') => {
+                serde_json::from_str(text).map_err(|error| not_json(&error))?
+            }
+            number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+                number.to_owned()
+            }
+            _ => {
                 return Err(Problem { field: Some(name), ..Problem::new("invalid", "not a text") });
             }
         };
@@ -177,4 +192,8 @@ fn read(row: &[u8]) -> Result<Cells, Problem> {
         }
     }
     Ok(cells)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new("invalid_json", format!("not JSON: {error}"))
 }

@@ -469,6 +469,49 @@ fn codes(table: &[u8]) -> Vec<String> {
 }
 
 #[test]
+fn a_number_in_json_is_read_as_it_is_written() {
+    let numbers = ["12345678901234567890123", "0.10", "1E5", "-7", "1e999", "18446744073709551616"];
+    for number in numbers {
+        for (format, (before, behind)) in
+            [(Format::Json, ("[", "]")), (Format::JsonLines, ("", ""))]
+        {
+            let table =
+                format!("{before}{{\"title\": \"T\", \"documentNumber\" : {number} }}{behind}");
+            let cells = read(format, table.as_bytes(), 3).unwrap().remove(0).cells.unwrap();
+            assert_eq!((&*cells.0[2], &*cells.0[5]), ("T", number));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_text_in_a_row_of_json_is_said_of_it() {
+    let table = br#"[{"title": null, "type": "a\u00e9\n"}, {"title": true}, {"title": [1]}, 7,
+        {"title": "\ud800"}, {"title": 01}, {"title": "a", "title": "b"}]"#;
+    let found: Vec<_> = read(Format::Json, table, 3)
+        .unwrap()
+        .into_iter()
+        .map(|line| line.cells.map_or_else(|it| it.code, |it| it.0[2..4].join("|")))
+        .collect();
+    let wrong = "invalid_json";
+    assert_eq!(found, ["|a\u{e9}\n", "invalid", "invalid", wrong, wrong, wrong, "b|"]);
+}
+
+#[test]
+fn a_mark_before_lines_of_json_is_no_part_of_the_first_row() {
+    for table in [
+        "\u{feff}{\"title\":\"a\"}\n{\"title\":\"b\"}",
+        "\u{feff}\n{\"title\":\"a\"}\n{\"title\":\"b\"}\n",
+    ] {
+        let lines = read(Format::JsonLines, table.as_bytes(), 1).unwrap();
+        let titles: Vec<_> =
+            lines.into_iter().map(|line| line.cells.unwrap().0[2].clone()).collect();
+        assert_eq!(titles, ["a", "b"], "{table:?}");
+    }
+    let inside = "{\"title\":\"a\"}\n\u{feff}{\"title\":\"b\"}";
+    assert!(read(Format::JsonLines, inside.as_bytes(), 1).unwrap().remove(1).cells.is_err());
+}
+
+#[test]
 fn what_is_wrong_with_a_line_of_csv_is_said_of_it_and_of_no_other() {
     for (table, expected) in [
         (&b"title,type\na,b\n"[..], &["ok"][..]),
