@@ -82,6 +82,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0032_dispute_openers",
             sql: include_str!("../migrations/0032_dispute_openers.sql"),
         },
+        Migration {
+            name: "0033_running_batches",
+            sql: include_str!("../migrations/0033_running_batches.sql"),
+        },
     ],
 };
 

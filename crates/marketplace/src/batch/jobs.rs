@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Service;
 
-/// How often tables that broke off are looked for.
+/// How often tables that broke off are looked for, and batches that nobody works on.
 const PERIOD: Duration = Duration::from_secs(600);
 
 /// Do the next rows of a batch, and leave a job for those behind them.
@@ -32,6 +32,9 @@ pub fn register(service: &Arc<Service>, registry: &mut Registry) {
     let service = Arc::clone(service);
     registry.every("batch.sweep", PERIOD, move || {
         let service = Arc::clone(&service);
-        async move { service.sweep().await.map(drop) }
+        async move {
+            service.sweep().await?;
+            service.resume().await
+        }
     });
 }

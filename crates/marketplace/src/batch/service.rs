@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use documents::credential::Service as Credentials;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use kernel::caller::{Acting, Actor};
 use kernel::id::kinds;
 use kernel::{
@@ -15,6 +16,7 @@ use platform::db::{Db, Tx, with_body};
 use platform::jobs::{NewJob, Run};
 use platform::journal::Fact;
 use rpc::users::{Status, Users};
+use uuid::Uuid;
 
 use super::jobs::Work;
 use super::model::{Batch, Estimate, NewBatch, Problem, Row, RowState, State, View};
@@ -22,8 +24,13 @@ use super::receive::Incoming;
 use super::store;
 use crate::{commission, verifier};
 
-/// Rows that one job does. Together they take less than a job's lease.
+/// Rows that one job does, as long as they take less than [`PATIENCE`].
 const CHUNK: i64 = 200;
+/// How long a job does rows: what is left then is another one's. Well within a job's lease, so that
+/// slow rows do not cost it its attempts.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// Batches that one transaction leaves a job for.
+const RESUMED_TOGETHER: i64 = 100;
 /// Rows that are done side by side, where that makes commits fewer: on the embedded store. On a
 /// shared one they would wait for each other at the one wallet that pays for all of them.
 const SIDE_BY_SIDE: usize = 16;
@@ -149,7 +156,7 @@ impl Service {
                 if !store::set_state(&tx, id, State::Receiving, State::Running).await? {
                     return Err(Error::gone("batch_given_up", "The table took too long."));
                 }
-                tx.enqueue(NewJob::new(&Work { batch: id })?);
+                enqueue(&tx, id)?;
                 let fact = Fact::by(caller, "batch.submitted").on(id);
                 tx.record(fact.with("good", estimate.good).with("bad", estimate.bad));
                 Ok(id)
@@ -190,6 +197,23 @@ impl Service {
             self.give_up(*id).await?;
         }
         Ok(stalled.len())
+    }
+
+    /// Leaves a job for batches that run and have none: theirs has failed too often, and its dead
+    /// letter holds up no batch.
+    pub async fn resume(&self) -> Result<()> {
+        let mut behind = Id::from_uuid(Uuid::nil());
+        loop {
+            let running = store::running(&self.db, behind, RESUMED_TOGETHER).await?;
+            let Some(last) = running.last() else { return Ok(()) };
+            behind = *last;
+            let running = &running;
+            self.db
+                .run("batch.resume", |tx| async move {
+                    running.iter().try_for_each(|id| enqueue(&tx, *id))
+                })
+                .await?;
+        }
     }
 
     /// The organization's batches, newest first.
@@ -252,7 +276,7 @@ impl Service {
                     return Err(Error::conflict("nothing_to_retry", message));
                 }
                 store::set_state(&tx, id, State::Completed, State::Running).await?;
-                tx.enqueue(NewJob::new(&Work { batch: id })?);
+                enqueue(&tx, id)?;
                 tx.record(Fact::by(caller, "batch.retried").on(id).with("rows", rows));
                 Ok(())
             })
@@ -315,7 +339,7 @@ impl Service {
                     if is_told {
                         tell(&tx, &batch, "batch.progressed").await?;
                     }
-                    tx.enqueue(NewJob::new(&Work { batch: id })?);
+                    enqueue(&tx, id)?;
                 }
                 run.done_in(&tx).await
             })
@@ -346,12 +370,27 @@ impl Service {
         let at_once = if self.db.is_shared() { 1 } else { SIDE_BY_SIDE };
         // Boxed: they are large, and as many as a chunk has rows.
         let work: Vec<_> = rows.iter().map(|row| self.do_row(caller, batch, row).boxed()).collect();
-        let mut outcomes = stream::iter(work).buffer_unordered(at_once);
-        while let Some(outcome) = outcomes.next().await {
-            // What is not possible now is tried again with the job, later and later.
-            outcome?;
+        let (mut waiting, mut running) = (work.into_iter(), FuturesUnordered::new());
+        let (until, mut begun) = (self.db.world().now() + PATIENCE, 0);
+        loop {
+            // A job that does one row at least comes to its end.
+            let in_time = begun == 0 || self.db.world().now() < until;
+            if in_time
+                && running.len() < at_once
+                && let Some(row) = waiting.next()
+            {
+                running.push(row);
+                begun += 1;
+                continue;
+            }
+            match running.next().await {
+                // What is not possible now is tried again with the job, later and later.
+                Some(outcome) => outcome?,
+                None => break,
+            }
         }
-        let places = rows.first().map(|row| row.place).zip(rows.last().map(|row| row.place));
+        let done = rows.get(..begun).unwrap_or_default();
+        let places = done.first().map(|row| row.place).zip(done.last().map(|row| row.place));
         Ok(places.is_some_and(|(first, last)| is_told(first, last)))
     }
 
@@ -408,6 +447,12 @@ impl Service {
             .await
             .map(drop)
     }
+}
+
+/// Leaves the next rows of a batch to a job, unless one has them already.
+fn enqueue(tx: &Tx, id: Id<kinds::Batch>) -> Result<()> {
+    tx.enqueue(NewJob::new(&Work { batch: id })?.unique(id.to_string()));
+    Ok(())
 }
 
 /// Whether progress is told after these rows: at the first thousand each time, and then at each

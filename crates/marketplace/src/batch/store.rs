@@ -271,6 +271,12 @@ pub(super) async fn stalled(db: &impl Read, before: Timestamp) -> Result<Vec<Bat
     Ok(db.all(sql, params![before], |row| row.take()).await?)
 }
 
+/// Batches that run, in the order of their ids.
+pub(super) async fn running(db: &impl Read, behind: BatchId, limit: i64) -> Result<Vec<BatchId>> {
+    let sql = "SELECT id FROM batches WHERE state = 'running' AND id > $1 ORDER BY id LIMIT $2";
+    Ok(db.all(sql, params![behind, limit], |row| row.take()).await?)
+}
+
 /// The place of the first row that a batch has.
 pub(super) async fn first_row(db: &impl Read, batch: BatchId) -> Result<Option<i64>> {
     let sql = "SELECT place FROM batch_rows WHERE batch = $1 ORDER BY place LIMIT 1";

@@ -3,12 +3,14 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use kernel::id::kinds;
 use kernel::{Caller, Id, Role};
-use platform::db::Read;
+use platform::db::{Read, Tx};
 use platform::jobs::{Registry, Worker};
 use platform::testing::TestDb;
 use serde_json::{Value as Json, json};
@@ -244,6 +246,60 @@ async fn the_organization_is_told_how_far_its_batch_is(t: &TestDb) {
         ("batch.progressed", json!(400), json!(451)),
         ("batch.completed", json!(450), json!(451)),
     ]);
+}
+
+async fn a_job_that_takes_long_leaves_the_rest_to_another(t: &TestDb) {
+    let desk = Desk::open(t, 120).await;
+    let id = desk.submit("", table(0..120)).await;
+    let worker = desk.worker();
+    let begun = async {
+        while desk.stage.count("verifications").await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (drain, begun) = (pin!(worker.drain()), pin!(begun));
+    let Either::Right(((), drain)) = select(drain, begun).await else {
+        panic!("all of it was done at once");
+    };
+    t.clock.advance(Duration::from_secs(25));
+    drain.await.unwrap();
+    desk.has_done(120).await;
+    let told = platform::journal::newest_of(&t.db, &id, "batch.progressed").await.unwrap().unwrap();
+    let done = told.data["done"].as_i64().unwrap();
+    assert!((1..120).contains(&done), "{done}");
+    assert_eq!(desk.progress(&id).await["status"], "completed");
+}
+
+async fn a_batch_whose_job_has_failed_too_often_is_taken_up_again(t: &TestDb) {
+    let desk = Desk::open(t, 3).await;
+    let id = desk.submit("", table(0..3)).await;
+    let jobs = async || {
+        let sql = "SELECT state FROM jobs WHERE kind = 'batch.work' ORDER BY state";
+        t.db.all(sql, &[], |row| row.take::<String>()).await.unwrap()
+    };
+    let batches = &desk.stage.market.batches;
+    batches.resume().await.unwrap();
+    assert_eq!(jobs().await, ["ready"], "it has one already");
+    let dies = |tx: Tx| async move {
+        tx.execute("UPDATE jobs SET state = 'dead' WHERE kind = 'batch.work'", &[]).await?;
+        Ok(())
+    };
+    t.db.run("test.die", dies).await.unwrap();
+    for _ in 0..2 {
+        batches.resume().await.unwrap();
+        assert_eq!(jobs().await, ["dead", "ready"]);
+    }
+    desk.worker().drain().await.unwrap();
+    assert_eq!(desk.progress(&id).await["status"], "completed");
+    desk.has_done(3).await;
+    batches.resume().await.unwrap();
+    assert_eq!(jobs().await, ["dead"]);
+    // The worker looks for such batches by itself.
+    let other = desk.submit("", table(3..4)).await;
+    t.db.run("test.die", dies).await.unwrap();
+    t.clock.advance(Duration::from_secs(600));
+    desk.worker().drain().await.unwrap();
+    assert_eq!(desk.progress(&other).await["status"], "completed");
 }
 
 async fn a_budget_is_never_overspent_and_a_retry_does_the_rest(t: &TestDb) {
