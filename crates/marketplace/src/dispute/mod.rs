@@ -18,8 +18,8 @@
 //! - `refund_user` overturns the verdict and gives all back; `split` lets it stand and gives a
 //!   part back; `pay_verifier` and `reject` let it stand and give nothing back. A part that goes
 //!   back is taken from the verifier's earning and the platform's fee alike.
-//! - Owner and verifier add evidence and appeal, once between them. Admins who are no party
-//!   decide. To everybody else it is not there.
+//! - Owner and verifier add evidence and appeal, once between them. Admins who are no party, and
+//!   have acted for none, decide. To everybody else it is not there.
 //! - What is shown as evidence is read by both sides, and stays until the dispute is closed. Until
 //!   then the admins who decide read the files of the case as well ([`papers`]); whose a file is
 //!   learns of every reader.

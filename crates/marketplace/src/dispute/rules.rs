@@ -72,11 +72,23 @@ impl Command {
     }
 }
 
+/// What nobody does in a case but its sides, and those who act for them.
+pub(super) const OF_SIDES: &[&str] = &[
+    "verification.requested",
+    "verification.cancelled",
+    "verification.info_provided",
+    "dispute.opened",
+    "dispute.evidence_added",
+    "dispute.appealed",
+];
+
 /// Why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     NoSuchThing,
     NotTheirs,
+    /// They have acted in the case for one of its sides.
+    TookPart,
     /// The decision can be appealed no more, whether it has been carried out yet or not.
     WindowOver,
     WrongState {
@@ -92,6 +104,11 @@ impl From<Refusal> for Error {
             Refusal::NoSuchThing => Self::not_found("dispute"),
             Refusal::NotTheirs => {
                 Self::forbidden("not_yours_to_do", "This is for another party to do.")
+            }
+            Refusal::TookPart => {
+                let message = "You have acted in this case for one of its sides. Another admin \
+                               assigns and decides it.";
+                Self::forbidden("not_yours_to_do", message)
             }
             Refusal::WindowOver => {
                 let message = "The time in which this decision could be appealed is over.";
@@ -217,7 +234,9 @@ mod tests {
                     Ok(next) => format!("-> {next}"),
                     Err(Refusal::NoSuchThing) => "404".to_owned(),
                     Err(Refusal::NotTheirs) => "403".to_owned(),
-                    Err(Refusal::WindowOver) => unreachable!("not a matter of states"),
+                    Err(Refusal::WindowOver | Refusal::TookPart) => {
+                        unreachable!("not a matter of states")
+                    }
                     Err(Refusal::WrongState { .. }) => "409".to_owned(),
                 });
                 let [side, judge, timer, stranger] = answers;

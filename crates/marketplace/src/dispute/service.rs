@@ -7,7 +7,7 @@ use documents::file;
 use kernel::id::kinds;
 use kernel::{Caller, Error, Id, Kind, Page, PageRequest, Result, Role};
 use platform::db::{Db, Tx};
-use platform::journal::Fact;
+use platform::journal::{self, Fact};
 use rpc::users::{Status, Users};
 
 use super::model::{Dispute, Evidence, Ground, NewEvidence, Ruling, State};
@@ -151,8 +151,8 @@ impl Service {
     /// An admin takes a dispute on, or gives it to another admin.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` `wrong_state`; a field error at `/assigneeId` for who is no active
-    /// admin, or a side of it.
+    /// `NotFound`; `Forbidden` `not_yours_to_do`; `Conflict` `wrong_state`; a field error at
+    /// `/assigneeId` for who is no active admin, or a side of it, or has acted for one.
     pub async fn assign(
         &self,
         caller: &Caller,
@@ -163,8 +163,11 @@ impl Service {
         self.db
             .once(caller, "dispute.assign", |tx| async move {
                 let mut dispute = act(&tx, caller, id, Command::Assign).await?;
+                if took_part(&tx, &dispute, caller.user()?).await? {
+                    return Err(Refusal::TookPart.into());
+                }
                 let is_side = assignee == dispute.owner || assignee == dispute.verifier.same_as();
-                if !is_admin || is_side {
+                if !is_admin || is_side || took_part(&tx, &dispute, assignee).await? {
                     let message = "an active admin who is no side of it";
                     return Err(Error::field("/assigneeId", "not_allowed", message));
                 }
@@ -186,6 +189,9 @@ impl Service {
 
     /// An admin decides. A first decision is carried out when nobody has appealed it in time; the
     /// decision about an appeal is carried out at once.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden` `not_yours_to_do`; `Conflict` `wrong_state`.
     pub async fn resolve(
         &self,
         caller: &Caller,
@@ -197,6 +203,9 @@ impl Service {
             .once(caller, "dispute.resolve", |tx| {
                 Box::pin(async move {
                     let mut dispute = act(&tx, caller, id, Command::Resolve).await?;
+                    if took_part(&tx, &dispute, judge).await? {
+                        return Err(Refusal::TookPart.into());
+                    }
                     rules::decide(&mut dispute, ruling, tx.now(), self.appeal_window);
                     dispute.decided_by = Some(judge);
                     store::save(&tx, &mut dispute).await?;
@@ -333,6 +342,23 @@ fn sought_by(text: &str) -> Result<Whose> {
 
 async fn load(tx: &Tx, id: Id<kinds::Dispute>) -> Result<Dispute> {
     Ok(store::get(tx, id).await?.ok_or(Refusal::NoSuchThing)?)
+}
+
+/// Whether somebody has acted in the case for one of its sides, as a member of an organization does:
+/// who is made an admin afterwards does not judge what they have sent in.
+async fn took_part(tx: &Tx, dispute: &Dispute, person: Id<kinds::User>) -> Result<bool> {
+    for subject in [dispute.verification.to_string(), dispute.id.to_string()] {
+        let filter = journal::Filter {
+            actor: Some(person),
+            among: rules::OF_SIDES,
+            resource: Some(subject),
+            ..journal::Filter::default()
+        };
+        if !journal::search(tx, &filter, &PageRequest::first(1)).await?.items.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Loads a dispute and takes the caller's step; it is still to be saved.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use documents::credential::Status as CredentialStatus;
 use futures_util::future::join_all;
+use kernel::caller::{Acting, Actor};
 use kernel::id::kinds;
-use kernel::{Asset, Caller, Id, Kind, PageRequest, Random, Result, Role};
+use kernel::{
+    Asset, Caller, Id, Kind, PageRequest, Permission, Permissions, Principal, Random, Result, Role,
+};
 use money::ledger::{self, Account, Code};
 use platform::db::{Migration, Migrations, Read};
 use platform::journal::{self, Runner};
@@ -449,6 +452,43 @@ platform::on_both_engines! { MIGRATIONS;
         stage.wallets.release_due().await.unwrap();
         let refused = stage.contest(&stage.verifier, judged.id).await.unwrap_err();
         assert_eq!(refused.code(), "window_over");
+    }
+
+    async fn who_has_acted_for_a_side_does_not_judge_as_an_admin(t: &TestDb) {
+        let stage = stage(t).await;
+        let owner = id_of(&stage.owner);
+        // Members of the owner's team, who are admins by the time that it is decided.
+        let member = |admin: &Caller| {
+            let acting = Some(Acting {
+                by: Actor::Member(id_of(admin)),
+                may: Permissions::of(&Permission::ALL),
+            });
+            let role = Role::Enterprise;
+            Caller::of(Principal { acting, ..Principal::new(owner, role, owner.same_as()) })
+        };
+        let [asked, opened] = ["Anne", "Olga"].map(|name| stage.people.add(t, name, Role::Admin));
+        let id = stage.accepted().await.id;
+        stage.give(&stage.verifier, id, Command::RequestInfo).await.unwrap();
+        stage.give(&member(&asked), id, Command::ProvideInfo).await.unwrap();
+        stage.give(&stage.verifier, id, Command::Reject).await.unwrap();
+        let dispute = stage.contest(&member(&opened), id).await.unwrap();
+        let (disputes, admin) = (&stage.market.disputes, id_of(&stage.admin));
+        for judge in [&asked, &opened] {
+            for refused in [
+                disputes.assign(judge, dispute.id, admin).await,
+                disputes.resolve(judge, dispute.id, &ruling(Resolution::RefundUser)).await,
+            ] {
+                let error = refused.unwrap_err();
+                assert_eq!((error.kind(), error.code()), (Kind::Forbidden, "not_yours_to_do"));
+            }
+            let refused = disputes.assign(&stage.admin, dispute.id, id_of(judge)).await;
+            assert_eq!(&*refused.unwrap_err().fields()[0].pointer, "/assigneeId");
+        }
+        // What an admin does as one is no part in it.
+        for _ in 0..2 {
+            disputes.assign(&stage.admin, dispute.id, admin).await.unwrap();
+        }
+        disputes.resolve(&stage.admin, dispute.id, &ruling(Resolution::Reject)).await.unwrap();
     }
 
     async fn an_admin_finds_disputes_by_what_they_are_about(t: &TestDb) {
