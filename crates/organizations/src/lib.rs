@@ -18,6 +18,7 @@ use platform::crypto::MasterKey;
 use platform::db::{Db, Migration, Migrations};
 use platform::http::Route;
 use platform::jobs::Registry;
+use platform::journal::Reader;
 use platform::mail::Mailer;
 use rpc::users::Users;
 
@@ -78,5 +79,9 @@ impl Organizations {
 
     pub fn jobs(&self, registry: &mut Registry) {
         member::jobs::register(&self.members, registry);
+    }
+
+    pub fn readers(&self) -> Vec<Arc<dyn Reader>> {
+        vec![Arc::new(member::reader::Follower)]
     }
 }

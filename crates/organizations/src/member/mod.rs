@@ -14,7 +14,7 @@
 //! Invariants:
 //! - The account itself is an owner, always: there is never an organization without one.
 //! - A person belongs to one organization at most. Verifiers and admins belong to none: nobody
-//!   judges what they have sent in themselves.
+//!   judges what they have sent in themselves. Who is made an admin is out of their team.
 //! - An invitation works once, for seven days, and for the address that it was sent to only.
 //! - Nobody acts for an organization whose account may not act itself.
 //! - Whoever is removed is out with their next request: nothing remembers who belongs to a team.
@@ -23,6 +23,7 @@ pub mod http;
 pub mod jobs;
 mod letters;
 pub mod model;
+pub mod reader;
 pub mod rules;
 pub mod service;
 mod store;

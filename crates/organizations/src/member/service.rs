@@ -369,7 +369,7 @@ impl Service {
 }
 
 /// A fact about a member: it concerns them and the organization.
-fn fact(caller: &Caller, verb: &'static str, member: &Member) -> Fact {
+pub(super) fn fact(caller: &Caller, verb: &'static str, member: &Member) -> Fact {
     Fact::by(caller, verb)
         .on(member.person)
         .about(member.person)

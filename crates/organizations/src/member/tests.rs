@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use kernel::Role;
+use kernel::{Caller, Role};
 use platform::db::Read;
+use platform::journal::{Fact, Recorded, Runner};
+use platform::testing::TestDb;
 use serde_json::{Value as Json, json};
 
 use crate::testing::{House, TABLES, id_of};
@@ -14,6 +16,12 @@ const INVITE: &str = "POST /v1/enterprise/team/invite";
 
 fn member(who: &kernel::Caller) -> String {
     format!("/v1/enterprise/team/{}", id_of(who))
+}
+
+/// What was told of somebody who is out of their team.
+async fn removed(t: &TestDb, who: &Caller) -> Recorded {
+    let person = id_of(who).to_string();
+    platform::journal::newest_of(&t.db, &person, "member.removed").await.unwrap().unwrap()
 }
 
 platform::on_both_engines! { TABLES;
@@ -145,6 +153,28 @@ async fn judges_admins_and_other_enterprises_join_nobody(t: &TestDb) {
     house.ok(&otto, INVITE, json!({ "email": "anne@example.org", "role": "member" })).await;
     let token = json!({ "token": house.mail_token("anne@example.org").await });
     assert_eq!(house.refused(&anne, JOIN, token).await, (409, "already_member".into()));
+}
+
+async fn who_is_made_an_admin_is_out_of_the_team(t: &TestDb) {
+    let house = House::new(t);
+    let (eve, anne) = (house.add("Eve", Role::Enterprise), house.add("Anne", Role::User));
+    let ben = house.add("Ben", Role::User);
+    house.bring(&eve, &anne, "admin").await;
+    house.bring(&eve, &ben, "member").await;
+    for who in [&anne, &eve] {
+        let granted = &Fact::by(&Caller::nobody(), "user.admin_granted").on(id_of(who));
+        t.db.run("test.grant", |tx| async move {
+            tx.record(granted.clone());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+    Runner::new(t.db.clone(), house.organizations.readers()).drain().await;
+    let team = house.ok(&eve, "GET /v1/enterprise/team", Json::Null).await;
+    let names: Vec<_> = team.as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, [&json!("Ben"), &json!("Eve")], "the account stays");
+    assert_eq!(removed(t, &anne).await.actor, None);
 }
 
 async fn each_role_decides_about_those_below_it_and_the_account_stays(t: &TestDb) {
