@@ -119,6 +119,9 @@ pub fn is_formula(cell: &str) -> bool {
     cell.starts_with(['\t', '\r']) || cell.trim_start().starts_with(['=', '+', '-', '@'])
 }
 
+/// What is said of a column and is not for good.
+const MAY_CHANGE: [&str; 4] = ["unknown", "not_found", "away", "no_fitting_service"];
+
 /// Why a row is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -147,8 +150,9 @@ impl Problem {
                 code: field.code.clone(),
                 field: Some(field.pointer.trim_start_matches('/').to_owned()),
                 message: field.message.clone(),
-                // Nothing is known at this address now; who is not there may come.
-                retryable: retryable || matches!(&*field.code, "unknown" | "not_found"),
+                // Nothing is known at this address now; who is not there may come, who is away
+                // comes back, and what nobody offers somebody may.
+                retryable: retryable || MAY_CHANGE.contains(&&*field.code),
             },
             None if error.kind() == Kind::Internal => Self {
                 retryable,

@@ -19,7 +19,8 @@ use super::model::{COLUMNS, Cells, Format, ROWS_MAX, is_formula};
 use super::receive::Line;
 use super::{csv, json as json_table, xlsx};
 use crate::testing::{Client, id_of, with_key};
-use crate::verification::tests::{FUNDS, MIGRATIONS, PRICE, Stage, stage};
+use crate::verification::tests::{FUNDS, MIGRATIONS, PRICE, Stage, diplomas, stage};
+use crate::verifier::model::{Availability, Away};
 
 mod workbooks;
 
@@ -335,6 +336,30 @@ async fn what_cannot_be_paid_is_tried_again_when_it_can(t: &TestDb) {
     desk.client.ok(&desk.eve, &format!("POST {BATCHES}/{id}/retry"), json!({})).await;
     desk.worker().drain().await.unwrap();
     desk.has_done(3).await;
+}
+
+async fn what_a_verifier_does_not_do_at_present_is_tried_again(t: &TestDb) {
+    let desk = Desk::open(t, 3).await;
+    let verifiers = &desk.stage.market.verifiers;
+    let retry = async |id: &str, code: &str| {
+        let row = &desk.rows(id, "&state=failed").await[0];
+        assert_eq!((&row["error"]["code"], &row["error"]["retryable"]), (&json!(code), &json!(true)));
+        desk.client.ok(&desk.eve, &format!("POST {BATCHES}/{id}/retry"), json!({})).await;
+    };
+    let away = Some(Away { from: t.db.world().now(), until: None });
+    let away = Availability::parse(&[], away, None).unwrap();
+    verifiers.replace_availability(&desk.stage.verifier, &away).await.unwrap();
+    let id = desk.submit("", table(0..1)).await;
+    desk.worker().drain().await.unwrap();
+    let back = Availability::parse(&[], None, None).unwrap();
+    verifiers.replace_availability(&desk.stage.verifier, &back).await.unwrap();
+    verifiers.replace_offers(&desk.stage.verifier, &[]).await.unwrap();
+    retry(&id, "away").await;
+    desk.worker().drain().await.unwrap();
+    verifiers.replace_offers(&desk.stage.verifier, &[diplomas(PRICE)]).await.unwrap();
+    retry(&id, "no_fitting_service").await;
+    desk.worker().drain().await.unwrap();
+    desk.has_done(1).await;
 }
 
 async fn rows_that_wait_are_called_off_and_what_is_done_stays(t: &TestDb) {
