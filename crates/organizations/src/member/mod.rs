@@ -16,7 +16,8 @@
 //! - A person belongs to one organization at most. Verifiers and admins belong to none: nobody
 //!   judges what they have sent in themselves. Who is made an admin is out of their team.
 //! - An invitation works once, for seven days, and for the address that it was sent to only.
-//! - Nobody acts for an organization whose account may not act itself.
+//! - Nobody acts for an organization whose account may not act itself, and it holds nobody: its
+//!   members may join another.
 //! - Whoever is removed is out with their next request: nothing remembers who belongs to a team.
 
 pub mod http;

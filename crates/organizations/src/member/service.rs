@@ -208,7 +208,8 @@ impl Service {
             .await
     }
 
-    /// Joins the team that has sent this token to the caller's address.
+    /// Joins the team that has sent this token to the caller's address. A team whose organization
+    /// may not act, they leave with that: they have no other way out of it.
     ///
     /// # Errors
     /// `Gone` `invitation_over`; `Forbidden` `other_address`; `Conflict` `already_member`,
@@ -216,6 +217,7 @@ impl Service {
     pub async fn join(&self, caller: &Caller, token: &str) -> Result<View> {
         let (hash, person) = (sha256(token), caller.user()?);
         let profile = &self.users.profile(person).await?;
+        let idle = &self.idle_place(person).await?;
         self.db
             .run("member.join", |tx| async move {
                 let found = store::invitation_of(&tx, &hash).await?;
@@ -238,6 +240,11 @@ impl Service {
                     invited_by: Some(invitation.invited_by),
                     joined_at: tx.now(),
                 };
+                if let Some(idle) = idle
+                    && store::remove(&tx, idle).await?
+                {
+                    tx.record(fact(caller, "member.removed", idle));
+                }
                 if !store::join(&tx, &new).await? {
                     return Err(Refusal::AlreadyMember.into());
                 }
@@ -247,6 +254,14 @@ impl Service {
                 Ok(View { organization, person, role: new.role })
             })
             .await
+    }
+
+    /// Somebody's place in the team of another account that may not act.
+    async fn idle_place(&self, person: Id<User>) -> Result<Option<Member>> {
+        let Some(place) = store::of_person(&self.db, person).await? else { return Ok(None) };
+        let account: Id<User> = place.organization.same_as();
+        let is_idle = account != person && !standing::is_active(&self.users, account).await?;
+        Ok(is_idle.then_some(place))
     }
 
     /// [`Self::join`], where the token is part of an address.

@@ -238,4 +238,25 @@ async fn nobody_acts_for_an_account_that_may_not_act(t: &TestDb) {
     house.people.change(&eve, |profile| profile.approved = false);
     assert_eq!(house.acting(&anne).await.role(), Some(Role::User));
 }
+
+async fn members_of_an_organization_that_may_not_act_join_another(t: &TestDb) {
+    let house = House::new(t);
+    let (eve, otto) = (house.add("Eve", Role::Enterprise), house.add("Otto", Role::Enterprise));
+    let anne = house.add("Anne", Role::User);
+    house.bring(&eve, &anne, "owner").await;
+    house.ok(&otto, INVITE, json!({ "email": "anne@example.org", "role": "viewer" })).await;
+    let token = json!({ "token": house.mail_token("anne@example.org").await });
+    assert_eq!(house.refused(&anne, JOIN, token.clone()).await, (409, "already_member".into()));
+    house.people.change(&eve, |profile| profile.status = rpc::users::Status::Banned);
+    let joined = house.ok(&anne, JOIN, token).await;
+    assert_eq!((&joined["name"], &joined["role"]), (&json!("Otto"), &json!("viewer")));
+
+    // She has left the other one for good.
+    house.people.change(&eve, |profile| profile.status = rpc::users::Status::Active);
+    assert_eq!(id_of(&house.acting(&anne).await), id_of(&otto));
+    let team = house.ok(&eve, "GET /v1/enterprise/team", Json::Null).await;
+    assert_eq!(team.as_array().unwrap().len(), 1);
+    let removed = removed(t, &anne).await;
+    assert_eq!((removed.actor, &removed.data["role"]), (Some(id_of(&anne)), &json!("owner")));
+}
 }
