@@ -139,7 +139,8 @@ impl Service {
     /// works no more.
     ///
     /// # Errors
-    /// `Forbidden` `not_yours_to_do`; `Conflict` `team_full`.
+    /// `Forbidden` `not_yours_to_do`, also where the link of before is not theirs to take back;
+    /// `Conflict` `team_full`.
     pub async fn invite(
         &self,
         caller: &Caller,
@@ -153,6 +154,11 @@ impl Service {
                 let view = self.view(&tx, caller).await?;
                 rules::may_decide(view.role, role)?;
                 let organization = view.organization;
+                if let Some(before) = store::invitation_to(&tx, organization.id, email).await?
+                    && tx.now() < before.expires_at
+                {
+                    rules::may_decide(view.role, before.role)?;
+                }
                 if store::size(&tx, organization.id).await? >= TEAM_MAX {
                     return Err(Refusal::TeamFull.into());
                 }

@@ -197,6 +197,17 @@ pub(super) async fn invitation(
     Ok(db.maybe(&sql, params![id], read_invitation).await?)
 }
 
+pub(super) async fn invitation_to(
+    db: &impl Read,
+    of: OrganizationId,
+    email: &str,
+) -> Result<Option<Invitation>> {
+    let sql = format!(
+        "SELECT {INVITATION} FROM organization_invitations WHERE organization = $1 AND email = $2"
+    );
+    Ok(db.maybe(&sql, params![of, email], read_invitation).await?)
+}
+
 pub(super) async fn invitation_of(
     db: &impl Read,
     token_hash: &[u8; 32],

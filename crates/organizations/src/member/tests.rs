@@ -225,6 +225,23 @@ async fn each_role_decides_about_those_below_it_and_the_account_stays(t: &TestDb
         "member.removed"]);
 }
 
+async fn an_admin_of_the_team_does_not_replace_an_invitation_that_is_an_owner_s(t: &TestDb) {
+    let house = House::new(t);
+    let (eve, ada) = (house.add("Eve", Role::Enterprise), house.add("Ada", Role::User));
+    house.bring(&eve, &ada, "admin").await;
+    let as_role = |role: &str| json!({ "email": "ona@example.org", "role": role });
+    house.ok(&eve, INVITE, as_role("owner")).await;
+    let refused = house.refused(&ada, INVITE, as_role("viewer")).await;
+    assert_eq!(refused, (403, "not_yours_to_do".into()));
+    let kept = house.ok(&eve, "GET /v1/enterprise/team/invitations", Json::Null).await;
+    assert_eq!((kept.as_array().unwrap().len(), &kept[0]["role"]), (1, &json!("owner")));
+    // One that is over is nobody's, and what is theirs to take back is theirs to replace.
+    t.clock.advance(DAY * 7);
+    for role in ["viewer", "member"] {
+        house.ok(&ada, INVITE, as_role(role)).await;
+    }
+}
+
 async fn nobody_acts_for_an_account_that_may_not_act(t: &TestDb) {
     let house = House::new(t);
     let (eve, anne) = (house.add("Eve", Role::Enterprise), house.add("Anne", Role::User));
