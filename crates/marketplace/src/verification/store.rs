@@ -446,6 +446,16 @@ pub(super) async fn due(
     Ok(db.all(sql, params![now, limit], |row| row.take()).await?)
 }
 
+/// What a verifier was asked for and has not ended is due then, where it was due later: the timer
+/// does the rest.
+pub(crate) async fn hurry(tx: &Tx, verifier: Id<kinds::Verifier>, by: Timestamp) -> Result<()> {
+    let sql = "UPDATE verifications SET due_at = $2, version = version + 1
+               WHERE verifier = $1 AND state IN ('pending', 'in_review', 'needs_info')
+                   AND due_at > $2";
+    tx.execute(sql, params![verifier, by]).await?;
+    Ok(())
+}
+
 /// Where a note's text stands; it is sealed for the credential's owner.
 pub(super) const NOTE: &str = "verification_notes.text";
 

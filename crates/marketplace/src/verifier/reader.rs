@@ -1,5 +1,7 @@
 //! How the marketplace learns of verifiers: it follows the journal's facts about users.
 
+use std::time::Duration;
+
 use futures_util::future::{BoxFuture, FutureExt};
 use kernel::id::kinds;
 use kernel::{Id, Result, Role};
@@ -7,9 +9,15 @@ use platform::db::Tx;
 use platform::journal::{Reader, Recorded};
 
 use super::store;
+use crate::verification;
+
+/// How long jobs wait for a verifier who was suspended.
+pub(crate) const SUSPENDED_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Knows verifiers from their registration on, and shows them while they are approved and not
-/// suspended; what an overturned verdict costs of their reputation, they lose here, once. It waits for nothing but the database: names come later, see [`super::service`].
+/// suspended; what an overturned verdict costs of their reputation, they lose here, once. Whoever has
+/// asked one who was banned does not wait for them, nor for one who is suspended longer than
+/// [`SUSPENDED_MAX`]. It waits for nothing but the database: names come later, see [`super::service`].
 pub struct Follower;
 
 impl Reader for Follower {
@@ -49,10 +57,16 @@ async fn follow(tx: &Tx, fact: &Recorded) -> Result<()> {
     match fact.verb.as_str() {
         "user.approved" => store::set_approved(tx, id, true).await,
         "user.rejected" => store::set_approved(tx, id, false).await,
-        // Who has closed their account may have it opened again; the erasure comes by itself.
-        "user.suspended" | "user.banned" | "user.closed" => {
+        "user.suspended" => {
+            verification::store::hurry(tx, id, fact.at + SUSPENDED_MAX).await?;
             store::set_suspended(tx, id, true).await
         }
+        "user.banned" => {
+            verification::store::hurry(tx, id, fact.at).await?;
+            store::set_suspended(tx, id, true).await
+        }
+        // Who has closed their account may have it opened again; the erasure comes by itself.
+        "user.closed" => store::set_suspended(tx, id, true).await,
         "user.unsuspended" | "user.unbanned" => store::set_suspended(tx, id, false).await,
         // It stands as it stood before: a ban outlives being closed.
         "user.reopened" => {

@@ -56,6 +56,17 @@ impl Stage<'_> {
         verifiers.replace_availability(caller, &availability).await.unwrap();
     }
 
+    /// An admin has locked the verifier out, or let them in again.
+    async fn locked(&self, verb: &'static str) {
+        let fact = &Fact::by(&self.admin, verb).on(id_of(&self.verifier));
+        let record = |tx: platform::db::Tx| async move {
+            tx.record(fact.clone());
+            Ok(())
+        };
+        self.t.db.run("test.lock", record).await.unwrap();
+        Runner::new(self.t.db.clone(), self.market.readers()).drain().await;
+    }
+
     async fn state(&self, id: Id<kinds::Verification>) -> State {
         self.market.verifications.find(id).await.unwrap().0.state
     }
@@ -369,6 +380,52 @@ platform::on_both_engines! { MIGRATIONS;
             assert!(t.db.run("test.write", write).await.is_err(), "{set}");
         }
         assert_eq!(stage.state(id).await, State::Open);
+    }
+
+    async fn nobody_waits_for_a_verifier_who_was_banned(t: &TestDb) {
+        let stage = stage(t).await;
+        stage.offers(&stage.rival, &[diplomas(1)]).await;
+        let claimed = stage.posted().await.id;
+        let direct = stage.accepted().await.id;
+        for id in [claimed, direct] {
+            if id == claimed {
+                stage.give(&stage.verifier, id, Command::Accept).await.unwrap();
+            }
+            stage.give(&stage.verifier, id, Command::Start).await.unwrap();
+        }
+        let asked = stage.requested().await.id;
+        let verdict = stage.accepted().await.id;
+        stage.give(&stage.verifier, verdict, Command::Verify).await.unwrap();
+        stage.locked("user.banned").await;
+        assert_eq!(stage.market.verifications.expire_due().await.unwrap(), 3);
+        let states = [State::Open, State::Expired, State::Expired, State::Verified];
+        for (id, state) in [claimed, direct, asked, verdict].into_iter().zip(states) {
+            assert_eq!(stage.state(id).await, state);
+        }
+        stage.has(FUNDS - 2 * PRICE, PRICE, PRICE - FEE, FEE).await;
+        assert!(!stage.picture(direct).await.verifier_reads);
+        assert_eq!(stage.offered(&stage.rival, "").await, [claimed.to_string()]);
+    }
+
+    async fn a_suspension_that_is_lifted_soon_costs_no_job(t: &TestDb) {
+        let stage = stage(t).await;
+        let slow = NewOffer { sla_hours: 30 * 24, ..diplomas(PRICE) };
+        stage.offers(&stage.verifier, &[slow]).await;
+        let accepted = stage.accepted().await;
+        let id = accepted.id;
+        let verifications = &stage.market.verifications;
+        stage.locked("user.suspended").await;
+        t.clock.advance(2 * DAY);
+        assert_eq!(verifications.expire_due().await.unwrap(), 0);
+        stage.locked("user.unsuspended").await;
+        // They say that they are at work, and have the time of their service again.
+        let started = stage.give(&stage.verifier, id, Command::Start).await.unwrap();
+        assert_eq!(started.due_at, accepted.due_at);
+        stage.locked("user.suspended").await;
+        t.clock.advance(3 * DAY);
+        assert_eq!(verifications.expire_due().await.unwrap(), 1);
+        assert_eq!(stage.state(id).await, State::Expired);
+        stage.has(FUNDS, 0, 0, 0).await;
     }
 
     async fn a_job_takes_a_bond_where_the_operator_says_so(t: &TestDb) {
