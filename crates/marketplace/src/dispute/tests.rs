@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 
 use super::model::{Dispute, Ground, NewEvidence, Resolution, Ruling, State};
 use crate::testing::{Client, id_of, with_key};
-use crate::verification::model::{Command, State as Verdict, Text, Verification};
+use crate::verification::model::{Command, NewVerification, State as Verdict, Text, Verification};
 use crate::verification::tests::{DAY, FEE, FUNDS, MIGRATIONS, PRICE, Stage, stage};
 
 fn words() -> NewEvidence {
@@ -122,6 +122,47 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!(verbs, ["dispute.opened", "dispute.resolved", "dispute.closed"]);
         let sql = "SELECT CAST(count(*) AS BIGINT) FROM facts WHERE verb = 'credential.revoked'";
         assert_eq!(t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap(), 2);
+    }
+
+    async fn a_rejection_that_is_overturned_leaves_a_draft_unless_another_stands(t: &TestDb) {
+        let stage = stage(t).await;
+        let status = async |of: &Verification| {
+            stage.documents.credentials.find(of.credential).await.unwrap().status
+        };
+        let overturn = async |dispute: Dispute| {
+            let disputes = &stage.market.disputes;
+            let ruling = ruling(Resolution::RefundUser);
+            disputes.resolve(&stage.admin, dispute.id, &ruling).await.unwrap();
+            t.clock.advance(3 * DAY);
+            assert_eq!(disputes.close_due().await.unwrap(), 1);
+        };
+        let first = stage.judged(Command::Reject).await;
+        assert_eq!(status(&first).await, CredentialStatus::Rejected);
+        overturn(stage.contest(&stage.owner, first.id).await.unwrap()).await;
+        assert_eq!(status(&first).await, CredentialStatus::Draft);
+
+        let mut disputes = Vec::new();
+        for _ in 0..2 {
+            let asked = NewVerification {
+                credential: first.credential,
+                verifier: id_of(&stage.verifier).same_as(),
+                service: None,
+                expedited: false,
+                seen: None,
+                notes: Text::default(),
+            };
+            let again = stage.market.verifications.request(&stage.owner, &asked).await.unwrap();
+            for command in [Command::Accept, Command::Reject] {
+                stage.give(&stage.verifier, again.id, command).await.unwrap();
+            }
+            disputes.push(stage.contest(&stage.owner, again.id).await.unwrap());
+        }
+        for (dispute, left) in
+            disputes.into_iter().zip([CredentialStatus::Rejected, CredentialStatus::Draft])
+        {
+            overturn(dispute).await;
+            assert_eq!(status(&first).await, left);
+        }
     }
 
     async fn each_decision_moves_exactly_what_it_says(t: &TestDb) {

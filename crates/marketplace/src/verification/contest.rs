@@ -5,7 +5,7 @@ use kernel::id::kinds;
 use kernel::{Caller, Id, Kind, Result};
 use platform::db::Tx;
 
-use super::model::{Command, State, Verification};
+use super::model::{Command, State, Verdict, Verification};
 use super::rules::{self, Refusal, Relation};
 use super::service::{act, fact, load};
 use super::{Service, store};
@@ -112,9 +112,15 @@ impl Service {
         Ok(verification)
     }
 
-    /// Revokes what was signed, and the credential with it where that still rests on it.
+    /// Revokes what was signed, and the credential with it where that still rests on it. Of a
+    /// rejection nothing was signed: the credential is as if nobody had judged it.
     async fn take_back(&self, tx: &Tx, caller: &Caller, of: &Verification) -> Result<()> {
-        let Some(issued) = of.issued else { return Ok(()) };
+        let Some(issued) = of.issued else {
+            if store::standing_verdict(tx, of).await? == Some(Verdict::Rejected) {
+                return Ok(());
+            }
+            return self.credentials.overturn_rejection(tx, of.credential).await;
+        };
         let credential = match self.credentials.owned(tx, of.owner, of.credential).await {
             Ok(credential) => Some(credential),
             Err(error) if error.kind() == Kind::NotFound => None,

@@ -226,6 +226,19 @@ pub(super) async fn of_issued(
     Ok(db.maybe(&sql, params![issued], read).await?)
 }
 
+/// The newest verdict of a verification's credential but its own, of those that were not overturned.
+pub(super) async fn standing_verdict(
+    db: &impl Read,
+    besides: &Verification,
+) -> Result<Option<Verdict>> {
+    let sql = "SELECT verdict FROM verifications
+               WHERE owner = $1 AND credential = $2 AND id <> $3 AND fee IS NOT NULL
+                   AND verdict IS NOT NULL AND state <> 'overturned'
+               ORDER BY ended_at DESC LIMIT 1";
+    let Verification { owner, credential, id, .. } = besides;
+    Ok(db.maybe(sql, params![owner, credential, id], verdict).await?.flatten())
+}
+
 /// Whose verifications a list holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Whose {
