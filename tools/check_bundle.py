@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 SKEW = 300
 LEN_MAX = 16 << 20
+VALUES_MAX = 50_000
 V2 = "https://www.w3.org/ns/credentials/v2"
 OB3 = "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json"
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -61,9 +62,16 @@ def strict(text):
         )
         text.encode()
         canonical(value)
+        need(count(value) <= VALUES_MAX, "there are too many values")
         return value
     except (ValueError, RecursionError) as error:
         raise Invalid(f"not JSON: {error}") from None
+
+
+def count(value):
+    """Values, each item and member counted, and the whole as one."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(count(one) for one in inner)
 
 
 def canonical(value):

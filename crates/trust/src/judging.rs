@@ -1,8 +1,9 @@
 //! The judgement of any file by this server, which pins its own documents and brings its own lists.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::{Kind, Result};
+use kernel::{Error, Kind, Result};
 use platform::db::Db;
 use verify::judge::foreign::{self, Source, Wanted};
 use verify::judge::report::Report;
@@ -19,6 +20,15 @@ use crate::status::service::Service as Lists;
 /// How old a status list in a file may be: a day more than an edition's life.
 const STATUS_AGE_MAX: Duration = Duration::from_secs(48 * 3600);
 
+/// Judges on a thread of its own: taking a large file apart would hold up whoever shares one.
+///
+/// # Errors
+/// `Internal`: the judgement panicked.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal("a judgement died").because(error))
+}
+
 /// What the server knows of itself. Cheap to clone.
 #[derive(Clone)]
 pub struct Judging {
@@ -32,16 +42,20 @@ pub struct Judging {
 impl Judging {
     /// Judges a file, and a presentation for whom it must have been made.
     pub async fn judge(&self, file: &[u8], challenge: Option<Presented>) -> Result<Report> {
-        let mut trust = self.own_trust(judge::signed_digest(file)).await?;
+        let file: Arc<[u8]> = file.into();
+        let read = Arc::clone(&file);
+        let read = aside(move || (judge::signed_digest(&read), judge::status_url(&read)));
+        let (digest, list) = read.await?;
+        let mut trust = self.own_trust(digest).await?;
         let mut pins = self.log.verifier_keys().await?;
         pins.extend(self.log.witness_keys());
         for pin in pins {
             // Our own keys are always pins.
             let _ = trust.pin(&pin.to_string());
         }
-        let status_lists = self.own_status(file).await?;
+        let status_lists = self.own_status(list.as_deref()).await?;
         let options = Options { status_lists, challenge, ..self.options(trust) };
-        Ok(judge::verify(file, &options))
+        aside(move || judge::verify(&file, &options)).await
     }
 
     /// The keys of this platform's credentials, with those that are lost; and when a file of this
@@ -115,10 +129,8 @@ impl Judging {
 
     /// The current edition of the list that a file of ours names, in both encodings, whether or not
     /// another one is enclosed: it may have been taken back since. Nothing is fetched for others'.
-    async fn own_status(&self, file: &[u8]) -> Result<Vec<String>> {
-        let Some(list) = judge::status_url(file).and_then(|url| self.lists.own(&url)) else {
-            return Ok(Vec::new());
-        };
+    async fn own_status(&self, url: Option<&str>) -> Result<Vec<String>> {
+        let Some(list) = url.and_then(|url| self.lists.own(url)) else { return Ok(Vec::new()) };
         match self.lists.edition(list).await {
             Ok(document) => {
                 Ok(vec![document.to_string(), self.lists.token(list).await?.to_string()])

@@ -15,8 +15,9 @@ use platform::jobs::{Job, Registry, Run};
 use platform::journal::Fact;
 use platform::outbound::guarded::Guarded;
 use serde::{Deserialize, Serialize};
-use trust::judging::Judging;
+use trust::judging::{Judging, aside};
 use verify::credential::baked;
+use verify::judge::Options;
 use verify::judge::foreign::{self, Found, Wanted};
 use verify::judge::trust::Trust;
 
@@ -27,6 +28,8 @@ use crate::file::{File, MediaType};
 
 /// The largest file that is looked into: it lies in memory.
 const FILE_MAX: u64 = 16 << 20;
+/// The largest credential, by itself or in a picture: taken apart it is many times as large.
+const CREDENTIAL_MAX: usize = 1 << 20;
 /// How much is asked for about one credential: its issuer's keys in two steps, and its lists.
 const ASKED_MAX: usize = 8;
 /// For how long all of it may be asked; less than a worker holds a job.
@@ -73,24 +76,33 @@ impl Judge {
     }
 
     /// What is found out about a file; nothing of a picture without a credential.
-    async fn judge(&self, file: &[u8], is_picture: bool) -> Result<Option<Checked>> {
-        if is_picture && baked::find(file) == Ok(None) {
-            return Ok(None);
+    async fn judge(&self, file: Vec<u8>, is_picture: bool) -> Result<Option<Checked>> {
+        let length = match baked::find(&file) {
+            Ok(None) if is_picture => return Ok(None),
+            Ok(Some(inner)) => inner.len(),
+            Ok(None) | Err(_) => file.len(),
+        };
+        let now = self.judging.db.world().now();
+        if length > CREDENTIAL_MAX {
+            return Ok(Some(Checked::too_large(now)));
         }
-        let mut trust = self.judging.own_trust(foreign::signed_digest(file)).await?;
+        let file: Arc<[u8]> = file.into();
+        let digested = Arc::clone(&file);
+        let digest = aside(move || foreign::signed_digest(&digested)).await?;
+        let mut trust = self.judging.own_trust(digest).await?;
         // Checked where they came in; none may be there.
         let _ = trust.pin(&self.anchors);
-        let options = self.judging.options(trust);
-        let mut found = Found::default();
+        let options = Arc::new(self.judging.options(trust));
+        let mut found = Arc::new(Found::default());
         let asking = async {
             loop {
-                let judged = foreign::judge_with(file, &options, &found, &self.trusted);
+                let judged = self.judge_with(&file, &options, &found).await?;
                 if judged.wanted.is_empty() || found.len() >= ASKED_MAX {
                     return Ok::<_, Error>(judged);
                 }
                 for wanted in judged.wanted.iter().take(ASKED_MAX - found.len()) {
                     let answer = self.ask(wanted).await?;
-                    found.put(wanted.clone(), answer);
+                    Arc::make_mut(&mut found).put(wanted.clone(), answer);
                 }
             }
         };
@@ -98,9 +110,20 @@ impl Judge {
         let judged = match in_time {
             Ok(judged) => judged?,
             // With what has been answered by now.
-            Err(_) => foreign::judge_with(file, &options, &found, &self.trusted),
+            Err(_) => self.judge_with(&file, &options, &found).await?,
         };
         Ok(Some(Checked::of(judged, self.judging.db.world().now())))
+    }
+
+    async fn judge_with(
+        &self,
+        file: &Arc<[u8]>,
+        options: &Arc<Options>,
+        found: &Arc<Found>,
+    ) -> Result<foreign::Judgement> {
+        let (file, options, found) = (Arc::clone(file), Arc::clone(options), Arc::clone(found));
+        let trusted = Arc::clone(&self.trusted);
+        aside(move || foreign::judge_with(&file, &options, &found, &trusted)).await
     }
 
     /// Asks for what a judgement lacks: the answer, or in a few words why there is none. The words
@@ -196,6 +219,6 @@ impl Service {
         while let Some(piece) = content.next().await {
             bytes.extend_from_slice(&piece?);
         }
-        self.judge_of().judge(&bytes, is_picture).await
+        self.judge_of().judge(bytes, is_picture).await
     }
 }

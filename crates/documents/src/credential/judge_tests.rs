@@ -314,6 +314,27 @@ async fn a_key_of_ours_that_somebody_has_stolen_makes_no_valid_credential(t: &Te
     assert_eq!(verdict(&shown), "valid", "{shown}");
 }
 
+async fn a_credential_that_unfolds_without_measure_is_not_taken_apart(t: &TestDb) {
+    let app = App::new(t).await;
+    let owner = app.user();
+    let of_items = |items: usize| {
+        let items = vec!["{\"\":0}"; items].join(",");
+        format!("{{\"type\": \"VerifiableCredential\", \"x\": [{items}]}}")
+    };
+    let many = of_items(60_000);
+    let shown = bring(&app, &owner, "a.json", many.as_bytes()).await;
+    assert_eq!(verdict(&shown), "invalid", "{shown}");
+    assert!(check(&shown, "shape").1.contains("more than 50000 values"), "{shown}");
+    let large = of_items(160_000);
+    assert!(large.len() > 1 << 20);
+    for (name, bytes) in [("a.json", large.clone().into_bytes()), ("a.png", png(&large))] {
+        let shown = bring(&app, &owner, name, &bytes).await;
+        assert_eq!(verdict(&shown), "undetermined", "{name}");
+        let summary = shown["automaticCheck"]["summary"].as_str().unwrap();
+        assert!(summary.contains("too large"), "{name}: {summary}");
+    }
+}
+
 async fn a_picture_without_a_badge_is_a_picture(t: &TestDb) {
     let app = App::new(t).await;
     let owner = app.user();

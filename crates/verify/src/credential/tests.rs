@@ -117,6 +117,22 @@ fn the_w3c_jcs_vector_is_reproduced_and_verified() {
 }
 
 #[test]
+fn a_text_of_more_values_than_are_read_is_refused_however_short_it_is() {
+    // The list itself, and two values for each item.
+    let items = (jcs::VALUES_MAX as usize - 1) / 2;
+    let text = |items: usize| format!("[{}]", vec!["{\"\":0}"; items].join(","));
+    assert!(jcs::parse(&text(items)).is_ok());
+    let refused = jcs::parse(&text(items + 1)).unwrap_err().to_string();
+    assert!(refused.contains("there are more than 50000 values"), "{refused}");
+    // Nor is it read to find out whether its numbers are to blame.
+    assert!(jcs::has_odd_numbers("[1.5]") && !jcs::has_odd_numbers("[1]"));
+    assert!(!jcs::has_odd_numbers(&text(items + 1).replace('0', "1.5")));
+    let budget = jcs::Budget::default();
+    assert!(budget.parse(&text(items)).is_ok());
+    assert!(budget.parse("[1]").is_err(), "of several texts it is the sum");
+}
+
+#[test]
 fn the_published_jcs_files_agree() {
     let Some(signed) = vectors::read_json("eddsa-jcs-2022/signedJCS.json") else { return };
     let (document, proofs) = proof::split(&signed).unwrap();

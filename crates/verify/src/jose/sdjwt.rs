@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::es256::{PublicKey, SecretKey};
 use super::jws::{self, JwsError, Key, TOKEN_LEN_MAX, Token};
-use crate::credential::jcs;
+use crate::credential::jcs::Budget;
 
 /// The `typ` of an SD-JWT VC.
 pub const TYPE: &str = "dc+sd-jwt";
@@ -169,7 +169,7 @@ pub fn present(
     let mut text = issued.split('~').next().unwrap_or_default().to_owned();
     text.push('~');
     for disclosure in &parsed.disclosures {
-        if Disclosure::parse(disclosure)?.name.is_none_or(|name| show(&name)) {
+        if Disclosure::parse(disclosure, &Budget::default())?.name.is_none_or(|name| show(&name)) {
             text.push_str(disclosure);
             text.push('~');
         }
@@ -191,10 +191,10 @@ struct Disclosure {
 }
 
 impl Disclosure {
-    fn parse(text: &str) -> Result<Self, SdJwtError> {
+    fn parse(text: &str, budget: &Budget) -> Result<Self, SdJwtError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SdJwtError::Disclosure)?;
         let json = String::from_utf8(bytes).map_err(|_| SdJwtError::Disclosure)?;
-        let Ok(Value::Array(mut parts)) = jcs::parse(&json) else {
+        let Ok(Value::Array(mut parts)) = budget.parse(&json) else {
             return Err(SdJwtError::Disclosure);
         };
         let (value, name) = match parts.len() {
@@ -239,8 +239,9 @@ impl<'a> SdJwt<'a> {
             return Err(SdJwtError::Hash);
         }
         let mut unfolding = Unfolding { disclosures: HashMap::new(), seen: HashSet::new() };
+        let budget = Budget::default();
         for text in &self.disclosures {
-            let opened = Disclosure::parse(text)?;
+            let opened = Disclosure::parse(text, &budget)?;
             if unfolding.disclosures.insert(digest(text), opened).is_some() {
                 return Err(SdJwtError::DuplicateDigest);
             }

@@ -211,6 +211,16 @@ fn disclosures_of_the_negative_list_are_refused() {
 }
 
 #[test]
+fn the_disclosures_of_a_token_are_read_within_one_budget() {
+    let long = |name: &str| json!(["salt", name, vec![0; 30_000]]);
+    let (a, b) = (long("a"), long("b"));
+    let digests = [&a, &b].map(|one| sdjwt::digest(&encoded(one)));
+    let payload = json!({ "_sd": digests });
+    assert!(forged(json!({ "_sd": [digests[0]] }), std::slice::from_ref(&a)).is_ok());
+    assert_eq!(forged(payload, &[a, b]), Err(SdJwtError::Disclosure));
+}
+
+#[test]
 fn algorithms_are_not_chosen_by_the_token() {
     let key = Key::P256(issuer().public());
     let good = jws::sign(json!({}), &json!({ "a": 1 }), &issuer());
