@@ -158,6 +158,25 @@ fn a_list_under_certificates_that_nobody_known_vouches_for_shows_nothing() {
 }
 
 #[test]
+fn of_several_lists_the_newest_that_is_the_issuers_decides() {
+    let token = presented(&sd_jwt(|_| ()));
+    let (before, after) = (list(false, NOW - 120), list(true, NOW - 60));
+    // Newer than both, and anybody's.
+    let forged = list_under(header(token::TYPE), &holder(), false, NOW);
+    for status_lists in [
+        vec![before.clone(), after.clone()],
+        vec![after.clone(), before.clone()],
+        vec![forged.clone(), before.clone(), after],
+    ] {
+        let report = verify(token.as_bytes(), &Options { status_lists, ..informed() });
+        assert_eq!(report.outcome(Name::NotRevoked), Outcome::Failed, "{report}");
+    }
+    let status_lists = vec![forged, before];
+    let report = verify(token.as_bytes(), &Options { status_lists, ..informed() });
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+}
+
+#[test]
 fn a_foreign_key_under_our_name_is_refused() {
     let claims = json!({ "iss": ISSUER, "vct": "x", "exp": NOW + 1 });
     let forged = jws::sign(header(sdjwt::TYPE), &claims, &holder()) + "~";
