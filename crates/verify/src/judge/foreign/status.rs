@@ -120,6 +120,7 @@ fn judge_entry(entry: &Value, issuer: &str, reader: &Reader<'_>, findings: &mut 
     let purpose = entry["statusPurpose"].as_str().unwrap_or_default();
     if entry["type"] != "BitstringStatusListEntry"
         || !matches!(purpose, "revocation" | "suspension")
+        || !is_of_one_bit(entry)
     {
         return skip("the status of the credential is of a kind that is not read here", findings);
     }
@@ -136,10 +137,12 @@ fn judge_entry(entry: &Value, issuer: &str, reader: &Reader<'_>, findings: &mut 
     let is_one = list["id"] == url
         && issuer_of(&list).as_deref() == Some(issuer)
         && is_of_type(&list, "BitstringStatusListCredential")
-        && subject["statusPurpose"] == purpose
-        && subject.get("statusSize").is_none_or(|size| size == 1);
+        && is_for(&subject["statusPurpose"], purpose);
     if !is_one {
         return findings.fail(Name::StatusMatch, "the list is not the one that was asked for");
+    }
+    if !is_of_one_bit(subject) {
+        return skip("the status list is of a kind that is not read here", findings);
     }
     findings.prove(Name::StatusMatch, "the list is the one that the credential names");
     match (time_of(&list, "validFrom"), time_of(&list, "validUntil")) {
@@ -155,6 +158,18 @@ fn judge_entry(entry: &Value, issuer: &str, reader: &Reader<'_>, findings: &mut 
         Ok(true) => findings.fail(Name::NotRevoked, "the issuer has revoked it"),
         Err(error) => findings.fail(Name::NotRevoked, error.to_string()),
     }
+}
+
+/// Whether there is one bit for each credential. `statusSize` stands in the credential's entry
+/// (Bitstring Status List 1.0 section 2.1); drafts had it in the list.
+fn is_of_one_bit(value: &Value) -> bool {
+    value.get("statusSize").is_none_or(|size| size == 1)
+}
+
+/// Whether a list serves this purpose: its one, or one of several.
+fn is_for(purposes: &Value, purpose: &str) -> bool {
+    let all = purposes.as_array().map_or(std::slice::from_ref(purposes), Vec::as_slice);
+    all.iter().any(|one| one == purpose)
 }
 
 /// A list that its issuer has signed, as a document or as a JWT.

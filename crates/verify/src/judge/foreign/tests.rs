@@ -277,6 +277,54 @@ fn the_keys_of_a_did_web_lie_in_its_document_and_nowhere_else() {
     assert!(judged.report.to_string().contains("did not answer: no answer in time"));
 }
 
+/// A credential whose status entry says this as well, judged by a list in which its bit is clear.
+fn listed(entry: &Value, subject: &Value) -> Report {
+    let url = "https://college.example/bits";
+    let signed = |mut document: Value, place: &str, more: &Value| {
+        let target = document[place].as_object_mut().unwrap();
+        target.extend(more.as_object().unwrap().clone());
+        vc_jwt_of(json!({ "typ": "vc+jwt", "kid": "key-1" }), &document)
+    };
+    let mut document = unsigned(COLLEGE);
+    document["credentialStatus"] = json!({
+        "type": "BitstringStatusListEntry", "statusPurpose": "revocation",
+        "statusListIndex": INDEX.to_string(), "statusListCredential": url,
+    });
+    let list = json!({
+        "@context": [V2], "id": url, "issuer": COLLEGE,
+        "type": ["VerifiableCredential", "BitstringStatusListCredential"],
+        "validFrom": "2026-11-22T09:00:00Z",
+        "credentialSubject": {
+            "type": "BitstringStatusList", "statusPurpose": "revocation",
+            "encodedList": Bitstring::new(ENTRIES_MIN).unwrap().encode(),
+        },
+    });
+    let list = signed(list, "credentialSubject", subject);
+    let mut found = college(&token_list(false, |_| {}));
+    put(&mut found, Source::BitstringList, url, &list);
+    trusted(&signed(document, "credentialStatus", entry), &found).report
+}
+
+#[test]
+fn a_list_of_several_bits_an_entry_is_not_read_and_one_of_several_purposes_is() {
+    let none = json!({});
+    for one in [&none, &json!({ "statusSize": 1 })] {
+        assert_eq!(listed(one, &none).verdict, Verdict::Valid);
+        assert_eq!(listed(&none, one).verdict, Verdict::Valid);
+    }
+    let two = json!({ "statusSize": 2 });
+    for report in [listed(&two, &none), listed(&none, &two), listed(&two, &two)] {
+        assert_eq!(report.verdict, Verdict::Unproven, "{report}");
+        assert_eq!(report.outcome(Name::NotRevoked), Outcome::NotChecked, "{report}");
+        assert!(report.to_string().contains("of a kind that is not read here"), "{report}");
+    }
+    let several = json!({ "statusPurpose": ["suspension", "revocation"] });
+    let report = listed(&none, &several);
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+    let others = json!({ "statusPurpose": ["suspension", "message"] });
+    assert_eq!(listed(&none, &others).verdict, Verdict::Invalid);
+}
+
 #[test]
 fn a_key_that_its_issuer_has_revoked_proves_nothing() {
     let method = format!("{WEB}#key-1");
