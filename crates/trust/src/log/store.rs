@@ -76,6 +76,13 @@ pub(super) async fn state(db: &impl Read) -> Result<Option<State>> {
     Ok(db.maybe(&sql, params![NAME], read).await?)
 }
 
+/// Lets nobody else change the log that grows before the transaction's end, and waits for whoever
+/// does: what is read afterwards stays so.
+pub(super) async fn hold(tx: &Tx) -> Result<()> {
+    tx.execute("UPDATE log_state SET size = size WHERE name = $1", params![NAME]).await?;
+    Ok(())
+}
+
 /// All logs, the oldest first; the last one grows.
 pub(super) async fn states(db: &impl Read) -> Result<Vec<State>> {
     let sql = format!("SELECT {COLUMNS} FROM log_state ORDER BY base");

@@ -84,6 +84,18 @@ impl Service {
         Ok(())
     }
 
+    /// Whether the log that grows does not continue what this machine remembers. Then another log
+    /// follows it, and what is remembered stays until that one has a checkpoint: it is the proof.
+    pub(super) async fn is_set_back(&self, log: &State, seen: &str) -> Result<bool> {
+        let of = open_any(seen, &self.0.keys.log_keys()).ok().map(|seen| seen.origin);
+        let remembered = of.and_then(|origin| self.term_of(&origin));
+        // A log that was left behind was held against it before it was left.
+        if remembered < self.term_of(&log.origin) {
+            return Ok(false);
+        }
+        Ok(self.confront(seen).await?.is_fork())
+    }
+
     /// Holds a checkpoint against the logs that are here. One that this platform's own key has
     /// signed and that they do not continue proves that the database was set back, or rewritten:
     /// then the log is closed and another one goes on in its place.
@@ -129,6 +141,8 @@ impl Service {
         self.0
             .db
             .run("log.succeed", |tx| async move {
+                // Another process may be appending: what it appends belongs to the log that ends.
+                store::hold(&tx).await?;
                 let logs = store::states(&tx).await?;
                 let Some(last) = logs.last() else { return Ok(()) };
                 let mut taken: Vec<Term> =

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::Caller;
 use platform::db::Read;
-use platform::journal::{self, Fact, Runner};
+use platform::journal::{self, Fact, Reader, Runner};
 use platform::params;
 use platform::testing::TestDb;
 use verify::judge::report::{Name, Outcome};
@@ -252,6 +252,66 @@ async fn a_machine_that_remembers_more_than_the_database_convicts_it_at_start(t:
     let seen = forged(t, &trust, &origin, here).to_string();
     assert_eq!(trust.log.confront(&seen).await.unwrap(), Continuity::Forked { size: here });
     assert!(trust.log.check().await.unwrap().failures.is_empty());
+}
+
+async fn what_is_remembered_of_a_log_that_was_set_back_while_it_runs_is_not_overwritten(t: &TestDb) {
+    let memory = Memory::in_folder(t.directory());
+    let trust = trust_with(t, Vec::new(), Some(memory.clone())).await;
+    happen(t, &trust, 5).await;
+    trust.log.call_witnesses().await.unwrap();
+    let origin = head(&memory.recall().unwrap().unwrap()).origin;
+    // More was signed and remembered than the database has now.
+    let lost = forged(t, &trust, &origin, 500).to_string();
+    memory.keep(&lost).unwrap();
+    for _ in 0..2 {
+        trust.log.call_witnesses().await.unwrap();
+        assert_eq!(memory.recall().unwrap().unwrap(), lost, "the proof is kept");
+        assert_eq!(verbs(t, "log.%").await, ["log.succeeded"]);
+    }
+    happen(t, &trust, 1).await;
+    trust.log.call_witnesses().await.unwrap();
+    let next = head(&memory.recall().unwrap().unwrap());
+    assert_eq!(next.origin, format!("{origin}-2"), "which begins with what was seen");
+    assert_eq!(verbs(t, "log.%").await.len(), 1);
+    // What another platform has signed proves nothing, and is no reason to remember nothing.
+    memory.keep(&forged(t, &trust, "other.example/audit/2026", 900).to_string()).unwrap();
+    trust.log.call_witnesses().await.unwrap();
+    assert_eq!(head(&memory.recall().unwrap().unwrap()), next);
+}
+
+async fn a_log_that_another_process_appends_to_is_convicted_all_the_same(t: &TestDb) {
+    let trust = &trust(t).await;
+    happen(t, trust, 5).await;
+    let origin = head(&trust.log.checkpoint(None).await.unwrap()).origin;
+    t.db.run("test", |tx| async move {
+        tx.record(Fact::by(&Caller::nobody(), "thing.done").on("x"));
+        Ok(())
+    })
+    .await
+    .unwrap();
+    Runner::new(t.db.clone(), Vec::new()).drain().await;
+    let leaves = size(trust).await.cast_signed();
+    let facts = &journal::since(&t.db, leaves, 10).await.unwrap();
+    assert_eq!(facts.len(), 1);
+    let seen = &forged(t, trust, &origin, 500).to_string();
+    let convicting = &parking_lot::Mutex::new(None);
+    t.db.run("append", |tx| async move {
+        // The log has grown, and nobody else sees it yet.
+        trust.log.read(&tx, facts).await?;
+        let (log, seen) = (trust.log.clone(), seen.clone());
+        *convicting.lock() = Some(tokio::spawn(async move { log.confront(&seen).await }));
+        for _ in 0..200 {
+            t.db.one("SELECT 1", &[], |row| row.take::<i64>()).await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let convicting = convicting.lock().take().unwrap();
+    convicting.await.unwrap().unwrap();
+    assert_eq!(verbs(t, "log.%").await, ["log.succeeded"]);
+    assert!(trust.log.check().await.unwrap().failures.is_empty());
+    assert_eq!(trust.log.verifier_keys().await.unwrap().len(), 2, "another log goes on");
 }
 
 async fn what_others_have_signed_says_nothing_about_this_log(t: &TestDb) {

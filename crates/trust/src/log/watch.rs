@@ -142,11 +142,18 @@ impl Service {
         self.remember().await
     }
 
-    /// Keeps the newest checkpoint outside of the database.
+    /// Keeps the newest checkpoint outside of the database, in the place of one that it continues.
     async fn remember(&self) -> Result<()> {
         let Some(memory) = &self.0.memory else { return Ok(()) };
+        let seen = memory.recall()?;
+        // Read after what is remembered: it is not older, unless the database was set back.
         let log = self.state(&self.0.db).await?;
-        if log.edge.size() == 0 || memory.recall()?.as_ref() == Some(&log.checkpoint) {
+        if log.edge.size() == 0 || seen.as_ref() == Some(&log.checkpoint) {
+            return Ok(());
+        }
+        if let Some(seen) = seen
+            && self.is_set_back(&log, &seen).await?
+        {
             return Ok(());
         }
         memory.keep(&log.checkpoint)
