@@ -195,6 +195,37 @@ async fn an_issuer_whom_nobody_here_knows_is_said_to_be_unknown(t: &TestDb) {
     }
 }
 
+async fn a_share_shows_of_an_automatic_check_no_more_than_its_owner_chose(t: &TestDb) {
+    let now = t.db.world().now().seconds();
+    let college = College::open(now).await;
+    let app = app(t, std::slice::from_ref(&college.url), HERE).await;
+    let owner = app.user();
+    let expired = college.sd_jwt(now, |claims| claims["exp"] = (now - 1).into());
+    let shown = bring(&app, &owner, "degree.sd-jwt", expired.as_bytes()).await;
+    let reason = check(&shown, "validity-period").1;
+    assert!(shown["automaticCheck"]["summary"].as_str().unwrap().contains(reason), "{shown}");
+    let share = format!("{PATH}/{}/share", shown["id"].as_str().unwrap());
+    let opened = async |body: Json, accept: &str| {
+        let made = app.post(&owner, &share, body).await.ok().json();
+        let path = made["shareLink"].as_str().unwrap().strip_prefix(crate::testing::URL).unwrap();
+        let answer = app.get_with(&Caller::nobody(), path, &[("accept", accept)]).await.ok();
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    };
+    for accept in ["application/json", "text/html"] {
+        for fields in [json!([]), json!(["issueDate", "expiryDate", "documentNumber"])] {
+            let view = opened(json!({ "fields": fields }), accept).await;
+            assert!(view.contains("It must not be relied on."), "{view}");
+            for secret in [reason, &college.url, "https://college.example/degree", "issuer-key"] {
+                assert!(!view.contains(secret), "{secret}: {view}");
+            }
+        }
+        let view = opened(json!({ "fields": ["signedCredential"] }), accept).await;
+        for said in [reason, &college.url, "issuer-key"] {
+            assert!(view.contains(said), "{said}: {view}");
+        }
+    }
+}
+
 async fn what_is_forged_is_invalid_and_makes_nobody_ask_for_lists(t: &TestDb) {
     let now = t.db.world().now().seconds();
     let college = College::open(now).await;

@@ -284,13 +284,27 @@ impl View {
             document_number: credential.document_number.filter(|_| shows(Field::DocumentNumber)),
             issue_date: credential.issue_date.filter(|_| shows(Field::IssueDate)),
             expiry_date: credential.expiry_date.filter(|_| shows(Field::ExpiryDate)),
-            automatic_check: credential.judgement.map(Into::into),
+            automatic_check: credential
+                .judgement
+                .map(Automatic::from)
+                .map(|check| if shows(Field::SignedCredential) { check } else { outline(check) }),
             shared_until: share.expires_at,
             how_to_check,
             signed_credential,
             bundle: None,
         }
     }
+}
+
+/// What is told of an automatic check where the credential itself is not shown: the verdict and its
+/// sentence. The reason behind a colon, the checks and the rest are words and dates of the file's.
+fn outline(check: Automatic) -> Automatic {
+    let short = |summary: String| match summary.split_once(": ") {
+        Some((said, _)) => format!("{said}."),
+        None => summary,
+    };
+    let summary = check.summary.map(short);
+    Automatic { summary, format: None, issuer: None, about: None, checks: Vec::new(), ..check }
 }
 
 /// The sentence about the check in a verdict credential: "Checked by ... on ...".

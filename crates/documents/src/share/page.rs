@@ -134,7 +134,11 @@ fn automatic_check(body: &mut String, automatic: &Automatic) {
         let at = at.to_second_text();
         push(body, format_args!("\n<dt>As of</dt><dd>{at}</dd>"));
     }
-    push(body, format_args!("\n</dl>\n<details><summary>Every check</summary>\n<ul>"));
+    push(body, format_args!("\n</dl>\n"));
+    if automatic.checks.is_empty() {
+        return;
+    }
+    push(body, format_args!("<details><summary>Every check</summary>\n<ul>"));
     for check in &automatic.checks {
         let (name, outcome, reason) =
             (Text(&check.name), Text(&check.outcome), Text(&check.reason));
