@@ -9,7 +9,7 @@ use verify::log::merkle;
 use verify::log::note::{Note, VerifierKey};
 use verify::log::tile::WIDTH;
 
-use super::rules::{Continuity, compare};
+use super::rules::{Continuity, compare, follows};
 use super::service::{broken, entry_of};
 use super::store::{self, State};
 use crate::key::service::Purpose;
@@ -43,6 +43,10 @@ pub async fn check(db: &impl Read, seen: Option<&str>) -> Result<LogReport> {
     let keys = public_keys(db).await?;
     let seen = seen.map(|text| open_any(text, &keys));
     let mut continuity = seen.as_ref().map(|seen| match seen {
+        // The log went on under another name after the moment that this is a copy of.
+        Ok(seen) if follows(&seen.origin, &last.origin) => {
+            Continuity::Behind { seen: seen.size, here: 0 }
+        }
         Ok(seen) => {
             let what = format!("it is of the log {}, and this is {}", seen.origin, last.origin);
             Continuity::Foreign(what)

@@ -32,5 +32,5 @@ pub use check::{LogReport, check, head, unsequenced_since};
 pub(crate) use jobs::register;
 pub use memory::Memory;
 pub(crate) use memory::replace;
-pub use rules::Continuity;
+pub use rules::{Continuity, follows};
 pub use watch::Witness;

@@ -47,6 +47,20 @@ impl fmt::Display for Term {
     }
 }
 
+/// Whose log this is, and of which term.
+fn parts(origin: &str) -> Option<(&str, Term)> {
+    let (platform, term) = origin.rsplit_once('/')?;
+    Some((platform, Term::parse(term)?))
+}
+
+/// Whether a log of this origin comes after another one of the same platform.
+pub fn follows(origin: &str, other: &str) -> bool {
+    match (parts(origin), parts(other)) {
+        (Some((platform, term)), Some((own, before))) => platform == own && term > before,
+        _ => false,
+    }
+}
+
 /// Why a log ends and another one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -114,5 +128,17 @@ mod tests {
         assert_eq!(Term::after(2026, &[term("2026")]), term("2026-2"));
         assert_eq!(Term::after(2026, &[term("2026"), term("2027-4")]), term("2027-5"));
         assert_eq!(Term::after(2027, &[term("2026"), term("2027")]), term("2027-2"));
+    }
+
+    #[test]
+    fn logs_of_one_platform_follow_one_another_by_number_and_not_by_letter() {
+        let log = |term: &str| format!("a.example/audit/{term}");
+        for (later, earlier) in [("2026-2", "2026"), ("2026-10", "2026-9"), ("2027", "2026-3")] {
+            assert!(follows(&log(later), &log(earlier)), "{later}");
+            assert!(!follows(&log(earlier), &log(later)), "{earlier}");
+        }
+        assert!(!follows(&log("2026"), &log("2026")));
+        assert!(!follows("b.example/audit/2027", &log("2026")));
+        assert!(!follows(&log("audit"), &log("2026")) && !follows("", ""));
     }
 }

@@ -368,6 +368,22 @@ async fn a_new_year_is_a_new_log_and_the_old_one_stays_provable(t: &TestDb) {
     assert_eq!(seen.continuity, Some(Continuity::Continues { size: head(&old).size }));
 }
 
+async fn a_copy_from_before_the_log_went_on_elsewhere_is_behind_and_no_stranger(t: &TestDb) {
+    let trust = trust(t).await;
+    happen(t, &trust, 3).await;
+    let origin = head(&trust.log.checkpoint(None).await.unwrap()).origin;
+    let seen = |origin: &str, size: u64| {
+        let (note, db) = (forged(t, &trust, origin, size).to_string(), t.db.clone());
+        async move { crate::log::check(&db, Some(&note)).await.unwrap().continuity.unwrap() }
+    };
+    for next in [format!("{origin}-2"), format!("{origin}-10"), origin.replace("2026", "2027")] {
+        assert_eq!(seen(&next, 7).await, Continuity::Behind { seen: 7, here: 0 }, "{next}");
+    }
+    for other in [origin.replace("2026", "2025"), "other.example/audit/2027".to_owned()] {
+        assert!(matches!(seen(&other, 7).await, Continuity::Foreign(_)), "{other}");
+    }
+}
+
 async fn the_patrol_finds_what_was_altered_and_tells_it_once(t: &TestDb) {
     let trust = trust(t).await;
     happen(t, &trust, 700).await;

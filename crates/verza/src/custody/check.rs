@@ -279,7 +279,7 @@ async fn check_log(report: &mut Report, db: &Db, brought: &Brought) -> Result<()
         Continuity::Behind { seen, here } => (
             Outcome::Broken,
             format!(
-                "the backup is older than the checkpoint: the log ends at {here} leaves, and \
+                "the backup is older than the checkpoint: of its log {here} leaves are here, and \
                  {seen} were vouched for. Serving from it sets the log back, and whoever knows \
                  the checkpoint sees a fork"
             ),

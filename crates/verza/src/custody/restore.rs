@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use kernel::{Error, Result, World};
-use trust::log::Memory;
+use trust::log::{Memory, follows};
 
 use super::{Draft, MASTER_KEY, blocking, cannot_write, contents, sync_folders};
 
@@ -29,14 +29,13 @@ pub fn newest<'a>(in_backup: &'a str, known: Option<&'a str>) -> &'a str {
     let head = |note: &'a str| {
         let mut lines = note.lines();
         let (origin, size) = (lines.next()?, lines.next()?.parse::<u64>().ok()?);
-        let (platform, _) = origin.rsplit_once('/')?;
-        Some((platform, origin, size))
+        origin.contains('/').then_some((origin, size))
     };
     match (head(in_backup), known.and_then(|known| head(known).map(|head| (known, head)))) {
         // A log of another term is one that the backup does not know, or the one before.
-        (Some((own, origin, size)), Some((known, (platform, other, vouched)))) => {
-            let is_newer = if origin == other { vouched > size } else { other > origin };
-            if own == platform && is_newer { known } else { in_backup }
+        (Some((own, size)), Some((known, (other, vouched)))) => {
+            let is_newer = if own == other { vouched > size } else { follows(other, own) };
+            if is_newer { known } else { in_backup }
         }
         (None, Some((known, _))) => known,
         _ => in_backup,
@@ -80,12 +79,17 @@ mod tests {
             (note("a.example/audit/2026", 6), false),
             (note("a.example/audit/2026-2", 1), true),
             (note("a.example/audit/2025", 99), false),
+            (note("a.example/audit/2027", 1), true),
             (note("b.example/audit/2026", 99), false),
             ("nothing".to_owned(), false),
         ] {
             let found = newest(&backup, Some(&known));
             assert_eq!(found == known, is_newer, "{known}");
         }
+        let ninth = note("a.example/audit/2026-9", 7);
+        let tenth = note("a.example/audit/2026-10", 1);
+        assert_eq!(newest(&ninth, Some(&tenth)), tenth);
+        assert_eq!(newest(&tenth, Some(&ninth)), tenth);
         assert_eq!(newest(&backup, None), backup);
         assert_eq!(newest("", None), "");
     }
