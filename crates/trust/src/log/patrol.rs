@@ -2,7 +2,8 @@
 //!
 //! Each tile of a stretch is read back and held against the facts it was made of, and against the
 //! root that was signed. What it finds is told once, by a fact and a metric, until a whole round
-//! has found nothing.
+//! has found nothing. Each log has rounds of its own, those that are closed as well: proofs into them
+//! are good for ever.
 
 use kernel::{Caller, Result};
 use platform::journal::{self, Fact};
@@ -17,30 +18,39 @@ use super::store::{self, Patrol, State};
 const TILES: u64 = 16;
 
 impl Service {
-    /// Looks at the next stretch of the log; answers what is wrong there.
+    /// Looks at the next stretch of every log; answers what is wrong there.
     pub async fn patrol(&self) -> Result<Vec<String>> {
-        let log = self.state(&self.0.db).await?;
-        let (size, before) = (log.edge.size(), log.patrol);
-        if size == 0 {
-            return Ok(Vec::new());
+        let (mut failures, mut doubts) = (Vec::new(), 0);
+        for log in store::states(&self.0.db).await? {
+            if log.edge.size() > 0 {
+                let (wrong, after) = self.patrol_in(&log).await?;
+                failures.extend(wrong);
+                doubts += if after.alarm { after.found.max(1) } else { 0 };
+            }
         }
+        metrics::gauge!("log_failures_found").set(doubts as f64);
+        Ok(failures)
+    }
+
+    async fn patrol_in(&self, log: &State) -> Result<(Vec<String>, Patrol)> {
+        let (size, before) = (log.edge.size(), log.patrol);
         let mut failures = Vec::new();
-        judge_checkpoint(&log, &self.0.keys.log_keys(), &mut failures);
+        judge_checkpoint(log, &self.0.keys.log_keys(), &mut failures);
         let mut place = before.place - before.place % u64::from(WIDTH);
         for _ in 0..TILES {
             if place >= size {
                 break;
             }
             let width = (size - place).min(u64::from(WIDTH));
-            if let Err(wrong) = self.look_at(&log, place, width).await? {
+            if let Err(wrong) = self.look_at(log, place, width).await? {
                 failures.push(format!("leaves {place} to {}: {wrong}", place + width - 1));
             }
             place += width;
         }
         metrics::counter!("log_leaves_patrolled_total")
             .increment(place.saturating_sub(before.place));
-        self.report(&log, place, &failures).await?;
-        Ok(failures)
+        let after = self.report(log, place, &failures).await?;
+        Ok((failures, after))
     }
 
     /// Whether a tile's leaves are their facts, and lead to the root.
@@ -99,7 +109,8 @@ impl Service {
             .map_err(wrong))
     }
 
-    async fn report(&self, log: &State, place: u64, failures: &[String]) -> Result<()> {
+    /// Notes how far the patrol has come and tells what is news; answers what stands of its doubts.
+    async fn report(&self, log: &State, place: u64, failures: &[String]) -> Result<Patrol> {
         let before = log.patrol;
         let found = before.found.saturating_add(failures.len().try_into().unwrap_or(i64::MAX));
         let is_round = place >= log.edge.size();
@@ -108,7 +119,6 @@ impl Service {
             true => Patrol { place: 0, found: 0, alarm },
             false => Patrol { place, found, alarm },
         };
-        metrics::gauge!("log_failures_found").set(if alarm { found.max(1) as f64 } else { 0.0 });
         for what in failures {
             tracing::error!(what, origin = %log.origin, "the log is not what it was");
         }
@@ -128,6 +138,7 @@ impl Service {
                 });
                 Ok(())
             })
-            .await
+            .await?;
+        Ok(Patrol { found, ..after })
     }
 }

@@ -63,6 +63,25 @@ fn forged(t: &TestDb, trust: &Trust, origin: &str, size: u64) -> Note {
     head.sign(&signer.key).unwrap()
 }
 
+async fn put_tile(t: &TestDb, hashes: &[u8]) {
+    t.db.run("tamper", |tx| async move {
+        let sql = "UPDATE log_tiles SET hashes = $1 WHERE level = 0 AND place = 1";
+        tx.execute(sql, params![hashes]).await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// The second tile of the first log, and what somebody made of it.
+async fn second_tile(t: &TestDb) -> (Vec<u8>, Vec<u8>) {
+    let sql = "SELECT hashes FROM log_tiles WHERE level = 0 AND place = 1";
+    let whole: Vec<u8> = t.db.one(sql, &[], |row| row.take()).await.unwrap();
+    let mut altered = whole.clone();
+    altered[40] ^= 1;
+    (whole, altered)
+}
+
 #[test]
 fn a_witness_is_named_by_its_own_vkey_and_an_address() {
     let log = "log.example+8d3a8f4f+AQ";
@@ -368,6 +387,28 @@ async fn a_new_year_is_a_new_log_and_the_old_one_stays_provable(t: &TestDb) {
     assert_eq!(seen.continuity, Some(Continuity::Continues { size: head(&old).size }));
 }
 
+async fn the_patrol_goes_on_over_logs_that_are_closed(t: &TestDb) {
+    let trust = trust(t).await;
+    happen(t, &trust, 300).await;
+    t.clock.advance(366 * DAY);
+    happen(t, &trust, 3).await;
+    assert_eq!(trust.log.patrol().await.unwrap(), [""; 0]);
+    let (whole, altered) = second_tile(t).await;
+    put_tile(t, &altered).await;
+    for _ in 0..2 {
+        let found = trust.log.patrol().await.unwrap();
+        assert!(found.iter().any(|wrong| wrong.starts_with("leaves 256 to")), "{found:?}");
+    }
+    let doubted = "SELECT subject FROM facts WHERE verb = 'log.doubted'";
+    let of: Vec<String> = t.db.all(doubted, &[], |row| row.take()).await.unwrap();
+    assert_eq!(of, ["verza.example/audit/2026"], "told once, and of which");
+    put_tile(t, &whole).await;
+    for _ in 0..2 {
+        assert_eq!(trust.log.patrol().await.unwrap(), [""; 0]);
+    }
+    assert_eq!(verbs(t, "log.cleared").await.len(), 1);
+}
+
 async fn a_copy_from_before_the_log_went_on_elsewhere_is_behind_and_no_stranger(t: &TestDb) {
     let trust = trust(t).await;
     happen(t, &trust, 3).await;
@@ -390,26 +431,14 @@ async fn the_patrol_finds_what_was_altered_and_tells_it_once(t: &TestDb) {
     for _ in 0..3 {
         assert_eq!(trust.log.patrol().await.unwrap(), [""; 0]);
     }
-    let sql = "SELECT hashes FROM log_tiles WHERE level = 0 AND place = 1";
-    let whole: Vec<u8> = t.db.one(sql, &[], |row| row.take()).await.unwrap();
-    let mut altered = whole.clone();
-    altered[40] ^= 1;
-    let put = async |hashes: &Vec<u8>| {
-        t.db.run("tamper", |tx| async move {
-            let sql = "UPDATE log_tiles SET hashes = $1 WHERE level = 0 AND place = 1";
-            tx.execute(sql, params![hashes]).await?;
-            Ok(())
-        })
-        .await
-        .unwrap();
-    };
-    put(&altered).await;
+    let (whole, altered) = second_tile(t).await;
+    put_tile(t, &altered).await;
     for _ in 0..3 {
         let found = trust.log.patrol().await.unwrap();
         assert!(found[0].starts_with("leaves 256 to 511"), "{found:?}");
     }
     assert_eq!(verbs(t, "log.%").await, ["log.doubted"]);
-    put(&whole).await;
+    put_tile(t, &whole).await;
     for _ in 0..2 {
         assert_eq!(trust.log.patrol().await.unwrap(), [""; 0]);
     }
