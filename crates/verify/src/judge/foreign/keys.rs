@@ -375,14 +375,17 @@ fn of_address(reader: &Reader<'_>, asked: Asked<'_>) -> Result<Vec<Known>, NoKey
     let issuer = asked.issuer;
     // Open Badges 3.0 name the key by where it lies; elsewhere than at the issuer's it is not
     // theirs.
-    if let Some(url) = asked.method.filter(|method| method.contains("://")) {
-        if origin(url) != origin(issuer) || origin(url).is_none() {
-            let reason = format!("the key lies at {url}, which is not the issuer's address");
+    if let Some(url) = asked.method.filter(|method| is_address(method)) {
+        if !lies_below(url, issuer) {
+            let reason = format!("the key lies at {url}, which is not below the issuer's address");
             return Err(NoKey::Unknown(reason));
         }
-        let bytes = reader.look(Source::KeySet, url).map_err(NoKey::Unknown)?;
-        let found = object(bytes).map_err(NoKey::Unknown)?;
-        return published(&found, (None, asked.made), &format!("published at {url}"));
+        // Whoever may put a file there is not whom the reader trusts: of those the metadata decides.
+        if !reader.trusted.iter().any(|trusted| trusted == issuer) {
+            let bytes = reader.look(Source::KeySet, url).map_err(NoKey::Unknown)?;
+            let found = object(bytes).map_err(NoKey::Unknown)?;
+            return published(&found, (None, asked.made), &format!("published at {url}"));
+        }
     }
     let url = metadata_url(issuer)
         .ok_or_else(|| NoKey::Unknown("the issuer's address cannot be read".to_owned()))?;
@@ -414,7 +417,11 @@ fn published(
     let meant = |jwk: &&Value| kid.is_none_or(|kid| jwk["kid"] == kid);
     let meant: Vec<&Value> = keys.iter().filter(meant).take(KEYS_MAX).collect();
     if meant.is_empty() {
-        return Err(NoKey::Wrong("the issuer does not publish this key".to_owned()));
+        return Err(match kid.is_some_and(is_address) {
+            // It may be good where it lies.
+            true => NoKey::Unknown("the issuer's metadata does not name this key".to_owned()),
+            false => NoKey::Wrong("the issuer does not publish this key".to_owned()),
+        });
     }
     let (withdrawn, good): (Vec<&Value>, Vec<&Value>) =
         meant.into_iter().partition(|jwk| jwk_revocation(jwk).is_some());
@@ -425,6 +432,27 @@ fn published(
     }
     let known = |key| Known { key, how: how.to_owned(), pinned: false, vouched: true, chain: None };
     Ok(keys.into_iter().map(known).collect())
+}
+
+/// Whether a key is named by where it lies.
+fn is_address(method: &str) -> bool {
+    method.contains("://")
+}
+
+/// Whether an address lies below the issuer's own: what else is on its host may be anybody's.
+fn lies_below(url: &str, issuer: &str) -> bool {
+    let (Some(home), Some(place)) = (origin(issuer), origin(url)) else { return false };
+    let path = issuer[home.len()..].trim_end_matches('/');
+    let rest = url[place.len()..].strip_prefix(path);
+    // These lead elsewhere, once a server has read them.
+    let has_detours = url.contains(['%', '\\']) || url.split(['/', '?', '#']).any(is_step);
+    home == place
+        && !has_detours
+        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '#']))
+}
+
+fn is_step(segment: &str) -> bool {
+    matches!(segment, "." | "..")
 }
 
 /// Scheme, host and port of an address.

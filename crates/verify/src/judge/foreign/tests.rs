@@ -486,6 +486,53 @@ fn vc_jwt(change: impl Fn(&mut Value)) -> String {
 }
 
 #[test]
+fn a_key_that_is_named_by_its_place_is_the_issuers_below_its_address_only() {
+    let jwk = p256().public().to_jwk();
+    let judged = |place: &str, metadata: Option<&Value>, trusted: &[String]| {
+        let mut found = Found::default();
+        put(&mut found, Source::KeySet, place, &jwk.to_string());
+        if let Some(metadata) = metadata {
+            let url = "https://college.example/.well-known/jwt-vc-issuer/registry";
+            put(&mut found, Source::IssuerMetadata, url, &metadata.to_string());
+        }
+        let token = vc_jwt_of(json!({ "typ": "vc+jwt", "kid": place }), &unsigned(COLLEGE));
+        judge_with(token.as_bytes(), &options(), &found, trusted)
+    };
+    let own = "https://college.example/registry/keys/1";
+    for place in [own, "https://college.example/registry#key", COLLEGE] {
+        let report = judged(place, None, &[]).report;
+        assert_eq!(report.outcome(Name::TokenSignature), Outcome::Proved, "{place}: {report}");
+        assert_eq!(report.verdict, Verdict::Unproven, "nobody trusts it: {report}");
+    }
+    for place in [
+        "https://college.example/uploads/key.json",
+        "https://college.example/registry2/key",
+        "https://college.example/registry/../uploads/key.json",
+        "https://college.example/registry/%2E%2e/uploads/key.json",
+        "https://college.example/registry/..\\uploads/key.json",
+        "https://other.example/registry/keys/1",
+    ] {
+        let judged = judged(place, None, &[]);
+        assert_eq!(judged.report.outcome(Name::TokenSignature), Outcome::NotChecked, "{place}");
+        assert!(judged.wanted.is_empty(), "{place} is not asked for");
+    }
+    // Of an issuer who is trusted by name the metadata decides, whatever lies below its address.
+    let trusted = [COLLEGE.to_owned()];
+    let naming = |kid: &str| {
+        let mut jwk = jwk.clone();
+        jwk["kid"] = kid.into();
+        json!({ "issuer": COLLEGE, "jwks": { "keys": [jwk] } })
+    };
+    for metadata in [None, Some(&naming("key-1"))] {
+        let report = judged(own, metadata, &trusted).report;
+        assert_eq!(report.verdict, Verdict::Unproven, "{report}");
+        assert_eq!(report.outcome(Name::TokenSignature), Outcome::NotChecked, "{report}");
+    }
+    let report = judged(own, Some(&naming(own)), &trusted).report;
+    assert_eq!(report.verdict, Verdict::Valid, "{report}");
+}
+
+#[test]
 fn jwt_credentials_are_judged_whole_and_in_the_older_claim() {
     let found = college(&token_list(false, |_| {}));
     let judged = trusted(&vc_jwt(|_| {}), &found);
