@@ -57,10 +57,12 @@ impl Service {
 
     /// Ends a subscription whose last period is over, and bills what was used beyond the plan.
     pub(super) async fn end_period(&self, tx: &Tx, it: Subscription) -> Result<()> {
-        let used = used_in(tx, &it).await?;
-        let plan = self.policy().plan(&it.plan)?;
-        let charges = Charges { plan: None, ..rules::charges(plan, Some((plan, used))) };
-        self.bill(tx, &it, charges).await?;
+        // Nobody knows any more what a plan has included that is configured no more.
+        if let Some(plan) = self.policy().find(&it.plan) {
+            let used = used_in(tx, &it).await?;
+            let charges = Charges { plan: None, ..rules::charges(plan, Some((plan, used))) };
+            self.bill(tx, &it, charges).await?;
+        }
         self.end(tx, &Caller::nobody(), it).await
     }
 

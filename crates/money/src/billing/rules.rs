@@ -54,10 +54,15 @@ impl Policy {
     /// # Errors
     /// Invalid, at `/plan`.
     pub(super) fn plan(&self, code: &str) -> Result<&Plan> {
-        self.plans.iter().find(|plan| plan.code == code).ok_or_else(|| {
+        self.find(code).ok_or_else(|| {
             let codes: Vec<_> = self.plans.iter().map(|plan| plan.code.as_str()).collect();
             Error::field("/plan", "unknown", format!("one of {}", codes.join(", ")))
         })
+    }
+
+    /// The plan that a subscription names: none when it is configured no more.
+    pub(super) fn find(&self, code: &str) -> Option<&Plan> {
+        self.plans.iter().find(|plan| plan.code == code)
     }
 }
 

@@ -127,15 +127,15 @@ impl Service {
             return self.start_again(tx, caller, it, &new.code).await;
         }
         let was_ending = std::mem::take(&mut it.ends);
-        let old = self.0.policy.plan(&it.plan)?;
-        if new.code == old.code {
+        let old = self.0.policy.find(&it.plan);
+        if new.code == it.plan {
             it.next_plan = None;
             if was_ending {
                 tx.record(fact(caller, "subscription.kept", &it));
             }
             return store::update_subscription(tx, &it).await;
         }
-        if new.price < old.price {
+        if old.is_some_and(|old| new.price < old.price) {
             it.next_plan = Some(new.code.clone());
             tx.record(fact(caller, "subscription.changed", &it).with("from", "next period"));
             return store::update_subscription(tx, &it).await;
@@ -150,7 +150,7 @@ impl Service {
         (it.period_start, it.period_end) = (tx.now(), tx.now() + self.0.policy.period);
         store::update_subscription(tx, &it).await?;
         tx.record(fact(caller, "subscription.changed", &it).with("from", "now"));
-        self.bill(tx, &it, rules::charges(new, Some((old, used)))).await
+        self.bill(tx, &it, rules::charges(new, old.map(|old| (old, used)))).await
     }
 
     /// Begins a subscription that has ended.
@@ -411,31 +411,26 @@ impl Service {
             match db.run("subscription.renew", renew).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == Kind::Conflict => {}
-                // One with a plan that is configured no more must not keep the others waiting.
-                Err(error) if error.kind() == Kind::Invalid => {
-                    tracing::error!(%error, %owner, "a subscription cannot be renewed");
-                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Begins a period, and bills it with what was used beyond the last one.
+    /// Begins a period, and bills it with what was used beyond the last one. A plan that is
+    /// configured no more is not gone on with.
     async fn renew(&self, tx: &Tx, mut it: Subscription, start: Timestamp) -> Result<()> {
-        if it.ends {
+        let next = self.0.policy.find(it.next_plan.as_ref().unwrap_or(&it.plan));
+        let Some(plan) = next.filter(|_| !it.ends) else {
             return self.end_period(tx, it).await;
-        }
+        };
         let used = used_in(tx, &it).await?;
-        let last = self.0.policy.plan(&it.plan)?;
-        if let Some(next) = it.next_plan.take() {
-            it.plan = next;
-        }
+        let last = self.0.policy.find(&it.plan);
+        (it.plan, it.next_plan) = (plan.code.clone(), None);
         (it.period_start, it.period_end) = (start, start + self.0.policy.period);
         store::update_subscription(tx, &it).await?;
         tx.record(fact(&Caller::nobody(), "subscription.renewed", &it));
-        let charges = rules::charges(self.0.policy.plan(&it.plan)?, Some((last, used)));
-        self.bill(tx, &it, charges).await
+        self.bill(tx, &it, rules::charges(plan, last.map(|last| (last, used)))).await
     }
 
     /// Turns what was served by now into income: once a day.

@@ -29,6 +29,20 @@ async fn choose(context: &Context, key: &str, plan: &str) -> super::Subscription
     context.billing.choose(&keyed(user(0), key, plan), plan).await.unwrap()
 }
 
+/// The same without a plan that somebody has; and the code of another one.
+fn without_team(db: &Db) -> (Context, String) {
+    let plans: Vec<_> =
+        Policy::default().plans.into_iter().filter(|it| it.code != "team").collect();
+    let other = plans[0].code.clone();
+    let billing = Policy { tax_bps: 750, plans, ..Policy::default() };
+    (Context::new(Options { billing, ..Options::new(db.clone()) }).unwrap(), other)
+}
+
+async fn choose_of(context: &Context, owner: u128, plan: &str) {
+    let by = keyed(user(owner), &format!("{owner}"), plan);
+    context.billing.choose(&by, plan).await.unwrap();
+}
+
 async fn income(db: &Db) -> i64 {
     let account = Account::platform(Code::SUBSCRIPTION);
     ledger::balance(db, account, Asset::NGN).await.unwrap().minor
@@ -200,6 +214,50 @@ async fn what_is_not_paid_is_tried_again_and_then_suspends(t: &TestDb) {
     assert_eq!(u8::from(a.is_ok()) + u8::from(b.is_ok()), 1, "B5: paid once");
     assert_eq!(balance(&t.db, user(0), Code::WALLET).await, 20_000 - 10_642);
     assert_eq!(state(&context, user(0)).await, SubscriptionState::Active);
+    assert_sound(&t.db).await;
+}
+
+async fn a_plan_that_is_configured_no_more_leaves_nobody_stuck(t: &TestDb) {
+    let context = billed(&t.db);
+    give(&t.db, user(0), ngn(9_900 + 742)).await;
+    choose(&context, "a", "team").await;
+    choose_of(&context, 1, "team").await;
+    give(&t.db, user(2), ngn(100_000)).await;
+    choose_of(&context, 2, "team").await;
+    for _ in 0..40 {
+        t.clock.advance(DAY);
+        context.billing.renew_due().await.unwrap();
+        context.billing.collect_due().await.unwrap();
+    }
+    // One has paid once and not again, one never, one always.
+    assert_ne!(state(&context, user(0)).await, SubscriptionState::Active);
+    assert_eq!(state(&context, user(1)).await, SubscriptionState::Suspended);
+
+    let (context, other) = without_team(&t.db);
+    for owner in [0, 1] {
+        give(&t.db, user(owner), ngn(100_000 + i64::try_from(owner).unwrap())).await;
+        let open = context.billing.invoices(user(owner), &PageRequest::first(10)).await.unwrap();
+        let by = keyed(user(owner), &format!("p{owner}"), "");
+        context.billing.pay(&by, open.items[0].id).await.unwrap();
+    }
+    assert_eq!(state(&context, user(1)).await, SubscriptionState::Cancelled);
+    for _ in 0..31 {
+        t.clock.advance(DAY);
+        context.billing.renew_due().await.unwrap();
+        context.billing.collect_due().await.unwrap();
+    }
+    for owner in 0..3 {
+        assert_eq!(state(&context, user(owner)).await, SubscriptionState::Cancelled, "{owner}");
+    }
+    assert_eq!(choose(&context, "b", &other).await.state, SubscriptionState::Active);
+}
+
+async fn who_has_a_plan_that_is_gone_takes_another_at_once(t: &TestDb) {
+    let context = billed(&t.db);
+    give(&t.db, user(0), ngn(1_000_000)).await;
+    choose(&context, "a", "team").await;
+    let (context, other) = without_team(&t.db);
+    assert_eq!(choose(&context, "b", &other).await.plan, other);
     assert_sound(&t.db).await;
 }
 
