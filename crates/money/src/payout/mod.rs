@@ -32,7 +32,7 @@ mod tests;
 
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
-pub(crate) use model::parse_reference;
 pub use model::{NewDestination, NewWithdrawal, Saved, Source, State, Withdrawal};
+pub(crate) use model::{parse_reference, reference};
 pub use rules::{Fee, Policy};
 pub use service::Service;

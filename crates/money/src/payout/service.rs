@@ -14,7 +14,7 @@ use super::model::{NewDestination, NewWithdrawal, Saved, State, Withdrawal};
 use super::rules::{self, Policy, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
-use crate::provider::asking::{self, Sent};
+use crate::provider::asking::{self, Claim, Sent};
 use crate::provider::{
     Destination, DestinationKind, Failure, Known, Payout, Provider, ProviderName, SeenPayout,
 };
@@ -95,7 +95,9 @@ impl Service {
             }
             Err(failure) => return Err(failure.into()),
         };
-        if self.destinations(caller).await?.len() >= SAVED_MAX {
+        if self.destinations(caller).await?.len() >= SAVED_MAX
+            && !self.0.db.is_remembered(caller).await?
+        {
             let message = "Remove a destination before you save another one.";
             return Err(Error::conflict("too_many_destinations", message));
         }
@@ -223,7 +225,14 @@ impl Service {
         let owner = caller.user()?;
         let not_saved =
             || Error::field("/destinationId", "unknown", "one of your saved destinations");
-        let to = self.own_destination(owner, new.destination).await.map_err(|_| not_saved())?;
+        let to = match self.own_destination(owner, new.destination).await {
+            // What was asked for already is told as it was, also where that is removed by now.
+            Err(_) if self.0.db.is_remembered(caller).await? => {
+                let found = store::destination(&self.0.db, new.destination).await?;
+                found.filter(|it| it.owner == owner).ok_or_else(not_saved)?
+            }
+            found => found.map_err(|_| not_saved())?,
+        };
         let (amount, fee) = self.fee(new.amount, Some(new.currency.unwrap_or(to.asset)))?;
         if amount.asset != to.asset {
             let message = format!("{}, as the destination has it", to.asset);
@@ -437,7 +446,8 @@ impl Service {
         let claim = |tx: Tx| async move {
             asking::claim(&tx, Sent::Withdrawal, id, withdrawal.version).await
         };
-        if !self.0.db.run("withdrawal.claim", claim).await? {
+        let claim = self.0.db.run("withdrawal.claim", claim).await?;
+        if claim == Claim::Taken {
             return Ok(());
         }
         let Some(payout) = self.payout(withdrawal).await? else {
@@ -445,10 +455,10 @@ impl Service {
         };
         match self.adapter(withdrawal.provider)?.create_payout(&payout).await {
             Ok(seen) => self.observe(id, Some(&seen)).await,
-            Err(Failure::Declined { reason }) => self.refused(withdrawal, reason).await,
+            Err(Failure::Declined { reason }) => self.refused(withdrawal, claim, reason).await,
             Err(Failure::Invalid(what)) => {
                 tracing::error!(what, withdrawal = %id, "a payout was refused as senseless");
-                self.refused(withdrawal, "refused".into()).await
+                self.refused(withdrawal, claim, "refused".into()).await
             }
             Err(Failure::Unknown(what)) => {
                 tracing::warn!(what, withdrawal = %id, "nobody knows what became of a payout");
@@ -464,11 +474,14 @@ impl Service {
     }
 
     /// What was refused may be the second asking for one that was granted: it has failed only when
-    /// the provider does not know it.
-    async fn refused(&self, withdrawal: &Withdrawal, reason: String) -> Result<()> {
+    /// the provider does not know it, and would find it.
+    async fn refused(&self, withdrawal: &Withdrawal, claim: Claim, reason: String) -> Result<()> {
         let (id, reference) = (withdrawal.id, withdrawal.reference());
         let known = Known::by(&reference, withdrawal.provider_ref.as_deref());
-        match self.adapter(withdrawal.provider)?.fetch_payout(known).await {
+        let adapter = self.adapter(withdrawal.provider)?;
+        let would_find = adapter.capabilities().finds_payouts || known.provider_ref.is_some();
+        match adapter.fetch_payout(known).await {
+            Ok(None) if claim == Claim::Again && !would_find => self.unknown(id).await,
             Ok(None) => self.take(id, &Step::Fail { reason }).await,
             Ok(seen) => self.observe(id, seen.as_ref()).await,
             Err(unclear) => {
@@ -514,8 +527,7 @@ impl Service {
                 let step = rules::decide(&withdrawal, seen)?;
                 apply(&tx, &withdrawal, &step).await?;
                 if let Some(seen) = seen {
-                    let cost = if let Step::Settle { cost } = &step { cost.minor } else { 0 };
-                    store::heard(&tx, id, &seen.provider_ref, cost).await?;
+                    store::heard(&tx, id, &seen.provider_ref).await?;
                 }
                 Ok(())
             })
@@ -601,9 +613,14 @@ async fn apply(tx: &Tx, withdrawal: &Withdrawal, step: &Step) -> Result<()> {
         Step::Settle { cost } => {
             let paid = NewTransaction::new("payout", key(withdrawal, "settle"), withdrawal.id)
                 .post(aside(withdrawal), clearing, withdrawal.amount)
-                .post_some(aside(withdrawal), income, withdrawal.fee)
-                .post_some(Account::platform(Code::PROVIDER_COST), clearing, *cost);
+                .post_some(aside(withdrawal), income, withdrawal.fee);
             ledger::post(tx, paid).await?;
+            // A transaction of its own: a chain takes its coin for a token, and PayPal dollars.
+            let costs = NewTransaction::new("payout_cost", key(withdrawal, "cost"), withdrawal.id)
+                .post_some(Account::platform(Code::PROVIDER_COST), clearing, *cost);
+            if !costs.is_empty() {
+                ledger::post(tx, costs).await?;
+            }
         }
         Step::Fail { .. } => give_back(tx, withdrawal, "fail").await?,
         Step::Return { .. } => {

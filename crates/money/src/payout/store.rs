@@ -165,14 +165,9 @@ pub(super) async fn move_to(
 }
 
 /// Keeps the provider's name of a payout and what it took.
-pub(super) async fn heard(
-    tx: &Tx,
-    id: Id<WithdrawalKind>,
-    provider_ref: &str,
-    cost: i64,
-) -> Result<()> {
-    let sql = "UPDATE withdrawals SET provider_ref = $2, cost = $3 WHERE id = $1";
-    tx.execute(sql, params![id, provider_ref, cost]).await?;
+pub(super) async fn heard(tx: &Tx, id: Id<WithdrawalKind>, provider_ref: &str) -> Result<()> {
+    let sql = "UPDATE withdrawals SET provider_ref = $2 WHERE id = $1";
+    tx.execute(sql, params![id, provider_ref]).await?;
     Ok(())
 }
 

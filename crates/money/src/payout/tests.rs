@@ -124,8 +124,11 @@ impl Stage {
     async fn assert_reconciled(&self) {
         let Rail { provider, asset, .. } = self.rail;
         let clearing = Account::platform(Code::clearing(provider));
-        let booked = ledger::balance(&self.site.db, clearing, asset).await.unwrap();
-        assert_eq!(booked, self.site.sim.balance(provider, asset));
+        // What it costs is not always taken in what is paid.
+        for asset in [asset, Asset::USD, Asset::ETH] {
+            let booked = ledger::balance(&self.site.db, clearing, asset).await.unwrap();
+            assert_eq!(booked, self.site.sim.balance(provider, asset));
+        }
         assert_sound(&self.site.db).await;
     }
 }
@@ -134,7 +137,7 @@ impl Stage {
 async fn give_at(db: &platform::db::Db, from: ProviderName, to: Id<User>, amount: Money) {
     let clearing = Account::platform(Code::clearing(from));
     db.run("gift", |tx| async move {
-        let gift = NewTransaction::new("gift", format!("gift:{to}"), to);
+        let gift = NewTransaction::new("gift", format!("gift:{to}:{}", amount.asset), to);
         ledger::post(&tx, gift.post(clearing, Account::of(to, Code::WALLET), amount)).await?;
         Ok(())
     })
@@ -342,6 +345,50 @@ async fn p5_a_payout_on_a_chain_is_made_once_whatever_is_lost_on_the_way(t: &Tes
 
 async fn p6_what_a_chain_declines_fails_or_drops_is_back_in_the_wallet(t: &TestDb) {
     assert_nothing_is_lost_on_the_way_back(t, CRYPTO).await;
+}
+
+async fn what_was_asked_for_is_told_again_although_its_destination_is_gone(t: &TestDb) {
+    let stage = Stage::set(t).await;
+    let first = stage.ask("k", 10_000).await;
+    let id = stage.destination.parse().unwrap();
+    stage.site.context.payouts.remove(&caller(user(0)), id).await.unwrap();
+    assert_eq!(stage.ask("k", 10_000).await.1["id"], first.1["id"]);
+    assert_eq!(stage.ask("another", 10_000).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(facts(&t.db, "withdrawal.requested").await, 1);
+}
+
+async fn a_payout_whose_cost_is_taken_in_another_currency_settles(t: &TestDb) {
+    for rail in [CRYPTO, Rail { asset: Asset::EUR, ..PAYPAL }] {
+        let stage = Stage::on(t, rail).await;
+        let id = stage.small(&format!("{}", rail.provider)).await;
+        stage.site.worker.drain().await.unwrap();
+        stage.site.sim.deliver().await;
+        stage.site.worker.drain().await.unwrap();
+        assert_eq!(stage.state(&id).await, "settled", "{}", rail.provider);
+        stage.assert_reconciled().await;
+    }
+}
+
+async fn p5_a_second_asking_that_is_refused_gives_nothing_back(t: &TestDb) {
+    let stage = Stage::on(t, PAYPAL).await;
+    let batch = "POST /v1/payments/payouts";
+    stage.site.sim.fault(fault(batch, FaultKind::LoseReply));
+    let id = stage.small("k").await;
+    stage.site.worker.run_due().await.unwrap();
+    assert_eq!(stage.state(&id).await, "unknown");
+    // Paid, although the second asking is told no.
+    stage.site.sim.fault(fault(batch, FaultKind::Decline));
+    t.clock.advance(Duration::from_secs(180));
+    stage.site.context.payouts.sweep().await.unwrap();
+    assert_eq!(stage.state(&id).await, "unknown");
+    assert_eq!(stage.money().await.0, 989_850);
+    for _ in 0..3 {
+        t.clock.advance(Duration::from_secs(3600));
+        stage.site.context.payouts.sweep().await.unwrap();
+    }
+    assert_eq!(stage.state(&id).await, "settled");
+    assert_eq!(stage.site.sim.payouts(&reference(&id)), 1);
+    stage.assert_reconciled().await;
 }
 
 async fn a_payout_too_old_for_paypal_to_know_is_not_asked_for_again(t: &TestDb) {

@@ -201,6 +201,7 @@ impl Adapter {
             needs_email: true,
             steps: &[],
             payouts: bank.map(|asset| (DestinationKind::Bank, asset)).to_vec(),
+            finds_payouts: true,
             refunds: true,
             has_arrivals: false,
         };

@@ -70,6 +70,8 @@ pub struct Capabilities {
     pub steps: &'static [(Asset, i64)],
     /// Whom it pays out to, and in which currencies.
     pub payouts: Vec<(DestinationKind, Asset)>,
+    /// Whether it finds a payout by our reference alone, so that one it does not know was never made.
+    pub finds_payouts: bool,
     /// Whether it sends money of a payment back to where it came from.
     pub refunds: bool,
     /// Whether money comes by itself to addresses that wallets have there.

@@ -204,6 +204,7 @@ impl Adapter {
             needs_email: false,
             steps: STEPS,
             payouts: Vec::new(),
+            finds_payouts: false,
             refunds: true,
             has_arrivals: false,
         };

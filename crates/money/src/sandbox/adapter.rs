@@ -31,6 +31,7 @@ impl Adapter {
                 currencies: Asset::ALL.to_vec(),
                 methods: vec!["card", "bank"],
                 payouts: Asset::ALL.iter().map(|asset| (DestinationKind::Bank, *asset)).collect(),
+                finds_payouts: true,
                 refunds: false,
                 has_arrivals: false,
                 ..Capabilities::default()

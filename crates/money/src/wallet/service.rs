@@ -283,7 +283,12 @@ impl Service {
     pub async fn transfer(&self, caller: &Caller, transfer: NewTransfer) -> Result<Transfer> {
         let from = caller.user()?;
         rules::may_send(from, &transfer, self.0.transfer_minimum)?;
-        self.check_payee(transfer.to).await?;
+        if let Err(refused) = self.check_payee(transfer.to).await
+            // What was sent already is told as it was, whatever has become of the payee since.
+            && !self.0.db.is_remembered(caller).await?
+        {
+            return Err(refused);
+        }
         self.0
             .db
             .once(caller, "transfer.send", |tx| async move {

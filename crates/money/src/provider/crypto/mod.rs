@@ -92,6 +92,7 @@ impl Adapter {
             needs_email: false,
             steps: &[],
             payouts: assets.map(|asset| (DestinationKind::Crypto, asset)).to_vec(),
+            finds_payouts: true,
             refunds: false,
             has_arrivals: true,
         };
@@ -256,7 +257,8 @@ impl Adapter {
             "failed" => PayoutState::Failed { reason: "not_broadcast".to_owned() },
             "dropped" => PayoutState::Returned { reason: "orphaned".to_owned() },
             _ if found.confirmations >= self.settings.confirmations => {
-                let cost = found.fee.as_ref().map(wire::Units::money).transpose()?;
+                // In a coin that is not kept here it shows in the reconciliation, if at all.
+                let cost = found.fee.as_ref().and_then(|fee| fee.money().ok());
                 PayoutState::Settled { cost: cost.unwrap_or(Money::new(0, amount.asset)) }
             }
             _ => PayoutState::Pending,

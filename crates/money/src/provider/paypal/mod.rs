@@ -167,6 +167,7 @@ impl Adapter {
             needs_email: false,
             steps: STEPS,
             payouts: CURRENCIES.map(|asset| (DestinationKind::Paypal, asset)).to_vec(),
+            finds_payouts: false,
             refunds: true,
             has_arrivals: false,
         };
