@@ -424,11 +424,14 @@ async fn balances(tx: &Tx, person: Id<User>) -> Result<Vec<Stake>> {
         .collect())
 }
 
-/// Money that may still arrive.
+/// Money that may still arrive, or that came and nobody has decided about.
 async fn open_payments(tx: &Tx, person: Id<User>) -> Result<Vec<Stake>> {
     let sql = "SELECT id FROM payments WHERE owner = $1
-                   AND state IN ('created', 'pending', 'suspended') ORDER BY id LIMIT 100";
-    let rows = tx.all(sql, params![person], |row| row.take::<Id<Payment>>()).await?;
+                   AND (state IN ('created', 'pending') OR state = 'suspended'
+                       AND COALESCE(reason, '') NOT IN ('refunded', $2))
+               ORDER BY id LIMIT 100";
+    let row = params![person, crate::payment::CHARGED_BACK];
+    let rows = tx.all(sql, row, |row| row.take::<Id<Payment>>()).await?;
     Ok(rows
         .into_iter()
         .map(|id| Stake {
@@ -447,6 +450,17 @@ async fn erase_payouts(tx: &Tx, person: Id<User>) -> Result<()> {
     let sql = "UPDATE withdrawals SET mask = '', reason = NULL WHERE owner = $1";
     tx.execute(sql, params![person]).await?;
     tx.execute("UPDATE refunds SET reason = '' WHERE owner = $1", params![person]).await?;
+    let sql = "SELECT id FROM withdrawals WHERE owner = $1";
+    for withdrawal in tx.all(sql, params![person], |row| row.take::<Id<Withdrawal>>()).await? {
+        forget_events(tx, &crate::payout::reference(withdrawal)).await?;
+    }
+    Ok(())
+}
+
+/// Empties what providers have told of a payment or a withdrawal: names, addresses, accounts.
+async fn forget_events(tx: &Tx, reference: &str) -> Result<()> {
+    let sql = "UPDATE provider_events SET body = '' WHERE reference = $1";
+    tx.execute(sql, params![reference]).await?;
     Ok(())
 }
 
@@ -455,8 +469,7 @@ async fn erase_payments(tx: &Tx, person: Id<User>) -> Result<()> {
                WHERE owner = $1 RETURNING id";
     let payments = tx.all(sql, params![person], |row| row.take::<Id<Payment>>()).await?;
     for payment in payments {
-        let sql = "UPDATE provider_events SET body = '' WHERE reference = $1";
-        tx.execute(sql, params![crate::payment::reference(payment)]).await?;
+        forget_events(tx, &crate::payment::reference(payment)).await?;
     }
     Ok(())
 }

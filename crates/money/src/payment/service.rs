@@ -396,7 +396,7 @@ impl Service {
         let Some((kind, reference)) = open else { return Ok(()) };
         if let Some(id) = payout::parse_reference(&reference) {
             self.0.others.payouts.refresh(id).await?;
-            return self.acted_on(event, run).await;
+            return self.acted_on(event, &reference, run).await;
         }
         let known = match self.id_of(*provider, &reference).await? {
             Some(id) => store::get(&self.0.db, id).await?,
@@ -415,7 +415,7 @@ impl Service {
         if kind.to_ascii_lowercase().contains("refund") {
             self.0.others.refunds.refresh_of(payment.id).await?;
         }
-        self.acted_on(event, run).await
+        self.acted_on(event, &payment.reference(), run).await
     }
 
     /// Asks the provider about a charge-back of a payment whose money has come, and does what
@@ -436,12 +436,14 @@ impl Service {
             .await
     }
 
-    async fn acted_on(&self, event: &ActOnEvent, run: &Run) -> Result<()> {
+    /// An event is done with, and known from here on by our reference of what it was about: by that
+    /// it is found when its subject's owner goes.
+    async fn acted_on(&self, event: &ActOnEvent, reference: &str, run: &Run) -> Result<()> {
         let ActOnEvent { provider, key } = event;
         self.0
             .db
             .run("webhook.done", |tx| async move {
-                store::event_became(&tx, *provider, key, "done").await?;
+                store::event_done(&tx, *provider, key, reference).await?;
                 run.done_in(&tx).await
             })
             .await

@@ -227,6 +227,18 @@ pub(super) async fn event_became(
     Ok(())
 }
 
+pub(super) async fn event_done(
+    tx: &Tx,
+    provider: ProviderName,
+    dedupe_key: &str,
+    reference: &str,
+) -> Result<()> {
+    let sql = "UPDATE provider_events SET state = 'done', reference = $3
+               WHERE provider = $1 AND dedupe_key = $2";
+    tx.execute(sql, params![provider.as_str(), dedupe_key, reference]).await?;
+    Ok(())
+}
+
 /// Keeps whose an address is; it is theirs for ever.
 pub(super) async fn keep_address(tx: &Tx, payment: &Payment, address: &str) -> Result<()> {
     let sql = "INSERT INTO deposit_addresses (provider, asset, address, owner, created_at)

@@ -1,7 +1,7 @@
 //! Refunds: money that goes back to where a payment came from.
 //!
 //! ```text
-//! requested -> submitting -> submitted -> settled
+//! requested -> submitting -> submitted -> settled -> failed
 //!                |    |  \      |   `---> failed
 //!                |  unknown -> submitted | settled | failed
 //!                `----------------------> failed
@@ -14,6 +14,8 @@
 //!   refund is requested: it stands in `li.refund` until the outcome is conclusive, and then it is
 //!   gone, or back where it came from, once.
 //! - What is refunded of a payment is never more than came with it.
+//! - A payer's bank may send a refund back: what a provider calls failed after it was settled is
+//!   back where it came from, as if it had never gone.
 //! - A refund is stored as `submitting` before the provider hears of it, under a reference that is
 //!   its id: after an unknown outcome it is looked for, and asked for again under that reference.
 

@@ -7,7 +7,7 @@ use kernel::{Error, Id, Money, Result, Timestamp};
 
 use super::model::{Refund, Source, State};
 use crate::payment::{Payment, State as PaymentState};
-use crate::provider::{RefundState, SeenRefund};
+use crate::provider::{RefundState, SeenRefund, finality};
 
 /// Whose money a refund of a payment takes.
 ///
@@ -87,6 +87,10 @@ pub(super) fn decide(refund: &Refund, seen: Option<&SeenRefund>) -> Result<Step>
         let asked = refund.reference();
         return Err(Error::internal(format!("asked for {asked}, and was answered {seen:?}")));
     }
+    // A provider that calls a settled refund failed says that it came back.
+    if refund.state == State::Settled && seen.state == RefundState::Failed {
+        return Ok(Step::Fail { failure: "returned".to_owned() });
+    }
     if !refund.state.is_in_flight() {
         return Ok(Step::Wait);
     }
@@ -96,6 +100,14 @@ pub(super) fn decide(refund: &Refund, seen: Option<&SeenRefund>) -> Result<Step>
         (State::Submitted, _) => Step::Wait,
         (_, RefundState::Pending | RefundState::NeedsAction) => Step::Submitted,
     })
+}
+
+/// How long a payer's bank may send a refund back: Stripe speaks of up to thirty days.
+const RETURNABLE: Duration = Duration::from_secs(45 * 24 * 3600);
+
+/// When the sweeper looks again at a refund that was settled; none when it cannot come back any more.
+pub(super) fn next_look(settled_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    finality::next_look(settled_at, RETURNABLE, now)
 }
 
 /// When the sweeper looks again: after two minutes, then after twice as long each time, up to an

@@ -14,7 +14,7 @@ use super::rules::{self, Step};
 use super::store;
 use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::payment::{self, Payment};
-use crate::provider::asking::{self, Sent};
+use crate::provider::asking::{self, Claim, Sent};
 use crate::provider::{Failure, Known, Provider, ProviderName, SeenRefund};
 use crate::{chargeback, wallet};
 
@@ -136,7 +136,8 @@ impl Service {
                     .await?;
                 if is_ours { self.ask(&self.get(id).await?).await } else { Ok(()) }
             }
-            state if state.is_in_flight() => self.refresh(id).await,
+            // What was settled may have come back.
+            state if state.is_in_flight() || state == State::Settled => self.refresh(id).await,
             _ => Ok(()),
         }
     }
@@ -167,7 +168,7 @@ impl Service {
         let id = refund.id;
         let claim =
             |tx: Tx| async move { asking::claim(&tx, Sent::Refund, id, refund.version).await };
-        if !self.0.db.run("refund.claim", claim).await? {
+        if self.0.db.run("refund.claim", claim).await? == Claim::Taken {
             return Ok(());
         }
         let payment = payment::load(&self.0.db, refund.payment).await?;
@@ -257,10 +258,12 @@ impl Service {
     /// Asks about refunds that should have become something by now.
     pub(crate) async fn sweep(&self) -> Result<()> {
         let now = self.0.db.world().now();
-        for (id, checks) in store::due(&self.0.db, now, SWEEP_MAX).await? {
-            let note = |tx: Tx| async move {
-                store::checked(&tx, id, rules::next_check(tx.now(), checks + 1)).await
+        for (id, checks, settled_at) in store::due(&self.0.db, now, SWEEP_MAX).await? {
+            let next = match settled_at {
+                Some(settled_at) => rules::next_look(settled_at, now),
+                None => Some(rules::next_check(now, checks + 1)),
             };
+            let note = |tx: Tx| async move { store::checked(&tx, id, next).await };
             self.0.db.run("refund.check", note).await?;
             if let Err(error) = self.push(id).await {
                 tracing::warn!(%error, refund = %id, "a refund cannot be checked");
@@ -312,16 +315,17 @@ async fn apply(tx: &Tx, refund: &Refund, step: &Step) -> Result<()> {
     if !store::move_to(tx, refund, state, failure).await? {
         return Ok(());
     }
-    let (verb, kind, step, to) = match state {
-        State::Settled => {
-            let clearing = Account::platform(Code::clearing(refund.provider));
-            ("refund.settled", "refund_paid", "settle", clearing)
+    let clearing = Account::platform(Code::clearing(refund.provider));
+    let (verb, kind, step, from, to) = match (refund.state, state) {
+        (_, State::Settled) => ("refund.settled", "refund_paid", "settle", away(refund), clearing),
+        (State::Settled, State::Failed) => {
+            ("refund.failed", "refund_back", "return", clearing, own(refund))
         }
-        State::Failed => ("refund.failed", "refund_back", "fail", own(refund)),
+        (_, State::Failed) => ("refund.failed", "refund_back", "fail", away(refund), own(refund)),
         _ => return Ok(()),
     };
     let moved = NewTransaction::new(kind, key(refund, step), refund.id);
-    ledger::post(tx, moved.post(away(refund), to, refund.amount)).await?;
+    ledger::post(tx, moved.post(from, to, refund.amount)).await?;
     if refund.source == Source::Suspense {
         let payment: Payment = payment::load(tx, refund.payment).await?;
         let next = match state {

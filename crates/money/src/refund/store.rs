@@ -6,7 +6,7 @@ use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 
 use super::model::{Refund, State};
-use super::rules::next_check;
+use super::rules::{next_check, next_look};
 
 const COLUMNS: &str = "id, payment, owner, provider, source, amount, asset, state, reason, failure,
                        requested_by, provider_ref, created_at, updated_at, version";
@@ -67,13 +67,14 @@ pub(super) async fn sum(db: &impl Read, payment: Id<PaymentKind>) -> Result<i64>
     Ok(db.one(sql, params![payment], |row| row.take()).await?)
 }
 
-/// The refunds of a payment that are not over.
+/// The refunds of a payment that are not over, or may come back.
 pub(super) async fn open_of(
     db: &impl Read,
     payment: Id<PaymentKind>,
 ) -> Result<Vec<Id<RefundKind>>> {
     let sql = "SELECT id FROM refunds
-               WHERE payment = $1 AND state IN ('submitting', 'unknown', 'submitted') ORDER BY id";
+               WHERE payment = $1 AND state IN ('submitting', 'unknown', 'submitted', 'settled')
+               ORDER BY id";
     Ok(db.all(sql, params![payment], |row| row.take()).await?)
 }
 
@@ -87,7 +88,10 @@ pub(super) async fn move_to(
     let sql = "UPDATE refunds SET state = $3, failure = $4, version = version + 1,
                       updated_at = $5, next_check_at = $6
                WHERE id = $1 AND version = $2";
-    let next = state.is_in_flight().then(|| next_check(tx.now(), 0));
+    let next = match state {
+        State::Settled => next_look(tx.now(), tx.now()),
+        state => state.is_in_flight().then(|| next_check(tx.now(), 0)),
+    };
     let (id, version, state, now) = (refund.id, refund.version, state.as_str(), tx.now());
     Ok(tx.touch(sql, params![id, version, state, failure, now, next]).await?)
 }
@@ -99,18 +103,20 @@ pub(super) async fn heard(tx: &Tx, id: Id<RefundKind>, provider_ref: &str) -> Re
     Ok(())
 }
 
-/// Refunds that it is time to ask the provider about.
+/// Refunds that it is time to ask the provider about, how often that was done, and since when they
+/// are settled, where they are.
 pub(super) async fn due(
     db: &impl Read,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<(Id<RefundKind>, i64)>> {
-    let sql = "SELECT id, checks FROM refunds WHERE next_check_at <= $1
-               ORDER BY next_check_at LIMIT $2";
-    Ok(db.all(sql, params![now, limit], |row| Ok((row.take()?, row.take()?))).await?)
+) -> Result<Vec<(Id<RefundKind>, i64, Option<Timestamp>)>> {
+    let sql = "SELECT id, checks, CASE WHEN state = 'settled' THEN updated_at END FROM refunds
+               WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2";
+    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?, row.take()?));
+    Ok(db.all(sql, params![now, limit], read).await?)
 }
 
-pub(super) async fn checked(tx: &Tx, id: Id<RefundKind>, next: Timestamp) -> Result<()> {
+pub(super) async fn checked(tx: &Tx, id: Id<RefundKind>, next: Option<Timestamp>) -> Result<()> {
     let sql = "UPDATE refunds SET checks = checks + 1, next_check_at = $2
                WHERE id = $1 AND next_check_at IS NOT NULL";
     tx.execute(sql, params![id, next]).await?;

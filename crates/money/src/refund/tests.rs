@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use http::StatusCode;
 use kernel::{Asset, Money};
+use platform::db::Read;
+use platform::privacy::{Erasure, Holder, Person};
 use platform::testing::TestDb;
 use serde_json::{Value as Json, json};
 
 use crate::ledger::{self, Account, Code};
+use crate::personal::Held;
 use crate::provider::ProviderName;
-use crate::sim::{Fault, FaultKind};
+use crate::sim::{Fault, FaultKind, Mishaps};
 use crate::testing::{MIGRATIONS, Site, assert_sound, caller, facts, footprint, give, user};
 use crate::wallet::NewTransfer;
 
@@ -57,6 +60,13 @@ async fn assert_reconciled(site: &Site) {
         assert_eq!(booked, site.sim.balance(provider, asset(provider)), "{provider}");
     }
     assert_sound(&site.db).await;
+}
+
+/// What keeps the first user from closing their account.
+async fn open_payments(t: &TestDb) -> Vec<String> {
+    let ask = |tx| async move { Held.stakes(&tx, user(0)).await };
+    let stakes = t.db.run("stakes", ask).await.unwrap();
+    stakes.into_iter().filter(|it| it.code == "open_payment").map(|it| it.subject).collect()
 }
 
 async fn statuses(site: &Site) -> Vec<String> {
@@ -125,6 +135,54 @@ async fn a_refund_is_made_once_whatever_is_lost_on_the_way(t: &TestDb) {
     }
     assert_eq!(facts(&t.db, "refund.settled").await, 15);
     assert_reconciled(&site).await;
+}
+
+async fn a_refund_that_the_payers_bank_sends_back_is_back_in_the_wallet(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    for (turn, is_heard) in [("heard", true), ("looked for", false)] {
+        let before = of(t, ProviderName::Stripe, Code::WALLET).await;
+        let id = paid(&site, ProviderName::Stripe, turn, 5_000).await;
+        let (_, made) = refund(&site, &id, turn, Some(2_000)).await;
+        site.worker.drain().await.unwrap();
+        assert_eq!(statuses(&site).await[0], "settled");
+        let reference = made["id"].as_str().unwrap().replace('_', "-");
+        site.sim.return_refund(&reference).unwrap();
+        site.sim.mishaps(Mishaps { lose: if is_heard { 0 } else { 100 }, ..Mishaps::default() });
+        if is_heard {
+            site.sim.deliver().await;
+            site.worker.drain().await.unwrap();
+        }
+        for _ in 0..3 {
+            t.clock.advance(Duration::from_secs(12 * 3600));
+            site.context.refunds.sweep().await.unwrap();
+        }
+        assert_eq!(statuses(&site).await[0], "failed", "{turn}");
+        assert_eq!(of(t, ProviderName::Stripe, Code::WALLET).await, before + 5_000);
+        let anew = refund(&site, &id, &format!("{turn} anew"), None).await;
+        assert_eq!(anew.1["amount"], 5_000, "all of it may be refunded again");
+        site.worker.drain().await.unwrap();
+    }
+    assert_reconciled(&site).await;
+}
+
+async fn what_providers_told_of_a_person_is_emptied_with_them(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let id = paid(&site, ProviderName::Stripe, "k", 5_000).await;
+    site.sim.deliver().await;
+    refund(&site, &id, "k", None).await;
+    site.worker.drain().await.unwrap();
+    // Stripe names what this is about by an id of its own.
+    let (_, refunds) = site.get(user(ADMIN), "/v1/admin/refunds").await;
+    let reference = refunds[0]["id"].as_str().unwrap().replace('_', "-");
+    site.sim.return_refund(&reference).unwrap();
+    site.sim.deliver().await;
+    site.worker.drain().await.unwrap();
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM provider_events WHERE body <> ''";
+    assert_eq!(t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap(), 2);
+    let person = &Person { id: user(0), email: "payer@example.com".to_owned() };
+    let erase = |tx| async move { Held.erase(&tx, person, Erasure::Person).await };
+    t.db.run("erase", erase).await.unwrap();
+    assert_eq!(t.db.one(sql, &[], |row| row.take::<i64>()).await.unwrap(), 0);
 }
 
 async fn many_who_look_for_a_lost_refund_ask_for_it_once(t: &TestDb) {
@@ -235,6 +293,11 @@ async fn money_in_suspense_is_credited_or_sent_back_by_an_admin_once(t: &TestDb)
         assert_eq!(payment["reason"], "refunded");
         let (_, queue) = site.get(user(ADMIN), "/v1/admin/payments?status=suspended").await;
         assert_eq!(queue, json!([]), "nothing waits any more");
+        assert!(!open_payments(t).await.contains(&id), "and keeps nobody from going");
+        let undecided = paid(&site, provider, &format!("{provider}u"), 4_900).await;
+        assert!(open_payments(t).await.contains(&undecided));
+        refund(&site, &undecided, &format!("{provider}v"), None).await;
+        site.worker.drain().await.unwrap();
     }
     assert_eq!(facts(&t.db, "deposit.credited").await, 3);
     assert_reconciled(&site).await;

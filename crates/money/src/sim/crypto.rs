@@ -7,7 +7,7 @@ use kernel::{Asset, Money};
 use platform::crypto::sha256;
 use serde_json::{Value as Json, json};
 
-use super::world::{Collection, Outcome, PayoutOf, World};
+use super::world::{Collection, Outcome, PayoutOf, World, payout_cost_asset};
 use super::{Asked, Options, Replied};
 use crate::provider::ProviderName;
 use crate::provider::crypto::{counted, parse_address, raw};
@@ -264,15 +264,16 @@ fn withdrawal(payout: &PayoutOf) -> Json {
         Outcome::Returned => "dropped",
         Outcome::Pending | Outcome::Approved | Outcome::Done => "broadcast",
     };
-    let units = |minor| raw(Money::new(minor, payout.asset)).unwrap_or_default();
+    let units = |minor, asset| raw(Money::new(minor, asset)).unwrap_or_default();
+    let coin = payout_cost_asset(payout.provider, payout.asset);
     json!({
         "id": payout.reference,
         "asset": payout.asset,
-        "amount": units(payout.amount),
+        "amount": units(payout.amount, payout.asset),
         "state": state,
         "tx": format!("0x{}", hex::encode(sha256(&payout.reference))),
         "confirmations": if payout.outcome == Outcome::Done { CONFIRMATIONS } else { 0 },
-        "fee": { "asset": payout.asset, "amount": units(payout.cost) },
+        "fee": { "asset": coin, "amount": units(payout.cost, coin) },
     })
 }
 

@@ -310,6 +310,20 @@ impl Sim {
         self.decide(reference, World::dispute)
     }
 
+    /// The payer's bank sends a refund through Stripe back, after it was paid.
+    ///
+    /// # Errors
+    /// Not found.
+    pub fn return_refund(&self, reference: &str) -> Result<()> {
+        let mut world = self.world.lock();
+        let Some((collection, refund)) = world.return_refund(reference) else {
+            return Err(Error::not_found("refund"));
+        };
+        let event = stripe::refund_event(&mut world, &refund, &collection);
+        self.post(&mut world, ProviderName::Stripe, Some(event));
+        Ok(())
+    }
+
     /// The bank's claim is decided.
     ///
     /// # Errors

@@ -215,7 +215,7 @@ fn give_back(world: &mut World, body: &Json) -> Replied {
         return refusal(StatusCode::BAD_REQUEST, "invalid_amount");
     }
     let note = body["merchant_note"].as_str().unwrap_or_default().to_owned();
-    let refund = Refund { number, amount, reference: note };
+    let refund = Refund { number, amount, reference: note, came_back: false };
     collection.refunds.push(refund.clone());
     let asset = collection.asset;
     world.debit(ProviderName::Paystack, Money::new(amount, asset));

@@ -202,7 +202,7 @@ fn give_back(world: &mut World, asked: &Asked<'_>) -> Replied {
     if collection.outcome != Outcome::Done || amount <= 0 || back + amount > collection.paid {
         return refusal(StatusCode::BAD_REQUEST, "charge_already_refunded");
     }
-    let refund = Refund { number, amount, reference };
+    let refund = Refund { number, amount, reference, came_back: false };
     collection.refunds.push(refund.clone());
     let collection = collection.clone();
     world.debit(ProviderName::Stripe, Money::new(amount, collection.asset));
@@ -215,9 +215,22 @@ fn refund_of(refund: &Refund, collection: &Collection) -> Json {
         "object": "refund",
         "amount": refund.amount,
         "currency": collection.asset.code().to_lowercase(),
-        "status": "succeeded",
+        "status": if refund.came_back { "failed" } else { "succeeded" },
         "payment_intent": format!("pi_{}", collection.number),
         "metadata": { "reference": refund.reference },
+    })
+}
+
+/// The webhook about a refund that came back.
+pub(super) fn refund_event(world: &mut World, refund: &Refund, collection: &Collection) -> Json {
+    let id = format!("evt_{}", world.next());
+    json!({
+        "id": id,
+        "object": "event",
+        "type": "refund.failed",
+        "api_version": crate::provider::stripe::API_VERSION,
+        "livemode": false,
+        "data": { "object": refund_of(refund, collection) },
     })
 }
 

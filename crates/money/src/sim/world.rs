@@ -92,6 +92,8 @@ pub(super) struct Refund {
     pub number: u64,
     pub amount: i64,
     pub reference: String,
+    /// The payer's bank has sent it back.
+    pub came_back: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -331,6 +333,19 @@ impl World {
         self.payouts[self.payouts.len() - 1].clone()
     }
 
+    pub(super) fn return_refund(&mut self, reference: &str) -> Option<(Collection, Refund)> {
+        let is_it = |it: &&mut Refund| it.reference == reference && !it.came_back;
+        let found = self.collections.iter_mut().find_map(|collection| {
+            let refund = collection.refunds.iter_mut().find(is_it)?;
+            refund.came_back = true;
+            let refund = refund.clone();
+            Some((collection.clone(), refund))
+        });
+        let (collection, refund) = found?;
+        self.credit(collection.provider, Money::new(refund.amount, collection.asset));
+        Some((collection, refund))
+    }
+
     pub(super) fn move_payout(&mut self, reference: &str, to: Outcome) -> Result<()> {
         let found = self.payouts.iter_mut().find(|it| it.reference == reference);
         let payout = found.ok_or_else(|| Error::not_found("payout"))?;
@@ -347,7 +362,17 @@ impl World {
         if let Some(back) = back {
             self.credit(provider, back);
         }
-        self.debit(provider, Money::new(cost, amount.asset));
+        let asset = payout_cost_asset(provider, amount.asset);
+        self.debit(provider, Money::new(cost, asset));
         Ok(())
+    }
+}
+
+/// In what a provider takes the cost of a payout: chains in their own coin, PayPal in dollars.
+pub(super) const fn payout_cost_asset(provider: ProviderName, paid: Asset) -> Asset {
+    match provider {
+        ProviderName::Crypto => Asset::ETH,
+        ProviderName::Paypal => Asset::USD,
+        _ => paid,
     }
 }

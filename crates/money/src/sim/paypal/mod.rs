@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::sign::Signer;
 use serde_json::{Value as Json, json};
 
-use super::world::{Collection, DisputeOf, Outcome, PayoutOf, Refund, World};
+use super::world::{Collection, DisputeOf, Outcome, PayoutOf, Refund, World, payout_cost_asset};
 use super::{Asked, Options, Replied};
 use crate::provider::ProviderName;
 use crate::provider::paypal::{SIGNATURE_HEADER, read, signed_text, written};
@@ -285,7 +285,8 @@ fn give_back(world: &mut World, id: &str, body: &Json) -> Replied {
     if collection.outcome != Outcome::Done || back + asked.minor > paid.minor {
         return wrong("REFUND_AMOUNT_EXCEEDED");
     }
-    let refund = Refund { number, amount: asked.minor, reference: text(&body["custom_id"]) };
+    let reference = text(&body["custom_id"]);
+    let refund = Refund { number, amount: asked.minor, reference, came_back: false };
     collection.refunds.push(refund.clone());
     let collection = collection.clone();
     world.debit(ProviderName::Paypal, asked);
@@ -361,20 +362,21 @@ fn item(payout: &PayoutOf) -> Json {
         Outcome::Returned => "RETURNED",
         Outcome::Pending | Outcome::Approved => "PENDING",
     };
-    let of = |minor| {
-        let value = written(Money::new(minor, payout.asset)).unwrap_or_default();
-        json!({ "currency": payout.asset, "value": value })
+    let of = |minor, asset| {
+        let value = written(Money::new(minor, asset)).unwrap_or_default();
+        json!({ "currency": asset, "value": value })
     };
+    let cost = of(payout.cost, payout_cost_asset(payout.provider, payout.asset));
     json!({
         "payout_item_id": id_of('I', payout.number),
         "payout_batch_id": batch_id(payout),
         "transaction_status": status,
-        "payout_item_fee": of(payout.cost),
+        "payout_item_fee": cost,
         "payout_item": {
             "recipient_type": "EMAIL",
             "receiver": payout.account,
             "sender_item_id": payout.reference,
-            "amount": of(payout.amount),
+            "amount": of(payout.amount, payout.asset),
         },
     })
 }
