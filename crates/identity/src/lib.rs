@@ -92,6 +92,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0012_email_changes",
             sql: include_str!("../migrations/0012_email_changes.sql"),
         },
+        Migration {
+            name: "0013_proven_addresses",
+            sql: include_str!("../migrations/0013_proven_addresses.sql"),
+        },
     ],
 };
 

@@ -75,6 +75,7 @@ const TABLES: &[Table] = &[
             Column("methods", Shown::Text),
             Column("proven_at", Shown::Time),
             Column("impersonator", id::<User>()),
+            Column("proven_ip", Shown::Text),
         ],
     ),
     of(

@@ -115,7 +115,7 @@ impl Checker {
     }
 
     /// Counts a code before it is checked, so that many at once are counted as many. `is_known`
-    /// says that the owner is signed in at that address.
+    /// says that the owner has shown a second factor at that address.
     pub(crate) async fn count_guess(
         &self,
         user: Id<User>,

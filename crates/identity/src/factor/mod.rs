@@ -15,8 +15,9 @@
 //! - Nothing that is stored can be presented: the app's secret is sealed under the master key,
 //!   recovery codes are kept as MACs under a key of their own, challenges as hashes.
 //! - Guesses are counted for account and address together, and for the account from everywhere;
-//!   the latter not at addresses where the owner is signed in, and not for recovery codes, so
-//!   that nobody locks the owner out by guessing.
+//!   the latter not at addresses where a second factor was shown on a session that still lives, and
+//!   not for recovery codes, so that nobody locks the owner out by guessing. To refresh a session
+//!   elsewhere, or to begin another from it, makes no address known.
 //! - A passkey is no second step after a password but a door of its own. It does not make the
 //!   password ask for more: who loses it would be locked out, having no recovery codes.
 //! - What is hard to take back wants a *fresh* proof, and an account with an authenticator app
@@ -47,6 +48,7 @@ pub use service::{Evidence, FinishLogin, Service, Verified};
 
 pub(crate) use check::{Asked, Checker, MFA_REQUIRED, Passed, invalid_credentials};
 pub(crate) use jobs::register as register_jobs;
+pub(crate) use rules::is_second;
 pub(crate) use service::Parts;
 
 #[cfg(test)]

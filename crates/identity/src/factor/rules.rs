@@ -27,6 +27,14 @@ pub fn level(methods: &[Method]) -> Level {
     if used(Method::Passkey) || (knows && has) { Level::Two } else { Level::One }
 }
 
+/// Whether a method shows more than a password does.
+pub(crate) const fn is_second(method: Method) -> bool {
+    match method {
+        Method::Totp | Method::RecoveryCode | Method::Passkey => true,
+        Method::Password | Method::Kratos | Method::Impersonation => false,
+    }
+}
+
 /// What becomes of a login by these methods.
 ///
 /// A password of an account with an authenticator app is half of a login. Kratos asks for second

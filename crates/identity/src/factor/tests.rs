@@ -457,6 +457,35 @@ on_both_engines! { TABLES;
         assert_eq!(sign_in(&house, &far, body).await.status, StatusCode::OK);
     }
 
+    async fn a_stolen_refresh_token_brings_no_more_guesses(t: &TestDb) {
+        let house = house(t);
+        let app = anne_with_an_app(&house).await;
+        let client = from("192.0.2.1");
+        let login = sign_in(&house, &client, json!({ "totp": app.code(t, 0) })).await;
+        t.clock.advance(Duration::from_secs(30));
+        let sessions = &house.identity.sessions;
+        let mut refresh = login.json["refreshToken"].as_str().unwrap().to_owned();
+        let wrong = json!({ "totp": app.wrong(t) });
+        let mut guessed = 0;
+        for n in 1..=50 {
+            let thief = from(&format!("198.51.100.{n}"));
+            let tokens = sessions.refresh(&thief, &refresh).await.unwrap();
+            refresh.clone_from(tokens.refresh.expose());
+            let principal = house.authenticate(tokens.access.expose()).await.unwrap();
+            let thief = Caller { principal: Some(principal), ..thief };
+            // Not so many that the oldest one, which is the thief's, gives way.
+            if n <= 5 {
+                sessions.begin_another(&thief, None).await.unwrap();
+            }
+            let answer = house.send("POST", "/v1/auth/step-up", &thief, Some(wrong.clone())).await;
+            guessed += usize::from(code_of(&answer) == "wrong_proof");
+        }
+        assert_eq!(guessed, 30, "as many as from addresses of which nothing is known");
+        // Where the owner has shown the app, that is still nothing to them.
+        let near = sign_in(&house, &client, json!({ "totp": app.code(t, 0) })).await;
+        assert_eq!(near.status, StatusCode::OK);
+    }
+
     async fn a_recovery_code_works_once_and_its_owner_is_told(t: &TestDb) {
         let house = house(t);
         let app = anne_with_an_app(&house).await;

@@ -15,6 +15,7 @@ use super::model::{Reason, Refresh, Session};
 use super::service::Service;
 use super::{rules, store};
 use crate::account::Account;
+use crate::kratos;
 
 /// How a session is named.
 #[derive(Debug, Clone, Copy)]
@@ -104,12 +105,15 @@ impl Service {
                 async move {
                     let (current, account) = self.current_in(&tx, caller).await?;
                     let until = within(until, (tx.now(), current.expires_at))?;
-                    let proof = current.proof.clone();
-                    let mut session =
-                        self.start_in(&tx, caller, &account, proof, Some(cookie)).await?;
-                    (session.proven_at, session.expires_at) = (current.proven_at, until);
-                    store::set_bounds(&tx, &session).await?;
-                    Ok(session)
+                    kratos::may_start(self.source, &current.proof)?;
+                    let session = Session {
+                        proven_at: current.proven_at,
+                        // Nothing was shown here: whoever holds the token may be anywhere.
+                        proven_ip: None,
+                        expires_at: until,
+                        ..self.draft(&tx, caller, &account, current.proof)
+                    };
+                    self.enter_in(&tx, caller, &account, session, Some(cookie)).await
                 }
             })
             .await?;

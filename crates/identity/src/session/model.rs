@@ -160,6 +160,8 @@ pub struct Session {
     pub proof: Proof,
     /// When the person last showed who they are on it.
     pub proven_at: Timestamp,
+    /// Where a second factor was last shown on it. A refresh does not move it.
+    pub(super) proven_ip: Option<IpAddr>,
     pub created_at: Timestamp,
     /// To within a minute or so.
     pub last_seen_at: Timestamp,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{
-    Caller, Error, Id, Kind, Page, PageRequest, Principal, Result, Role, Secret, Timestamp,
+    Caller, Error, Id, Kind, Level, Page, PageRequest, Principal, Result, Role, Secret, Timestamp,
 };
 use platform::crypto::{MasterKey, Token, sha256};
 use platform::db::{Db, Tx};
@@ -88,7 +88,7 @@ pub struct Service {
     pub(super) refresh_key: Secret<[u8; 32]>,
     show: Show,
     secure_cookie: bool,
-    source: kratos::Mode,
+    pub(super) source: kratos::Mode,
 }
 
 /// What comes with a presentation from which the session itself cannot be found.
@@ -304,8 +304,8 @@ impl Service {
         Ok((account, guess))
     }
 
-    /// Counts a code before it is checked. From an address where the owner is signed in already,
-    /// what others guess elsewhere does not count.
+    /// Counts a code before it is checked. At an address where the owner has shown a second factor
+    /// on a session that still lives, what others guess elsewhere does not count.
     pub(crate) async fn count_code(
         &self,
         account: &Account,
@@ -382,6 +382,7 @@ impl Service {
             Some(_) => policy.lifetime.min(IMPERSONATION),
             None => policy.lifetime,
         };
+        let proven_ip = (proof.level == Level::Two).then_some(caller.origin.ip).flatten();
         Session {
             id: tx.world().id(),
             user: account.id,
@@ -390,6 +391,7 @@ impl Service {
                 .map_or_else(|| Device::from(&caller.origin), |_| Device::default()),
             proof,
             proven_at: tx.now(),
+            proven_ip,
             created_at: tx.now(),
             last_seen_at: tx.now(),
             expires_at: tx.now() + lifetime,
@@ -458,7 +460,10 @@ impl Service {
             let message = "Whoever looks through somebody's eyes cannot do this in their name.";
             return Err(Error::forbidden("impersonated", message));
         }
-        let (session, account) = self.current_in(tx, caller).await?;
+        let (mut session, account) = self.current_in(tx, caller).await?;
+        if factor::is_second(method) {
+            session.proven_ip = caller.origin.ip;
+        }
         let proof = session.proof.clone().and(method);
         let fact = Fact::by(caller, "session.proven").on(session.id).about(session.user);
         tx.record(fact.with("method", method).with("level", proof.level));

@@ -13,7 +13,8 @@ const COLUMNS: &str = "sessions.id, sessions.user_id, sessions.user_agent, sessi
     sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.ended_at, \
     sessions.refresh_salt, sessions.refresh_generation, sessions.refreshed_at, \
     sessions.epoch, \
-    sessions.level, sessions.methods, sessions.proven_at, sessions.impersonator";
+    sessions.level, sessions.methods, sessions.proven_at, sessions.impersonator, \
+    sessions.proven_ip";
 
 fn read(row: &Row<'_>) -> Result<Session, DbError> {
     let mut session = Session {
@@ -33,6 +34,7 @@ fn read(row: &Row<'_>) -> Result<Session, DbError> {
         epoch: row.take()?,
         proof: Proof { level: Level::One, methods: Vec::new(), impersonator: None },
         proven_at: Timestamp::from_micros(0),
+        proven_ip: None,
     };
     let level = row.take::<String>()?;
     let level = Level::ALL.into_iter().find(|known| known.as_str() == level);
@@ -40,6 +42,7 @@ fn read(row: &Row<'_>) -> Result<Session, DbError> {
     session.proof.methods = Proof::methods_of(&row.take::<String>()?);
     session.proven_at = row.take()?;
     session.proof.impersonator = row.take()?;
+    session.proven_ip = row.take::<Option<String>>()?.and_then(|ip| ip.parse().ok());
     Ok(session)
 }
 
@@ -136,8 +139,8 @@ pub(super) async fn insert(
     let ip = device.ip.map(|ip| ip.to_string());
     let sql = "INSERT INTO sessions (id, user_id, cookie_hash, refresh_salt, refresh_generation,
                    refreshed_at, user_agent, ip, created_at, last_seen_at, expires_at, level,
-                   methods, proven_at, impersonator)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6, $9, $10, $11, $12, $13)";
+                   methods, proven_at, impersonator, proven_ip)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6, $9, $10, $11, $12, $13, $14)";
     tx.execute(
         sql,
         params![
@@ -153,7 +156,8 @@ pub(super) async fn insert(
             session.proof.level.as_str(),
             session.proof.methods_text(),
             session.proven_at,
-            session.proof.impersonator
+            session.proof.impersonator,
+            session.proven_ip.map(|ip| ip.to_string())
         ],
     )
     .await?;
@@ -180,7 +184,8 @@ pub(super) async fn renew(
     let sql = "UPDATE sessions
                SET cookie_hash = CASE WHEN cookie_hash IS NULL THEN cookie_hash ELSE $3 END,
                    refresh_salt = $4, refresh_generation = $5, refreshed_at = $6, epoch = $7,
-                   level = $8, methods = $9, proven_at = $10, impersonator = $11
+                   level = $8, methods = $9, proven_at = $10, impersonator = $11,
+                   proven_ip = $12
                WHERE id = $1 AND epoch = $2 AND ended_at IS NULL
                RETURNING cookie_hash";
     let hash = tx
@@ -197,7 +202,8 @@ pub(super) async fn renew(
                 becomes.proof.level.as_str(),
                 becomes.proof.methods_text(),
                 becomes.proven_at,
-                becomes.proof.impersonator
+                becomes.proof.impersonator,
+                becomes.proven_ip.map(|ip| ip.to_string())
             ],
             |row| row.take::<Option<[u8; 32]>>(),
         )
@@ -213,7 +219,8 @@ pub(super) async fn outdate_proofs(tx: &Tx, user: Id<User>, except: Id<SessionKi
     Ok(())
 }
 
-/// Whether a user has a live session from an address.
+/// Whether a user has a live session on which a second factor was last shown at an address. Where
+/// sessions are refreshed from does not count: that takes a stolen token and nothing more.
 pub(super) async fn is_known_address(
     db: &impl Read,
     user: Id<User>,
@@ -221,7 +228,7 @@ pub(super) async fn is_known_address(
     now: Timestamp,
 ) -> Result<bool> {
     let sql = "SELECT id FROM sessions
-               WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $3 AND ip = $2 LIMIT 1";
+               WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $3 AND proven_ip = $2 LIMIT 1";
     Ok(db.maybe(sql, params![user, ip, now], |row| row.take::<Id<SessionKind>>()).await?.is_some())
 }
 
