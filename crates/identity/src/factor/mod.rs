@@ -21,8 +21,8 @@
 //! - A passkey is no second step after a password but a door of its own. It does not make the
 //!   password ask for more: who loses it would be locked out, having no recovery codes.
 //! - What is hard to take back wants a *fresh* proof, and an account with an authenticator app
-//!   gives it by a second factor, never by the password alone. What was proven on other sessions
-//!   before the app was enrolled is no longer fresh.
+//!   gives it by a second factor, never by the password alone, nor by one factor at Kratos. What was
+//!   proven on other sessions before the app was enrolled is no longer fresh.
 //! - Whoever shows more, or the same once more, has their session renewed: what showed it before is
 //!   dead, and the answer has new tokens.
 //!
@@ -48,7 +48,7 @@ pub use service::{Evidence, FinishLogin, Service, Verified};
 
 pub(crate) use check::{Asked, Checker, MFA_REQUIRED, Passed, invalid_credentials};
 pub(crate) use jobs::register as register_jobs;
-pub(crate) use rules::is_second;
+pub(crate) use rules::{is_proof, is_second};
 pub(crate) use service::Parts;
 
 #[cfg(test)]

@@ -63,6 +63,15 @@ pub fn ways_to_prove(enrolled: &Enrolled) -> Vec<Method> {
     ways
 }
 
+/// Whether a login at Kratos, of this level, is a fresh proof: of an account with an authenticator
+/// app one factor is none there either.
+pub(crate) const fn is_proof(level: Level, enrolled: &Enrolled) -> bool {
+    match level {
+        Level::One => !enrolled.totp,
+        Level::Two => true,
+    }
+}
+
 fn second_factors(enrolled: &Enrolled) -> Vec<Method> {
     let mut ways = vec![Method::Totp];
     if enrolled.recovery_codes > 0 {
@@ -82,6 +91,8 @@ pub enum Refusal {
     Needed,
     /// Another one is added by who has shown one that is there.
     OneFactorOnly,
+    /// Kratos vouches for one factor, and the role needs two.
+    OneFactorElsewhere,
     /// There is a better way to prove it, and that is wanted.
     NotEnough,
     /// Of a code, a password or a passkey of whoever is signed in already.
@@ -107,6 +118,11 @@ impl From<Refusal> for Error {
                 "This account has a second factor. Show it with POST /v1/auth/step-up before you \
                  add another one.",
             ),
+            Refusal::OneFactorElsewhere => Self::forbidden(
+                "second_factor_required",
+                "An admin who signs in at the identity provider shows a second factor there before \
+                 one is added here.",
+            ),
             Refusal::NotEnough => Self::forbidden(
                 "proof_not_enough",
                 "This account has a second factor. Show that, not the password.",
@@ -127,13 +143,20 @@ impl From<Refusal> for Error {
 }
 
 /// Whether a session of this level may add a factor. Where an account needs a second one and has
-/// it, who knows no more than the password would otherwise bring one of their own.
-pub(super) fn may_add(enrolled: &Enrolled, is_required: bool, level: Level) -> Result<(), Refusal> {
+/// it, who knows no more than the password would otherwise bring one of their own. Where it has none
+/// here and Kratos vouches for the session, it may have one there, and shows that.
+pub(super) fn may_add(
+    enrolled: &Enrolled,
+    is_required: bool,
+    level: Level,
+    is_vouched: bool,
+) -> Result<(), Refusal> {
     let has_second = enrolled.totp || enrolled.passkeys > 0;
-    if is_required && has_second && level < Level::Two {
-        return Err(Refusal::OneFactorOnly);
+    match (is_required && level < Level::Two, has_second, is_vouched) {
+        (true, true, _) => Err(Refusal::OneFactorOnly),
+        (true, false, true) => Err(Refusal::OneFactorElsewhere),
+        (true, false, false) | (false, _, _) => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether an account that needs a second factor could spare the authenticator app.

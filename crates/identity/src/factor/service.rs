@@ -128,8 +128,10 @@ impl Service {
 
     async fn check_may_add(&self, caller: &Caller, account: &Account) -> Result<()> {
         let enrolled = self.checker.enrolled(&self.db, account).await?;
-        let level = caller.principal()?.level;
-        Ok(rules::may_add(&enrolled, self.is_required(account.role), level)?)
+        let principal = caller.principal()?;
+        let is_vouched = self.sessions.is_vouched(&self.db, principal.session).await?;
+        let is_required = self.is_required(account.role);
+        Ok(rules::may_add(&enrolled, is_required, principal.level, is_vouched)?)
     }
 
     /// A secret for an authenticator app, in the place of one that was shown before and not

@@ -12,6 +12,8 @@
 //!   with an unproved address gets no account of that address, neither an existing one nor a new
 //!   one. An account whose own address was never proved is taken over as it would be by a new
 //!   registration: a password that a stranger has set for it is gone. See [`rules::link`].
+//! - **One factor at Kratos is one factor here.** An account with an authenticator app of ours proves
+//!   nothing afresh by it, and half an admin adds no second factor on the strength of it.
 //! - **A hook says that something has changed, and never what.** Its key is a static text; so the
 //!   identity is read from Kratos's admin API, and a stolen key changes nothing.
 //! - **Kratos's failures are its own.** Five in a row open a breaker; native sessions never wait.

@@ -225,11 +225,10 @@ impl Remote {
         };
         // What was shown, or made stale, here since Kratos last saw its owner counts as well.
         let is_news = session.authenticated_at > known.authenticated_at;
-        let (proven_at, level) = if is_news {
-            (session.authenticated_at.min(self.now()), session.level.max(row.proof.level))
-        } else {
-            (row.proven_at, row.proof.level)
-        };
+        let is_proof = is_news && self.sessions.is_proof(&self.db, &account, session.level).await?;
+        let proven_at =
+            if is_proof { session.authenticated_at.min(self.now()) } else { row.proven_at };
+        let level = if is_news { session.level.max(row.proof.level) } else { row.proof.level };
         let longest = row.created_at + self.sessions.lifetime(account.role);
         let expires_at = session.expires_at.min(longest);
         let changed =
@@ -268,7 +267,11 @@ impl Remote {
         let proof =
             Proof { level: session.level, methods: vec![Method::Kratos], impersonator: None };
         let mut ours = self.sessions.draft(tx, caller, account, proof);
-        ours.proven_at = session.authenticated_at.min(tx.now());
+        ours.proven_at = if self.sessions.is_proof(tx, account, session.level).await? {
+            session.authenticated_at.min(tx.now())
+        } else {
+            Timestamp::from_micros(0)
+        };
         ours.expires_at = ours.expires_at.min(session.expires_at);
         let known = Known {
             id: session.id,

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::standin::{Fault, Kratos};
 use super::{Mode, Options};
 use crate::IdentityOptions;
+use crate::factor::totp;
 use crate::session::{Policies, Policy, Reason, SignedIn};
 use crate::testing::{
     Answer, House, PASSWORD, TABLES, from, house, house_of, options, registration,
@@ -85,6 +86,16 @@ async fn told(house: &House<'_>, flow: &str, identity: Uuid) -> Json {
     let answer = hook(house, flow, Some(KEY), &json!({ "identity_id": identity })).await;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.error);
     answer.json["outcome"].clone()
+}
+
+/// Enrols an authenticator app on the account of a caller.
+async fn enrol(house: &House<'_>, caller: &Caller) {
+    let begun = house.send("POST", "/v1/auth/mfa/enroll", caller, None).await;
+    let secret = begun.json["secret"].as_str().unwrap();
+    let code = totp::code(secret, house.t.db.world().now()).unwrap();
+    let body = Some(json!({ "totp": code }));
+    let done = house.send("POST", "/v1/auth/mfa/verify", caller, body).await;
+    assert_eq!(done.status, StatusCode::OK, "{:?}", done.error);
 }
 
 async fn live_sessions(house: &House<'_>, who: &Caller) -> Vec<Json> {
@@ -399,6 +410,45 @@ on_both_engines! { TABLES;
         assert_eq!((after.level, after.proven_at), (Level::Two, now));
         assert_eq!(after.session, before.session);
         assert_eq!(house.identity.cached(&token, now).unwrap().level, Level::Two);
+    }
+
+    async fn one_factor_at_kratos_is_no_fresh_proof_where_there_is_an_app(t: &TestDb) {
+        let (kratos, house) = both(t).await;
+        let native = house.signed_in("anne@example.org", Role::User).await;
+        let person = kratos.person("anne@example.org", true);
+        let token = kratos.sign_in(person);
+        let now = || t.db.world().now();
+        assert_eq!(house.authenticate(&token).await.unwrap().proven_at, now());
+        enrol(&house, &house.caller(&native).await).await;
+        t.clock.advance(TTL);
+        // Neither the login at Kratos once more nor another one.
+        kratos.set_seat(&token, |seat| seat.authenticated_at = now());
+        for token in [&token, &kratos.sign_in(person)] {
+            let principal = house.authenticate(token).await.unwrap();
+            assert_eq!((principal.level, principal.proven_at.micros()), (Level::One, 0));
+        }
+        t.clock.advance(TTL);
+        kratos.set_seat(&token, |seat| (seat.level, seat.authenticated_at) = ("aal2", now()));
+        let principal = house.authenticate(&token).await.unwrap();
+        assert_eq!((principal.level, principal.proven_at), (Level::Two, now()));
+    }
+
+    async fn half_an_admin_of_kratos_shows_the_other_half_there(t: &TestDb) {
+        let (kratos, house) = both(t).await;
+        house.member("root@example.org", Role::Admin).await;
+        let token = kratos.sign_in(kratos.person("root@example.org", true));
+        let add = async |path: &str| {
+            let admin = by(&house.authenticate(&token).await.unwrap());
+            let begun = house.send("POST", path, &admin, None).await;
+            begun.error.map_or_else(|| "ok".to_owned(), |error| error.code().to_owned())
+        };
+        for path in ["/v1/auth/mfa/enroll", "/v1/auth/passkeys/register/start"] {
+            assert_eq!(add(path).await, "second_factor_required", "{path}");
+        }
+        t.clock.advance(TTL);
+        let now = t.db.world().now();
+        kratos.set_seat(&token, |seat| (seat.level, seat.authenticated_at) = ("aal2", now));
+        assert_eq!(add("/v1/auth/mfa/enroll").await, "ok");
     }
 
     async fn what_is_not_active_is_refused(t: &TestDb) {

@@ -138,6 +138,11 @@ impl Proof {
         Self { level: self.level.max(level), ..self }
     }
 
+    /// Whether Kratos vouches for the session.
+    pub(crate) fn is_vouched(&self) -> bool {
+        self.methods.contains(&Method::Kratos)
+    }
+
     /// As it is stored: the methods' names with spaces between.
     pub(super) fn methods_text(&self) -> String {
         let names: Vec<&str> = self.methods.iter().map(|method| method.as_str()).collect();

@@ -10,7 +10,7 @@ use kernel::{
     Caller, Error, Id, Kind, Level, Page, PageRequest, Principal, Result, Role, Secret, Timestamp,
 };
 use platform::crypto::{MasterKey, Token, sha256};
-use platform::db::{Db, Tx};
+use platform::db::{Db, Read, Tx};
 use platform::fleet::{Follower, Notice};
 use platform::journal::Fact;
 use platform::limits::{Ask, Limiter, Quota, Subject};
@@ -493,6 +493,26 @@ impl Service {
         let signed_in = self.signed_in(account, &session, cookie).await?;
         let Session { proof, proven_at, .. } = session;
         Ok(Proven { level: proof.level, methods: proof.methods, proven_at, signed_in })
+    }
+
+    /// Whether Kratos vouches for a session.
+    pub(crate) async fn is_vouched(
+        &self,
+        db: &impl Read,
+        session: Id<SessionKind>,
+    ) -> Result<bool> {
+        let found = store::load(db, Key::Id(session)).await?;
+        Ok(found.is_some_and(|(session, _)| session.proof.is_vouched()))
+    }
+
+    /// Whether a login at Kratos, of this level, shows once more who an account is.
+    pub(crate) async fn is_proof(
+        &self,
+        db: &impl Read,
+        account: &Account,
+        level: Level,
+    ) -> Result<bool> {
+        Ok(factor::is_proof(level, &self.factors.enrolled(db, account).await?))
     }
 
     /// What was proven on the other sessions of the caller counts no longer as fresh.

@@ -94,7 +94,9 @@ impl Service {
         let principal = caller.principal()?;
         let account = account::store::get(&self.db, principal.user).await?;
         let enrolled = self.checker.enrolled(&self.db, &account).await?;
-        rules::may_add(&enrolled, self.is_required(&account), principal.level)?;
+        let is_vouched = self.sessions.is_vouched(&self.db, principal.session).await?;
+        let is_required = self.is_required(&account);
+        rules::may_add(&enrolled, is_required, principal.level, is_vouched)?;
         let known = store::of_user(&self.db, account.id).await?;
         if known.len() as i64 >= COUNT_MAX {
             return Err(too_many());
@@ -183,8 +185,10 @@ impl Service {
             .run("passkey.register", |tx| async move {
                 let account = account::store::get(&tx, user).await?;
                 let enrolled = self.checker.enrolled(&tx, &account).await?;
-                let level = caller.principal()?.level;
-                rules::may_add(&enrolled, self.is_required(&account), level)?;
+                let principal = caller.principal()?;
+                let is_vouched = self.sessions.is_vouched(&tx, principal.session).await?;
+                let is_required = self.is_required(&account);
+                rules::may_add(&enrolled, is_required, principal.level, is_vouched)?;
                 let passkey = Passkey {
                     id: tx.world().id(),
                     user,
