@@ -295,6 +295,13 @@ pub(crate) async fn set_profile(
         .await?)
 }
 
+/// Makes the transactions that begin and end sessions of an account go one after another from here
+/// on: else one that ends them all would not see the one that another is about to begin.
+pub(crate) async fn touch(tx: &Tx, id: Id<User>) -> Result<()> {
+    tx.execute("UPDATE users SET version = version WHERE id = $1", params![id]).await?;
+    Ok(())
+}
+
 /// Notes a login; `false` when the account is no longer the one whose password was checked. Logins
 /// of one account go one after another from here on.
 pub(crate) async fn log_in(tx: &Tx, account: &Account) -> Result<bool> {

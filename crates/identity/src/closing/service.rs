@@ -152,13 +152,14 @@ impl Service {
         }
         if account.role == Role::Admin {
             leave_an_admin(tx, id).await?;
-            self.sessions.end_impersonations_in(tx, id, Reason::Locked).await?;
         }
         self.check_stakes(tx, id).await?;
         if !store::close(tx, &account).await? {
             return Err(changed_meanwhile());
         }
         store::insert(tx, &account, self.policy).await?;
+        // After the account: one that begins meanwhile waits for that, and is refused.
+        self.sessions.end_impersonations_in(tx, id, Reason::Locked).await?;
         let ended = self.sessions.end_all_in(tx, id, Reason::Locked, None).await?;
         let fact = Fact::by(caller, "user.closed").on(id).about(id);
         tx.record(fact.with("role", account.role).with("sessionsEnded", ended.len()));

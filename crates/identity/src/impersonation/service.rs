@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kernel::id::kinds::User;
-use kernel::{Caller, Error, Id, Level, Result};
+use kernel::{Caller, Error, Id, Level, Result, Role};
 use platform::db::Db;
 use platform::journal::Fact;
+use rpc::users::Status;
 
 use super::rules::{self, Reason};
 use super::store;
@@ -31,7 +32,7 @@ impl Service {
     pub async fn start(&self, caller: &Caller, user: Id<User>, reason: &Reason) -> Result<Started> {
         let admin = caller.principal()?;
         if !caller.is_admin() || admin.impersonator.is_some() {
-            return Err(Error::forbidden("forbidden", "This is for admins."));
+            return Err(for_admins());
         }
         let proof = &Proof {
             level: Level::One,
@@ -41,6 +42,12 @@ impl Service {
         let (account, session) = self
             .db
             .run("user.impersonate", |tx| async move {
+                accounts::touch(&tx, admin.user).await?;
+                let asking = accounts::get(&tx, admin.user).await?;
+                if (asking.role, asking.status) != (Role::Admin, Status::Active) {
+                    return Err(for_admins());
+                }
+                accounts::touch(&tx, user).await?;
                 let account = accounts::get(&tx, user).await?;
                 rules::may_be_looked_through(&account)?;
                 let session =
@@ -82,4 +89,8 @@ impl Service {
             })
             .await
     }
+}
+
+fn for_admins() -> Error {
+    Error::forbidden("forbidden", "This is for admins.")
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::join_all;
 use http::StatusCode;
 use kernel::{Caller, Kind, Role};
 use platform::db::Read;
@@ -135,6 +136,23 @@ on_both_engines! { TABLES;
         let ben = house.caller(&ben).await;
         let nothing = house.send("POST", "/v1/admin/impersonation/end", &ben, None).await;
         assert_eq!(nothing.error.unwrap().code(), "not_impersonating");
+    }
+
+    async fn none_that_begins_while_the_admin_loses_the_role_stays(t: &TestDb) {
+        let house = house(t);
+        let first = house.signed_in("first@example.org", Role::Admin).await;
+        let (first, admin) = (house.caller(&first).await, first.account.id);
+        let second = house.signed_in("second@example.org", Role::Admin).await;
+        let second = house.caller(&second).await;
+        let anne = house.member("anne@example.org", Role::User).await;
+        let starts = join_all((0..8).map(|_| start(&house, &first, anne)));
+        let revoked = house.identity.people.revoke_admin(&second, admin);
+        let (_, revoked) = futures_util::join!(starts, revoked);
+        revoked.unwrap();
+        let live = "SELECT CAST(COUNT(*) AS BIGINT) FROM sessions
+                    WHERE impersonator IS NOT NULL AND ended_at IS NULL";
+        assert_eq!(house.count(live).await, 0);
+        assert_eq!(start(&house, &first, anne).await.error.unwrap().code(), "forbidden");
     }
 
     async fn it_costs_the_user_no_session_of_their_own(t: &TestDb) {

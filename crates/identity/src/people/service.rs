@@ -228,8 +228,11 @@ impl Service {
                     return Err(Error::not_found("admin"));
                 }
                 leave_an_admin(&tx, id).await?;
+                let verb = "user.admin_revoked";
+                let account = self.change_role(&tx, caller, &account, Role::User, verb).await?;
+                // One that begins meanwhile waits for the role, and is refused.
                 self.sessions.end_impersonations_in(&tx, id, Reason::Locked).await?;
-                self.change_role(&tx, caller, &account, Role::User, "user.admin_revoked").await
+                Ok(account)
             })
             .await
     }

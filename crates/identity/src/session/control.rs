@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::model::{Reason, Refresh, Session};
 use super::service::Service;
 use super::{rules, store};
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::kratos;
 
 /// How a session is named.
@@ -103,6 +103,7 @@ impl Service {
             .run("session.begin_another", |tx| {
                 let cookie = &cookie;
                 async move {
+                    account::store::touch(&tx, caller.user()?).await?;
                     let (current, account) = self.current_in(&tx, caller).await?;
                     let until = within(until, (tx.now(), current.expires_at))?;
                     kratos::may_start(self.source, &current.proof)?;
@@ -145,7 +146,7 @@ impl Service {
             .run("session.extend", |tx| async move {
                 let mut extended = session.clone();
                 extended.expires_at = within(Some(until), (tx.now(), latest))?;
-                if !store::set_bounds(&tx, &extended).await? {
+                if !store::set_expiry(&tx, extended.id, extended.expires_at).await? {
                     return Err(Error::conflict("session_over", "The session has ended."));
                 }
                 tx.record(

@@ -1131,6 +1131,7 @@ impl Service {
         reason: Reason,
         except: Option<Id<SessionKind>>,
     ) -> Result<Vec<Id<SessionKind>>> {
+        account::store::touch(tx, user).await?;
         let ended = store::end_all(tx, user, reason, except).await?;
         self.forget_after(tx, user);
         self.end_elsewhere(tx, user).await?;

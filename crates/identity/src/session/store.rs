@@ -115,12 +115,14 @@ pub(super) async fn window(
     })
 }
 
-/// Writes when a live session is over and when its owner was last proven; `false` when it has
-/// ended.
-pub(super) async fn set_bounds(tx: &Tx, session: &Session) -> Result<bool> {
-    let sql = "UPDATE sessions SET expires_at = $2, proven_at = $3
-               WHERE id = $1 AND ended_at IS NULL";
-    Ok(tx.touch(sql, params![session.id, session.expires_at, session.proven_at]).await?)
+/// Writes when a live session is over; `false` when it has ended.
+pub(super) async fn set_expiry(
+    tx: &Tx,
+    id: Id<SessionKind>,
+    expires_at: Timestamp,
+) -> Result<bool> {
+    let sql = "UPDATE sessions SET expires_at = $2 WHERE id = $1 AND ended_at IS NULL";
+    Ok(tx.touch(sql, params![id, expires_at]).await?)
 }
 
 /// Takes a session that has ended off the lists; `false` when it is off already.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use http::{StatusCode, header};
 use kernel::{Caller, Kind, Level, PageRequest, Role};
 use platform::db::Read;
@@ -10,6 +10,7 @@ use platform::on_both_engines;
 use platform::params;
 use rpc::users::Users;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::{Method, Policies, Policy, Proof, Reason, SignedIn};
 use crate::password::Hashing;
@@ -766,6 +767,48 @@ on_both_engines! { TABLES;
             house.authenticate(access(&after)).await.unwrap();
             anne = after;
         }
+    }
+
+    async fn a_session_that_begins_while_all_are_ended_does_not_stay(t: &TestDb) {
+        let house = house(t);
+        let anne = house.signed_in("anne@example.org", Role::User).await;
+        let caller = house.caller(&anne).await;
+        let sessions = &house.identity.sessions;
+        let (ended, go) = (Notify::new(), Notify::new());
+        let ending = t.db.run("test.end_all", |tx| {
+            let (ended, go, user) = (&ended, &go, anne.account.id);
+            async move {
+                sessions.end_all_in(&tx, user, Reason::Revoked, None).await?;
+                ended.notify_one();
+                go.notified().await;
+                Ok(())
+            }
+        });
+        let beginning = async {
+            ended.notified().await;
+            let begun = Box::pin(sessions.begin_another(&caller, None));
+            // More round trips than it takes where it waits for nobody.
+            let meanwhile = Box::pin(async {
+                for _ in 0..200 {
+                    house.users().await;
+                }
+            });
+            match select(begun, meanwhile).await {
+                Either::Left((begun, _)) => {
+                    go.notify_one();
+                    begun
+                }
+                Either::Right(((), begun)) => {
+                    go.notify_one();
+                    begun.await
+                }
+            }
+        };
+        let (all, begun) = futures_util::join!(ending, beginning);
+        all.unwrap();
+        assert_eq!(begun.map(drop).unwrap_err().code(), "session_ended");
+        let live = "SELECT CAST(COUNT(*) AS BIGINT) FROM sessions WHERE ended_at IS NULL";
+        assert_eq!(house.count(live).await, 0);
     }
 
     async fn of_two_renewals_at_once_one_wins(t: &TestDb) {
