@@ -21,7 +21,7 @@ use super::standin::{Fault, Kratos};
 use super::{Mode, Options};
 use crate::IdentityOptions;
 use crate::factor::totp;
-use crate::session::{Policies, Policy, Reason, SignedIn};
+use crate::session::{Locator, Policies, Policy, Reason, SignedIn};
 use crate::testing::{
     Answer, House, PASSWORD, TABLES, from, house, house_of, options, registration,
 };
@@ -293,6 +293,21 @@ on_both_engines! { TABLES;
         t.clock.advance(Duration::from_secs(4));
         assert!(house.identity.cached(&token, t.db.world().now()).is_none());
         assert_eq!(code(house.authenticate(&token).await), "session_ended");
+    }
+
+    async fn nothing_that_outlives_it_is_made_of_a_session_of_kratos(t: &TestDb) {
+        let (kratos, house) = both(t).await;
+        let token = kratos.sign_in(kratos.person("anne@example.org", true));
+        let anne = by(&house.authenticate(&token).await.unwrap());
+        let sessions = &house.identity.sessions;
+        assert_eq!(code(sessions.begin_another(&anne, None).await), "session_kept_elsewhere");
+        let locator = Locator::Id(anne.principal().unwrap().session);
+        let later = t.db.world().now() + Duration::from_secs(3600);
+        for caller in [&anne, &house.root().await] {
+            let extended = sessions.extend(caller, locator, later).await;
+            assert_eq!(code(extended), "session_kept_elsewhere");
+        }
+        assert_eq!(live_sessions(&house, &anne).await.len(), 1);
     }
 
     async fn a_session_extended_at_kratos_lives_on_here(t: &TestDb) {

@@ -3,7 +3,8 @@
 //!
 //! No session outlives what its owner has proven: one that begins from another inherits when that
 //! was, and none lasts longer after it than the policy of the role allows. A session that somebody
-//! has stolen can therefore not be handed on for ever.
+//! has stolen can therefore not be handed on for ever. One that Kratos vouches for begins no others
+//! and is as long as Kratos says: what was made of it would outlive the identity.
 
 use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{Caller, Error, Id, Result, Secret, Timestamp};
@@ -86,8 +87,8 @@ impl Service {
     /// Begins one more session of the caller, proven as the calling one and ending no later.
     ///
     /// # Errors
-    /// A field error `out_of_range` on `/expires_at`; `Forbidden` for somebody who looks through
-    /// another's eyes.
+    /// A field error `out_of_range` on `/expires_at`; `Conflict` `session_kept_elsewhere` where
+    /// Kratos vouches for the calling one; `Forbidden` for somebody who looks through another's eyes.
     pub(crate) async fn begin_another(
         &self,
         caller: &Caller,
@@ -106,6 +107,11 @@ impl Service {
                     account::store::touch(&tx, caller.user()?).await?;
                     let (current, account) = self.current_in(&tx, caller).await?;
                     let until = within(until, (tx.now(), current.expires_at))?;
+                    if current.proof.is_vouched() {
+                        let message = "This session rests on the identity provider's and begins no \
+                                       others. Sign in there once more.";
+                        return Err(kept_elsewhere(message));
+                    }
                     kratos::may_start(self.source, &current.proof)?;
                     let session = Session {
                         proven_at: current.proven_at,
@@ -125,8 +131,9 @@ impl Service {
     /// Sets when a session is over, whatever happens.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` `session_over`; a field error `out_of_range` on `/expires_at`;
-    /// `Forbidden` `impersonated` for the session of an admin who looks through somebody's eyes.
+    /// `NotFound`; `Conflict` `session_over`, `session_kept_elsewhere` where Kratos vouches for it;
+    /// a field error `out_of_range` on `/expires_at`; `Forbidden` `impersonated` for the session of
+    /// an admin who looks through somebody's eyes.
     pub(crate) async fn extend(
         &self,
         caller: &Caller,
@@ -139,6 +146,10 @@ impl Service {
         if session.proof.impersonator.is_some() {
             let message = "A look through somebody's eyes is over when its time is.";
             return Err(Error::forbidden("impersonated", message));
+        }
+        if session.proof.is_vouched() {
+            let message = "This session is as long as the identity provider's. Extend that one.";
+            return Err(kept_elsewhere(message));
         }
         let latest = session.proven_at + self.policies.of(account.role).lifetime;
         let (session, user) = (&session, account.id);
@@ -193,6 +204,10 @@ impl Service {
             })
             .await
     }
+}
+
+fn kept_elsewhere(message: &'static str) -> Error {
+    Error::conflict("session_kept_elsewhere", message)
 }
 
 /// A point in time after now and no later than the last one that is allowed, which it is when
