@@ -185,7 +185,7 @@ pub(super) async fn take_over(tx: &Tx, new: &New<'_>) -> Result<bool> {
 
 /// Whether somebody has registered the account and never proved its address: then it has no claim to
 /// the address before whoever reads its mail.
-pub(super) async fn gives_way(db: &impl Read, id: Id<User>) -> Result<bool> {
+pub(crate) async fn gives_way(db: &impl Read, id: Id<User>) -> Result<bool> {
     let sql = format!("SELECT id FROM users WHERE {UNPROVED}");
     Ok(db.maybe(&sql, params![id, INVITED], |row| row.take::<Id<User>>()).await?.is_some())
 }

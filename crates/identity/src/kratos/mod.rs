@@ -11,7 +11,8 @@
 //! - **An account is linked by a proved address and by nothing else.** Whoever has an identity
 //!   with an unproved address gets no account of that address, neither an existing one nor a new
 //!   one. An account whose own address was never proved is taken over as it would be by a new
-//!   registration: a password that a stranger has set for it is gone. See [`rules::link`].
+//!   registration: a password that a stranger has set for it is gone. What an admin has made or
+//!   imported keeps its role and its password. See [`rules::link`].
 //! - **One factor at Kratos is one factor here.** An account with an authenticator app of ours proves
 //!   nothing afresh by it, and half an admin adds no second factor on the strength of it.
 //! - **A hook says that something has changed, and never what.** Its key is a static text; so the

@@ -305,10 +305,15 @@ impl Remote {
         }
         let Some((email, _)) = &identity.address else { return Err(Refusal::NoAddress.into()) };
         let found = account::store::by_email(tx, email).await?;
-        let link = rules::link(identity, found.as_ref())?;
+        let gives_way = match &found {
+            Some(account) => account::store::gives_way(tx, account.id).await?,
+            None => false,
+        };
+        let link = rules::link(identity, found.as_ref().map(|account| (account, gives_way)))?;
         let user = match (link, found) {
             (Link::Create, _) => self.create_in(tx, caller, identity, Some(tx.now())).await?,
             (Link::Join, Some(account)) => account.id,
+            (Link::Prove, Some(account)) => self.prove_in(tx, caller, &account).await?,
             // Somebody was let in on it without proof: what it holds is theirs, and stays with it.
             (Link::Claim, Some(account))
                 if self.accounts.release_in(tx, caller, &account).await? =>
@@ -325,7 +330,7 @@ impl Remote {
                 record_registered(tx, caller, account.id);
                 account.id
             }
-            (Link::Join | Link::Claim, None) => {
+            (Link::Join | Link::Prove | Link::Claim, None) => {
                 return Err(Error::internal("an account to link is missing"));
             }
         };
@@ -343,6 +348,24 @@ impl Remote {
         );
         tx.enqueue(Compare::new_job(identity.id)?);
         Ok(account)
+    }
+
+    /// Proves the address of an account as Kratos has seen it proved. What was let in before it was
+    /// proved may not be its owner, and ends.
+    async fn prove_in(&self, tx: &Tx, caller: &Caller, account: &Account) -> Result<Id<User>> {
+        if !account::store::set_email_verified(tx, account.id).await? {
+            return Err(raced());
+        }
+        let ended = self.sessions.end_all_in(tx, account.id, Reason::Elsewhere, None).await?;
+        tx.record(
+            Fact::by(caller, "user.email_verified")
+                .acted_by(account.id, account.role)
+                .on(account.id)
+                .about(account.id)
+                .with("role", account.role)
+                .with("sessionsEnded", ended.len()),
+        );
+        Ok(account.id)
     }
 
     /// A new account for an identity; without a time, one whose address is still to be proved.

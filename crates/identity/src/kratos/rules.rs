@@ -72,23 +72,31 @@ pub(super) enum Link {
     Create,
     /// The account's owner and the identity's have both proved the address: the same person.
     Join,
+    /// An account that an admin has made or imported, and whose owner comes for the first time: the
+    /// address is proved, and all else stays.
+    Prove,
     /// An account that somebody began with an address which they never proved: it becomes the
     /// account of whoever has, and nothing of what was set stays.
     Claim,
 }
 
-/// `account` is the one with the identity's address.
-pub(super) fn link(identity: &Identity, account: Option<&Account>) -> Result<Link, Refusal> {
+/// `account` is the one with the identity's address, and whether it gives way to whoever proves that:
+/// see [`crate::account::store::gives_way`].
+pub(super) fn link(
+    identity: &Identity,
+    account: Option<(&Account, bool)>,
+) -> Result<Link, Refusal> {
     let Some((_, proved)) = &identity.address else { return Err(Refusal::NoAddress) };
     if !proved {
         return Err(Refusal::Unproved);
     }
     Ok(match account {
         None => Link::Create,
-        Some(account) if account.email_verified_at.is_some() => Link::Join,
+        Some((account, _)) if account.email_verified_at.is_some() => Link::Join,
         // A locked account stays what it is; whoever signs in on it is told so.
-        Some(account) if account.status != Status::Active => Link::Join,
-        Some(_) => Link::Claim,
+        Some((account, _)) if account.status != Status::Active => Link::Join,
+        Some((_, false)) => Link::Prove,
+        Some((_, true)) => Link::Claim,
     })
 }
 

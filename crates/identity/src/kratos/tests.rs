@@ -238,6 +238,34 @@ on_both_engines! { TABLES;
         assert_eq!(me["name"], "Anne of Kratos");
     }
 
+    async fn what_an_admin_has_made_or_imported_stays_when_its_owner_comes(t: &TestDb) {
+        let (kratos, house) = both(t).await;
+        let root = house.root().await;
+        let made = json!({ "name": "Vera", "email": "vera@example.org", "role": "verifier",
+                           "approved": true });
+        let made = house.send("POST", "/v1/users", &root, Some(made)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{:?}", made.error);
+        let theirs = registration("ida@example.org", Role::Enterprise);
+        house.identity.accounts.register(&Caller::nobody(), &theirs).await.unwrap();
+        let ida = house.id_of("ida@example.org").await;
+        t.db.run("test", |tx| async move {
+            let sql = "INSERT INTO imported_users (user_id, imported_at) VALUES ($1, $2)";
+            tx.execute(sql, params![ida, tx.now()]).await?;
+            Ok(())
+        }).await.unwrap();
+        for (email, role) in
+            [("vera@example.org", Role::Verifier), ("ida@example.org", Role::Enterprise)]
+        {
+            let id = house.id_of(email).await;
+            let token = kratos.sign_in(kratos.person(email, true));
+            let principal = house.authenticate(&token).await.unwrap();
+            assert_eq!((principal.user, principal.role), (id, role));
+            assert!(principal.email_verified);
+        }
+        // With the password that was imported one signs in as before.
+        house.login("ida@example.org").await;
+    }
+
     async fn what_an_unproved_session_has_gathered_is_not_handed_on(t: &TestDb) {
         let (kratos, house) = both(t).await;
         let theirs = registration("anne@example.org", Role::User);
