@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kernel::{Caller, Error, Result};
+use kernel::id::kinds::User;
+use kernel::{Caller, Error, Id, Result};
 use platform::crypto::{Token, sha256};
 use platform::db::Tx;
 use platform::journal::Fact;
@@ -34,10 +35,7 @@ impl Service {
                 if account.email.as_str() == email.as_str() {
                     return Err(Error::field("/email", "unchanged", "is the account's already"));
                 }
-                if kratos::is_linked(&tx, user).await? {
-                    let message = "Your address is kept at the sign-in service. Change it there.";
-                    return Err(Error::conflict("address_kept_elsewhere", message));
-                }
+                check_kept_here(&tx, user).await?;
                 match store::by_email(&tx, email).await? {
                     Some(other) if !store::gives_way(&tx, other.id).await? => {
                         self.tell_owner(&tx, &other).await?;
@@ -75,7 +73,8 @@ impl Service {
     ///
     /// # Errors
     /// `Gone` `token_spent`; `Conflict` `email_taken` where the address has got an account
-    /// meanwhile, `changed_meanwhile`.
+    /// meanwhile, `address_kept_elsewhere` where Ory Kratos has come to say which address it is,
+    /// `changed_meanwhile`.
     pub async fn change_email(&self, caller: &Caller, token: &str) -> Result<()> {
         let hash = sha256(token);
         self.db
@@ -86,6 +85,7 @@ impl Service {
                 if account.status != Status::Active {
                     return Err(token_spent());
                 }
+                check_kept_here(&tx, user).await?;
                 if let Some(other) = store::by_email(&tx, &email).await? {
                     let gives_way = store::gives_way(&tx, other.id).await?;
                     if !gives_way || !self.close_unproved_in(&tx, caller, &other).await? {
@@ -95,9 +95,7 @@ impl Service {
                 if !store::follow(&tx, &account, &account.name, &email).await? {
                     return Err(changed_meanwhile());
                 }
-                store::drop_all_tokens(&tx, user).await?;
-                let letter = letters::email_changed();
-                self.mailer.send(&tx, account.email.shown(), letters::EMAIL_CHANGED, &letter)?;
+                self.moved_in(&tx, &account).await?;
                 tx.record(
                     Fact::by(caller, "user.email_changed")
                         .acted_by(user, account.role)
@@ -109,4 +107,20 @@ impl Service {
             })
             .await
     }
+
+    /// What another address brings with it: links that went to the one of before are void, and that
+    /// one is told.
+    pub(crate) async fn moved_in(&self, tx: &Tx, was: &Account) -> Result<()> {
+        store::drop_all_tokens(tx, was.id).await?;
+        let letter = letters::email_changed();
+        self.mailer.send(tx, was.email.shown(), letters::EMAIL_CHANGED, &letter).map(drop)
+    }
+}
+
+async fn check_kept_here(tx: &Tx, user: Id<User>) -> Result<()> {
+    if kratos::is_linked(tx, user).await? {
+        let message = "Your address is kept at the sign-in service. Change it there.";
+        return Err(Error::conflict("address_kept_elsewhere", message));
+    }
+    Ok(())
 }

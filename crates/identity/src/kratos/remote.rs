@@ -462,6 +462,10 @@ impl Remote {
         follow: Follow,
     ) -> Result<Outcome> {
         let account = account::store::get(tx, user).await?;
+        // What was given up holds on to no address.
+        if account.status == Status::Closed {
+            return Ok(Outcome::Unchanged);
+        }
         let name = match follow {
             Follow::AddressAndName => identity.name.as_str(),
             Follow::Address | Follow::Nothing => &account.name,
@@ -487,6 +491,9 @@ impl Remote {
         }
         if !account::store::follow(tx, &account, name, email).await? {
             return Err(raced());
+        }
+        if email.as_str() != account.email.as_str() {
+            self.accounts.moved_in(tx, &account).await?;
         }
         tx.record(
             Fact::by(caller, "user.profile_changed")

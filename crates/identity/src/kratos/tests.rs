@@ -9,6 +9,7 @@ use http::{Request, StatusCode, header};
 use kernel::{Caller, Error, Kind, Level, Principal, Role};
 use platform::db::Read;
 use platform::http::{ErrorShape, Failure, render};
+use platform::mail::sink;
 use platform::on_both_engines;
 use platform::params;
 use platform::testing::TestDb;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use super::standin::{Fault, Kratos};
 use super::{Mode, Options};
 use crate::IdentityOptions;
+use crate::account::Email;
 use crate::factor::totp;
 use crate::session::{Locator, Policies, Policy, Reason, SignedIn};
 use crate::testing::{
@@ -742,6 +744,46 @@ on_both_engines! { TABLES;
         change("taken@example.org", true, "Anne Cooper");
         assert_eq!(told(&house, "settings", person).await, "unchanged");
         assert_eq!(me().await.1, "cooper@example.org", "another account's address stays there");
+    }
+
+    async fn an_address_that_follows_kratos_leaves_nothing_good_at_the_one_before(t: &TestDb) {
+        let (kratos, house) = both(t).await;
+        let native = house.signed_in("anne@example.org", Role::User).await;
+        let anne = house.caller(&native).await;
+        let other = Some(json!({ "email": "anne@example.net" }));
+        house.send("POST", "/v1/me/email", &anne, other).await;
+        let offered = house.mail_token("anne@example.net").await;
+        let person = kratos.person("anne@example.org", true);
+        house.authenticate(&kratos.sign_in(person)).await.unwrap();
+        let (accounts, recovery) = (&house.identity.accounts, &house.identity.recovery);
+        let nobody = Caller::nobody();
+        let taken = accounts.change_email(&nobody, &offered).await;
+        assert_eq!(code(taken), "address_kept_elsewhere", "asked for before Kratos kept it");
+        let old = Email::parse("anne@example.org").unwrap();
+        recovery.forgot_password(&nobody, &old).await.unwrap();
+        let reset = house.mail_token("anne@example.org").await;
+
+        let move_to = |email: &str| {
+            kratos.change(|world| {
+                world.people.get_mut(&person).unwrap().email = Some(email.to_owned());
+            });
+        };
+        move_to("cooper@example.org");
+        assert_eq!(told(&house, "settings", person).await, "updated");
+        let refused = recovery.reset_password(&nobody, &reset, "nine grey herons".to_owned().into());
+        assert_eq!(code(refused.await), "token_spent");
+        house.worker.drain().await.unwrap();
+        let mails = sink::list(&t.db, Some("anne@example.org"), 1).await.unwrap();
+        assert_eq!(mails[0].template, "account.email_changed");
+
+        // An account that was given up follows nobody.
+        t.db.run("test", |tx| async move {
+            tx.execute("UPDATE users SET status = 'closed'", &[]).await?;
+            Ok(())
+        }).await.unwrap();
+        move_to("late@example.org");
+        assert_eq!(told(&house, "settings", person).await, "unchanged");
+        assert_eq!(house.id_of("cooper@example.org").await, native.account.id);
     }
 
     async fn an_identity_that_is_switched_off_or_gone_loses_its_sessions(t: &TestDb) {
