@@ -224,8 +224,16 @@ impl Service {
 
     /// The calling session as a signed statement for a minute, which anybody can check with the
     /// published keys and nobody can sign in with.
+    ///
+    /// # Errors
+    /// `Forbidden` `impersonated`: it would say that somebody else is the user.
     pub(super) async fn tokenize(&self, caller: &Caller) -> Result<Secret<String>> {
         let principal = caller.principal()?;
+        if principal.impersonator.is_some() {
+            let message = "Whoever looks through somebody's eyes gets no statement that they are \
+                           that person. Ask without tokenize_as.";
+            return Err(Error::forbidden("impersonated", message));
+        }
         let now = self.now();
         self.tokens
             .state(&Statement {

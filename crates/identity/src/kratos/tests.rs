@@ -939,6 +939,20 @@ on_both_engines! { TABLES;
         assert!(plain.json["tokenized"].is_null());
     }
 
+    async fn nobody_gets_a_statement_that_they_are_the_one_they_look_at(t: &TestDb) {
+        let house = house(t);
+        let root = house.root().await;
+        let anne = house.member("anne@example.org", Role::User).await;
+        let path = format!("/v1/admin/users/{anne}/impersonate");
+        let body = Some(json!({ "reason": "Ticket 4711" }));
+        let started = house.send("POST", &path, &root, body).await;
+        let token = started.json["accessToken"].as_str().unwrap();
+        let seen = by(&house.authenticate(token).await.unwrap());
+        let refused = house.send("GET", "/sessions/whoami?tokenize_as=x", &seen, None).await;
+        assert_eq!(refused.error.unwrap().code(), "impersonated");
+        assert_eq!(house.send("GET", "/sessions/whoami", &seen, None).await.status, StatusCode::OK);
+    }
+
     async fn other_sessions_are_listed_in_pages_without_the_current_one(t: &TestDb) {
         let house = house(t);
         let anne = house.signed_in("anne@example.org", Role::User).await;
