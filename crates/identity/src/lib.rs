@@ -229,6 +229,7 @@ impl Identity {
             mailer.clone(),
             Arc::clone(&limiter),
             Arc::clone(&hasher),
+            Arc::clone(&accounts),
             Arc::clone(&sessions),
             public_url.clone(),
         ));

@@ -23,7 +23,8 @@
 //!   password takes the link away.
 //! - An older API signs in whoever registers there at once, as somebody unproved ([`crate::facade`]).
 //!   What such an account has gathered is not handed to who later proves the address: a new
-//!   registration closes the account, takes the address from it, and begins anew.
+//!   registration, and the link for a forgotten password, closes the account, takes the address from
+//!   it, and begins anew.
 //! - `active` ⇄ `suspended`, `active | suspended` → `banned` → `active`; all but admins' may be
 //!   closed, by the owner or an admin, and `closed` is final. Leaving
 //!   `active` ends all sessions in the same transaction. Admins are never suspended or banned by

@@ -15,7 +15,7 @@ use platform::mail::Mailer;
 use rpc::users::{Profile, Status};
 
 use super::jobs::ResendVerification;
-use super::model::{Account, Email, Filter, ProfileChange, Registration};
+use super::model::{Account, Email, Filter, Name, ProfileChange, Registration};
 use super::rules::{self, Command, Standing};
 use super::{letters, store};
 use crate::asked::Asked;
@@ -266,14 +266,7 @@ impl Service {
         if mails {
             self.send_verification(tx, new.id, new.email).await?;
         }
-        tx.record(
-            Fact::by(caller, "user.registered")
-                .acted_by(new.id, new.role)
-                .on(new.id)
-                .about(new.id)
-                .with("role", new.role)
-                .with("approved", new.approved),
-        );
+        tx.record(registered(caller, new));
         Ok(())
     }
 
@@ -290,6 +283,40 @@ impl Service {
             return Ok(false);
         }
         self.close_unproved_in(tx, caller, account).await
+    }
+
+    /// Gives whoever reads the mail of an address an account of their own with this password, where
+    /// somebody was let in on the one that it has without proof; `false` where nobody was.
+    pub(crate) async fn begin_anew_in(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        account: &Account,
+        password: &Phc,
+    ) -> Result<bool> {
+        let is_proved = account.email_verified_at.is_some();
+        if is_proved || !self.release_in(tx, caller, account).await? {
+            return Ok(false);
+        }
+        store::drop_all_tokens(tx, account.id).await?;
+        let (id, email) = (tx.world().id::<User>(), &account.email);
+        // The name and the role that there were are whoever's who was let in.
+        let local = email.shown().split('@').next().unwrap_or_default();
+        let name = &Name::parse(local).unwrap_or_else(|_| Name::unknown());
+        let new = store::New {
+            id,
+            email,
+            name,
+            role: Role::User,
+            approved: rules::starts_approved(Role::User),
+            email_verified_at: Some(tx.now()),
+            password: Some(password),
+        };
+        if !store::insert(tx, &new).await? {
+            return Err(changed_meanwhile());
+        }
+        tx.record(registered(caller, &new));
+        Ok(true)
     }
 
     /// Closes an account whose address was never proved, and takes the address from it; `false` where
@@ -666,6 +693,15 @@ pub(crate) async fn create_admin(
         return Ok(id);
     }
     Err(Error::field("/email", "taken", "there is an account with this address"))
+}
+
+fn registered(caller: &Caller, new: &store::New<'_>) -> Fact {
+    Fact::by(caller, "user.registered")
+        .acted_by(new.id, new.role)
+        .on(new.id)
+        .about(new.id)
+        .with("role", new.role)
+        .with("approved", new.approved)
 }
 
 pub(super) fn email_taken() -> Error {

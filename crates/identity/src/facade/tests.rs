@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Policy, Registration};
 use crate::IdentityOptions;
+use crate::account::Email;
 use crate::password::Hashing;
 use crate::testing::{Answer, House, PASSWORD, TABLES, from, options};
 use crate::token::Format;
@@ -328,6 +329,40 @@ on_both_engines! { TABLES;
         assert!(!was.email.shown().contains("anne"));
         let facts = house.facts().await;
         assert!(facts.contains(&"user.closed".to_owned()), "{facts:?}");
+    }
+
+    async fn who_sets_a_new_password_finds_no_squatter_in_the_account(t: &TestDb) {
+        let house = house(t);
+        let squatter = house.register("anne@example.org").await;
+        let squatting = house.of_token(&squatter.json["token"]).await.user().unwrap();
+        let old = house.mail_token("anne@example.org").await;
+        let (accounts, recovery) = (&house.identity.accounts, &house.identity.recovery);
+        recovery.forgot_password(&nobody(), &Email::parse("anne@example.org").unwrap()).await.unwrap();
+        let token = house.mail_token("anne@example.org").await;
+        let new = "nine grey herons";
+        recovery.reset_password(&nobody(), &token, new.to_owned().into()).await.unwrap();
+        let signed_in = house.login_with("anne@example.org", new).await.unwrap();
+        assert_ne!(signed_in.account.id, squatting, "an account of her own");
+        assert_eq!((&*signed_in.account.name, signed_in.account.role), ("anne", Role::User));
+        let ended = house.authenticate(squatter.json["token"].as_str().unwrap()).await;
+        assert_eq!(ended.unwrap_err().code(), "session_ended");
+        assert_eq!(accounts.get(squatting).await.unwrap().status, rpc::users::Status::Closed);
+        let spent = accounts.verify_email(&nobody(), &old, None).await.unwrap_err();
+        assert_eq!(spent.kind(), Kind::Gone);
+    }
+
+    async fn who_has_proved_an_address_keeps_what_is_theirs_with_a_new_password(t: &TestDb) {
+        let house = house(t);
+        house.register("anne@example.org").await;
+        let anne = house.id_of("anne@example.org").await;
+        let proof = house.mail_token("anne@example.org").await;
+        let (accounts, recovery) = (&house.identity.accounts, &house.identity.recovery);
+        accounts.verify_email(&nobody(), &proof, None).await.unwrap();
+        recovery.forgot_password(&nobody(), &Email::parse("anne@example.org").unwrap()).await.unwrap();
+        let token = house.mail_token("anne@example.org").await;
+        let new = "nine grey herons";
+        recovery.reset_password(&nobody(), &token, new.to_owned().into()).await.unwrap();
+        assert_eq!(house.login_with("anne@example.org", new).await.unwrap().account.id, anne);
     }
 
     async fn to_prove_an_address_ends_what_began_before_but_the_session_that_proves(t: &TestDb) {

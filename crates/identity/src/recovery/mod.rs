@@ -4,7 +4,8 @@
 //!   request commits one job and looks at no account (see [`crate::asked`]).
 //! - A link works once, for an hour, and goes to the account's own address only. Its token is kept
 //!   as a hash. A new password that is refused does not use the link up.
-//! - Whoever has read the mail has shown that the address is theirs, so a reset proves it.
+//! - Whoever has read the mail has shown that the address is theirs, so a reset proves it. Where an
+//!   older API has let somebody in before that, the password is of a new account.
 //! - A reset ends all sessions; a change wants a fresh proof beside the current password, ends all
 //!   but the session that asks, and renews that. Either takes all links that are on their way, and
 //!   tells the owner by mail.

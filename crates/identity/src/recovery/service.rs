@@ -37,6 +37,7 @@ pub struct Service {
     mailer: Mailer,
     limiter: Arc<Limiter>,
     hasher: Arc<Hasher>,
+    accounts: Arc<account::Service>,
     sessions: Arc<session::Service>,
     public_url: PublicUrl,
 }
@@ -47,10 +48,11 @@ impl Service {
         mailer: Mailer,
         limiter: Arc<Limiter>,
         hasher: Arc<Hasher>,
+        accounts: Arc<account::Service>,
         sessions: Arc<session::Service>,
         public_url: PublicUrl,
     ) -> Self {
-        Self { db, mailer, limiter, hasher, sessions, public_url }
+        Self { db, mailer, limiter, hasher, accounts, sessions, public_url }
     }
 
     /// Sends a link with which a new password can be set, where the address has an account; tells
@@ -100,6 +102,7 @@ impl Service {
     }
 
     /// Sets a new password with the token of a link. All sessions end, and the address is proved.
+    /// Where somebody was let in on the account before that, the password is of a new account.
     ///
     /// # Errors
     /// `Gone` `token_spent`; a field error on `/newPassword`, in which case the link still works;
@@ -124,6 +127,9 @@ impl Service {
                 let account = account::store::get(&tx, user.ok_or(Refusal::LinkSpent)?).await?;
                 if !rules::may_recover(account.status) {
                     return Err(Refusal::LinkSpent.into());
+                }
+                if self.accounts.begin_anew_in(&tx, caller, &account, stored).await? {
+                    return self.close(&tx, &account).await;
                 }
                 if !account::store::set_password(&tx, &account, stored).await? {
                     return Err(Refusal::ChangedMeanwhile.into());
