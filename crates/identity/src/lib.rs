@@ -96,6 +96,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0013_proven_addresses",
             sql: include_str!("../migrations/0013_proven_addresses.sql"),
         },
+        Migration {
+            name: "0014_refreshing_clients",
+            sql: include_str!("../migrations/0014_refreshing_clients.sql"),
+        },
     ],
 };
 

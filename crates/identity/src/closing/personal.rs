@@ -76,6 +76,7 @@ const TABLES: &[Table] = &[
             Column("proven_at", Shown::Time),
             Column("impersonator", id::<User>()),
             Column("proven_ip", Shown::Text),
+            Column("refreshed_by", Shown::Withheld("knows a client again by its name")),
         ],
     ),
     of(

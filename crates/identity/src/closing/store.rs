@@ -89,8 +89,8 @@ pub(super) async fn bury(tx: &Tx, id: Id<User>) -> Result<()> {
                    updated_at = $4
                WHERE id = $1 AND status = 'closed'";
     tx.touch(sql, params![id, address, TOMBSTONE_NAME, tx.now()]).await?;
-    let sql =
-        "UPDATE sessions SET user_agent = NULL, ip = NULL, proven_ip = NULL WHERE user_id = $1";
+    let sql = "UPDATE sessions SET user_agent = NULL, ip = NULL, proven_ip = NULL,
+                   refreshed_by = NULL WHERE user_id = $1";
     tx.execute(sql, params![id]).await?;
     for sql in [
         "DELETE FROM mail_tokens WHERE user_id = $1",

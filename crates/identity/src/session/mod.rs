@@ -12,8 +12,9 @@
 //! - The refresh token of a session's n-th generation is a MAC over the session's salt and n:
 //!   nothing that is stored can be presented, and every old generation is recognised for good.
 //!   Presenting the current one brings the next. The one before is answered with that same next
-//!   one for ten seconds more, since its reply may have been lost; after that, and for any older
-//!   one, it was stolen, by whoever came first or second: the session ends.
+//!   one for ten seconds more where the same client shows it, by what it calls itself, since its
+//!   reply may have been lost; after that, from another client, and for any older one, it was
+//!   stolen, by whoever came first or second: the session ends.
 //! - When somebody has shown more of who they are, or has changed how they show it, the session is
 //!   renewed: a new cookie, a new salt, a new epoch. What showed it before is dead at once, so
 //!   that nobody who has planted or picked up a token rides along (session fixation).

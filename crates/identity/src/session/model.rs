@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::caller::Origin;
 use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{Id, Level, Role, Secret, Timestamp};
-use platform::crypto::{Token, base64url, hmac_sha256};
+use platform::crypto::{Token, base64url, hmac_sha256, sha256};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -178,6 +178,13 @@ pub struct Session {
     pub(super) salt: [u8; 32],
     pub(super) generation: i64,
     pub(super) refreshed_at: Timestamp,
+    /// Which client did so last: [`client_of`].
+    pub(super) refreshed_by: Option<[u8; 32]>,
+}
+
+/// Of what a client calls itself: enough to know it again for a few seconds.
+pub(super) fn client_of(origin: &Origin) -> [u8; 32] {
+    sha256(origin.user_agent.as_deref().unwrap_or_default())
 }
 
 /// What signed in, as far as it says.

@@ -68,16 +68,26 @@ pub(super) fn usable(
 pub(super) enum Meaning {
     /// The current one: the next generation begins.
     Current,
-    /// The one before, so shortly after that its reply may have been lost: the same answer again.
+    /// The one before, of the same client and so shortly after that its reply may have been lost: the
+    /// same answer again.
     Repeated,
     /// An old one: two parties hold tokens of this session.
     Reused,
 }
 
-pub(super) fn meaning(session: &Session, generation: i64, now: Timestamp) -> Meaning {
+/// `client` is the one that presents it, where that matters.
+pub(super) fn meaning(
+    session: &Session,
+    generation: i64,
+    client: Option<[u8; 32]>,
+    now: Timestamp,
+) -> Meaning {
+    let is_same =
+        client.is_none() || session.refreshed_by.is_none() || client == session.refreshed_by;
+    let is_lately = now.since(session.refreshed_at) <= GRACE;
     if generation == session.generation {
         Meaning::Current
-    } else if generation + 1 == session.generation && now.since(session.refreshed_at) <= GRACE {
+    } else if generation + 1 == session.generation && is_lately && is_same {
         Meaning::Repeated
     } else {
         Meaning::Reused

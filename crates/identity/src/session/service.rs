@@ -400,6 +400,7 @@ impl Service {
             salt: tx.world().random(),
             generation: 0,
             refreshed_at: tx.now(),
+            refreshed_by: None,
         }
     }
 
@@ -611,8 +612,9 @@ impl Service {
     /// Brings new tokens for the current refresh token.
     ///
     /// The token before the current one is answered with the current one for ten seconds after
-    /// the change: the first answer may have been lost, and two tabs may have asked at once. Any
-    /// later, or with an older one, somebody else holds a token of this session, and it ends.
+    /// the change, to the client that made it: the first answer may have been lost, and two tabs may
+    /// have asked at once. Any later, from another client, or with an older one, somebody else holds
+    /// a token of this session, and it ends.
     ///
     /// # Errors
     /// `Unauthenticated`: `invalid_refresh`, `reused_refresh`, `session_ended`,
@@ -668,10 +670,10 @@ impl Service {
             }
             let policy = self.policies.of(account.role);
             rules::usable(&session, account.status, policy, tx.now())?;
-            match rules::meaning(&session, refresh.generation, tx.now()) {
+            let client = Some(model::client_of(&caller.origin));
+            match rules::meaning(&session, refresh.generation, client, tx.now()) {
                 Meaning::Current => {
-                    let ip = caller.origin.ip.map(|ip| ip.to_string());
-                    if store::rotate(tx, &session, ip).await? {
+                    if store::rotate(tx, &session, &caller.origin).await? {
                         session.generation += 1;
                         return Ok(Some((session, account)));
                     }
@@ -1004,7 +1006,7 @@ impl Service {
             (Some(said), _) => said.sub == session.user && said.epoch == session.epoch,
             (_, Some(refresh)) => {
                 refresh.is_of(&session, self.refresh_key.expose())
-                    && rules::meaning(&session, refresh.generation, now) != Meaning::Reused
+                    && rules::meaning(&session, refresh.generation, None, now) != Meaning::Reused
             }
             (None, None) => true,
         };

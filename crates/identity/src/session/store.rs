@@ -1,12 +1,13 @@
 //! All SQL of sessions.
 
+use kernel::caller::Origin;
 use kernel::id::kinds::{Session as SessionKind, User};
 use kernel::{Cursor, Id, Level, Page, PageRequest, Result, Timestamp};
 use platform::db::{DbError, Read, Row, Tx};
 use platform::params;
 use uuid::Uuid;
 
-use super::model::{Device, Proof, Reason, Session};
+use super::model::{Device, Proof, Reason, Session, client_of};
 use crate::account::{self, Account};
 
 const COLUMNS: &str = "sessions.id, sessions.user_id, sessions.user_agent, sessions.ip, \
@@ -14,7 +15,7 @@ const COLUMNS: &str = "sessions.id, sessions.user_id, sessions.user_agent, sessi
     sessions.refresh_salt, sessions.refresh_generation, sessions.refreshed_at, \
     sessions.epoch, \
     sessions.level, sessions.methods, sessions.proven_at, sessions.impersonator, \
-    sessions.proven_ip";
+    sessions.proven_ip, sessions.refreshed_by";
 
 fn read(row: &Row<'_>) -> Result<Session, DbError> {
     let mut session = Session {
@@ -31,6 +32,7 @@ fn read(row: &Row<'_>) -> Result<Session, DbError> {
         salt: row.take()?,
         generation: row.take()?,
         refreshed_at: row.take()?,
+        refreshed_by: None,
         epoch: row.take()?,
         proof: Proof { level: Level::One, methods: Vec::new(), impersonator: None },
         proven_at: Timestamp::from_micros(0),
@@ -43,6 +45,7 @@ fn read(row: &Row<'_>) -> Result<Session, DbError> {
     session.proven_at = row.take()?;
     session.proof.impersonator = row.take()?;
     session.proven_ip = row.take::<Option<String>>()?.and_then(|ip| ip.parse().ok());
+    session.refreshed_by = row.take()?;
     Ok(session)
 }
 
@@ -168,11 +171,12 @@ pub(super) async fn insert(
 
 /// Begins the next generation of refresh tokens; `false` when the session is over or somebody
 /// else has done so.
-pub(super) async fn rotate(tx: &Tx, session: &Session, ip: Option<String>) -> Result<bool> {
+pub(super) async fn rotate(tx: &Tx, session: &Session, origin: &Origin) -> Result<bool> {
     let sql = "UPDATE sessions SET refresh_generation = refresh_generation + 1, refreshed_at = $3,
-                   last_seen_at = $3, ip = COALESCE($4, ip)
+                   last_seen_at = $3, ip = COALESCE($4, ip), refreshed_by = $5
                WHERE id = $1 AND refresh_generation = $2 AND ended_at IS NULL";
-    Ok(tx.touch(sql, params![session.id, session.generation, tx.now(), ip]).await?)
+    let (ip, client) = (origin.ip.map(|ip| ip.to_string()), client_of(origin));
+    Ok(tx.touch(sql, params![session.id, session.generation, tx.now(), ip, client]).await?)
 }
 
 /// Gives a live session what [`super::Service::renew_in`] has made for it; whether it has a cookie,

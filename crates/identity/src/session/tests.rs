@@ -137,6 +137,25 @@ on_both_engines! { TABLES;
         sessions.refresh(&nobody, again.refresh.expose()).await.unwrap();
     }
 
+    async fn a_lost_answer_is_given_again_to_the_same_client_only(t: &TestDb) {
+        let house = house(t);
+        let anne = house.signed_in("anne@example.org", Role::User).await;
+        let sessions = &house.identity.sessions;
+        let first = sessions.refresh(&from("192.0.2.1"), refresh(&anne)).await.unwrap();
+        // Another address is the same client: phones change theirs.
+        let again = sessions.refresh(&from("2001:db8::1"), refresh(&anne)).await.unwrap();
+        assert_eq!(first.refresh.expose(), again.refresh.expose());
+        let asks = house.caller_by_cookie(&anne).await;
+        let worth = sessions.introspect(&asks, refresh(&anne)).await.unwrap();
+        assert!(worth.is_some(), "to ask about it is not to use it");
+        let mut thief = from("192.0.2.1");
+        thief.origin.user_agent = Some("curl/8".into());
+        let reused = sessions.refresh(&thief, refresh(&anne)).await.unwrap_err();
+        assert_eq!(reused.code(), "reused_refresh");
+        let over = sessions.refresh(&from("192.0.2.1"), first.refresh.expose()).await.unwrap_err();
+        assert_eq!(over.code(), "session_ended");
+    }
+
     async fn an_old_refresh_token_ends_the_session_for_everybody(t: &TestDb) {
         let house = house(t);
         for rounds in [1, 2] {
