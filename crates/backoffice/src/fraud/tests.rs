@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::{User, Verification};
+use kernel::id::kinds::{User, Verification, Verifier};
 use kernel::{Caller, Id, Kind, Result, Role, Secret};
 use parking_lot::Mutex;
 use platform::db::{Db, Tx};
@@ -251,6 +251,21 @@ on_both_engines! { TABLES;
         assert!(alert["score"].as_i64().unwrap() >= 60, "{alert}");
         let reasons = alert["reasons"].to_string();
         assert!(reasons.contains("verdicts in 30 days") && reasons.contains("favourable"), "{reasons}");
+    }
+
+    async fn what_a_verifier_s_rules_accept_is_accepted_by_them(t: &TestDb) {
+        let stage = stage(t);
+        stage.sign_in(&at(1, Role::User, "192.0.2.7", "Firefox")).await;
+        stage.sign_in(&at(2, Role::Verifier, "192.0.2.8", "Firefox")).await;
+        let id = Id::<Verification>::from_uuid(uuid::Uuid::from_u128(1));
+        let verifier: Id<Verifier> = user(2).same_as();
+        let by_itself = Fact::by(&Caller::nobody(), "verification.accepted").on(id);
+        stage.happens(by_itself.with("verifier", verifier).with("byItself", true)).await;
+        t.clock.advance(Duration::from_secs(5));
+        let verdict = Fact::by(&caller(2, Role::Verifier), "verification.verified").on(id);
+        stage.happens(verdict.about(user(1)).about(user(2))).await;
+        let reasons = stage.alerts("?rule=collusion").await[0]["reasons"].clone();
+        assert_eq!(reasons[0], "1 of 1 within 120 seconds of being accepted");
     }
 
     async fn one_household_weighs_more(t: &TestDb) {
