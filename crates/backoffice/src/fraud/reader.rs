@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::{User, Verifier};
+use kernel::id::kinds::{Organization, User, Verifier};
 use kernel::{Caller, Id, Result, Secret};
 use platform::crypto::hmac_sha256;
 use platform::db::{Db, Tx};
@@ -60,6 +60,7 @@ impl Watcher {
             }
             "user.password_changed" => self.touched(tx, fact, "a new password", 60).await,
             "user.email_changed" => self.touched(tx, fact, "a new mail address", 60).await,
+            "verification.requested" => self.requested(tx, fact).await,
             "verification.accepted" => self.accepted(tx, fact).await,
             "verification.verified" | "verification.rejected" => self.judged(tx, fact).await,
             _ => Ok(()),
@@ -196,6 +197,19 @@ impl Watcher {
             ],
         };
         self.raise(tx, found).await
+    }
+
+    /// Who asks for an organization is one of its people: what is seen of them is seen of it.
+    async fn requested(&self, tx: &Tx, fact: &Recorded) -> Result<()> {
+        let named = || fact.data["organization"].as_str()?.parse::<Id<Organization>>().ok();
+        let (Some(person), Some(organization)) = (fact.actor, named()) else { return Ok(()) };
+        let account = organization.same_as();
+        // Once a day says it: a batch asks a hundred thousand times.
+        if person == account || store::is_member(tx, person, account, fact.at).await? {
+            return Ok(());
+        }
+        let signal = Signal { other: Some(account), ..bare(fact, "member", person) };
+        store::insert(tx, &signal).await
     }
 
     /// What a verifier's own rules accept is done by nobody; the fact says whose rules they are.

@@ -10,6 +10,8 @@ use super::places::Place;
 pub(super) const HOUR_MINUTES: i64 = 60;
 /// How long a sign-in from nowhere known makes what follows suspicious.
 pub(super) const TAKEOVER: Duration = Duration::from_secs(24 * 3600);
+/// Who asks for an organization is noted once in so long.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The time in which pairs and flags are counted.
 pub(super) const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What was dismissed is not raised again for so long.

@@ -129,6 +129,25 @@ pub(super) async fn accepted_at(tx: &Tx, subject: &str) -> Result<Option<Timesta
     Ok(tx.maybe(sql, params![subject], |row| row.take()).await?)
 }
 
+/// Whether somebody is known to have asked for an organization within a day up to `at`.
+pub(super) async fn is_member(
+    tx: &Tx,
+    person: Id<User>,
+    organization: Id<User>,
+    at: Timestamp,
+) -> Result<bool> {
+    let sql = "SELECT fact FROM fraud_signals
+               WHERE person = $1 AND kind = 'member' AND other = $2 AND at > $3 LIMIT 1";
+    let since = before(at, rules::DAY);
+    let params = params![person, organization, since];
+    Ok(tx.maybe(sql, params, |row| row.take::<Uuid>()).await?.is_some())
+}
+
+/// The owner's people, where the owner is an organization.
+const PEOPLE: &str = "IN (SELECT members.person FROM fraud_signals AS members
+                          WHERE members.other = $2 AND members.kind = 'member'
+                              AND members.at > $3)";
+
 /// What a verifier and a user have had with each other within a month up to `at`.
 pub(super) async fn pair(
     tx: &Tx,
@@ -146,19 +165,20 @@ pub(super) async fn pair(
     let read = |row: &Row<'_>| Ok((row.take()?, row.take()?, row.take()?));
     let (verdicts, verified, hasty) =
         tx.one(sql, params![verifier, owner, since, haste], read).await?;
-    let shares = |column: &str| {
+    let shares = |column: &str, owner: &str| {
         format!(
             "SELECT one.fact FROM fraud_signals AS one
              JOIN fraud_signals AS two ON two.{column} = one.{column}
-                 AND two.person = $2 AND two.kind = 'session' AND two.at > $3
+                 AND two.person {owner} AND two.kind = 'session' AND two.at > $3
              WHERE one.person = $1 AND one.kind = 'session' AND one.at > $3 LIMIT 1"
         )
     };
     let mut shared = [false; 2];
     for (found, column) in shared.iter_mut().zip(["address", "device"]) {
-        let sql = shares(column);
-        let row = tx.maybe(&sql, params![verifier, owner, since], |row| row.take::<Uuid>()).await?;
-        *found = row.is_some();
+        for whose in ["= $2", PEOPLE] {
+            let (sql, params) = (shares(column, whose), params![verifier, owner, since]);
+            *found |= tx.maybe(&sql, params, |row| row.take::<Uuid>()).await?.is_some();
+        }
     }
     let [one_address, one_device] = shared;
     Ok(Pair { verdicts, verified, hasty, one_address, one_device })

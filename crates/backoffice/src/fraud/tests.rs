@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernel::id::kinds::{User, Verification, Verifier};
+use kernel::id::kinds::{Organization, User, Verification, Verifier};
 use kernel::{Caller, Id, Kind, Result, Role, Secret};
 use parking_lot::Mutex;
-use platform::db::{Db, Tx};
+use platform::db::{Db, Read, Tx};
 use platform::journal::{self, Fact, Filter, Runner};
 use platform::on_both_engines;
 use platform::testing::TestDb;
@@ -279,6 +279,26 @@ on_both_engines! { TABLES;
             "both were seen on the same network",
             "both were seen with the same kind of device",
         ]));
+    }
+
+    async fn the_people_of_an_organization_are_its_household(t: &TestDb) {
+        let stage = stage(t);
+        let organization: Id<Organization> = user(1).same_as();
+        // Number 3 belongs to number 1, and shares an office with the verifier.
+        stage.sign_in(&at(3, Role::User, "192.0.2.7", "Firefox")).await;
+        stage.sign_in(&at(2, Role::Verifier, "192.0.2.8", "Firefox")).await;
+        stage.verdict(1, 5, "verification.verified").await;
+        assert!(stage.alerts("").await.is_empty(), "nobody knows whose number 3 is");
+        for _ in 0..2 {
+            let asked = Fact::by(&caller(3, Role::Enterprise), "verification.requested").on("vr_x");
+            stage.happens(asked.with("organization", organization)).await;
+        }
+        stage.verdict(2, 5, "verification.verified").await;
+        let alert = &stage.alerts("?rule=collusion").await[0];
+        assert_eq!((&alert["user"], &alert["counterpart"]), (&json!(user(2)), &json!(user(1))));
+        assert!(alert["reasons"].to_string().contains("the same network"), "{alert}");
+        let noted = "SELECT CAST(COUNT(*) AS BIGINT) FROM fraud_signals WHERE kind = 'member'";
+        assert_eq!(t.db.one(noted, &[], |row| row.take::<i64>()).await.unwrap(), 1);
     }
 
     async fn an_alert_is_decided_about_once_and_then_quiet_for_a_week(t: &TestDb) {
