@@ -160,8 +160,8 @@ async fn who_is_made_an_admin_is_out_of_the_team(t: &TestDb) {
     let (eve, anne) = (house.add("Eve", Role::Enterprise), house.add("Anne", Role::User));
     let ben = house.add("Ben", Role::User);
     house.bring(&eve, &anne, "admin").await;
-    house.bring(&eve, &ben, "member").await;
-    for who in [&anne, &eve] {
+    // Ben was an admin before.
+    for who in [&anne, &eve, &ben] {
         let granted = &Fact::by(&Caller::nobody(), "user.admin_granted").on(id_of(who));
         t.db.run("test.grant", |tx| async move {
             tx.record(granted.clone());
@@ -170,6 +170,8 @@ async fn who_is_made_an_admin_is_out_of_the_team(t: &TestDb) {
         .await
         .unwrap();
     }
+    t.clock.advance(DAY);
+    house.bring(&eve, &ben, "member").await;
     Runner::new(t.db.clone(), house.organizations.readers()).drain().await;
     let team = house.ok(&eve, "GET /v1/enterprise/team", Json::Null).await;
     let names: Vec<_> = team.as_array().unwrap().iter().map(|one| &one["name"]).collect();
