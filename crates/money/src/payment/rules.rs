@@ -82,6 +82,15 @@ pub(super) fn next_check(now: Timestamp, checks: i64) -> Timestamp {
     now + Duration::from_secs((120 << doublings).min(3600))
 }
 
+/// How long money may take that was on its way when the payment expired here: a bank's transfer, or a
+/// review at the provider.
+const LATE: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// When the sweeper looks again at a payment that has expired; none when nothing comes any more.
+pub(super) fn next_late_look(expired_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    finality::next_look(expired_at, LATE, now)
+}
+
 /// How long a payer's bank may want a payment back: the longest that card schemes give it is 120
 /// days from a service that may be rendered later.
 const REVERSIBLE: Duration = Duration::from_secs(180 * 24 * 3600);

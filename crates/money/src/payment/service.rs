@@ -454,15 +454,18 @@ impl Service {
     pub(crate) async fn sweep(&self) -> Result<()> {
         self.watch().await;
         let (db, now) = (&self.0.db, self.0.db.world().now());
-        for (id, checks) in store::due(db, false, now, SWEEP_MAX).await? {
-            let next = Some(rules::next_check(now, checks + 1));
+        for (id, checks, expired_at) in store::due(db, false, now, SWEEP_MAX).await? {
+            let next = match expired_at {
+                Some(expired_at) => rules::next_late_look(expired_at, now),
+                None => Some(rules::next_check(now, checks + 1)),
+            };
             self.note(id, next).await?;
             // One that cannot be asked about now must not keep the others waiting.
             if let Err(error) = self.refresh(id).await {
                 tracing::warn!(%error, payment = %id, "a payment cannot be checked");
             }
         }
-        for (id, _) in store::due(db, true, now, SWEEP_MAX).await? {
+        for (id, ..) in store::due(db, true, now, SWEEP_MAX).await? {
             let payment = self.get(id).await?;
             let is_disputed = chargeback::is_open(db, id).await?;
             self.note(id, rules::next_look(&payment, is_disputed, now)).await?;

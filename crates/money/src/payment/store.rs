@@ -120,7 +120,10 @@ pub(super) async fn move_to(
                WHERE id = $1 AND version = $2";
     let is_open = matches!(state, State::Created | State::Pending);
     let moved = Payment { updated_at: tx.now(), ..payment.clone() };
-    let look = rules::next_look(&moved, false, tx.now()).filter(|_| state.has_money());
+    let look = match state {
+        State::Expired => rules::next_late_look(tx.now(), tx.now()),
+        state => rules::next_look(&moved, false, tx.now()).filter(|_| state.has_money()),
+    };
     let (id, version, state) = (payment.id, payment.version, state.as_str());
     Ok(tx.touch(sql, params![id, version, state, reason, tx.now(), is_open, look]).await?)
 }
@@ -165,16 +168,17 @@ pub(super) async fn credited(tx: &Tx, payment: &Payment, came: Money) -> Result<
 }
 
 /// Payments that it is time to ask the provider about: those whose money has come, or the others.
+/// With them how often they were asked about, and since when they are expired, where they are.
 pub(super) async fn due(
     db: &impl Read,
     has_money: bool,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<(Id<PaymentKind>, i64)>> {
-    let sql = "SELECT id, checks FROM payments
+) -> Result<Vec<(Id<PaymentKind>, i64, Option<Timestamp>)>> {
+    let sql = "SELECT id, checks, CASE WHEN state = 'expired' THEN updated_at END FROM payments
                WHERE next_check_at <= $1 AND (state IN ('settled', 'suspended')) = $3
                ORDER BY next_check_at LIMIT $2";
-    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?));
+    let read = |row: &Row<'_>| Ok((row.take()?, row.take()?, row.take()?));
     Ok(db.all(sql, params![now, limit, has_money], read).await?)
 }
 
@@ -248,7 +252,8 @@ pub(super) async fn keep_address(tx: &Tx, payment: &Payment, address: &str) -> R
     Ok(())
 }
 
-/// Whose an address is.
+/// Whose an address is, whatever asset it was given out for: one coin sent to the address of another
+/// is the commonest mistake on a chain, and is still its owner's.
 pub(super) async fn owner_of(
     db: &impl Read,
     provider: ProviderName,
@@ -257,7 +262,14 @@ pub(super) async fn owner_of(
 ) -> Result<Option<Id<User>>> {
     let sql = "SELECT owner FROM deposit_addresses
                WHERE provider = $1 AND asset = $2 AND address = $3";
-    Ok(db.maybe(sql, params![provider.as_str(), asset, address], |row| row.take()).await?)
+    let provider = provider.as_str();
+    let own = db.maybe(sql, params![provider, asset, address], |row| row.take()).await?;
+    if own.is_some() {
+        return Ok(own);
+    }
+    let sql = "SELECT owner FROM deposit_addresses WHERE provider = $1 AND address = $2
+               ORDER BY created_at LIMIT 1";
+    Ok(db.maybe(sql, params![provider, address], |row| row.take()).await?)
 }
 
 /// The oldest payment of an owner that waits for money to arrive, and for which none has.

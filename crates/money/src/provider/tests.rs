@@ -401,6 +401,24 @@ async fn p7_late_success_credits_after_the_provider_said_no(t: &TestDb) {
     assert_reconciled(&site).await;
 }
 
+async fn p7_late_success_is_looked_for_where_nobody_tells_of_it(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    site.sim.mishaps(Mishaps { lose: 100, ..Mishaps::default() });
+    for provider in [ProviderName::Paystack, ProviderName::Paypal] {
+        let reference = started(&site, provider).await;
+        t.clock.advance(Duration::from_secs(24 * 3600 + 1));
+        site.context.payments.sweep().await.unwrap();
+        assert_eq!(verify(&site, &reference).await, "expired");
+        t.clock.advance(Duration::from_secs(2 * 24 * 3600));
+        site.context.payments.sweep().await.unwrap();
+        site.sim.pay(&reference, None).unwrap();
+        t.clock.advance(Duration::from_secs(4 * 24 * 3600));
+        site.context.payments.sweep().await.unwrap();
+        assert_eq!(wallet(&site, provider).await, 5_000, "{provider}");
+    }
+    assert_reconciled(&site).await;
+}
+
 async fn a_payment_is_confirmed_by_the_id_that_the_browser_brings_back(t: &TestDb) {
     let site = Site::open(&t.db).await;
     let reference = started(&site, ProviderName::Stripe).await;

@@ -142,7 +142,7 @@ async fn what_arrives_is_what_is_credited_asked_for_or_not(t: &TestDb) {
     let (reference, address) = started(&site, user(0), Asset::USDC, "k").await;
     site.sim.arrive(&address, Asset::USDC, "7001");
     site.sim.arrive(&address, Asset::USDC, "12");
-    // Too little, too much, in another asset, and to nobody.
+    // Too little, too much, to the address of another asset, and to nobody.
     let (_, ether) = started(&site, user(0), Asset::ETH, "e").await;
     let mut widest = "9".repeat(77);
     site.sim.arrive(&ether, Asset::ETH, "999999999");
@@ -153,12 +153,12 @@ async fn what_arrives_is_what_is_credited_asked_for_or_not(t: &TestDb) {
     site.sim.mine(12);
     t.clock.advance(Duration::from_secs(121));
     site.context.payments.sweep().await.unwrap();
-    assert_eq!(of(&site, Code::WALLET, Asset::USDC).await, 7_013);
+    assert_eq!(of(&site, Code::WALLET, Asset::USDC).await, 7_018);
     assert_eq!(of(&site, Code::WALLET, Asset::ETH).await, 0);
     let path = format!("/v1/user/wallet/verify/{reference}");
     let (_, answer) = site.get(user(0), &path).await;
     assert_eq!((&answer["status"], &answer["amount"]), (&json!("settled"), &json!(7_001)));
-    assert_eq!((count(&site, "arrivals").await, count(&site, "payments").await), (4, 3));
+    assert_eq!((count(&site, "arrivals").await, count(&site, "payments").await), (5, 4));
     assert_sound(&t.db).await;
 }
 
