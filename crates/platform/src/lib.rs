@@ -40,5 +40,6 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { name: "0003_fleet", sql: include_str!("../migrations/0003_fleet.sql") },
         Migration { name: "0004_privacy", sql: include_str!("../migrations/0004_privacy.sql") },
         Migration { name: "0075_trace", sql: include_str!("../migrations/0075_trace.sql") },
+        Migration { name: "0076_turns", sql: include_str!("../migrations/0076_turns.sql") },
     ],
 };

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use uuid::Uuid;
 
+use super::store::Turn;
 use super::{Hopeless, Job, LEASE, Run, store};
 use crate::db::{Db, Tx};
 
@@ -50,8 +51,9 @@ impl Registry {
         assert!(before.is_none(), "two handlers for {}", J::KIND);
     }
 
-    /// `work` runs once every `period` in the whole fleet, from the first start on. It takes no
-    /// input: it finds out itself what is to be done, and doing it twice does no harm.
+    /// `work` runs once every `period` in the whole fleet, from the first start on. What fails, or
+    /// is cut short, comes again before its period is over. It takes no input: it finds out itself
+    /// what is to be done, and doing it twice does no harm.
     pub fn every<F>(
         &mut self,
         name: &'static str,
@@ -99,24 +101,26 @@ impl Worker {
 
     /// Runs what is due now, as much as runs side by side; answers how many jobs that were.
     pub async fn run_due(&self) -> Result<usize> {
-        let taken = self.take(self.width).await?;
+        let mut taken = Vec::new();
+        let outcome = self.take(self.width, &mut taken).await;
         let ran = taken.len();
         join_all(taken).await;
-        Ok(ran)
+        outcome.map(|()| ran)
     }
 
-    /// Takes on what is due, jobs as far as there is room for them.
-    async fn take(&self, room: usize) -> Result<Vec<BoxFuture<'_, ()>>> {
-        let mut taken = self.take_turns().await?;
+    /// Takes on what is due, jobs as far as there is room for them. What was taken before a
+    /// failure is in our hands nevertheless, and is to be run.
+    async fn take<'a>(&'a self, room: usize, taken: &mut Vec<BoxFuture<'a, ()>>) -> Result<()> {
+        self.take_turns(taken).await?;
         let now = self.db.world().now();
         if room == 0 || self.next_job().await?.is_none_or(|due| due > now) {
-            return Ok(taken);
+            return Ok(());
         }
         let kinds = &self.kinds;
         let claim = |tx| async move { store::claim(&tx, self.id, kinds, room).await };
         let runs = self.db.run("jobs.claim", claim).await?;
         taken.extend(runs.into_iter().map(|run| async move { self.run_one(&run).await }.boxed()));
-        Ok(taken)
+        Ok(())
     }
 
     /// When the next job is due that this worker can run.
@@ -124,20 +128,19 @@ impl Worker {
         store::next_due(&self.db, &self.kinds).await
     }
 
-    async fn take_turns(&self) -> Result<Vec<BoxFuture<'_, ()>>> {
+    async fn take_turns<'a>(&'a self, taken: &mut Vec<BoxFuture<'a, ()>>) -> Result<()> {
         let turns = store::turns(&self.db).await?;
-        let mut taken = Vec::new();
         for (name, period, work) in &self.registry.periodic {
             let (name, period) = (*name, *period);
             if turns.get(name).is_some_and(|next| *next > self.db.world().now()) {
                 continue;
             }
-            let take = |tx: Tx| async move { store::take_turn(&tx, name, tx.now() + period).await };
-            if self.db.run("jobs.turn", take).await? {
-                taken.push(run_periodic(name, work).boxed());
+            let take = |tx: Tx| async move { store::take_turn(&tx, name, self.id).await };
+            if let Some(turn) = self.db.run("jobs.turn", take).await? {
+                taken.push(self.run_turn(turn, period, work).boxed());
             }
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Runs until nothing is due; for tests and for `verza` commands that end.
@@ -187,6 +190,22 @@ impl Worker {
         }
     }
 
+    async fn run_turn(&self, turn: Turn, period: Duration, work: &Periodic) {
+        let name = turn.name;
+        let outcome = guarded(|| work()).await;
+        if let Err(error) = &outcome {
+            let attempt = turn.attempt;
+            tracing::error!(%error, job = name, attempt, "a periodic job failed");
+            metrics::counter!("jobs_failed_total", "kind" => name).increment(1);
+        }
+        let (turn, done) = (&turn, outcome.is_ok());
+        let end = |tx: Tx| async move { store::end_turn(&tx, turn, period, done).await };
+        if let Err(error) = self.db.run("jobs.end_turn", end).await {
+            // The lease brings it back.
+            tracing::error!(job = name, %error, "a periodic job was not ended");
+        }
+    }
+
     /// Runs the handler of a job.
     async fn handle(&self, run: &Run) -> Result<()> {
         let Some(handler) = self.registry.handlers.get(run.kind.as_str()) else {
@@ -210,10 +229,11 @@ impl Worker {
             // What is written from here on rings, also while this one looks.
             written.mark_unchanged();
             let room = self.width.saturating_sub(running.len());
-            match beside(&mut running, self.take(room)).await {
-                Ok(taken) => running.extend(taken),
-                Err(error) => tracing::error!(%error, "the worker cannot claim jobs"),
+            let mut taken = Vec::new();
+            if let Err(error) = beside(&mut running, self.take(room, &mut taken)).await {
+                tracing::error!(%error, "the worker cannot claim jobs");
             }
+            running.extend(taken);
             let room = self.width.saturating_sub(running.len());
             let next = beside(&mut running, self.until_next()).await;
             let rest = if room > 0 { next } else { REST_MAX };
@@ -247,7 +267,7 @@ impl Worker {
                 for run in store::held(&tx, self.id).await? {
                     store::release(&tx, &run).await?;
                 }
-                Ok(())
+                store::release_turns(&tx, self.id).await
             })
             .await;
         if let Err(error) = outcome {
@@ -277,12 +297,5 @@ async fn guarded(work: impl FnOnce() -> BoxFuture<'static, Result<()>>) -> Resul
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Error::internal("the job panicked")),
         Err(_) => Err(Error::internal("the job ran longer than its lease allows")),
-    }
-}
-
-async fn run_periodic(name: &'static str, work: &Periodic) {
-    if let Err(error) = guarded(|| work()).await {
-        tracing::error!(%error, job = name, "a periodic job failed");
-        metrics::counter!("jobs_failed_total", "kind" => name).increment(1);
     }
 }

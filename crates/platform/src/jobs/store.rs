@@ -1,6 +1,7 @@
 //! All SQL of the jobs.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use kernel::id::kinds::Job;
 use kernel::{Cursor, Error, Id, Page, PageRequest, Result, Timestamp};
@@ -113,12 +114,56 @@ pub(super) async fn release(tx: &Tx, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Whether a periodic job's time has come; whoever is told so has the turn.
-pub(super) async fn take_turn(tx: &Tx, name: &str, next_at: Timestamp) -> Result<bool> {
-    let sql = "INSERT INTO periodic_jobs (name, next_at) VALUES ($1, $2)
-               ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at
-               WHERE periodic_jobs.next_at <= $3";
-    Ok(tx.touch(sql, params![name, next_at, tx.now()]).await?)
+/// A periodic job whose turn a worker has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) name: &'static str,
+    /// When it was taken: its next period counts from here.
+    began: Timestamp,
+    /// Counted from one since it last succeeded.
+    pub(super) attempt: i64,
+    worker: Uuid,
+}
+
+/// Takes a periodic job for this worker if its time has come, also one whose worker let the lease
+/// run out.
+pub(super) async fn take_turn(tx: &Tx, name: &'static str, worker: Uuid) -> Result<Option<Turn>> {
+    // While it runs, `next_at` is the end of its lease: a worker that dies loses no period.
+    let sql = "INSERT INTO periodic_jobs (name, next_at, worker, attempts) VALUES ($1, $2, $3, 1)
+               ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at,
+                   worker = excluded.worker, attempts = periodic_jobs.attempts + 1
+               WHERE periodic_jobs.next_at <= $4
+               RETURNING attempts";
+    let (now, lease_end) = (tx.now(), tx.now() + LEASE);
+    let params = params![name, lease_end, worker, now];
+    let attempt = tx.maybe(sql, params, |row| row.take()).await?;
+    Ok(attempt.map(|attempt| Turn { name, began: now, attempt, worker }))
+}
+
+/// Ends a turn that this worker still holds: the next one is a period after this one began, and
+/// where it failed, after a pause if that is sooner.
+pub(super) async fn end_turn(tx: &Tx, turn: &Turn, period: Duration, done: bool) -> Result<()> {
+    let next_at = turn.began + period;
+    let (next_at, attempts) = if done {
+        (next_at, 0)
+    } else {
+        let [dice] = tx.world().random::<1>();
+        (next_at.min(tx.now() + backoff(turn.attempt, dice)), turn.attempt)
+    };
+    let sql = "UPDATE periodic_jobs SET next_at = $4, attempts = $5, worker = NULL
+               WHERE name = $1 AND worker = $2 AND attempts = $3";
+    let params = params![turn.name, turn.worker, turn.attempt, next_at, attempts];
+    // Where another worker has taken it over, that one ends it.
+    tx.touch(sql, params).await?;
+    Ok(())
+}
+
+/// Gives back the turns that this worker took and did not end, as if they had never been taken.
+pub(super) async fn release_turns(tx: &Tx, worker: Uuid) -> Result<()> {
+    let sql = "UPDATE periodic_jobs SET next_at = $2, attempts = attempts - 1, worker = NULL
+               WHERE worker = $1";
+    tx.execute(sql, params![worker, tx.now()]).await?;
+    Ok(())
 }
 
 /// When the next periodic jobs are due, of those that ran before.

@@ -112,6 +112,32 @@ fn stuck(db: &Db) -> Stuck {
     Stuck { worker: Arc::new(Worker::new(db.clone(), registry)), entered, go_on, outcome }
 }
 
+/// A worker whose periodic job waits, in the middle of its work, until it is let go on.
+struct Inspector {
+    worker: Arc<Worker>,
+    entered: Arc<Notify>,
+    go_on: Arc<Notify>,
+}
+
+impl Inspector {
+    const PERIOD: Duration = Duration::from_secs(24 * 3600);
+
+    fn new(db: &Db) -> Self {
+        let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (reached, released) = (entered.clone(), go_on.clone());
+        let mut registry = Registry::default();
+        registry.every("fence.inspect", Self::PERIOD, move || {
+            let (reached, released) = (reached.clone(), released.clone());
+            async move {
+                reached.notify_one();
+                released.notified().await;
+                Ok(())
+            }
+        });
+        Self { worker: Arc::new(Worker::new(db.clone(), registry)), entered, go_on }
+    }
+}
+
 async fn dead(db: &Db) -> Vec<Queued> {
     dead_letters(db, &PageRequest::default()).await.unwrap().items
 }
@@ -370,6 +396,85 @@ on_both_engines! { TABLES;
             assert_eq!(turns.load(Ordering::SeqCst), period, "not before the period is over");
             t.clock.advance(Duration::from_secs(1));
         }
+    }
+
+    async fn a_periodic_job_that_fails_comes_again_before_its_period_is_over(t: &TestDb) {
+        let (turns, day) = (Arc::new(AtomicUsize::new(0)), Duration::from_secs(24 * 3600));
+        let counted = turns.clone();
+        let mut registry = Registry::default();
+        registry.every("fence.inspect", day, move || {
+            let turn = counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                if turn < 3 { Err(Error::unavailable("no", "It is dark.")) } else { Ok(()) }
+            }
+        });
+        let worker = Worker::new(t.db.clone(), registry);
+        for (turn, pause) in [3, 5, 10].into_iter().enumerate() {
+            assert_eq!(worker.drain().await.unwrap(), 1);
+            assert_eq!(turns.load(Ordering::SeqCst), turn + 1);
+            t.clock.advance(Duration::from_secs(pause));
+        }
+        assert_eq!(worker.drain().await.unwrap(), 1, "the fourth turn succeeds");
+        t.clock.advance(day - Duration::from_secs(1));
+        assert_eq!(worker.drain().await.unwrap(), 0, "not before the period is over");
+        t.clock.advance(Duration::from_secs(1));
+        assert_eq!(worker.drain().await.unwrap(), 1);
+    }
+
+    async fn a_periodic_job_whose_worker_dies_comes_again_when_the_lease_ends(t: &TestDb) {
+        let doomed = Inspector::new(&t.db);
+        let worker = doomed.worker.clone();
+        let running = tokio::spawn(async move { worker.run_due().await });
+        doomed.entered.notified().await;
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+        let other = Inspector::new(&t.replica());
+        other.go_on.notify_one();
+        t.clock.advance(LEASE - Duration::from_secs(1));
+        assert_eq!(other.worker.drain().await.unwrap(), 0, "the lease still holds");
+        t.clock.advance(Duration::from_secs(1));
+        assert_eq!(other.worker.drain().await.unwrap(), 1);
+        assert_eq!(other.worker.drain().await.unwrap(), 0);
+    }
+
+    async fn a_worker_whose_turn_was_taken_over_does_not_end_it_for_the_other(t: &TestDb) {
+        let (old, new) = (Inspector::new(&t.db), Inspector::new(&t.replica()));
+        let worker = old.worker.clone();
+        let running = tokio::spawn(async move { worker.run_due().await });
+        old.entered.notified().await;
+        t.clock.advance(LEASE);
+        new.go_on.notify_one();
+        assert_eq!(new.worker.drain().await.unwrap(), 1);
+        old.go_on.notify_one();
+        assert_eq!(running.await.unwrap().unwrap(), 1);
+        t.clock.advance(Inspector::PERIOD - Duration::from_secs(1));
+        assert_eq!(new.worker.drain().await.unwrap(), 0, "the period counts from the later turn");
+        t.clock.advance(Duration::from_secs(1));
+        new.go_on.notify_one();
+        assert_eq!(new.worker.drain().await.unwrap(), 1);
+    }
+
+    async fn a_worker_that_cannot_finish_hands_its_turns_back_at_once(t: &TestDb) {
+        let busy = Inspector::new(&t.db);
+        let stop = CancellationToken::new();
+        let (worker, stopping) = (busy.worker.clone(), stop.clone());
+        let running = tokio::spawn(async move { worker.run(stopping, Duration::ZERO).await });
+        busy.entered.notified().await;
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+        let other = Inspector::new(&t.replica());
+        other.go_on.notify_one();
+        assert_eq!(other.worker.drain().await.unwrap(), 1, "without waiting for the lease");
+    }
+
+    async fn a_turn_that_was_taken_is_used_though_jobs_cannot_be_claimed(t: &TestDb) {
+        let inspector = Inspector::new(&t.db);
+        let drop_jobs =
+            |tx: crate::db::Tx| async move { Ok(tx.execute("DROP TABLE jobs", &[]).await?) };
+        t.db.run("drop", drop_jobs).await.unwrap();
+        inspector.go_on.notify_one();
+        assert!(inspector.worker.run_due().await.is_err());
+        tokio::time::timeout(Duration::from_secs(60), inspector.entered.notified()).await.unwrap();
     }
 
     async fn a_worker_told_to_stop_finishes_what_it_holds(t: &TestDb) {
