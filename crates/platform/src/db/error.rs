@@ -21,6 +21,8 @@ pub enum DbError {
     Full(String),
     /// The store cannot be reached or cannot be written.
     Unavailable(String),
+    /// A commit was sent and its answer was lost: the change may stand.
+    Unsure(String),
     /// Anything else is a defect of ours.
     Other(String),
 }
@@ -115,6 +117,7 @@ impl fmt::Display for DbError {
             Self::NulInText => f.write_str("a text holds the character U+0000"),
             Self::Full(what) => write!(f, "the disk of the database is full: {what}"),
             Self::Unavailable(what) => write!(f, "the database is not available: {what}"),
+            Self::Unsure(what) => write!(f, "nobody knows whether the commit stands: {what}"),
             Self::Other(what) => f.write_str(what),
         }
     }
@@ -147,6 +150,12 @@ impl From<DbError> for kernel::Error {
                 "The database cannot be reached or written right now. Nothing was changed.",
             )
             .retry_after(5),
+            // No time to come again: whatever tries again by itself might do it twice.
+            DbError::Unsure(_) => Self::unavailable(
+                "outcome_unknown",
+                "The database was lost while this was saved, and it may have been done: look before \
+                 you try again.",
+            ),
             DbError::Check(_) | DbError::Refused(_) | DbError::Other(_) => {
                 Self::internal("a statement failed")
             }

@@ -222,11 +222,25 @@ impl Transaction {
             return Ok(());
         }
         let commit = tokio::spawn(async move {
-            client.batch_execute("COMMIT").await.map_err(DbError::from_postgres)?;
+            if client.is_closed() {
+                return Err(DbError::Unavailable("the connection was lost".into()));
+            }
+            client.batch_execute("COMMIT").await.map_err(not_committed)?;
             run_hooks(hooks);
             Ok(())
         });
-        commit.await.unwrap_or_else(|error| Err(DbError::Other(error.to_string())))
+        commit.await.unwrap_or_else(|error| Err(DbError::Unsure(error.to_string())))
+    }
+}
+
+/// What a COMMIT that was sent has failed with. Only a server that lives on to say no has not
+/// committed for certain.
+fn not_committed(error: tokio_postgres::Error) -> DbError {
+    let is_answer = error.as_db_error().is_some();
+    match DbError::from_postgres(error) {
+        DbError::Unavailable(what) => DbError::Unsure(what),
+        refused if is_answer => refused,
+        lost => DbError::Unsure(lost.to_string()),
     }
 }
 

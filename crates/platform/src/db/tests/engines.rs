@@ -388,6 +388,61 @@ async fn a_caller_cancelled_at_any_point_leaves_no_open_transaction_on_its_conne
     t.finish().await;
 }
 
+/// A relay in front of the server, which hangs up when it should pass on the answer to a COMMIT.
+async fn losing_commits(server: String) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = async move |client: tokio::net::TcpStream| {
+        let server = tokio::net::TcpStream::connect(server.as_str()).await.unwrap();
+        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+            (client.into_split(), server.into_split());
+        let (mut asked, mut answered) = (vec![0; 8192], vec![0; 8192]);
+        let mut commits = false;
+        loop {
+            tokio::select! {
+                asks = from_client.read(&mut asked) => {
+                    let Ok(length @ 1..) = asks else { return };
+                    commits |= asked[..length].windows(7).any(|word| word == b"COMMIT\0");
+                    to_server.write_all(&asked[..length]).await.unwrap();
+                }
+                answers = from_server.read(&mut answered) => {
+                    let Ok(length @ 1..) = answers else { return };
+                    if commits {
+                        return;
+                    }
+                    to_client.write_all(&answered[..length]).await.unwrap();
+                }
+            }
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            relay(client).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_not_said_to_be_undone() {
+    let t = TestDb::postgres(TABLES).await;
+    let url = t.postgres_url().unwrap();
+    let (rest, server) = url.split_once('@').unwrap();
+    let (server, database) = server.split_once('/').unwrap();
+    let relay = losing_commits(server.to_owned()).await;
+    let options = PostgresOptions {
+        url: format!("{rest}@{relay}/{database}").into(),
+        ..t.postgres_options().unwrap()
+    };
+    let db = Db::connect_postgres(&options, t.db.world().clone()).unwrap();
+    let error = within_a_minute(write(&db, 1)).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "outcome_unknown"));
+    assert_eq!(ids(&t.db).await, [1], "it was done");
+    db.close().await;
+    t.finish().await;
+}
+
 /// A pooler in transaction mode hands each transaction another server connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_named_statements_everything_works_the_same() {
