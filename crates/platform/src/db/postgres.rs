@@ -63,11 +63,14 @@ impl Store {
         config.application_name(options.name).connect_timeout(CONNECT_TIMEOUT);
         if !options.transaction_pooler {
             let millis = options.statement_timeout.as_millis();
-            config.options(format!(
-                "-c statement_timeout={millis} -c lock_timeout={millis} \
+            // Behind what the URL says, of which the server believes the last word.
+            let said = config.get_options().unwrap_or_default();
+            let all = format!(
+                "{said} -c statement_timeout={millis} -c lock_timeout={millis} \
                  -c idle_in_transaction_session_timeout={}",
                 millis * 3
-            ));
+            );
+            config.options(all);
         }
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = if config.get_ssl_mode() == SslMode::Disable {

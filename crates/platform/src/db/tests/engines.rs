@@ -443,6 +443,25 @@ async fn a_commit_whose_answer_is_lost_is_not_said_to_be_undone() {
     t.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_url_says_to_the_server_is_said_beside_our_own_limits() {
+    let t = TestDb::postgres(TABLES).await;
+    let options = t.postgres_options().unwrap();
+    let said = "options=-c%20search_path%3Dhere%20-c%20statement_timeout%3D1";
+    let options = PostgresOptions {
+        url: format!("{}&{said}", options.url.expose()).into(),
+        statement_timeout: Duration::from_secs(7),
+        ..options
+    };
+    let db = Db::connect_postgres(&options, t.db.world().clone()).unwrap();
+    for (setting, expected) in [("search_path", "here"), ("statement_timeout", "7s")] {
+        let sql = format!("SHOW {setting}");
+        assert_eq!(db.one(&sql, &[], |row| row.take::<String>()).await.unwrap(), expected);
+    }
+    db.close().await;
+    t.finish().await;
+}
+
 /// A pooler in transaction mode hands each transaction another server connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_named_statements_everything_works_the_same() {
