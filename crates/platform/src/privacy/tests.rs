@@ -10,6 +10,9 @@ use crate::crypto::MasterKey;
 use crate::db::{Db, Migrations, Read};
 use crate::journal::{self, Fact, Filter, Recorded};
 use crate::on_both_engines;
+use crate::testing::ManualClock;
+
+use super::vault::{Memory, Remembered};
 
 const TABLES: &[Migrations] = &[crate::MIGRATIONS];
 const PLACE: &str = "things.text";
@@ -54,6 +57,20 @@ async fn record(db: &Db, fact: Fact) {
 async fn facts(db: &Db, person: Id<User>) -> Vec<Recorded> {
     let page = kernel::PageRequest::default();
     journal::of_party(db, person, &Filter::default(), &page).await.unwrap().items
+}
+
+#[test]
+fn a_key_that_is_destroyed_while_it_is_read_is_not_remembered() {
+    let key = || Remembered { key: MasterKey::new([1; 32]), read_at: ManualClock::START };
+    let mut memory = Memory::default();
+    let ticket = memory.ticket();
+    memory.forget(user(1));
+    memory.remember(ticket, user(1), key());
+    assert!(memory.get(user(1)).is_none());
+    memory.remember(memory.ticket(), user(1), key());
+    assert!(memory.get(user(1)).is_some());
+    memory.forget(user(1));
+    assert!(memory.get(user(1)).is_none());
 }
 
 on_both_engines! { TABLES;
@@ -134,6 +151,24 @@ on_both_engines! { TABLES;
         destroy(&t.db, user(1)).await;
         t.clock.advance(Duration::from_secs(1));
         assert_eq!(other.unseal(PLACE, &sealed).await.unwrap(), None);
+    }
+
+    async fn a_key_that_is_destroyed_while_somebody_seals_is_not_remembered(t: &TestDb) {
+        private(&t.db);
+        let sealed = &seal(&t.db, user(1), "hers").await;
+        let other = &t.replica();
+        // The embedded store has one writer: nobody else commits meanwhile.
+        if !t.is_postgres() {
+            return;
+        }
+        private(other);
+        let sealing = other.run("test", |tx| async move {
+            tx.seal(user(1), PLACE, "hers too").await?;
+            destroy(other, user(1)).await;
+            Ok(())
+        });
+        sealing.await.unwrap();
+        assert_eq!(other.unseal(PLACE, sealed).await.unwrap(), None);
     }
 
     async fn where_a_request_came_from_is_sealed_for_who_sent_it(t: &TestDb) {

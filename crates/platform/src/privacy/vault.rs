@@ -28,14 +28,54 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 /// The keys of people.
 pub struct Vault {
     master: MasterKey,
-    remembered: Arc<Mutex<HashMap<Id<User>, Remembered>>>,
+    memory: Arc<Mutex<Memory>>,
     shared: bool,
 }
 
+/// The keys that a process remembers. Whoever reads one takes a ticket first, so that a key that is
+/// destroyed meanwhile is not remembered behind its destruction.
+#[derive(Default)]
+pub(super) struct Memory {
+    keys: HashMap<Id<User>, Remembered>,
+    /// Grows with each key that is forgotten.
+    epoch: u64,
+}
+
 #[derive(Clone)]
-struct Remembered {
-    key: MasterKey,
-    read_at: Timestamp,
+pub(super) struct Remembered {
+    pub(super) key: MasterKey,
+    pub(super) read_at: Timestamp,
+}
+
+/// What was forgotten when a key was about to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+impl Memory {
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket(self.epoch)
+    }
+
+    pub(super) fn get(&self, person: Id<User>) -> Option<&Remembered> {
+        self.keys.get(&person)
+    }
+
+    /// Remembers a key that was read with this ticket, unless one was forgotten since.
+    pub(super) fn remember(&mut self, ticket: Ticket, person: Id<User>, known: Remembered) {
+        if ticket != self.ticket() {
+            return;
+        }
+        // Whoever is still about is read again: cheaper than keeping an order for all.
+        if self.keys.len() >= REMEMBERED_MAX {
+            self.keys.clear();
+        }
+        self.keys.insert(person, known);
+    }
+
+    pub(super) fn forget(&mut self, person: Id<User>) {
+        self.epoch += 1;
+        self.keys.remove(&person);
+    }
 }
 
 fn wrapping(person: Id<User>) -> String {
@@ -44,7 +84,7 @@ fn wrapping(person: Id<User>) -> String {
 
 impl Vault {
     pub(crate) fn new(master: MasterKey, shared: bool) -> Self {
-        Self { master, remembered: Arc::default(), shared }
+        Self { master, memory: Arc::default(), shared }
     }
 
     fn unwrap(&self, person: Id<User>, sealed: &[u8]) -> Result<MasterKey> {
@@ -55,15 +95,15 @@ impl Vault {
         Ok(MasterKey::new(bytes))
     }
 
-    fn remember(&self, person: Id<User>, key: MasterKey, read_at: Timestamp) {
-        put(&self.remembered, person, Remembered { key, read_at });
-    }
-
     /// The key to seal with; it is made when there is none. `None` when it was destroyed.
     async fn to_seal(&self, tx: &Tx, person: Id<User>) -> Result<Option<MasterKey>> {
-        if let Some(known) = self.remembered.lock().get(&person) {
-            return Ok(Some(known.key.clone()));
-        }
+        let ticket = {
+            let memory = self.memory.lock();
+            if let Some(known) = memory.get(person) {
+                return Ok(Some(known.key.clone()));
+            }
+            memory.ticket()
+        };
         let key = match store::get(tx, person).await? {
             Held::Key(sealed) => self.unwrap(person, &sealed)?,
             Held::Destroyed => return Ok(None),
@@ -72,9 +112,9 @@ impl Vault {
                 None => return Ok(None),
             },
         };
-        let (remembered, known) =
-            (Arc::clone(&self.remembered), Remembered { key: key.clone(), read_at: tx.now() });
-        tx.after_commit(move || put(&remembered, person, known));
+        let (memory, known) =
+            (Arc::clone(&self.memory), Remembered { key: key.clone(), read_at: tx.now() });
+        tx.after_commit(move || memory.lock().remember(ticket, person, known));
         Ok(Some(key))
     }
 
@@ -92,28 +132,24 @@ impl Vault {
 
     async fn to_open(&self, db: &Db, person: Id<User>) -> Result<Option<MasterKey>> {
         let now = db.world().now();
-        if let Some(known) = self.remembered.lock().get(&person)
-            && (!self.shared || now.since(known.read_at) < CONFIRM_AFTER)
-        {
-            return Ok(Some(known.key.clone()));
-        }
+        let ticket = {
+            let memory = self.memory.lock();
+            if let Some(known) = memory.get(person)
+                && (!self.shared || now.since(known.read_at) < CONFIRM_AFTER)
+            {
+                return Ok(Some(known.key.clone()));
+            }
+            memory.ticket()
+        };
         let Held::Key(sealed) = store::get(db, person).await? else {
-            self.remembered.lock().remove(&person);
+            self.memory.lock().forget(person);
             return Ok(None);
         };
         let key = self.unwrap(person, &sealed)?;
-        self.remember(person, key.clone(), now);
+        let known = Remembered { key: key.clone(), read_at: now };
+        self.memory.lock().remember(ticket, person, known);
         Ok(Some(key))
     }
-}
-
-fn put(remembered: &Mutex<HashMap<Id<User>, Remembered>>, person: Id<User>, known: Remembered) {
-    let mut remembered = remembered.lock();
-    // Whoever is still about is read again: cheaper than keeping an order for all.
-    if remembered.len() >= REMEMBERED_MAX {
-        remembered.clear();
-    }
-    remembered.insert(person, known);
 }
 
 impl Tx {
@@ -131,10 +167,8 @@ impl Tx {
     pub async fn destroy_key(&self, person: Id<User>) -> Result<()> {
         store::destroy(self, person).await?;
         if let Some(vault) = self.vault() {
-            let remembered = Arc::clone(&vault.remembered);
-            self.after_commit(move || {
-                remembered.lock().remove(&person);
-            });
+            let memory = Arc::clone(&vault.memory);
+            self.after_commit(move || memory.lock().forget(person));
         }
         Ok(())
     }
