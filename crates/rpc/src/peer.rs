@@ -238,14 +238,20 @@ impl Peer {
                 .away("circuit_open", "has failed again and again, and is left alone for a while");
             error.retry_after(u32::try_from(rest.as_secs()).unwrap_or(u32::MAX).max(RETRY_AFTER))
         })?;
-        let outcome = self.attempts_let_through(within, repeat, attempt).await;
-        match &outcome {
-            Err(error) if matches!(error.code(), "service_unavailable" | "service_timeout") => {
-                permit.failed(world.now());
+        let status = match self.attempts_let_through(within, repeat, attempt).await {
+            Ok(answer) => {
+                permit.succeeded(world.now());
+                return Ok(answer);
             }
-            Ok(_) | Err(_) => permit.succeeded(world.now()),
+            Err(status) => status,
+        };
+        // By who said it, and not by what: it may be our own words about somebody behind the peer.
+        if is_said(&status) {
+            permit.succeeded(world.now());
+        } else {
+            permit.failed(world.now());
         }
-        outcome
+        Err(self.refusal(&status))
     }
 
     /// Tries, and tries again where that is safe, all within one time limit.
@@ -254,7 +260,7 @@ impl Peer {
         within: Duration,
         repeat: Repeat,
         attempt: impl Fn(Self) -> BoxFuture<'static, Result<T, Status>> + Send + Sync,
-    ) -> Result<T> {
+    ) -> Result<T, Status> {
         let all = async {
             let mut waits = WAITS.into_iter();
             self.0.budget.attempted();
@@ -264,24 +270,20 @@ impl Peer {
                     Err(status) => status,
                 };
                 if is_ours(&status) || !may_repeat(&status, repeat) || !self.0.budget.may_retry() {
-                    return Err(self.refusal(&status));
+                    return Err(status);
                 }
-                let Some(wait) = waits.next() else { return Err(self.refusal(&status)) };
+                let Some(wait) = waits.next() else { return Err(status) };
                 tokio::time::sleep(wait).await;
             }
         };
-        match tokio::time::timeout(within, all).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.away("service_timeout", "did not answer in time")),
-        }
+        let late = || Status::deadline_exceeded("no attempt had an answer in time");
+        tokio::time::timeout(within, all).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// What a status is to whoever asked.
     pub(crate) fn refusal(&self, status: &Status) -> Error {
-        let error = from_status(status);
-        // The peer's word on us, and nobody else's business.
-        if is_ours(status) && error.code() != STRANGER {
-            return error;
+        if is_said(status) {
+            return from_status(status);
         }
         let (code, what) = if was_late(status) {
             ("service_timeout", "did not answer in time")
@@ -300,6 +302,12 @@ impl Peer {
         let message = format!("The {} {what}. Try again in a moment.", self.0.name);
         Error::unavailable(code, message).retry_after(RETRY_AFTER)
     }
+}
+
+/// Whether the peer has judged what it was asked. That it does not believe us is its word on us,
+/// and nobody else's business.
+fn is_said(status: &Status) -> bool {
+    is_ours(status) && from_status(status).code() != STRANGER
 }
 
 /// Why an answer was lost, for the log.

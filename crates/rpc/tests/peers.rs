@@ -121,6 +121,11 @@ impl Users for Parrot {
                     std::future::pending().await
                 }
                 "panic" => panic!("as told"),
+                // Of somebody whom it has asked itself.
+                "service_unavailable" | "service_timeout" => {
+                    let (code, message) = (presented.to_owned(), "Kratos cannot be asked now.");
+                    Err(Error::new(Kind::Unavailable, code, message).retry_after(7))
+                }
                 number => Err(refusal(KINDS[number.parse::<usize>().unwrap()])),
             }
         }
@@ -563,6 +568,20 @@ async fn a_peer_that_fails_again_and_again_is_left_alone_and_no_refusal_counts()
         users.authenticate("somebody").await.unwrap();
     }
     assert_eq!(breaker.state(world.now()), State::Closed);
+}
+
+#[tokio::test]
+async fn what_a_peer_says_of_a_service_behind_it_does_not_count_against_the_peer() {
+    let served = Serving::start().await;
+    let options = options(served.url());
+    let (breaker, world) = (options.breaker.clone(), options.world.clone());
+    let users = rpc::users::Remote::new(Peer::new(options).unwrap());
+    for code in ["service_unavailable", "service_timeout"].repeat(10) {
+        let refused = users.authenticate(code).await.unwrap_err();
+        assert_eq!((refused.code(), refused.retry_after_seconds()), (code, Some(7)));
+    }
+    assert_eq!(breaker.state(world.now()), State::Closed);
+    users.authenticate("somebody").await.unwrap();
 }
 
 #[tokio::test]
