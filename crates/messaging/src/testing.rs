@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -30,6 +31,7 @@ use crate::{Context, Options, stream};
 pub(crate) struct People {
     profiles: Mutex<HashMap<Id<User>, Profile>>,
     ended: Mutex<HashSet<Id<Session>>>,
+    is_away: AtomicBool,
 }
 
 impl People {
@@ -47,6 +49,11 @@ impl People {
     pub(crate) fn disapprove(&self, who: &Caller) {
         let mut profiles = self.profiles.lock();
         profiles.get_mut(&who.user().unwrap()).unwrap().approved = false;
+    }
+
+    /// Answers no question about profiles while it is away.
+    pub(crate) fn is_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
     }
 
     /// A session whose time is over, of which nobody tells.
@@ -101,6 +108,9 @@ impl Users for People {
 
     fn profiles<'a>(&'a self, users: &'a [Id<User>]) -> BoxFuture<'a, Result<Vec<Profile>>> {
         async move {
+            if self.is_away.load(Ordering::SeqCst) {
+                return Err(Error::unavailable("service_unavailable", "It cannot be asked now."));
+            }
             let known = self.profiles.lock();
             Ok(users.iter().filter_map(|user| known.get(user).cloned()).collect())
         }

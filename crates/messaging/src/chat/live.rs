@@ -78,7 +78,10 @@ async fn talk(
                 Step::Tell(Thing::Signal(Signal::Presence { user })) => {
                     send(socket, online.look(service, user)).await?;
                 }
-                Step::Tell(thing) => send(socket, service.told(caller, &thing).await).await?,
+                Step::Tell(thing) => match service.told(caller, &thing).await {
+                    Ok(told) => send(socket, told).await?,
+                    Err(end) => feed.end(end),
+                },
                 Step::Beat if unanswered == UNANSWERED_MAX => return Err(Gone),
                 Step::Beat => {
                     unanswered += 1;
@@ -128,24 +131,28 @@ fn text<T: Serialize>(told: &Told<T>) -> Option<Frame> {
 }
 
 impl Service {
-    /// What is told of something, if the listener may see it. What cannot be read now is read by
-    /// whoever asks for it: the event says that there is something.
-    async fn told(&self, caller: &Caller, thing: &Thing) -> Option<Frame> {
+    /// What is told of something, if the listener may see it. Where that cannot be read now, it is
+    /// the stream's end: whoever resumes behind what they were told is told it then.
+    async fn told(&self, caller: &Caller, thing: &Thing) -> Result<Option<Frame>, End> {
         match thing {
             Thing::Signal(Signal::Typing { conversation, user }) => {
                 let data = json!({ "conversationId": conversation, "userId": user });
-                text(&Told { event: "typing", seq: None, data })
+                Ok(text(&Told { event: "typing", seq: None, data }))
             }
-            Thing::Fact(fact) => match self.of_fact(caller, fact).await {
-                Ok(told) => told,
-                Err(error) => {
-                    if error.kind() != ErrorKind::NotFound {
-                        tracing::warn!(%error, "what happened in a conversation is not told");
+            Thing::Fact(fact) => self.of_fact(caller, fact).await.or_else(|error| {
+                match error.kind() {
+                    ErrorKind::NotFound => return Ok(None),
+                    ErrorKind::Unavailable => {
+                        tracing::warn!(%error, "what happened in a conversation cannot be read");
+                        return Err(End::Unavailable);
                     }
-                    None
+                    _ => {}
                 }
-            },
-            Thing::Signal(Signal::Presence { .. }) | Thing::Notification(..) => None,
+                // Whoever resumed before it would meet it again, and hear of nothing behind it.
+                tracing::error!(%error, "what happened in a conversation is not told");
+                Ok(None)
+            }),
+            Thing::Signal(Signal::Presence { .. }) | Thing::Notification(..) => Ok(None),
         }
     }
 

@@ -690,6 +690,24 @@ on_both_engines! { TABLES;
         house.hub.await.unwrap();
     }
 
+    async fn what_cannot_be_read_now_is_told_to_whoever_comes_back(t: &TestDb) {
+        let cast = Cast::new(&t.db);
+        let Cast { anne, vera, people, context, .. } = &cast;
+        let path = cast.with_vera(anne).await;
+        crate::testing::read_all(context, &t.db).await;
+        let house = House::open(context.clone(), &[anne]).await;
+        let mut socket = house.socket(0, "").await;
+        cast.write(vera, &path, "Good bye.").await;
+        cast.ok(vera, &format!("POST {path}/close"), Json::Null).await;
+        people.is_away(true);
+        crate::testing::read_all(context, &t.db).await;
+        let seq = socket.event("message.new").await["seq"].as_i64().unwrap();
+        assert_eq!(socket.next().await.unwrap_err(), (1013, "unavailable".to_owned()));
+        people.is_away(false);
+        let mut back = house.socket(0, &format!("?after={seq}")).await;
+        assert_eq!(back.event("conversation.updated").await["data"]["status"], "closed");
+    }
+
     async fn what_is_no_websocket_is_told_to_be_one(t: &TestDb) {
         let cast = Cast::new(&t.db);
         let answer = ask(&cast.context, &cast.anne, get("/v1/ws/chat")).await;

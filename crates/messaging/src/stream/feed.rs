@@ -53,6 +53,11 @@ impl Feed {
         self.place
     }
 
+    /// Ends it: what it was to tell cannot be told now.
+    pub fn end(&self, end: End) {
+        self.seat.end(end);
+    }
+
     /// How many things wait at its seat.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
