@@ -42,25 +42,27 @@ impl Service {
     pub(super) async fn deliver(&self, id: Id<Webhook>, run: &Run) -> Result<()> {
         let started = Instant::now();
         loop {
-            let now = self.db().world().now();
-            let live = store::get(self.db(), id).await?.filter(store::is_live);
-            let Some(endpoint) = live.filter(|it| it.resume_at <= now) else { break };
-            let due = store::due(self.db(), id, now, BATCH).await?;
+            let due = store::due(self.db(), id, self.db().world().now(), BATCH).await?;
             if due.is_empty() {
-                break;
+                return self.rest(id, run).await;
             }
-            let secrets = self.secrets(&endpoint).await?;
             for delivery in due {
                 if started.elapsed() > TURN {
                     return self.rest(id, run).await;
                 }
+                // As it is by now: an address or a key that has leaked is not used once more.
+                let now = self.db().world().now();
+                let live = store::get(self.db(), id).await?.filter(store::is_live);
+                let Some(endpoint) = live.filter(|it| it.resume_at <= now) else {
+                    return self.rest(id, run).await;
+                };
+                let secrets = self.secrets(&endpoint).await?;
                 let outcome = self.call(&endpoint, &secrets, &delivery).await?;
                 if !self.note(id, &delivery, outcome).await? {
                     return self.rest(id, run).await;
                 }
             }
         }
-        self.rest(id, run).await
     }
 
     /// Ends the turn. Where something waits, another one follows when it is due.

@@ -494,6 +494,32 @@ on_both_engines! { TABLES;
         calling.await.unwrap().unwrap();
     }
 
+    async fn what_is_sent_after_a_change_goes_to_the_new_address_under_the_new_key(t: &TestDb) {
+        let slow = guarded::Options { timeout: Duration::from_secs(60), ..here() };
+        let bench = Bench { webhooks: webhooks(&t.db, slow), ..Bench::new(t).await };
+        let (id, old) = bench.hook(1, "/old").await;
+        let release = Arc::new(Notify::new());
+        bench.receiver.will([Act::Hang(Arc::clone(&release))]);
+        bench.record((0..3).map(|number| verified(1, number))).await;
+        bench.read().await;
+        let caller = bench.webhooks.caller();
+        let calling = tokio::spawn(async move { caller.run_due().await });
+        bench.receiver.asked(1).await;
+        let moved = json!({ "url": bench.receiver.url("/new") });
+        bench.ok(1, &format!("PATCH {HOOKS}/{id}"), moved).await;
+        let rotate = format!("POST {HOOKS}/{id}/rotate-secret");
+        let made = bench.ok(1, &rotate, json!({ "overlapHours": 0 })).await;
+        release.notify_one();
+        calling.await.unwrap().unwrap();
+        let seen = bench.receiver.seen();
+        assert_eq!((seen.len(), seen[0].path.as_str()), (3, "/old"));
+        for sent in &seen[1..] {
+            assert_eq!(sent.path, "/new");
+            assert_eq!(sent.signed_by(made["secret"].as_str().unwrap()), 1);
+            assert_eq!(sent.signed_by(&old), 0);
+        }
+    }
+
     async fn a_caller_killed_in_the_middle_loses_nothing(t: &TestDb) {
         let slow = guarded::Options { timeout: Duration::from_secs(60), ..here() };
         let bench = Bench { webhooks: webhooks(&t.db, slow), ..Bench::new(t).await };
