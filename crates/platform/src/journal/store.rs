@@ -100,12 +100,14 @@ pub async fn head(db: &impl Read) -> Result<i64> {
 
 /// How many facts of each verb were recorded from `from` on and before `to`, by verb.
 pub async fn tally(db: &impl Read, from: Timestamp, to: Timestamp) -> Result<Vec<(String, i64)>> {
-    // An id begins with its time, to the millisecond, and so bounds what has to be looked at.
+    // An id begins with a time near its fact's, and so bounds what has to be looked at.
     let sql = "SELECT verb, COUNT(*) FROM facts
                WHERE id >= $1 AND id < $2 AND at >= $3 AND at < $4 GROUP BY verb ORDER BY verb";
     let first = |at| Id::<kernel::id::kinds::Fact>::first_at(at);
-    let (after, before) = (first(from), first(to + Duration::from_millis(1)));
-    Ok(db.all(sql, params![after, before, from, to], |row| Ok((row.take()?, row.take()?))).await?)
+    let (lowest, highest) = (first(from - ID_SLACK), first(to + ID_SLACK));
+    Ok(db
+        .all(sql, params![lowest, highest, from, to], |row| Ok((row.take()?, row.take()?)))
+        .await?)
 }
 
 /// How far the journal's sequencer and its readers are.

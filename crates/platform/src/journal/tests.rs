@@ -147,6 +147,21 @@ on_both_engines! { TABLES;
         assert_eq!(parties, [user(1), user(2)]);
     }
 
+    async fn a_fact_is_counted_at_its_time_however_long_its_transaction_took(t: &TestDb) {
+        let begun = t.db.world().now();
+        t.db.run("record", |tx| async move {
+            tx.record(Fact::by(&caller(1), "thing.made").on("thing_1"));
+            t.clock.advance(Duration::from_secs(7));
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let second = Duration::from_secs(1);
+        let counted = tally(&t.db, begun, begun + second).await.unwrap();
+        assert_eq!(counted, [("thing.made".to_owned(), 1)]);
+        assert_eq!(tally(&t.db, begun + second, begun + second * 9).await.unwrap(), []);
+    }
+
     async fn facts_get_gapless_places_and_none_is_lost_or_invented(t: &TestDb) {
         let writers = (0..8).map(|writer| {
             let db = t.db.clone();
