@@ -84,12 +84,25 @@ pub async fn one(db: &impl Read, id: Id<Mail>) -> Result<Option<Sunk>> {
     Ok(db.maybe(&sql, params![id], read).await?)
 }
 
-/// Forgets the letters from before a point in time, a batch at once; answers how many.
+/// Rows that one statement deletes: a sweep must not hold the writer for long.
+const BATCH: u64 = 1000;
+
+/// Forgets the letters from before a point in time, batch by batch; answers how many.
 pub async fn sweep(db: &Db, before: Timestamp) -> Result<u64> {
-    db.run("mail.sweep_sink", |tx| async move {
-        let sql = "DELETE FROM mail_sink WHERE id IN
-                       (SELECT id FROM mail_sink WHERE created_at < $1 LIMIT 1000)";
-        Ok(tx.execute(sql, params![before]).await?)
-    })
-    .await
+    let mut swept = 0;
+    loop {
+        let gone = db.run("mail.sweep_sink", |tx| forget(tx, before)).await?;
+        swept += gone;
+        if gone < BATCH {
+            return Ok(swept);
+        }
+    }
+}
+
+async fn forget(tx: Tx, before: Timestamp) -> Result<u64> {
+    let sql = format!(
+        "DELETE FROM mail_sink WHERE id IN
+             (SELECT id FROM mail_sink WHERE created_at < $1 LIMIT {BATCH})"
+    );
+    Ok(tx.execute(&sql, params![before]).await?)
 }

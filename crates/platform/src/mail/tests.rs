@@ -108,6 +108,30 @@ fn what_cannot_be_a_mail_server_is_refused() {
 }
 
 crate::on_both_engines! { &[crate::MIGRATIONS];
+    async fn a_sweep_of_the_sink_takes_all_that_is_old_and_nothing_else(t: &TestDb) {
+        let keep = async |count: usize| {
+            t.db.run("test.keep", |tx| async move {
+                for _ in 0..count {
+                    let id = tx.world().id();
+                    let (to, template) = ("a@example.org", "test.hello");
+                    let (subject, text, html) = ("Hello", "Hello.", "<p>Hello.</p>");
+                    let entry = sink::Entry { id, to, template, subject, text, html };
+                    sink::insert(&tx, &entry).await?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        };
+        let (_, worker) = mailer(t);
+        keep(2001).await;
+        t.clock.advance(MailOptions::default().sink_retention);
+        keep(1).await;
+        t.clock.advance(Duration::from_secs(1));
+        worker.drain().await.unwrap();
+        assert_eq!(sink::list(&t.db, None, 10).await.unwrap().len(), 1);
+    }
+
     async fn a_letter_is_sent_when_its_transaction_commits_and_only_then(t: &TestDb) {
         let (mailer, worker) = mailer(t);
         let undone: Result<()> = t.db.run("test", |tx| {
