@@ -47,8 +47,6 @@ use crate::wire::v1::users_server::UsersServer;
 
 /// The largest message that is read, in bytes, as for JSON bodies.
 const MESSAGE_MAX: usize = 256 * 1024;
-/// How long a call may take.
-const CALL_MAX: Duration = Duration::from_secs(30);
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 256;
 
@@ -270,6 +268,8 @@ pub struct Services {
     pub inner: Option<Inner>,
     /// TLS; with an authority, whoever connects must show a certificate of it.
     pub tls: Option<TlsFiles>,
+    /// How long a call may take, also of a caller who would wait longer.
+    pub call_max: Duration,
 }
 
 /// The services in the shapes of the older systems: those that run in this process.
@@ -315,11 +315,11 @@ pub async fn serve(
     services: Services,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let Services { gate, older, inner, tls } = services;
+    let Services { gate, older, inner, tls, call_max } = services;
     let broken = |error| Error::internal("the descriptions are broken").because(error);
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut server = Server::builder()
-        .layer(deadline::Within(CALL_MAX))
+        .layer(deadline::Within(call_max))
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)));
     let served = vec![name_of(&health_service), server_reflection_server::SERVICE_NAME];

@@ -286,6 +286,10 @@ impl Serving {
     }
 
     async fn at(address: SocketAddr, tls: Option<TlsFiles>) -> Self {
+        Self::within(Duration::from_secs(30), address, tls).await
+    }
+
+    async fn within(call_max: Duration, address: SocketAddr, tls: Option<TlsFiles>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (given_up, heard) = mpsc::unbounded_channel();
@@ -294,7 +298,8 @@ impl Serving {
             users: Some((Arc::new(Parrot { given_up }), Arc::new(Echo))),
             orders: Some(Arc::new(Clerk)),
         };
-        let services = Services { gate: Arc::new(Open), older: None, inner: Some(inner), tls };
+        let gate = Arc::new(Open);
+        let services = Services { gate, older: None, inner: Some(inner), tls, call_max };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(rpc::server::serve(listener, services, async {
             let _ = stopped.await;
@@ -736,6 +741,17 @@ async fn sent_raw(address: SocketAddr, path: &str, body: &'static [u8]) -> tonic
     let status = head.headers.get("grpc-status").cloned();
     let status = status.or_else(|| body.trailers()?.get("grpc-status").cloned());
     tonic::Code::from_bytes(status.expect("a status").as_bytes())
+}
+
+#[tokio::test]
+async fn a_call_takes_no_longer_than_the_listener_was_told() {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let served = Serving::within(Duration::from_millis(50), loopback, None).await;
+    // Nothing is said of how long the caller would wait.
+    let asked = b"\0\0\0\0\x09\x0a\x07forever";
+    let asked = sent_raw(served.address, "/verza.v1.Users/Authenticate", asked);
+    let code = tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it ends");
+    assert_eq!(code, tonic::Code::DeadlineExceeded);
 }
 
 #[tokio::test]

@@ -115,6 +115,7 @@ impl Platform {
             orders: (role == Role::Orders).then(|| self.orders.clone()),
         });
         let tls = roles::tls_files(&self.config)?;
-        Ok(Services { gate: Arc::new(watch), older: Some(older), inner, tls })
+        let call_max = roles::question_max(&self.config).max(roles::request_max(&self.config));
+        Ok(Services { gate: Arc::new(watch), older: Some(older), inner, tls, call_max })
     }
 }

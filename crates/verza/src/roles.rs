@@ -58,8 +58,8 @@ impl Away {
                 url,
                 secret: secret(config, master_key),
                 tls: tls_files(config)?,
-                question_max: Duration::from_millis(services.timeout_milliseconds),
-                request_max: Duration::from_secs(config.server.request_timeout_seconds),
+                question_max: question_max(config),
+                request_max: request_max(config),
                 world: world.clone(),
                 breaker: Breaker::new(name, config.breaker.policy()),
             })
@@ -102,6 +102,16 @@ impl Away {
             None => own,
         }
     }
+}
+
+/// How long one process waits for another's answer to a question.
+pub(crate) fn question_max(config: &Config) -> Duration {
+    Duration::from_millis(config.services.timeout_milliseconds)
+}
+
+/// How long one process waits for another to answer a client's request.
+pub(crate) fn request_max(config: &Config) -> Duration {
+    Duration::from_secs(config.server.request_timeout_seconds)
 }
 
 /// What the processes of one platform know and nobody else does. They share the master key, so
