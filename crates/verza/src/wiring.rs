@@ -396,11 +396,24 @@ fn open(config: &Config) -> Result<Db> {
 /// The platform for commands: also beside a server that runs already, which takes up what they
 /// change. Where there is none, none is made: it would not be the one that was meant.
 pub async fn open_platform(config: &Config) -> Result<Platform> {
+    open_beside(config, true).await
+}
+
+/// The same for what a server that runs already would not take up: beside the embedded store
+/// nobody tells it what others change, and it goes on with the keys that it remembers.
+///
+/// # Errors
+/// `Unavailable` `data_dir_in_use`.
+pub async fn open_platform_alone(config: &Config) -> Result<Platform> {
+    open_beside(config, config.database.url.is_some()).await
+}
+
+async fn open_beside(config: &Config, a_server: bool) -> Result<Platform> {
     check(config)?;
     refuse_nothing(config).await?;
     let folder = match DataDir::claim(&config.storage.data_dir) {
         Ok(folder) => Some(folder),
-        Err(error) if error.code() == "data_dir_in_use" => None,
+        Err(error) if a_server && error.code() == "data_dir_in_use" => None,
         Err(error) => return Err(error),
     };
     let local_url = format!("http://{}", reachable(config.server.listen));

@@ -13,7 +13,10 @@ use crate::config::Config;
 use crate::wiring;
 
 pub async fn admin(config: &Config, command: &AdminCommand) -> Result<ExitCode> {
-    let platform = wiring::open_platform(config).await?;
+    let platform = match command {
+        AdminCommand::Forget { .. } => wiring::open_platform_alone(config).await?,
+        _ => wiring::open_platform(config).await?,
+    };
     match command {
         AdminCommand::SetupLink => {
             let link = platform.setup_link().await?;

@@ -191,6 +191,9 @@ async fn who_was_erased_is_in_no_byte_that_is_left_and_no_old_backup_brings_them
     std::fs::rename(house.data(), house.folder().join("lost")).unwrap();
     house.set("VERZA_STORAGE_DATA_DIR", text(&back));
     house.start().await;
+    let beside = house.run(&forget).await;
+    assert!(!beside.status.success(), "a server that runs would not take it up");
+    assert!(String::from_utf8_lossy(&beside.stderr).contains("used by another Verza"));
     let town = house.town();
     let body = json!({ "email": zora.email, "password": PASSWORD });
     let refused = town.call(Method::POST, "/v1/auth/login", None).json(&body).answer().await;
