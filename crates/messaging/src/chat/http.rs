@@ -34,7 +34,9 @@ const SOCKET: &str = "It tells, as JSON texts `{\"event\", \"seq\", \"data\"}`: 
                       as you see it, `presence.updated` (`userId`, `online`) and `typing` \
                       (`conversationId`, `userId`). `seq` is the place in the order of `GET \
                       /v1/events`; who comes back with the last one as `?after=` misses nothing \
-                      and sees nothing twice. What has no `seq` is not kept. It takes `{\"type\": \
+                      and sees nothing twice. Admins are told of all conversations with support \
+                      while they listen; of those that they do not look after, what they missed is \
+                      in the list only. What has no `seq` is not kept. It takes `{\"type\": \
                       \"typing\", \"conversationId\"}`; messages are sent by POST. It is closed \
                       with 4001 when the session has ended, with 1012 when the server stops, and \
                       with 1013 when you are to come back. The cookie opens it from our own pages \
