@@ -6,6 +6,7 @@ use kernel::id::kinds;
 use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
 use platform::db::{Bind, DbError, Read, Row, Tx, Value};
 use platform::params;
+use uuid::Uuid;
 
 use super::model::{Dispute, Evidence, Ground, NewEvidence, Resolution, State};
 
@@ -115,6 +116,20 @@ pub(super) enum Whose {
     Because(Ground),
 }
 
+impl Whose {
+    /// Each side is a walk along an index of its own, in the order of the page: so a page costs the
+    /// same however many disputes there are. Nobody is on both sides of one.
+    const fn sides(&self) -> &'static [&'static str] {
+        match self {
+            Self::Side(_) => &["owner = $3", "verifier = $3"],
+            Self::Everybody => &["TRUE"],
+            Self::One(_) => &["id = $3"],
+            Self::Of(_) => &["verification = $3"],
+            Self::Because(_) => &["ground = $3"],
+        }
+    }
+}
+
 /// Newest first.
 pub(super) async fn list(
     db: &impl Read,
@@ -122,23 +137,50 @@ pub(super) async fn list(
     state: Option<State>,
     page: &PageRequest,
 ) -> Result<Page<Dispute>> {
-    // Each side is a walk along an index of its own, in the order of the page: so a page costs the
-    // same however many disputes there are. Nobody is on both sides of one.
-    let sides: &[&str] = match whose {
-        Whose::Side(_) => &["owner = $3", "verifier = $3"],
-        Whose::Everybody => &["TRUE"],
-        Whose::One(_) => &["id = $3"],
-        Whose::Of(_) => &["verification = $3"],
-        Whose::Because(_) => &["ground = $3"],
+    let mut rows = Vec::new();
+    if let Some(after) = begins_after(db, whose, state, page).await? {
+        rows = walk(db, COLUMNS, (&whose, state), (after, page.fetch()), read).await?;
+    }
+    rows.sort_unstable_by_key(|one: &Dispute| std::cmp::Reverse(one.id.uuid()));
+    rows.truncate(usize::try_from(page.fetch()).unwrap_or_default());
+    Ok(page.page(rows, |one| Cursor::by_id(one.id)))
+}
+
+/// The id behind which a page begins, none where the list is shorter: of what is passed over,
+/// nothing but the ids is held.
+async fn begins_after(
+    db: &impl Read,
+    whose: Whose,
+    state: Option<State>,
+    page: &PageRequest,
+) -> Result<Option<Uuid>> {
+    let after = page.after_id();
+    let Some(last) = usize::try_from(page.offset).ok().and_then(|offset| offset.checked_sub(1))
+    else {
+        return Ok(Some(after));
     };
+    let passed_over = (after, page.offset);
+    let id = |row: &Row<'_>| row.take::<Uuid>();
+    let mut ids = walk(db, "id", (&whose, state), passed_over, id).await?;
+    ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+    Ok(ids.get(last).copied())
+}
+
+/// So many rows of each side behind an id.
+async fn walk<T: Send + 'static>(
+    db: &impl Read,
+    what: &str,
+    (whose, state): (&Whose, Option<State>),
+    (after, limit): (Uuid, i64),
+    read: fn(&Row<'_>) -> Result<T, DbError>,
+) -> Result<Vec<T>> {
     let ground = if let Whose::Because(ground) = whose { ground.as_str() } else { "" };
-    let (after, enough) = (page.after_id(), page.offset + page.fetch());
     let state = state.map(State::as_str);
     let mut rows = Vec::new();
-    for side in sides {
-        let mut sql = format!("SELECT {COLUMNS} FROM disputes WHERE id < $1 AND {side}");
-        let mut params: Vec<Value<'_>> = vec![after.bind(), Value::Int(enough)];
-        match &whose {
+    for side in whose.sides() {
+        let mut sql = format!("SELECT {what} FROM disputes WHERE id < $1 AND {side}");
+        let mut params: Vec<Value<'_>> = vec![after.bind(), Value::Int(limit)];
+        match whose {
             Whose::Everybody => {}
             Whose::Side(user) => params.push(user.bind()),
             Whose::One(dispute) => params.push(dispute.bind()),
@@ -154,10 +196,7 @@ pub(super) async fn list(
         sql.push_str(" ORDER BY id DESC LIMIT $2");
         rows.extend(db.all(&sql, &params, read).await?);
     }
-    rows.sort_unstable_by_key(|one: &Dispute| std::cmp::Reverse(one.id.uuid()));
-    let passed_over = usize::try_from(page.offset).unwrap_or_default().min(rows.len());
-    rows.drain(..passed_over);
-    Ok(page.page(rows, |one| Cursor::by_id(one.id)))
+    Ok(rows)
 }
 
 /// Decisions that nobody has appealed in time, the longest due first.

@@ -555,6 +555,11 @@ platform::on_both_engines! { MIGRATIONS;
         {
             assert_eq!(find(&none).await, [Json::Null; 0], "{none}");
         }
+        for all in [dispute.owner.to_string(), "wrong_verdict".to_owned(), String::new()] {
+            for (page, shown) in [(1, &both[..1]), (2, &both[1..]), (3, &[])] {
+                assert_eq!(find(&format!("{all}&limit=1&page={page}")).await, shown, "{all} {page}");
+            }
+        }
         let strange = "GET /v1/admin/disputes?q=anything";
         let (status, refused, _) = client.send(&stage.admin, strange, Json::Null).await;
         assert_eq!((status, &refused["fields"]), (422, &json!(["/q"])));

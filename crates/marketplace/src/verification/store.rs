@@ -4,6 +4,7 @@ use kernel::id::kinds;
 use kernel::{Asset, Cursor, Id, Money, Page, PageRequest, Result, Timestamp};
 use platform::db::{Bind, DbError, Read, Row, Tx, Value};
 use platform::params;
+use uuid::Uuid;
 
 use super::model::{Note, State, Verdict, Verification};
 
@@ -348,9 +349,47 @@ pub(super) async fn to_have(
     narrowed: &Narrowed,
     page: &PageRequest,
 ) -> Result<Page<Verification>> {
+    let mut rows = Vec::new();
+    if let Some(after) = begins_after(db, seeker, narrowed, page).await? {
+        for Query { sql, params } in parts(COLUMNS, &after, (seeker, narrowed), page.fetch()) {
+            rows.extend(db.all(&sql, &params, read).await?);
+        }
+    }
+    rows.sort_unstable_by_key(|one: &Verification| std::cmp::Reverse(one.id.uuid()));
+    rows.truncate(usize::try_from(page.fetch()).unwrap_or_default());
+    Ok(page.page(rows, |one| Cursor::by_id(one.id)))
+}
+
+/// The id behind which a page begins, none where the list is shorter: of what is passed over,
+/// nothing but the ids is held.
+async fn begins_after(
+    db: &impl Read,
+    seeker: &Seeker,
+    narrowed: &Narrowed,
+    page: &PageRequest,
+) -> Result<Option<Uuid>> {
     let after = page.after_id();
+    let Some(last) = usize::try_from(page.offset).ok().and_then(|offset| offset.checked_sub(1))
+    else {
+        return Ok(Some(after));
+    };
+    let mut ids: Vec<Uuid> = Vec::new();
+    for query in parts("verifications.id", &after, (seeker, narrowed), page.offset) {
+        ids.extend(db.all(&query.sql, &query.params, |row| row.take::<Uuid>()).await?);
+    }
+    ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+    Ok(ids.get(last).copied())
+}
+
+/// The parts of what a verifier can have, each with so many rows behind an id.
+fn parts<'a>(
+    what: &str,
+    after: &'a Uuid,
+    (seeker, narrowed): (&'a Seeker, &'a Narrowed),
+    limit: i64,
+) -> Vec<Query<'a>> {
     let start = || {
-        let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE verifications.id < $1");
+        let sql = format!("SELECT {what} FROM {FROM} WHERE verifications.id < $1");
         Query { sql, params: vec![after.bind()] }
     };
     let mut own = start();
@@ -366,19 +405,13 @@ pub(super) async fn to_have(
         seeker.narrow(&mut offered);
         parts.push(offered);
     }
-    let enough = page.offset + page.fetch();
-    let mut rows = Vec::new();
-    for mut query in parts {
-        narrowed.narrow(&mut query);
-        let Query { mut sql, mut params } = query;
-        params.push(Value::Int(enough));
-        sql.push_str(&format!(" ORDER BY verifications.id DESC LIMIT ${}", params.len()));
-        rows.extend(db.all(&sql, &params, read).await?);
+    for query in &mut parts {
+        narrowed.narrow(query);
+        query.params.push(Value::Int(limit));
+        let limit = query.params.len();
+        query.sql.push_str(&format!(" ORDER BY verifications.id DESC LIMIT ${limit}"));
     }
-    rows.sort_unstable_by_key(|one: &Verification| std::cmp::Reverse(one.id.uuid()));
-    let passed_over = usize::try_from(page.offset).unwrap_or_default().min(rows.len());
-    rows.drain(..passed_over);
-    Ok(page.page(rows, |one| Cursor::by_id(one.id)))
+    parts
 }
 
 impl Seeker {

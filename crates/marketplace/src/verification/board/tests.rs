@@ -284,6 +284,24 @@ platform::on_both_engines! { MIGRATIONS;
         assert_eq!(mine.kind(), Kind::Forbidden);
     }
 
+    async fn a_far_page_of_the_board_goes_on_where_the_one_before_ends(t: &TestDb) {
+        let stage = stage(t).await;
+        stage.fund(&stage.owner, FUNDS).await;
+        let mut all = Vec::new();
+        for n in 0..7 {
+            // What waits for them alone stands between what the board offers.
+            let one = if n % 3 == 1 { stage.requested().await } else { stage.posted().await };
+            all.insert(0, one.id.to_string());
+        }
+        for limit in 1..=4 {
+            for page in 1..=8 {
+                let shown = stage.offered(&stage.verifier, &format!("?limit={limit}&page={page}")).await;
+                let from = all.len().min((page - 1) * limit);
+                assert_eq!(shown, all[from..all.len().min(from + limit)], "{limit} {page}");
+            }
+        }
+    }
+
     async fn who_is_away_is_neither_offered_nor_offered_to(t: &TestDb) {
         let stage = stage(t).await;
         let id = stage.posted().await.id;
