@@ -644,6 +644,7 @@ impl Platform {
         readers.extend(self.messaging.readers());
         readers.extend(self.backoffice.readers());
         readers.extend(self.webhooks.readers());
+        readers.extend(self.organizations.readers());
         readers
     }
 
