@@ -99,10 +99,8 @@ const RATE_STEP: f64 = 0.05;
 const RATE_FLOOR: f64 = 0.5;
 /// How much of the best is still believed a look later: half of it after seven seconds.
 const BEST_KEPT: f64 = 0.99;
-/// So many requests must stand in line before the first is refused, however long it takes: those of a
-/// few hundred clients that wait for their answers are no overload, and refusing them makes none of
-/// them faster. Once there is an overload, the line is kept as short as the lag says: who is let in
-/// then must not wait behind that many.
+/// So many requests may always stand in line, however long it takes: those of a few hundred clients
+/// that wait for their answers are no overload, and refusing them makes none of them faster.
 const LINE_MIN: f64 = 512.0;
 /// A rate so far above what comes has no effect and is taken away.
 const RATE_NEEDLESS: f64 = 2.0;
@@ -130,7 +128,7 @@ impl Rate {
         self.best = (self.best * BEST_KEPT).max(came);
         // By Little's law.
         let line = came * seen.lag.as_secs_f64();
-        if seen.lag > policy.lag_max && (line >= LINE_MIN || self.rate.is_some()) {
+        if seen.lag > policy.lag_max && line >= LINE_MIN {
             let rate = self.rate.unwrap_or(came) * RATE_LEFT;
             self.rate = Some(rate.max(self.best * RATE_FLOOR).max(1.0));
         } else if let Some(rate) = self.rate {

@@ -157,22 +157,6 @@ fn a_few_hundred_clients_that_wait_for_their_answers_are_no_overload() {
     assert!(rate.limit(&POLICY).is_some(), "more than twice as many are a line");
 }
 
-#[test]
-fn an_overload_is_over_when_nobody_stands_in_line() {
-    let mut rate = Rate::new();
-    let mut look = |lag: u32, admitted| {
-        rate.look(&POLICY, &RateSeen { passed: LOOK, lag: lag * MILLI, admitted });
-        rate.limit(&POLICY)
-    };
-    let begun = look(60, 1000).unwrap();
-    let less = look(60, 427).unwrap();
-    assert!(less < begun, "three hundred still stand in line");
-    let more = look(20, 427).unwrap();
-    assert!(more > less, "the line is short");
-    let ended = (0..100).find(|_| look(20, 400).is_none());
-    assert!(ended.is_some(), "and nobody is refused any more");
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
