@@ -58,10 +58,12 @@ impl Content {
         };
         let is_small = left <= blobs.0.reading.share() as u64;
         if let Some(file) = store.read_now(key) {
-            let whole = || disk::piece_now(&file, range.start, left as usize);
-            let state = if is_small { whole().map(State::Whole) } else { None };
-            if state.is_some() || !is_small {
-                let state = state.unwrap_or(State::Idle(file, range.start));
+            let now = if is_small {
+                disk::piece_now(&file, range.start, left as usize).map(State::Whole)
+            } else {
+                Some(State::Idle(file, range.start))
+            };
+            if let Some(state) = now {
                 return Ok(Self { left, state, reading });
             }
         }
