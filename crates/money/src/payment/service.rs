@@ -403,8 +403,7 @@ impl Service {
             None => None,
         };
         let Some(payment) = known.filter(|payment| payment.provider == *provider) else {
-            let mark =
-                |tx: Tx| async move { store::event_became(&tx, *provider, key, "unmatched").await };
+            let mark = |tx: Tx| async move { store::event_unmatched(&tx, *provider, key).await };
             self.0.db.run("webhook.unmatched", mark).await?;
             return Err(Error::not_found("payment of this event"));
         };

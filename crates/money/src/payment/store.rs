@@ -218,16 +218,15 @@ pub(super) async fn open_event(
     Ok(db.maybe(sql, params![provider.as_str(), dedupe_key], read).await?)
 }
 
-pub(super) async fn event_became(
+pub(super) async fn event_unmatched(
     tx: &Tx,
     provider: ProviderName,
     dedupe_key: &str,
-    state: &str,
 ) -> Result<()> {
     // What somebody has acted on stays so, whoever found nothing meanwhile.
-    let sql = "UPDATE provider_events SET state = $3
+    let sql = "UPDATE provider_events SET state = 'unmatched'
                WHERE provider = $1 AND dedupe_key = $2 AND state <> 'done'";
-    tx.execute(sql, params![provider.as_str(), dedupe_key, state]).await?;
+    tx.execute(sql, params![provider.as_str(), dedupe_key]).await?;
     Ok(())
 }
 

@@ -225,6 +225,16 @@ async fn assert_nothing_is_lost_on_the_way_back(t: &platform::testing::TestDb, r
     stage.assert_reconciled().await;
 }
 
+/// A payout that PayPal has made, and of which nobody has heard.
+async fn with_a_lost_reply(t: &platform::testing::TestDb) -> (Stage, String) {
+    let stage = Stage::on(t, PAYPAL).await;
+    stage.site.sim.fault(fault("POST /v1/payments/payouts", FaultKind::LoseReply));
+    let id = stage.small("k").await;
+    stage.site.worker.run_due().await.unwrap();
+    assert_eq!(stage.state(&id).await, "unknown");
+    (stage, id)
+}
+
 platform::on_both_engines! { MIGRATIONS;
 
 async fn a_small_withdrawal_is_paid_and_costs_what_was_quoted(t: &TestDb) {
@@ -370,14 +380,9 @@ async fn a_payout_whose_cost_is_taken_in_another_currency_settles(t: &TestDb) {
 }
 
 async fn p5_a_second_asking_that_is_refused_gives_nothing_back(t: &TestDb) {
-    let stage = Stage::on(t, PAYPAL).await;
-    let batch = "POST /v1/payments/payouts";
-    stage.site.sim.fault(fault(batch, FaultKind::LoseReply));
-    let id = stage.small("k").await;
-    stage.site.worker.run_due().await.unwrap();
-    assert_eq!(stage.state(&id).await, "unknown");
+    let (stage, id) = with_a_lost_reply(t).await;
     // Paid, although the second asking is told no.
-    stage.site.sim.fault(fault(batch, FaultKind::Decline));
+    stage.site.sim.fault(fault("POST /v1/payments/payouts", FaultKind::Decline));
     t.clock.advance(Duration::from_secs(180));
     stage.site.context.payouts.sweep().await.unwrap();
     assert_eq!(stage.state(&id).await, "unknown");
@@ -392,12 +397,7 @@ async fn p5_a_second_asking_that_is_refused_gives_nothing_back(t: &TestDb) {
 }
 
 async fn a_payout_too_old_for_paypal_to_know_is_not_asked_for_again(t: &TestDb) {
-    let stage = Stage::on(t, PAYPAL).await;
-    let batch = "POST /v1/payments/payouts";
-    stage.site.sim.fault(fault(batch, FaultKind::LoseReply));
-    let id = stage.small("k").await;
-    stage.site.worker.run_due().await.unwrap();
-    assert_eq!(stage.state(&id).await, "unknown");
+    let (stage, id) = with_a_lost_reply(t).await;
     t.clock.advance(Duration::from_secs(30 * 24 * 3600));
     stage.site.context.payouts.sweep().await.unwrap();
     assert_eq!(stage.state(&id).await, "unknown", "an admin's to look into");
