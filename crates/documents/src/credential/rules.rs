@@ -2,7 +2,7 @@
 
 use kernel::{Error, Result, Timestamp};
 
-use super::model::{Credential, Date, Outcome, Status};
+use super::model::{Credential, Date, Status};
 
 /// How a stored status reads at `now`.
 pub(crate) fn status_at(
@@ -80,18 +80,16 @@ pub(crate) fn wrong_state(message: String) -> Error {
     Error::conflict("wrong_state", message)
 }
 
-/// The status in which a verification leaves a credential. `earlier` is whether the verdict that it
-/// had before stands, where it had one; `from` is where it was found.
-pub(crate) const fn settled(outcome: Outcome, earlier: Option<bool>, from: Status) -> Status {
-    match (outcome, earlier, from) {
-        (Outcome::Verified { .. }, ..) => Status::Verified,
-        (Outcome::Rejected, ..) => Status::Rejected,
+/// The status in which a verification without a verdict leaves a credential. `earlier` is whether
+/// the verdict that it had before stands, where it had one; `from` is where it was found.
+pub(crate) const fn withdrawn(earlier: Option<bool>, from: Status) -> Status {
+    match (earlier, from) {
         // It had been verified before and had expired: the earlier verdict stands as it was.
-        (Outcome::Withdrawn, Some(true), _) => Status::Verified,
+        (Some(true), _) => Status::Verified,
         // It was revoked while the verification ran, and that is for good.
-        (Outcome::Withdrawn, Some(false), _) => Status::Revoked,
+        (Some(false), _) => Status::Revoked,
         // Nobody has looked at it since it was rejected.
-        (Outcome::Withdrawn, None, Status::Rejected) => Status::Rejected,
-        (Outcome::Withdrawn, None, _) => Status::Draft,
+        (None, Status::Rejected) => Status::Rejected,
+        (None, _) => Status::Draft,
     }
 }

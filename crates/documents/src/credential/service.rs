@@ -11,7 +11,7 @@ use platform::journal::Fact;
 
 use super::judge::{self, Judge, Look};
 use super::judgement::Judgement;
-use super::model::{Credential, Edit, Filter, NewCredential, Outcome};
+use super::model::{Credential, Edit, Filter, NewCredential, Outcome, Status};
 use super::rules::{self, Act};
 use super::store;
 use crate::{file, share};
@@ -296,7 +296,11 @@ impl Service {
         let credential = store::get(tx, id, tx.now()).await?.ok_or_else(unknown)?;
         let issuance = &self.0.issuance;
         let earlier = self.issued(tx, &credential).await?.map(|it| it.revoked_at.is_none());
-        let to = rules::settled(outcome, earlier, store::came_from(tx, id).await?);
+        let to = match outcome {
+            Outcome::Verified { .. } => Status::Verified,
+            Outcome::Rejected => Status::Rejected,
+            Outcome::Withdrawn => rules::withdrawn(earlier, store::came_from(tx, id).await?),
+        };
         if outcome == Outcome::Rejected {
             // The newer judgement counts, as when it is a good one. Nothing is signed that could
             // supersede the older verdict, so that one is taken back.
