@@ -143,11 +143,6 @@ pub(super) async fn is_member(
     Ok(tx.maybe(sql, params, |row| row.take::<Uuid>()).await?.is_some())
 }
 
-/// The owner's people, where the owner is an organization.
-const PEOPLE: &str = "IN (SELECT members.person FROM fraud_signals AS members
-                          WHERE members.other = $2 AND members.kind = 'member'
-                              AND members.at > $3)";
-
 /// What a verifier and a user have had with each other within a month up to `at`.
 pub(super) async fn pair(
     tx: &Tx,
@@ -165,20 +160,23 @@ pub(super) async fn pair(
     let read = |row: &Row<'_>| Ok((row.take()?, row.take()?, row.take()?));
     let (verdicts, verified, hasty) =
         tx.one(sql, params![verifier, owner, since, haste], read).await?;
-    let shares = |column: &str, owner: &str| {
+    // Where the owner is an organization, what is seen of its people counts.
+    let shares = |column: &str| {
         format!(
             "SELECT one.fact FROM fraud_signals AS one
              JOIN fraud_signals AS two ON two.{column} = one.{column}
-                 AND two.person {owner} AND two.kind = 'session' AND two.at > $3
+                 AND two.kind = 'session' AND two.at > $3
+                 AND (two.person = $2 OR two.person IN
+                     (SELECT members.person FROM fraud_signals AS members
+                      WHERE members.other = $2 AND members.kind = 'member' AND members.at > $3))
              WHERE one.person = $1 AND one.kind = 'session' AND one.at > $3 LIMIT 1"
         )
     };
     let mut shared = [false; 2];
     for (found, column) in shared.iter_mut().zip(["address", "device"]) {
-        for whose in ["= $2", PEOPLE] {
-            let (sql, params) = (shares(column, whose), params![verifier, owner, since]);
-            *found |= tx.maybe(&sql, params, |row| row.take::<Uuid>()).await?.is_some();
-        }
+        let sql = shares(column);
+        let row = tx.maybe(&sql, params![verifier, owner, since], |row| row.take::<Uuid>()).await?;
+        *found = row.is_some();
     }
     let [one_address, one_device] = shared;
     Ok(Pair { verdicts, verified, hasty, one_address, one_device })
