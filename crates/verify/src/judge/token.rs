@@ -257,38 +257,34 @@ fn judge_status(token: &Token<'_>, issuer: &str, options: &Options, findings: &m
         return findings.fail(Name::StatusMatch, "the token's status entry cannot be read");
     };
     let lists = options.status_lists.iter().filter_map(|text| Token::parse(text.trim()).ok());
-    let lists: Vec<Token<'_>> = lists.filter(|list| list.text("sub") == Some(uri)).collect();
-    let Some(first) = lists.first() else {
-        for name in STATUS {
-            findings.skip(name, format!("the status list {uri} was not brought along"));
-        }
-        return;
-    };
-    findings.prove(Name::StatusMatch, "the list is the one that the credential names");
     // Of several editions the newest that is the issuer's: an older one does not hide what was
     // taken back since, whichever comes first.
-    let signed = lists.iter().filter(|list| check_list(list, issuer, options).is_ok());
-    let Some(found) = signed.max_by_key(|list| list.number("iat")) else {
-        return judge_strange_list(first, issuer, options, findings);
+    let (mut newest, mut strange) = (None::<Token<'_>>, None);
+    for list in lists.filter(|list| list.text("sub") == Some(uri)) {
+        let is_newer = |known: &Token<'_>| known.number("iat") <= list.number("iat");
+        match check_list(&list, issuer, options) {
+            Ok(()) if newest.as_ref().is_none_or(is_newer) => newest = Some(list),
+            Ok(()) => {}
+            Err(problem) => strange = strange.or(Some(problem)),
+        }
+    }
+    if newest.is_some() || strange.is_some() {
+        findings.prove(Name::StatusMatch, "the list is the one that the credential names");
+    }
+    let Some(found) = newest else {
+        return match strange {
+            Some(problem) => problem.tell(findings),
+            None => STATUS.into_iter().for_each(|name| {
+                findings.skip(name, format!("the status list {uri} was not brought along"));
+            }),
+        };
     };
     findings.prove(Name::StatusSignature, "the issuer signed the list");
-    judge_list_age(found, options, findings);
-    match list::status(found, index) {
+    judge_list_age(&found, options, findings);
+    match list::status(&found, index) {
         Ok(0) => findings.prove(Name::NotRevoked, "not revoked as of then"),
         Ok(status) => findings.fail(Name::NotRevoked, format!("the list gives status {status}")),
         Err(error) => findings.fail(Name::NotRevoked, error.to_string()),
-    }
-}
-
-/// Says of a list why it shows nothing.
-fn judge_strange_list(list: &Token<'_>, issuer: &str, options: &Options, findings: &mut Findings) {
-    match check_list(list, issuer, options) {
-        Ok(()) => {}
-        Err(NotTheirs::Unknown { signature, status }) => {
-            findings.skip(Name::StatusSignature, signature);
-            findings.skip(Name::NotRevoked, status);
-        }
-        Err(NotTheirs::Wrong(reason)) => findings.fail(Name::StatusSignature, reason),
     }
 }
 
@@ -298,6 +294,19 @@ enum NotTheirs {
     Unknown { signature: String, status: &'static str },
     /// It speaks against itself.
     Wrong(String),
+}
+
+impl NotTheirs {
+    /// Says why the list shows nothing.
+    fn tell(self, findings: &mut Findings) {
+        match self {
+            Self::Unknown { signature, status } => {
+                findings.skip(Name::StatusSignature, signature);
+                findings.skip(Name::NotRevoked, status);
+            }
+            Self::Wrong(reason) => findings.fail(Name::StatusSignature, reason),
+        }
+    }
 }
 
 /// Whether the issuer signed a list: under a key that the reader brought, or that hangs on a root
