@@ -18,6 +18,7 @@ use rpc::users::Users;
 pub mod batch;
 pub mod commission;
 pub mod dispute;
+mod merged;
 pub mod overview;
 mod personal;
 pub mod review;

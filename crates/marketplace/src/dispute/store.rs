@@ -3,12 +3,13 @@
 use std::str::FromStr;
 
 use kernel::id::kinds;
-use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
+use kernel::{Id, Page, PageRequest, Result, Timestamp};
 use platform::db::{Bind, DbError, Read, Row, Tx, Value};
 use platform::params;
 use uuid::Uuid;
 
 use super::model::{Dispute, Evidence, Ground, NewEvidence, Resolution, State};
+use crate::merged;
 
 const COLUMNS: &str = "id, verification, owner, verifier, ground, state, version, assignee, \
     resolution, refund_bps, reasoning, decided_by, decided_at, final_at, appealed_by, \
@@ -137,33 +138,15 @@ pub(super) async fn list(
     state: Option<State>,
     page: &PageRequest,
 ) -> Result<Page<Dispute>> {
+    let ids = async |after, limit| {
+        let id = |row: &Row<'_>| row.take::<Uuid>();
+        walk(db, "id", (&whose, state), (after, limit), id).await
+    };
     let mut rows = Vec::new();
-    if let Some(after) = begins_after(db, whose, state, page).await? {
+    if let Some(after) = merged::begins_after(page, ids).await? {
         rows = walk(db, COLUMNS, (&whose, state), (after, page.fetch()), read).await?;
     }
-    rows.sort_unstable_by_key(|one: &Dispute| std::cmp::Reverse(one.id.uuid()));
-    rows.truncate(usize::try_from(page.fetch()).unwrap_or_default());
-    Ok(page.page(rows, |one| Cursor::by_id(one.id)))
-}
-
-/// The id behind which a page begins, none where the list is shorter: of what is passed over,
-/// nothing but the ids is held.
-async fn begins_after(
-    db: &impl Read,
-    whose: Whose,
-    state: Option<State>,
-    page: &PageRequest,
-) -> Result<Option<Uuid>> {
-    let after = page.after_id();
-    let Some(last) = usize::try_from(page.offset).ok().and_then(|offset| offset.checked_sub(1))
-    else {
-        return Ok(Some(after));
-    };
-    let passed_over = (after, page.offset);
-    let id = |row: &Row<'_>| row.take::<Uuid>();
-    let mut ids = walk(db, "id", (&whose, state), passed_over, id).await?;
-    ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
-    Ok(ids.get(last).copied())
+    Ok(merged::page(page, rows, |one| one.id))
 }
 
 /// So many rows of each side behind an id.

@@ -7,6 +7,7 @@ use platform::params;
 use uuid::Uuid;
 
 use super::model::{Note, State, Verdict, Verification};
+use crate::merged;
 
 const COLUMNS: &str = "verifications.id, verifications.owner, verifications.credential, \
     verifications.kind, verifications.verifier, COALESCE(verifiers.name, ''), \
@@ -349,36 +350,20 @@ pub(super) async fn to_have(
     narrowed: &Narrowed,
     page: &PageRequest,
 ) -> Result<Page<Verification>> {
+    let ids = async |after: Uuid, limit| {
+        let mut ids = Vec::new();
+        for Query { sql, params } in parts("verifications.id", &after, (seeker, narrowed), limit) {
+            ids.extend(db.all(&sql, &params, |row| row.take::<Uuid>()).await?);
+        }
+        Ok(ids)
+    };
     let mut rows = Vec::new();
-    if let Some(after) = begins_after(db, seeker, narrowed, page).await? {
+    if let Some(after) = merged::begins_after(page, ids).await? {
         for Query { sql, params } in parts(COLUMNS, &after, (seeker, narrowed), page.fetch()) {
             rows.extend(db.all(&sql, &params, read).await?);
         }
     }
-    rows.sort_unstable_by_key(|one: &Verification| std::cmp::Reverse(one.id.uuid()));
-    rows.truncate(usize::try_from(page.fetch()).unwrap_or_default());
-    Ok(page.page(rows, |one| Cursor::by_id(one.id)))
-}
-
-/// The id behind which a page begins, none where the list is shorter: of what is passed over,
-/// nothing but the ids is held.
-async fn begins_after(
-    db: &impl Read,
-    seeker: &Seeker,
-    narrowed: &Narrowed,
-    page: &PageRequest,
-) -> Result<Option<Uuid>> {
-    let after = page.after_id();
-    let Some(last) = usize::try_from(page.offset).ok().and_then(|offset| offset.checked_sub(1))
-    else {
-        return Ok(Some(after));
-    };
-    let mut ids: Vec<Uuid> = Vec::new();
-    for query in parts("verifications.id", &after, (seeker, narrowed), page.offset) {
-        ids.extend(db.all(&query.sql, &query.params, |row| row.take::<Uuid>()).await?);
-    }
-    ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
-    Ok(ids.get(last).copied())
+    Ok(merged::page(page, rows, |one| one.id))
 }
 
 /// The parts of what a verifier can have, each with so many rows behind an id.
