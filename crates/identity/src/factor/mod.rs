@@ -48,7 +48,7 @@ pub use service::{Evidence, FinishLogin, Service, Verified};
 
 pub(crate) use check::{Asked, Checker, MFA_REQUIRED, Passed, invalid_credentials};
 pub(crate) use jobs::register as register_jobs;
-pub(crate) use rules::{is_proof, is_second};
+pub(crate) use rules::{is_proof, is_second, may_add};
 pub(crate) use service::Parts;
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ impl From<Refusal> for Error {
 /// Whether a session of this level may add a factor. Where an account needs a second one and has
 /// it, who knows no more than the password would otherwise bring one of their own. Where it has none
 /// here and Kratos vouches for the session, it may have one there, and shows that.
-pub(super) fn may_add(
+pub(crate) fn may_add(
     enrolled: &Enrolled,
     is_required: bool,
     level: Level,

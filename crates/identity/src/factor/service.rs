@@ -127,11 +127,8 @@ impl Service {
     }
 
     async fn check_may_add(&self, caller: &Caller, account: &Account) -> Result<()> {
-        let enrolled = self.checker.enrolled(&self.db, account).await?;
-        let principal = caller.principal()?;
-        let is_vouched = self.sessions.is_vouched(&self.db, principal.session).await?;
         let is_required = self.is_required(account.role);
-        Ok(rules::may_add(&enrolled, is_required, principal.level, is_vouched)?)
+        self.sessions.check_may_add(&self.db, caller, account, is_required).await.map(drop)
     }
 
     /// A secret for an authenticator app, in the place of one that was shown before and not

@@ -496,14 +496,24 @@ impl Service {
         Ok(Proven { level: proof.level, methods: proof.methods, proven_at, signed_in })
     }
 
-    /// Whether Kratos vouches for a session.
-    pub(crate) async fn is_vouched(
+    /// Refuses to add a factor to an account on a session that has shown too little; answers which
+    /// ones there are.
+    ///
+    /// # Errors
+    /// `Forbidden` `second_factor_required`.
+    pub(crate) async fn check_may_add(
         &self,
         db: &impl Read,
-        session: Id<SessionKind>,
-    ) -> Result<bool> {
-        let found = store::load(db, Key::Id(session)).await?;
-        Ok(found.is_some_and(|(session, _)| session.proof.is_vouched()))
+        caller: &Caller,
+        account: &Account,
+        is_required: bool,
+    ) -> Result<factor::Enrolled> {
+        let principal = caller.principal()?;
+        let enrolled = self.factors.enrolled(db, account).await?;
+        let found = store::load(db, Key::Id(principal.session)).await?;
+        let is_vouched = found.is_some_and(|(session, _)| session.proof.is_vouched());
+        factor::may_add(&enrolled, is_required, principal.level, is_vouched)?;
+        Ok(enrolled)
     }
 
     /// Whether a login at Kratos, of this level, shows once more who an account is.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kernel::id::kinds::{self, Session, User};
 use kernel::{Caller, Error, Id, Result, Role};
 use platform::crypto::{Token, sha256};
-use platform::db::{Db, Tx};
+use platform::db::{Db, Read, Tx};
 use platform::journal::Fact;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -22,6 +22,7 @@ use crate::PublicUrl;
 use crate::account::{self, Name};
 use crate::factor::check::Checker;
 use crate::factor::letters;
+use crate::factor::model::Enrolled;
 use crate::factor::rules::{self, Refusal};
 use crate::factor::store::{Challenge, Purpose, insert_challenge, take_challenge};
 use crate::session::{self, Method, Proof, Proven, SignedIn};
@@ -76,6 +77,16 @@ impl Service {
         self.admin_second_factor && account.role == Role::Admin
     }
 
+    async fn check_may_add(
+        &self,
+        db: &impl Read,
+        caller: &Caller,
+        account: &account::Account,
+    ) -> Result<Enrolled> {
+        let is_required = self.is_required(account);
+        self.sessions.check_may_add(db, caller, account, is_required).await
+    }
+
     fn site(&self) -> Result<&Webauthn> {
         self.site.as_ref().ok_or_else(|| {
             Error::conflict(
@@ -93,10 +104,7 @@ impl Service {
     pub async fn start_registration(&self, caller: &Caller) -> Result<Json> {
         let principal = caller.principal()?;
         let account = account::store::get(&self.db, principal.user).await?;
-        let enrolled = self.checker.enrolled(&self.db, &account).await?;
-        let is_vouched = self.sessions.is_vouched(&self.db, principal.session).await?;
-        let is_required = self.is_required(&account);
-        rules::may_add(&enrolled, is_required, principal.level, is_vouched)?;
+        self.check_may_add(&self.db, caller, &account).await?;
         let known = store::of_user(&self.db, account.id).await?;
         if known.len() as i64 >= COUNT_MAX {
             return Err(too_many());
@@ -184,11 +192,7 @@ impl Service {
             .db
             .run("passkey.register", |tx| async move {
                 let account = account::store::get(&tx, user).await?;
-                let enrolled = self.checker.enrolled(&tx, &account).await?;
-                let principal = caller.principal()?;
-                let is_vouched = self.sessions.is_vouched(&tx, principal.session).await?;
-                let is_required = self.is_required(&account);
-                rules::may_add(&enrolled, is_required, principal.level, is_vouched)?;
+                let enrolled = self.check_may_add(&tx, caller, &account).await?;
                 let passkey = Passkey {
                     id: tx.world().id(),
                     user,
