@@ -106,7 +106,7 @@ def library():
     charge = intent.latest_charge
     say("a charge", (charge.disputed, charge.balance_transaction.currency), (True, "ngn"))
 
-    found = own.v1.disputes.list({"limit": 1, "payment_intent": intent.id})
+    found = own.v1.disputes.list({"limit": 100, "payment_intent": intent.id})
     asked_alike("a dispute", asked["dispute"])
     say("a dispute", (found.data[0].status, found.data[0].amount), ("needs_response", 5000))
 

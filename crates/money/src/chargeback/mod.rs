@@ -1,9 +1,12 @@
-//! Charge-backs: a payer's bank wants a settled payment back.
+//! Charge-backs: a payer's bank wants a settled payment back, or a part of it, or it was sent back at
+//! the provider without anybody here having asked for that. A payment can have several.
 //!
 //! ```text
 //! open -> lost -> won     (the provider gave it back after all)
 //!      -> won
 //! ```
+//!
+//! The bank may change what it wants while nothing is decided: then as much is held as it wants now.
 //!
 //! What is opened freezes the owner's wallet and holds as much of the payment as is still there.
 //! When it is lost, what was held goes, and the rest is the owner's debt (`as.recv.negative`),

@@ -5,7 +5,7 @@ use kernel::{Asset, Caller, Error, Id, Money, Result};
 use platform::db::{Read, Tx};
 use platform::journal::Fact;
 
-use super::rules;
+use super::rules::{self, Claim};
 use super::store::{self, Chargeback};
 use crate::ledger::{self, Account, Code, NewTransaction};
 use crate::payment::{self, Payment, State};
@@ -24,6 +24,7 @@ pub(crate) async fn observe(
     payment::lock(tx, payment).await?;
     let payment = &payment::load(tx, payment).await?;
     let found = match store::get(tx, payment.provider, &seen.id).await? {
+        Some(found) if found.state == "open" => adjust(tx, wallet, payment, found, seen).await?,
         Some(found) => found,
         // It was over before we heard of it, and nothing was taken.
         None if seen.stage == DisputeStage::Won => return Ok(()),
@@ -44,6 +45,14 @@ async fn open(
     seen: &SeenDispute,
 ) -> Result<Chargeback> {
     let id = tx.world().id();
+    let claim = claim(tx, payment, seen).await?;
+    if store::insert(tx, id, payment, &seen.id, &claim).await? {
+        secure(tx, wallet, payment, (id, id.to_string()), &claim).await?;
+    }
+    found(tx, payment, seen).await
+}
+
+async fn claim(tx: &Tx, payment: &Payment, seen: &SeenDispute) -> Result<Claim> {
     let came = match payment.state {
         State::Suspended => payment::received(tx, payment.id).await?,
         _ => payment.amount,
@@ -53,24 +62,60 @@ async fn open(
         let (named, payment) = (seen.amount, payment.id);
         tracing::error!(%payment, %named, "a charge-back of no amount of the payment: all is held");
     }
-    if store::insert(tx, id, payment, &seen.id, &claim).await? {
-        let held = match payment.state {
-            State::Suspended => Money::new(0, came.asset),
-            _ => hold(tx, wallet, payment.owner, id, claim.amount).await?,
-        };
-        tx.record(
-            Fact::by(&Caller::nobody(), "deposit.disputed")
-                .on(payment.id)
-                .about(payment.owner)
-                .with("chargeback", id)
-                .with("amount", claim.amount.minor)
-                .with("excess", claim.excess.minor)
-                .with("held", held.minor)
-                .with("currency", came.asset),
-        );
-    }
+    Ok(claim)
+}
+
+async fn found(tx: &Tx, payment: &Payment, seen: &SeenDispute) -> Result<Chargeback> {
     let found = store::get(tx, payment.provider, &seen.id).await?;
     found.ok_or_else(|| Error::internal("a charge-back is not where it was put"))
+}
+
+/// What an open one is about from here on: where that is another amount, another amount is held.
+async fn adjust(
+    tx: &Tx,
+    wallet: &Wallet,
+    payment: &Payment,
+    of: Chargeback,
+    seen: &SeenDispute,
+) -> Result<Chargeback> {
+    let claim = claim(tx, payment, seen).await?;
+    // One that was won wants nothing any more, whatever is named.
+    if seen.stage == DisputeStage::Won || (claim.amount, claim.excess) == (of.amount, of.excess) {
+        return Ok(of);
+    }
+    if !store::claim(tx, &of, &claim).await? {
+        return Err(moved());
+    }
+    if let Some(hold) = of.hold {
+        wallet.release(tx, hold).await?;
+    }
+    secure(tx, wallet, payment, (of.id, format!("{}:{}", of.id, of.version)), &claim).await?;
+    found(tx, payment, seen).await
+}
+
+/// Holds what a charge-back is about, as far as it is there and its owner's, and says so.
+async fn secure(
+    tx: &Tx,
+    wallet: &Wallet,
+    payment: &Payment,
+    (id, subject): (Id<ChargebackKind>, String),
+    claim: &Claim,
+) -> Result<()> {
+    let held = match payment.state {
+        State::Suspended => Money::new(0, claim.amount.asset),
+        _ => hold(tx, wallet, payment.owner, (id, subject), claim.amount).await?,
+    };
+    tx.record(
+        Fact::by(&Caller::nobody(), "deposit.disputed")
+            .on(payment.id)
+            .about(payment.owner)
+            .with("chargeback", id)
+            .with("amount", claim.amount.minor)
+            .with("excess", claim.excess.minor)
+            .with("held", held.minor)
+            .with("currency", held.asset),
+    );
+    Ok(())
 }
 
 /// Freezes the owner's wallet, and sets aside what of the amount is still there.
@@ -78,7 +123,7 @@ async fn hold(
     tx: &Tx,
     wallet: &Wallet,
     owner: Id<User>,
-    id: Id<ChargebackKind>,
+    (id, subject): (Id<ChargebackKind>, String),
     amount: Money,
 ) -> Result<Money> {
     wallet.freeze(tx, &Caller::nobody(), owner, "chargeback").await?;
@@ -87,7 +132,7 @@ async fn hold(
     let available = available.iter().map(|it| it.minor).sum::<i64>();
     let part = Money::new(available.min(amount.minor), amount.asset);
     if part.minor > 0 {
-        let hold = wallet.set_aside(tx, owner, part, "chargeback", &id.to_string()).await?;
+        let hold = wallet.set_aside(tx, owner, part, "chargeback", &subject).await?;
         store::held(tx, id, hold, part).await?;
     }
     Ok(part)
@@ -99,7 +144,7 @@ async fn hold(
 /// `payment_disputed` (conflict).
 pub(crate) async fn refuse_disputed(db: &impl Read, payment: Id<PaymentKind>) -> Result<()> {
     if store::is_disputed(db, payment).await? {
-        let message = "The payer's bank wants this payment back already.";
+        let message = "This payment is wanted back already, or was sent back at its provider.";
         return Err(Error::conflict("payment_disputed", message));
     }
     Ok(())
@@ -140,8 +185,8 @@ async fn lose(tx: &Tx, wallet: &Wallet, payment: &Payment, of: &Chargeback) -> R
     wallet::thaw_if_even(tx, of.owner).await
 }
 
-/// What leaves the suspense for a charge-back of money that waited there: nothing when it was sent
-/// back before.
+/// What leaves the suspense for a charge-back of money that waited there: what other charge-backs
+/// have left of it, and nothing when it was sent back before.
 ///
 /// # Errors
 /// `refund_in_flight` (conflict) while nobody knows whether it is: look again.
@@ -150,22 +195,33 @@ async fn take_suspended(tx: &Tx, payment: &Payment, of: &Chargeback) -> Result<M
         let message = "A refund of this payment is on its way. Look again when it is over.";
         return Err(Error::conflict("refund_in_flight", message));
     }
-    if !payment.is_undecided() {
+    if payment.is_undecided() {
+        payment::take(tx, payment, Some(payment::CHARGED_BACK)).await?;
+    } else if !payment.is_charged_back() {
         return Ok(Money::new(0, of.amount.asset));
     }
-    payment::take(tx, payment, Some(payment::CHARGED_BACK)).await?;
+    let gone = store::lost_to_others(tx, of).await?;
+    let left = payment::received(tx, payment.id).await?.minor.saturating_sub(gone).max(0);
+    let part = Money::new(of.amount.minor.min(left), of.amount.asset);
     let suspense = Account::platform(Code::suspense(of.provider));
     let clearing = Account::platform(Code::clearing(of.provider));
-    let taken = NewTransaction::new("chargeback", format!("cb:{}:suspense", of.id), of.id);
-    ledger::post(tx, taken.post(suspense, clearing, of.amount)).await?;
-    Ok(of.amount)
+    let taken = NewTransaction::new("chargeback", format!("cb:{}:suspense", of.id), of.id)
+        .post_some(suspense, clearing, part);
+    if !taken.is_empty() {
+        ledger::post(tx, taken).await?;
+    }
+    Ok(part)
 }
 
 async fn move_to(tx: &Tx, of: &Chargeback, state: &str, shortfall: i64) -> Result<()> {
     if store::move_to(tx, of, state, shortfall).await? {
         return Ok(());
     }
-    Err(Error::conflict("chargeback_moved", "Somebody else has decided meanwhile."))
+    Err(moved())
+}
+
+fn moved() -> Error {
+    Error::conflict("chargeback_moved", "Somebody else has decided meanwhile.")
 }
 
 /// The money stays: what was held is the owner's again.
@@ -185,12 +241,20 @@ async fn reinstate(tx: &Tx, payment: &Payment, of: &Chargeback) -> Result<()> {
     let clearing = Account::platform(Code::clearing(of.provider));
     let back = NewTransaction::new("chargeback_back", format!("cb:{}:won", of.id), of.id)
         .post_some(clearing, Account::platform(Code::CHARGEBACK_COST), of.excess);
+    let account = Account::of(of.owner, Code::RECEIVABLE_NEGATIVE);
     let back = if payment.is_charged_back() {
-        let came = payment::received(tx, payment.id).await?;
-        payment::take(tx, payment, Some(payment.why_undecided(came))).await?;
-        back.post(clearing, Account::platform(Code::suspense(of.provider)), of.amount)
+        // Somebody decides about it once all of it is there again.
+        if store::lost_to_others(tx, of).await? == 0 {
+            let came = payment::received(tx, payment.id).await?;
+            payment::take(tx, payment, Some(payment.why_undecided(came))).await?;
+        }
+        let suspense = Account::platform(Code::suspense(of.provider));
+        back.post_some(clearing, suspense, of.amount.minus(of.shortfall)?).post_some(
+            clearing,
+            account,
+            of.shortfall,
+        )
     } else {
-        let account = Account::of(of.owner, Code::RECEIVABLE_NEGATIVE);
         let debt = owed(tx, of.owner, of.amount.asset).await?;
         let paid = Money::new(debt.minor.min(of.amount.minor), of.amount.asset);
         let wallet = Account::of(of.owner, Code::WALLET);

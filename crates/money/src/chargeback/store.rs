@@ -64,6 +64,14 @@ pub(super) async fn is_open(db: &impl Read, payment: Id<PaymentKind>) -> Result<
     Ok(db.maybe(sql, params![payment], |_| Ok(())).await?.is_some())
 }
 
+/// What other charge-backs have taken of the payment that this one is about.
+pub(super) async fn lost_to_others(db: &impl Read, of: &Chargeback) -> Result<i64> {
+    let sql = "SELECT CAST(COALESCE(SUM(other.amount - other.shortfall), 0) AS BIGINT)
+               FROM chargebacks own JOIN chargebacks other ON other.payment = own.payment
+               WHERE own.id = $1 AND other.id <> own.id AND other.state = 'lost'";
+    Ok(db.one(sql, params![of.id], |row| row.take()).await?)
+}
+
 /// Keeps a charge-back; false when it is there already.
 pub(super) async fn insert(
     tx: &Tx,
@@ -82,6 +90,14 @@ pub(super) async fn insert(
     let (excess, now) = (claim.excess.minor, tx.now());
     let row = params![id, of, owner, provider, provider_ref, asset, minor, excess, now];
     Ok(tx.touch(sql, row).await?)
+}
+
+/// Keeps what an open charge-back is about now; nothing is held for it until that is said.
+pub(super) async fn claim(tx: &Tx, of: &Chargeback, claim: &Claim) -> Result<bool> {
+    let sql = "UPDATE chargebacks SET amount = $3, excess = $4, hold = NULL, held = 0,
+                      version = version + 1, updated_at = $5 WHERE id = $1 AND version = $2";
+    let (amount, excess, now) = (claim.amount.minor, claim.excess.minor, tx.now());
+    Ok(tx.touch(sql, params![of.id, of.version, amount, excess, now]).await?)
 }
 
 pub(super) async fn held(

@@ -432,4 +432,117 @@ async fn a_refund_comes_before_a_charge_back_or_not_at_all(t: &TestDb) {
     assert_sound(&t.db).await;
 }
 
+async fn each_of_several_charge_backs_of_a_payment_goes_its_own_way(t: &TestDb) {
+    for provider in [ProviderName::Stripe, ProviderName::Paypal] {
+        let site = Site::open(&t.db).await;
+        let asset = if provider == ProviderName::Paypal { Asset::USD } else { Asset::NGN };
+        let of = async |code| {
+            ledger::balance(&t.db, Account::of(user(0), code), asset).await.unwrap().minor
+        };
+        let reference = settled(&site, provider, &format!("k{provider}")).await;
+        site.sim.dispute_part(&reference, 2_000).unwrap();
+        site.sim.dispute_part(&reference, 1_500).unwrap();
+        tell(&site).await;
+        assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (1_500, 3_500), "{provider}");
+        site.sim.decide_dispute(&reference, false).unwrap();
+        tell(&site).await;
+        assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (1_500, 1_500), "{provider}");
+        site.sim.decide_dispute(&reference, true).unwrap();
+        tell(&site).await;
+        assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (3_000, 0), "{provider}");
+        let clearing = Account::platform(Code::clearing(provider));
+        let booked = ledger::balance(&t.db, clearing, asset).await.unwrap();
+        assert_eq!(booked, site.sim.balance(provider, asset));
+        assert_sound(&t.db).await;
+    }
+}
+
+async fn a_bank_that_wants_another_amount_is_believed_until_it_has_decided(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let of = async |code| balance(&t.db, user(0), code).await;
+    let reference = settled(&site, ProviderName::Stripe, "k").await;
+    site.sim.dispute_part(&reference, 2_000).unwrap();
+    tell(&site).await;
+    for (turn, named) in [3_500, 3_500, 500, 4_000].into_iter().enumerate() {
+        site.sim.amend_dispute(&reference, named).unwrap();
+        tell(&site).await;
+        assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (5_000 - named, named));
+        assert_eq!(facts(&t.db, "deposit.disputed").await, [2, 2, 3, 4][turn]);
+        assert_sound(&t.db).await;
+    }
+    site.sim.decide_dispute(&reference, false).unwrap();
+    tell(&site).await;
+    // What was decided stays, whatever is said of it.
+    let id = reference.replace('-', "_").parse().unwrap();
+    let sql = "SELECT provider_ref FROM chargebacks";
+    let named: String = t.db.one(sql, &[], |row| row.take()).await.unwrap();
+    let late = SeenDispute { id: named, amount: ngn(5_000), stage: DisputeStage::Lost };
+    hear(&site, id, late).await;
+    assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (1_000, 0));
+    assert_eq!(of(Code::RECEIVABLE_NEGATIVE).await, 0);
+    assert_reconciled(&site).await;
+}
+
+async fn what_was_sent_back_in_a_dashboard_leaves_the_wallet_as_well(t: &TestDb) {
+    let providers = [ProviderName::Stripe, ProviderName::Paypal, ProviderName::Paystack];
+    for (turn, provider) in providers.into_iter().enumerate() {
+        let site = Site::open(&t.db).await;
+        crate::testing::give(&t.db, user(1), ngn(1)).await;
+        let asset = if provider == ProviderName::Paypal { Asset::USD } else { Asset::NGN };
+        let of = async |code| {
+            ledger::balance(&t.db, Account::of(user(0), code), asset).await.unwrap().minor
+        };
+        let reference = settled(&site, provider, &format!("k{turn}")).await;
+        // One that was asked for here is booked here, and no second time.
+        let path = format!("/v1/admin/payments/{}/refund", reference.replace('-', "_"));
+        let body = json!({ "amount": 1_000, "reason": "the payer asked for it" });
+        let (status, answer) = site.post(user(99), &path, &format!("r{turn}"), body).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        site.worker.drain().await.unwrap();
+        site.sim.send_back(&reference, 1_500).unwrap();
+        tell(&site).await;
+        assert_eq!((of(Code::WALLET).await, of(Code::HELD).await), (2_500, 0), "{provider}");
+        t.clock.advance(std::time::Duration::from_secs(30 * 24 * 3600));
+        site.context.payments.sweep().await.unwrap();
+        assert_eq!(of(Code::WALLET).await, 2_500, "{provider}");
+        let clearing = Account::platform(Code::clearing(provider));
+        let booked = ledger::balance(&t.db, clearing, asset).await.unwrap();
+        assert_eq!(booked, site.sim.balance(provider, asset), "{provider}");
+        // Nobody is blamed for it.
+        let owed = of(Code::RECEIVABLE_NEGATIVE).await;
+        assert_eq!((owed, facts(&t.db, "wallet.thawed").await), (0, turn as i64 + 1));
+        let to_spend = crate::wallet::NewTransfer {
+            to: user(1),
+            amount: kernel::Money::new(2_500, asset),
+        };
+        site.context.wallet.transfer(&caller(user(0)), to_spend).await.unwrap();
+        assert_sound(&t.db).await;
+    }
+}
+
+async fn parts_of_suspended_money_that_are_taken_back_leave_it_part_by_part(t: &TestDb) {
+    let site = Site::open(&t.db).await;
+    let suspense = async || {
+        let account = Account::platform(Code::suspense(ProviderName::Stripe));
+        ledger::balance(&t.db, account, Asset::NGN).await.unwrap().minor
+    };
+    let reference = opened(&site, ProviderName::Stripe, "k").await;
+    site.sim.pay(&reference, Some(ngn(4_000))).unwrap();
+    tell(&site).await;
+    let id = reference.replace('-', "_").parse().unwrap();
+    let seen = |id: &str, minor, stage| SeenDispute { id: id.into(), amount: ngn(minor), stage };
+    let undecided = async || crate::payment::load(&t.db, id).await.unwrap().is_undecided();
+    for (of, stage, left, is_undecided) in [
+        (("a", 1_000), DisputeStage::Lost, 3_000, false),
+        (("b", 2_500), DisputeStage::Lost, 500, false),
+        (("a", 1_000), DisputeStage::Won, 1_500, false),
+        (("b", 2_500), DisputeStage::Won, 4_000, true),
+    ] {
+        hear(&site, id, seen(of.0, of.1, stage)).await;
+        assert_eq!((suspense().await, undecided().await), (left, is_undecided), "{of:?}");
+        assert_eq!(balance(&t.db, user(0), Code::RECEIVABLE_NEGATIVE).await, 0);
+        assert_sound(&t.db).await;
+    }
+}
+
 }

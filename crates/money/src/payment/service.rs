@@ -408,31 +408,33 @@ impl Service {
             return Err(Error::not_found("payment of this event"));
         };
         let payment = self.refresh(payment.id).await?;
-        if payment.state.has_money() && is_about_a_dispute(&kind) {
-            self.look_for_dispute(&payment).await?;
-        }
-        if kind.to_ascii_lowercase().contains("refund") {
+        if is_about_a_refund(&kind) {
             self.0.others.refunds.refresh_of(payment.id).await?;
+        }
+        if payment.state.has_money() && (is_about_a_dispute(&kind) || is_about_a_refund(&kind)) {
+            self.look_for_disputes(&payment).await?;
         }
         self.acted_on(event, &payment.reference(), run).await
     }
 
-    /// Asks the provider about a charge-back of a payment whose money has come, and does what
-    /// follows.
-    async fn look_for_dispute(&self, payment: &Payment) -> Result<()> {
+    /// Asks the provider about charge-backs of a payment whose money has come, and about refunds that
+    /// nobody here has asked for, and does what follows.
+    async fn look_for_disputes(&self, payment: &Payment) -> Result<()> {
         let reference = payment.reference();
         let provider_ref = payment.provider_ref.as_deref();
         let known = Known { with_dispute: true, ..Known::by(&reference, provider_ref) };
         let seen = self.adapter(payment.provider)?.fetch_collection(known).await?;
         let seen = seen.filter(|seen| seen.reference == reference);
-        let Some(dispute) = seen.and_then(|seen| seen.dispute) else { return Ok(()) };
-        let (id, dispute) = (payment.id, &dispute);
-        self.0
-            .db
-            .run("payment.dispute", |tx| async move {
-                chargeback::observe(&tx, &self.0.others.wallet, id, dispute).await
-            })
-            .await
+        let id = payment.id;
+        for dispute in &seen.map(|seen| seen.disputes).unwrap_or_default() {
+            self.0
+                .db
+                .run("payment.dispute", |tx| async move {
+                    chargeback::observe(&tx, &self.0.others.wallet, id, dispute).await
+                })
+                .await?;
+        }
+        Ok(())
     }
 
     /// An event is done with, and known from here on by our reference of what it was about: by that
@@ -468,7 +470,7 @@ impl Service {
             let payment = self.get(id).await?;
             let is_disputed = chargeback::is_open(db, id).await?;
             self.note(id, rules::next_look(&payment, is_disputed, now)).await?;
-            if let Err(error) = self.look_for_dispute(&payment).await {
+            if let Err(error) = self.look_for_disputes(&payment).await {
                 tracing::warn!(%error, payment = %id, "nobody says whether it was charged back");
             }
         }
@@ -527,6 +529,10 @@ impl Service {
 fn is_about_a_dispute(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
     kind.contains("dispute") || kind.starts_with("transfer.")
+}
+
+fn is_about_a_refund(kind: &str) -> bool {
+    kind.to_ascii_lowercase().contains("refund")
 }
 
 fn opening() -> Error {

@@ -423,7 +423,7 @@ fn s1_the_state_machine_is_as_it_was() {
             let seen = sight.clone().map(|state| Seen {
                 reference: payment.reference(),
                 state,
-                dispute: None,
+                disputes: Vec::new(),
             });
             let steps = [99, 100].map(|second| {
                 let step = decide(&payment, seen.as_ref(), Timestamp::from_seconds(second));
@@ -440,7 +440,7 @@ fn s1_the_state_machine_is_as_it_was() {
 #[test]
 fn p2_an_answer_about_another_payment_is_refused() {
     let paid = SeenState::Paid { received: ngn(100), fee: ngn(0) };
-    let seen = Seen { reference: "pay-other".into(), state: paid, dispute: None };
+    let seen = Seen { reference: "pay-other".into(), state: paid, disputes: Vec::new() };
     let now = Timestamp::from_seconds(1);
     let decided = decide(&payment(State::Pending), Some(&seen), now);
     assert_eq!(decided.unwrap_err().kind(), kernel::Kind::Internal);

@@ -154,7 +154,7 @@ async fn outside_judges_stripes_library() {
     sim.dispute(REFERENCE).unwrap();
     let seen = adapter.fetch_collection(known).await.unwrap().unwrap();
     assert!(matches!(seen.state, SeenState::Paid { received, .. } if received == ngn(5_000)));
-    assert_eq!(seen.dispute.unwrap().stage, DisputeStage::Open);
+    assert_eq!(seen.disputes[0].stage, DisputeStage::Open);
     assert_eq!(adapter.balance().await.unwrap().len(), 1);
 
     let asked = |method: &str, path: &str| ear.last(method, path).expect(path).shown();

@@ -123,6 +123,12 @@ struct RefundWire {
     merchant_note: Option<String>,
 }
 
+impl RefundWire {
+    fn is_ours(&self) -> bool {
+        self.merchant_note.as_deref().and_then(crate::refund::parse_reference).is_some()
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 struct Refusal {
     #[serde(default)]
@@ -294,11 +300,32 @@ impl Adapter {
             // Abandoned is no end: the payer can come back to the page.
             _ => SeenState::Open,
         };
-        let dispute = match known.with_dispute {
-            true => self.dispute(known.reference, &text(&found.id), received).await?,
-            false => None,
-        };
-        Ok(Some(Seen { reference: found.reference, state, dispute }))
+        let mut disputes = Vec::new();
+        if known.with_dispute {
+            disputes.extend(self.dispute(known.reference, &text(&found.id), received).await?);
+            disputes.extend(self.foreign_refunds(known.reference).await?);
+        }
+        Ok(Some(Seen { reference: found.reference, state, disputes }))
+    }
+
+    /// What was sent back of a payment without us.
+    async fn foreign_refunds(&self, payment: &str) -> Result<Vec<SeenDispute>, Failure> {
+        let refunds = self.refunds("fetch_collection", payment, payment).await?;
+        let foreign = refunds.into_iter().filter(|it| !it.is_ours());
+        foreign.map(|it| Ok(seen_refund(it)?.into_dispute())).collect()
+    }
+
+    async fn refunds(
+        &self,
+        verb: &'static str,
+        about: &str,
+        payment: &str,
+    ) -> Result<Vec<RefundWire>, Failure> {
+        let path = format!("/refund?transaction={}", escape(payment));
+        match or_none(self.get(verb, about, path).await)? {
+            Some(answer) => Ok(answer.read::<Envelope<Vec<RefundWire>>>()?.data),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn dispute(
@@ -393,10 +420,7 @@ impl Adapter {
         payment: Known<'_>,
         own: &str,
     ) -> Result<Option<SeenRefund>, Failure> {
-        let path = format!("/refund?transaction={}", escape(payment.reference));
-        let answer = or_none(self.get("fetch_refund", own, path).await)?;
-        let Some(answer) = answer else { return Ok(None) };
-        let refunds = answer.read::<Envelope<Vec<RefundWire>>>()?.data;
+        let refunds = self.refunds("fetch_refund", own, payment.reference).await?;
         let is_own = |refund: &RefundWire| refund.merchant_note.as_deref() == Some(own);
         refunds.into_iter().find(is_own).map(seen_refund).transpose()
     }

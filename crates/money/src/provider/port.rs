@@ -131,7 +131,8 @@ pub struct Checkout {
 pub struct Known<'a> {
     pub reference: &'a str,
     pub provider_ref: Option<&'a str>,
-    /// Whether to look for a charge-back as well, where that is a question of its own.
+    /// Whether to look for charge-backs as well, where that is a question of its own, and for refunds
+    /// that nobody here has asked for.
     pub with_dispute: bool,
 }
 
@@ -146,8 +147,8 @@ impl<'a> Known<'a> {
 pub struct Seen {
     pub reference: String,
     pub state: SeenState,
-    /// A charge-back of the payer's bank, as far as it has come.
-    pub dispute: Option<SeenDispute>,
+    /// What others want back of it or have sent back, as far as that has come.
+    pub disputes: Vec<SeenDispute>,
 }
 
 /// What has become of it there.
@@ -186,7 +187,8 @@ pub struct Arrivals {
     pub next: String,
 }
 
-/// A payment that the payer's bank wants back.
+/// A payment, or a part of one, that the payer's bank wants back, or that was sent back at the
+/// provider without us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenDispute {
     /// The provider's own name for it.
@@ -280,6 +282,20 @@ pub struct SeenRefund {
     pub provider_ref: String,
     pub amount: Money,
     pub state: RefundState,
+}
+
+impl SeenRefund {
+    /// What a refund is that nobody here has asked for, in the provider's dashboard, say: the money
+    /// goes as it does by a charge-back.
+    pub(super) fn into_dispute(self) -> SeenDispute {
+        let stage = match self.state {
+            RefundState::Pending | RefundState::NeedsAction => DisputeStage::Open,
+            RefundState::Settled => DisputeStage::Lost,
+            RefundState::Failed => DisputeStage::Won,
+        };
+        // Some providers number both alike.
+        SeenDispute { id: format!("refund:{}", self.provider_ref), amount: self.amount, stage }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -144,6 +144,13 @@ struct RefundWire {
     metadata: Json,
 }
 
+impl RefundWire {
+    fn is_ours(&self) -> bool {
+        let own = self.metadata["reference"].as_str();
+        own.and_then(crate::refund::parse_reference).is_some()
+    }
+}
+
 #[derive(Deserialize)]
 struct BalanceWire {
     #[serde(default)]
@@ -280,29 +287,35 @@ impl Adapter {
         let reference = session.client_reference_id.clone().unwrap_or_default();
         let intent = session.payment_intent.as_ref().and_then(Expandable::whole);
         let charge = intent.and_then(|it| it.latest_charge.as_ref()).and_then(Expandable::whole);
-        let dispute = match (intent, charge) {
-            (Some(intent), Some(charge)) if charge.disputed => {
-                self.dispute(known.reference, &intent.id).await?
+        let mut disputes = Vec::new();
+        if let Some(intent) = intent {
+            if charge.is_some_and(|it| it.disputed) {
+                disputes = self.disputes(known.reference, &intent.id).await?;
             }
-            _ => None,
-        };
+            if known.with_dispute {
+                disputes.extend(self.foreign_refunds(known.reference, &intent.id).await?);
+            }
+        }
         let state = seen_state(&session, intent, charge)?;
-        Ok(Some(Seen { reference, state, dispute }))
+        Ok(Some(Seen { reference, state, disputes }))
     }
 
-    async fn dispute(&self, reference: &str, intent: &str) -> Result<Option<SeenDispute>, Failure> {
-        let path = format!("/v1/disputes?limit=1&payment_intent={}", escape(intent));
-        let answer = self.get("fetch_collection", reference, path).await?;
-        let Some(found) = answer.read::<Listed<DisputeWire>>()?.data.into_iter().next() else {
-            return Ok(None);
-        };
-        let stage = match found.status.as_str() {
-            "won" | "warning_closed" | "prevented" => DisputeStage::Won,
-            "lost" => DisputeStage::Lost,
-            _ => DisputeStage::Open,
-        };
-        let amount = money(found.amount, &found.currency)?;
-        Ok(Some(SeenDispute { id: found.id, amount, stage }))
+    async fn disputes(&self, about: &str, intent: &str) -> Result<Vec<SeenDispute>, Failure> {
+        let path = format!("/v1/disputes?limit=100&payment_intent={}", escape(intent));
+        let answer = self.get("fetch_collection", about, path).await?;
+        let found = answer.read::<Listed<DisputeWire>>()?.data;
+        found.into_iter().map(seen_dispute).collect()
+    }
+
+    /// What was sent back of a payment without us.
+    async fn foreign_refunds(
+        &self,
+        about: &str,
+        intent: &str,
+    ) -> Result<Vec<SeenDispute>, Failure> {
+        let refunds = self.refunds("fetch_collection", about, intent).await?;
+        let foreign = refunds.into_iter().filter(|it| !it.is_ours());
+        foreign.map(|it| Ok(seen_refund(it)?.into_dispute())).collect()
     }
 
     async fn find_reference(&self, id: &str) -> Result<Option<String>, Failure> {
@@ -353,11 +366,19 @@ impl Adapter {
         own: &str,
     ) -> Result<Option<SeenRefund>, Failure> {
         let intent = self.intent_of(payment).await?;
-        let path = format!("/v1/refunds?limit=100&payment_intent={}", escape(&intent));
-        let answer = self.get("fetch_refund", own, path).await?;
-        let refunds = answer.read::<Listed<RefundWire>>()?.data;
+        let refunds = self.refunds("fetch_refund", own, &intent).await?;
         let is_own = |refund: &RefundWire| refund.metadata["reference"] == *own;
         refunds.into_iter().find(is_own).map(seen_refund).transpose()
+    }
+
+    async fn refunds(
+        &self,
+        verb: &'static str,
+        about: &str,
+        intent: &str,
+    ) -> Result<Vec<RefundWire>, Failure> {
+        let path = format!("/v1/refunds?limit=100&payment_intent={}", escape(intent));
+        Ok(self.get(verb, about, path).await?.read::<Listed<RefundWire>>()?.data)
     }
 
     async fn balances(&self) -> Result<Vec<Money>, Failure> {
@@ -412,6 +433,16 @@ pub(super) fn is_signed(secret: &str, header: &str, body: &[u8], now: i64) -> bo
     }
     let expected = hmac_sha256_hex(secret, &[text.as_bytes(), b".", body]);
     parts().any(|(name, value)| name == "v1" && is_same(value, &expected))
+}
+
+fn seen_dispute(found: DisputeWire) -> Result<SeenDispute, Failure> {
+    let stage = match found.status.as_str() {
+        "won" | "warning_closed" | "prevented" => DisputeStage::Won,
+        "lost" => DisputeStage::Lost,
+        _ => DisputeStage::Open,
+    };
+    let amount = money(found.amount, &found.currency)?;
+    Ok(SeenDispute { id: found.id, amount, stage })
 }
 
 fn seen_state(

@@ -30,5 +30,6 @@ mod tests;
 
 pub use http::routes;
 pub(crate) use jobs::register as jobs;
+pub(crate) use model::parse_reference;
 pub use model::{NewRefund, Refund, Source, State};
 pub use service::Service;

@@ -145,3 +145,8 @@ impl Refund {
         self.id.to_string().replace('_', "-")
     }
 }
+
+/// The refund whose reference at a provider this is.
+pub(crate) fn parse_reference(text: &str) -> Option<Id<RefundKind>> {
+    text.strip_prefix("rf-").and_then(|rest| format!("rf_{rest}").parse().ok())
+}

@@ -93,7 +93,7 @@ impl Adapter {
                 fee: money(found.fee, &found),
             },
         };
-        Ok(Some(Seen { reference: found.reference, state, dispute: None }))
+        Ok(Some(Seen { reference: found.reference, state, disputes: Vec::new() }))
     }
 
     async fn pay_out(&self, payout: &Payout) -> Result<SeenPayout, Failure> {

@@ -58,6 +58,9 @@ async fn collection(
         "dispute" => sim.dispute(&reference),
         "win" => sim.decide_dispute(&reference, true),
         "lose" => sim.decide_dispute(&reference, false),
+        "refund" => {
+            sim.decide(&reference, |world, at| world.send_back(at, world.collections[at].paid))
+        }
         _ => Err(Error::not_found("step")),
     })
 }

@@ -10,7 +10,7 @@
 //! GET  /_sim/state                                     everything that it remembers
 //! POST /_sim/faults     {"provider","call","kind","times"}
 //! POST /_sim/mishaps    {"duplicate","lose","forge","reorder","delaySeconds"}
-//! POST /_sim/collections/{reference}/{approve|decline|expire|dispute|win|lose}
+//! POST /_sim/collections/{reference}/{approve|decline|expire|dispute|win|lose|refund}
 //! POST /_sim/payouts/{reference}/{settle|fail|return}
 //! POST /_sim/chain/{mine|reorganise}/{blocks}
 //! POST /_sim/chain/transfers  {"to","asset","amount"}     in the chain's units
@@ -307,7 +307,31 @@ impl Sim {
     /// # Errors
     /// As [`Self::pay`].
     pub fn dispute(&self, reference: &str) -> Result<()> {
-        self.decide(reference, World::dispute)
+        self.decide(reference, |world, at| world.dispute(at, None))
+    }
+
+    /// The payer's bank wants a part of the money back.
+    ///
+    /// # Errors
+    /// As [`Self::pay`].
+    pub fn dispute_part(&self, reference: &str, amount: i64) -> Result<()> {
+        self.decide(reference, |world, at| world.dispute(at, Some(amount)))
+    }
+
+    /// The bank wants another amount from here on.
+    ///
+    /// # Errors
+    /// As [`Self::pay`].
+    pub fn amend_dispute(&self, reference: &str, amount: i64) -> Result<()> {
+        self.decide(reference, |world, at| world.amend_dispute(at, amount))
+    }
+
+    /// Somebody sends a part of the money back in the provider's dashboard.
+    ///
+    /// # Errors
+    /// As [`Self::pay`].
+    pub fn send_back(&self, reference: &str, amount: i64) -> Result<()> {
+        self.decide(reference, |world, at| world.send_back(at, amount))
     }
 
     /// The payer's bank sends a refund through Stripe back, after it was paid.

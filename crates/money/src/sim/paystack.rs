@@ -36,8 +36,8 @@ pub(super) fn answer(world: &mut World, asked: &Asked<'_>, options: &Options) ->
         },
         (&Method::GET, ["dispute", "transaction", id]) => {
             let own = world.collections.iter().find(|it| it.number.to_string() == *id);
-            match own.filter(|it| it.dispute.is_some()) {
-                Some(collection) => good(StatusCode::OK, &dispute(collection)),
+            match own.and_then(dispute) {
+                Some(dispute) => good(StatusCode::OK, &dispute),
                 None => refusal(StatusCode::NOT_FOUND, "dispute_not_found"),
             }
         }
@@ -112,20 +112,22 @@ fn transaction(collection: &Collection) -> Json {
     })
 }
 
-fn dispute(collection: &Collection) -> Json {
-    let (status, resolution) = match collection.dispute {
-        Some(DisputeOf::Won) => ("resolved", Some("declined")),
-        Some(DisputeOf::Lost) => ("resolved", Some("merchant-accepted")),
-        _ => ("awaiting-merchant-feedback", None),
+/// The latest one: Paystack shows no other.
+fn dispute(collection: &Collection) -> Option<Json> {
+    let of = collection.disputes.last()?;
+    let (status, resolution) = match of.state {
+        DisputeOf::Won => ("resolved", Some("declined")),
+        DisputeOf::Lost => ("resolved", Some("merchant-accepted")),
+        DisputeOf::Open => ("awaiting-merchant-feedback", None),
     };
-    json!({
-        "id": collection.number + 1_000_000,
+    Some(json!({
+        "id": of.number + 1_000_000,
         "status": status,
         "resolution": resolution,
-        "refund_amount": collection.paid,
+        "refund_amount": of.amount,
         "currency": collection.asset,
         "transaction": { "reference": collection.reference, "amount": collection.paid },
-    })
+    }))
 }
 
 fn resolve(asked: &Asked<'_>) -> Replied {
@@ -244,8 +246,14 @@ fn refunds(world: &World, asked: &Asked<'_>) -> Replied {
 pub(super) fn collection_event(collection: &Collection, happened: &str) -> Option<Json> {
     let (event, data) = match happened {
         "paid" => ("charge.success", transaction(collection)),
-        "disputed" => ("charge.dispute.create", dispute(collection)),
-        "dispute decided" => ("charge.dispute.resolve", dispute(collection)),
+        "disputed" => ("charge.dispute.create", dispute(collection)?),
+        "dispute changed" => ("charge.dispute.remind", dispute(collection)?),
+        "dispute decided" => ("charge.dispute.resolve", dispute(collection)?),
+        "refunded" => {
+            let mut refund = refund_of(collection.refunds.last()?, collection.asset);
+            refund["transaction_reference"] = json!(collection.reference);
+            ("refund.processed", refund)
+        }
         _ => return None,
     };
     Some(json!({ "event": event, "data": data }))

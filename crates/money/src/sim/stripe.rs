@@ -5,7 +5,7 @@ use kernel::{Money, Timestamp};
 use serde_json::{Value as Json, json};
 
 use super::post::money;
-use super::world::{Collection, DisputeOf, Outcome, Refund, World};
+use super::world::{Collection, Dispute, DisputeOf, Outcome, Refund, World};
 use super::{Asked, Options, Replied};
 use crate::provider::{ProviderName, hmac_sha256_hex};
 
@@ -74,8 +74,10 @@ fn act(world: &mut World, asked: &Asked<'_>) -> Replied {
         },
         (&Method::GET, ["v1", "disputes"]) => {
             let found = asked.query("payment_intent").and_then(|id| by_number(world, id));
-            let found = found.filter(|it| it.dispute.is_some()).map(dispute);
-            (StatusCode::OK, json!({ "object": "list", "data": Vec::from_iter(found) }))
+            // The latest first.
+            let shown =
+                found.into_iter().flat_map(|c| c.disputes.iter().rev().map(|d| dispute(d, c)));
+            (StatusCode::OK, json!({ "object": "list", "data": Vec::from_iter(shown) }))
         }
         (&Method::POST, ["v1", "refunds"]) => give_back(world, asked),
         (&Method::GET, ["v1", "refunds"]) => {
@@ -162,7 +164,7 @@ fn intent(collection: &Collection) -> Json {
         "last_payment_error": null,
         "latest_charge": {
             "id": format!("ch_{}", collection.number),
-            "disputed": collection.dispute.is_some(),
+            "disputed": !collection.disputes.is_empty(),
             "balance_transaction": {
                 "amount": collection.paid,
                 "fee": collection.fee,
@@ -173,17 +175,17 @@ fn intent(collection: &Collection) -> Json {
     })
 }
 
-fn dispute(collection: &Collection) -> Json {
+fn dispute(of: &Dispute, collection: &Collection) -> Json {
     json!({
-        "id": format!("du_{}", collection.number),
+        "id": format!("du_{}", of.number),
         "object": "dispute",
-        "amount": collection.paid,
+        "amount": of.amount,
         "currency": collection.asset.code().to_lowercase(),
         "payment_intent": format!("pi_{}", collection.number),
-        "status": match collection.dispute {
-            Some(DisputeOf::Won) => "won",
-            Some(DisputeOf::Lost) => "lost",
-            _ => "needs_response",
+        "status": match of.state {
+            DisputeOf::Won => "won",
+            DisputeOf::Lost => "lost",
+            DisputeOf::Open => "needs_response",
         },
     })
 }
@@ -240,12 +242,15 @@ pub(super) fn collection_event(
     collection: &Collection,
     happened: &str,
 ) -> Option<Json> {
+    let latest = collection.disputes.last().map(|it| dispute(it, collection));
     let (kind, object) = match happened {
         "paid" => ("checkout.session.completed", session(world, collection)),
         "expired" => ("checkout.session.expired", session(world, collection)),
         "declined" => ("payment_intent.payment_failed", intent(collection)),
-        "disputed" => ("charge.dispute.created", dispute(collection)),
-        "dispute decided" => ("charge.dispute.closed", dispute(collection)),
+        "disputed" => ("charge.dispute.created", latest?),
+        "dispute changed" => ("charge.dispute.updated", latest?),
+        "dispute decided" => ("charge.dispute.closed", latest?),
+        "refunded" => ("refund.created", refund_of(collection.refunds.last()?, collection)),
         _ => return None,
     };
     let id = format!("evt_{}", world.next());

@@ -75,8 +75,15 @@ pub(super) struct Collection {
     pub paid: i64,
     pub fee: i64,
     pub return_url: String,
-    pub dispute: Option<DisputeOf>,
+    pub disputes: Vec<Dispute>,
     pub refunds: Vec<Refund>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Dispute {
+    pub number: u64,
+    pub amount: i64,
+    pub state: DisputeOf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -180,7 +187,7 @@ impl World {
             paid: 0,
             fee: 0,
             return_url: return_url.to_owned(),
-            dispute: None,
+            disputes: Vec::new(),
             refunds: Vec::new(),
         };
         self.by_reference.insert(collection.reference.clone(), self.collections.len());
@@ -276,12 +283,16 @@ impl World {
         Ok(word)
     }
 
-    pub(super) fn dispute(&mut self, at: usize) -> Result<&'static str> {
+    /// Opens a dispute about a part of what was paid, or about all that no other is about.
+    pub(super) fn dispute(&mut self, at: usize, amount: Option<i64>) -> Result<&'static str> {
+        let number = self.next();
         let collection = &mut self.collections[at];
-        if collection.outcome != Outcome::Done || collection.dispute.is_some() {
+        let left = collection.paid - collection.disputes.iter().map(|it| it.amount).sum::<i64>();
+        let amount = amount.unwrap_or(left);
+        if collection.outcome != Outcome::Done || amount <= 0 || amount > left {
             return Err(Error::conflict("decided", "There is nothing to dispute."));
         }
-        collection.dispute = Some(DisputeOf::Open);
+        collection.disputes.push(Dispute { number, amount, state: DisputeOf::Open });
         if collection.provider == ProviderName::Crypto {
             let reference = collection.reference.clone();
             self.unpay_on_chain(&reference, None);
@@ -291,18 +302,38 @@ impl World {
 
     pub(super) fn decide_dispute(&mut self, at: usize, is_won: bool) -> Result<&'static str> {
         let collection = &mut self.collections[at];
-        if collection.dispute != Some(DisputeOf::Open) {
-            return Err(Error::conflict("decided", "There is no open dispute."));
-        }
-        collection.dispute = Some(if is_won { DisputeOf::Won } else { DisputeOf::Lost });
-        let (provider, paid) = (collection.provider, Money::new(collection.paid, collection.asset));
+        let (provider, asset) = (collection.provider, collection.asset);
+        let dispute = open_of(collection)?;
+        dispute.state = if is_won { DisputeOf::Won } else { DisputeOf::Lost };
+        let disputed = Money::new(dispute.amount, asset);
         if provider == ProviderName::Crypto {
             let reference = collection.reference.clone();
             self.unpay_on_chain(&reference, Some(!is_won));
         } else if !is_won {
-            self.debit(provider, paid);
+            self.debit(provider, disputed);
         }
         Ok("dispute decided")
+    }
+
+    /// The bank wants another amount of it now.
+    pub(super) fn amend_dispute(&mut self, at: usize, amount: i64) -> Result<&'static str> {
+        open_of(&mut self.collections[at])?.amount = amount;
+        Ok("dispute changed")
+    }
+
+    /// Somebody sends a part back in the provider's dashboard.
+    pub(super) fn send_back(&mut self, at: usize, amount: i64) -> Result<&'static str> {
+        let number = self.next();
+        let collection = &mut self.collections[at];
+        let back: i64 = collection.refunds.iter().map(|it| it.amount).sum();
+        if collection.outcome != Outcome::Done || amount <= 0 || back + amount > collection.paid {
+            return Err(Error::conflict("decided", "There is nothing to send back."));
+        }
+        let reference = String::new();
+        collection.refunds.push(Refund { number, amount, reference, came_back: false });
+        let (provider, asset) = (collection.provider, collection.asset);
+        self.debit(provider, Money::new(amount, asset));
+        Ok("refunded")
     }
 
     /// Makes a payout; the money leaves our balance at once.
@@ -375,4 +406,10 @@ pub(super) const fn payout_cost_asset(provider: ProviderName, paid: Asset) -> As
         ProviderName::Paypal => Asset::USD,
         _ => paid,
     }
+}
+
+/// The oldest dispute of a collection that nobody has decided.
+fn open_of(collection: &mut Collection) -> Result<&mut Dispute> {
+    let open = collection.disputes.iter_mut().find(|it| it.state == DisputeOf::Open);
+    open.ok_or_else(|| Error::conflict("decided", "There is no open dispute."))
 }

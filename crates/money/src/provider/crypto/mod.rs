@@ -167,7 +167,7 @@ impl Adapter {
         let reference = known.reference.to_owned();
         let Some(TransferId { chain, tx, index }) = TransferId::parse(named) else {
             // An address: nothing has arrived yet.
-            return Ok(Some(Seen { reference, state: SeenState::Open, dispute: None }));
+            return Ok(Some(Seen { reference, state: SeenState::Open, disputes: Vec::new() }));
         };
         let path = format!("/v1/transfers/{}/{}/{}", escape(chain), escape(tx), escape(index));
         let answer = or_none(self.get("fetch_collection", known.reference, path).await)?;
@@ -178,7 +178,7 @@ impl Adapter {
         }
         let state = self.state(&found)?;
         let dispute = if known.with_dispute { self.reorganised(&found)? } else { None };
-        Ok(Some(Seen { reference, state, dispute }))
+        Ok(Some(Seen { reference, state, disputes: Vec::from_iter(dispute) }))
     }
 
     fn is_final(&self, transfer: &Transfer) -> bool {

@@ -284,11 +284,17 @@ impl Adapter {
         let reference = unit.custom_id.clone().unwrap_or_default();
         let state = seen_state(order, unit)?;
         let capture = unit.payments.captures.iter().find(|it| it.is_paid());
-        let dispute = match capture.filter(|_| known.with_dispute) {
-            Some(capture) => self.dispute(known.reference, &capture.id).await?,
-            None => None,
+        let disputes = match capture.filter(|_| known.with_dispute) {
+            Some(capture) => {
+                let mut disputes = self.disputes(known.reference, &capture.id).await?;
+                for refund in unit.payments.refunds.iter().filter(|it| !it.is_ours()) {
+                    disputes.push(seen_refund(refund, None)?.into_dispute());
+                }
+                disputes
+            }
+            None => Vec::new(),
         };
-        Ok(Seen { reference, state, dispute })
+        Ok(Seen { reference, state, disputes })
     }
 
     /// Takes the money of an approved order. The key changes when the payer approves anew, so that
@@ -317,24 +323,17 @@ impl Adapter {
         }
     }
 
-    async fn dispute(&self, own: &str, capture: &str) -> Result<Option<SeenDispute>, Failure> {
+    async fn disputes(&self, own: &str, capture: &str) -> Result<Vec<SeenDispute>, Failure> {
         let verb = "fetch_collection";
-        let path = format!("/v1/customer/disputes?disputed_transaction_id={}", escape(capture));
+        let of = escape(capture);
+        let path = format!("/v1/customer/disputes?disputed_transaction_id={of}&page_size=50");
         let listed: Disputes = self.ask(Call::get(verb, own, path)).await?.read()?;
-        let Some(first) = listed.items.into_iter().next() else { return Ok(None) };
-        let path = format!("/v1/customer/disputes/{}", escape(&first.dispute_id));
-        let found: DisputeWire = self.ask(Call::get(verb, own, path)).await?.read()?;
-        let outcome = found.dispute_outcome.map(|it| it.outcome_code).unwrap_or_default();
-        let stage = match (found.status.as_str(), outcome.as_str()) {
-            ("RESOLVED", "RESOLVED_BUYER_FAVOUR" | "ACCEPTED") => DisputeStage::Lost,
-            (
-                "RESOLVED",
-                "RESOLVED_SELLER_FAVOUR" | "RESOLVED_WITH_PAYOUT" | "CANCELED_BY_BUYER" | "DENIED",
-            ) => DisputeStage::Won,
-            _ => DisputeStage::Open,
-        };
-        let amount = found.dispute_amount.money()?;
-        Ok(Some(SeenDispute { id: found.dispute_id, amount, stage }))
+        let mut disputes = Vec::new();
+        for named in listed.items {
+            let path = format!("/v1/customer/disputes/{}", escape(&named.dispute_id));
+            disputes.push(seen_dispute(self.ask(Call::get(verb, own, path)).await?.read()?)?);
+        }
+        Ok(disputes)
     }
 
     /// Orders and captures are named alike: an order is more likely to be asked about.
@@ -422,7 +421,7 @@ impl Adapter {
         let path = format!("/v2/payments/captures/{}/refund", escape(&capture.id));
         let made: RefundWire =
             self.ask(Call::post("create_refund", refund, path, body)).await?.read()?;
-        seen_refund(made, amount)
+        seen_refund(&made, Some(amount))
     }
 
     async fn find_refund(
@@ -434,9 +433,7 @@ impl Adapter {
         let refunds = order.purchase_units.into_iter().flat_map(|it| it.payments.refunds);
         let mut own = refunds.filter(|it| it.custom_id.as_deref() == Some(own));
         let Some(found) = own.next() else { return Ok(None) };
-        let amount = found.amount.as_ref().map(wire::Amount::money).transpose()?;
-        let amount = amount.ok_or_else(|| Failure::Invalid("a refund of no amount".into()))?;
-        seen_refund(found, amount).map(Some)
+        seen_refund(&found, None).map(Some)
     }
 
     async fn balances(&self) -> Result<Vec<Money>, Failure> {
@@ -510,14 +507,32 @@ fn seen_payout(batch: Batch) -> Result<Option<SeenPayout>, Failure> {
     Ok(Some(SeenPayout { reference, provider_ref, amount, state }))
 }
 
-fn seen_refund(refund: RefundWire, asked: Money) -> Result<SeenRefund, Failure> {
+fn seen_dispute(found: DisputeWire) -> Result<SeenDispute, Failure> {
+    let outcome = found.dispute_outcome.unwrap_or_default();
+    let stage = match (found.status.as_str(), outcome.outcome_code.as_str()) {
+        ("RESOLVED", "RESOLVED_BUYER_FAVOUR" | "ACCEPTED") => DisputeStage::Lost,
+        (
+            "RESOLVED",
+            "RESOLVED_SELLER_FAVOUR" | "RESOLVED_WITH_PAYOUT" | "CANCELED_BY_BUYER" | "DENIED",
+        ) => DisputeStage::Won,
+        _ => DisputeStage::Open,
+    };
+    // What was decided may be less than what was wanted.
+    let decided = outcome.amount_refunded.filter(|_| stage == DisputeStage::Lost);
+    let amount = decided.unwrap_or(found.dispute_amount).money()?;
+    Ok(SeenDispute { id: found.dispute_id, amount, stage })
+}
+
+/// `asked` is what to take for the amount where the answer names none.
+fn seen_refund(refund: &RefundWire, asked: Option<Money>) -> Result<SeenRefund, Failure> {
     let state = match refund.status.as_str() {
         "COMPLETED" => RefundState::Settled,
         "FAILED" | "CANCELLED" => RefundState::Failed,
         _ => RefundState::Pending,
     };
-    let amount = refund.amount.as_ref().map(wire::Amount::money).transpose()?.unwrap_or(asked);
-    Ok(SeenRefund { provider_ref: refund.id, amount, state })
+    let amount = refund.amount.as_ref().map(wire::Amount::money).transpose()?.or(asked);
+    let amount = amount.ok_or_else(|| Failure::Invalid("a refund of no amount".into()))?;
+    Ok(SeenRefund { provider_ref: refund.id.clone(), amount, state })
 }
 
 /// PayPal finds accounts when it pays them; all that can be said before is what no address is.

@@ -152,6 +152,13 @@ pub(super) struct RefundWire {
     pub custom_id: Option<String>,
 }
 
+impl RefundWire {
+    /// Whether it was asked for here.
+    pub(super) fn is_ours(&self) -> bool {
+        self.custom_id.as_deref().and_then(crate::refund::parse_reference).is_some()
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct Batch {
     pub batch_header: BatchHeader,
@@ -201,10 +208,12 @@ pub(super) struct DisputeWire {
     pub dispute_outcome: Option<Outcome>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 pub(super) struct Outcome {
     #[serde(default)]
     pub outcome_code: String,
+    #[serde(default)]
+    pub amount_refunded: Option<Amount>,
 }
 
 #[derive(Deserialize)]

@@ -16,7 +16,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::sign::Signer;
 use serde_json::{Value as Json, json};
 
-use super::world::{Collection, DisputeOf, Outcome, PayoutOf, Refund, World, payout_cost_asset};
+use super::world::{
+    Collection, Dispute, DisputeOf, Outcome, PayoutOf, Refund, World, payout_cost_asset,
+};
 use super::{Asked, Options, Replied};
 use crate::provider::ProviderName;
 use crate::provider::paypal::{SIGNATURE_HEADER, read, signed_text, written};
@@ -145,13 +147,13 @@ fn act(world: &mut World, asked: &Asked<'_>) -> Replied {
         (&Method::GET, ["v1", "customer", "disputes"]) => {
             let id = asked.query("disputed_transaction_id").unwrap_or_default();
             let found = by_id(world, 'C', id).map(|at| &world.collections[at]);
-            let found = found.filter(|it| it.dispute.is_some()).map(dispute);
-            (StatusCode::OK, json!({ "items": Vec::from_iter(found) }))
+            let shown = found.into_iter().flat_map(|c| c.disputes.iter().map(|d| dispute(d, c)));
+            (StatusCode::OK, json!({ "items": Vec::from_iter(shown) }))
         }
         (&Method::GET, ["v1", "customer", "disputes", id]) => {
-            let own = world.collections.iter().find(|it| dispute_id(it) == *id);
-            match own.filter(|it| it.dispute.is_some()) {
-                Some(collection) => (StatusCode::OK, dispute(collection)),
+            let all = world.collections.iter().flat_map(|c| c.disputes.iter().map(move |d| (d, c)));
+            match all.into_iter().find(|(of, _)| dispute_id(of) == *id) {
+                Some((of, collection)) => (StatusCode::OK, dispute(of, collection)),
                 None => missing(),
             }
         }
@@ -173,8 +175,8 @@ fn batch_id(payout: &PayoutOf) -> String {
     id_of('B', payout.number)
 }
 
-fn dispute_id(collection: &Collection) -> String {
-    format!("PP-D-{}", collection.number)
+fn dispute_id(of: &Dispute) -> String {
+    format!("PP-D-{}", of.number)
 }
 
 fn by_id(world: &World, kind: char, id: &str) -> Option<usize> {
@@ -302,16 +304,16 @@ fn refund_of(refund: &Refund, collection: &Collection) -> Json {
     })
 }
 
-fn dispute(collection: &Collection) -> Json {
-    let (status, outcome) = match collection.dispute {
-        Some(DisputeOf::Won) => ("RESOLVED", Some("RESOLVED_SELLER_FAVOUR")),
-        Some(DisputeOf::Lost) => ("RESOLVED", Some("RESOLVED_BUYER_FAVOUR")),
-        _ => ("WAITING_FOR_SELLER_RESPONSE", None),
+fn dispute(of: &Dispute, collection: &Collection) -> Json {
+    let (status, outcome) = match of.state {
+        DisputeOf::Won => ("RESOLVED", Some("RESOLVED_SELLER_FAVOUR")),
+        DisputeOf::Lost => ("RESOLVED", Some("RESOLVED_BUYER_FAVOUR")),
+        DisputeOf::Open => ("WAITING_FOR_SELLER_RESPONSE", None),
     };
     json!({
-        "dispute_id": dispute_id(collection),
+        "dispute_id": dispute_id(of),
         "status": status,
-        "dispute_amount": amount(Money::new(collection.paid, collection.asset)),
+        "dispute_amount": amount(Money::new(of.amount, collection.asset)),
         "dispute_outcome": outcome.map(|code| json!({ "outcome_code": code })),
         "disputed_transactions": [{
             "seller_transaction_id": id_of('C', collection.number),
@@ -392,10 +394,19 @@ pub(super) fn collection_event(
     collection: &Collection,
     happened: &str,
 ) -> Option<Json> {
+    let latest = collection.disputes.last().map(|it| dispute(it, collection));
     let (kind, resource) = match happened {
         "approved" => ("CHECKOUT.ORDER.APPROVED", order(world, collection)),
-        "disputed" => ("CUSTOMER.DISPUTE.CREATED", dispute(collection)),
-        "dispute decided" => ("CUSTOMER.DISPUTE.RESOLVED", dispute(collection)),
+        "disputed" => ("CUSTOMER.DISPUTE.CREATED", latest?),
+        "dispute changed" => ("CUSTOMER.DISPUTE.UPDATED", latest?),
+        "dispute decided" => ("CUSTOMER.DISPUTE.RESOLVED", latest?),
+        "refunded" => {
+            let mut refund = refund_of(collection.refunds.last()?, collection);
+            let capture = id_of('C', collection.number);
+            let href = format!("{}/paypal/v2/payments/captures/{capture}", world.public_url);
+            refund["links"] = json!([{ "rel": "up", "href": href }]);
+            ("PAYMENT.CAPTURE.REFUNDED", refund)
+        }
         _ => return None,
     };
     Some(event(world, kind, &resource))
