@@ -366,6 +366,10 @@ impl Users for Identity {
         self.sessions.cached(presented, now)
     }
 
+    fn believable(&self, presented: &str) -> Option<(Arc<Principal>, Duration)> {
+        self.sessions.believable(presented)
+    }
+
     fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
         if is_kratos(presented) {
             return self.kratos.authenticate(presented).boxed();

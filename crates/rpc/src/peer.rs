@@ -224,6 +224,10 @@ impl Peer {
         Ok((grpc, request))
     }
 
+    pub(crate) fn now(&self) -> kernel::Timestamp {
+        self.0.world.now()
+    }
+
     /// Sends a call through the breaker. What the peer itself has said is an answer; that there was
     /// none, or none that makes sense, is a failure, however often it was tried.
     async fn attempts<T>(

@@ -99,6 +99,7 @@ impl From<&Principal> for v1::Principal {
             proven_at: principal.proven_at.micros(),
             impersonator: principal.impersonator.map(id_bytes).unwrap_or_default(),
             acting: principal.acting.map(v1::Acting::from),
+            believable_ms: 0,
         }
     }
 }

@@ -22,6 +22,9 @@ use kernel::{
     Principal, Result, Role, Secret, Timestamp,
 };
 use platform::breaker::{Breaker, Policy, State};
+use platform::db::Tx;
+use platform::fleet::{Board, Follower, Notice, Shards};
+use platform::testing::TestDb;
 use rpc::orders::{self, Engagement, Filter, NewOrder, Order, Orders, Price, Spelling};
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
 use rpc::routes::{Answer, Call, Routes};
@@ -112,10 +115,15 @@ impl Users for Parrot {
         None
     }
 
+    fn believable(&self, presented: &str) -> Option<(Arc<Principal>, Duration)> {
+        let is_known = presented == "remembered";
+        is_known.then(|| (Arc::new(somebody()), Duration::from_millis(400)))
+    }
+
     fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
         async move {
             match presented {
-                "somebody" => Ok(Arc::new(somebody())),
+                "somebody" | "remembered" => Ok(Arc::new(somebody())),
                 "forever" => {
                     let _tells = Tells(self.given_up.clone());
                     std::future::pending().await
@@ -238,6 +246,31 @@ impl Orders for Clerk {
 /// Answers with what it was asked.
 struct Echo;
 
+/// The shards that were forgotten.
+#[derive(Default)]
+struct Ears(std::sync::Mutex<Vec<usize>>);
+
+impl Follower for Ears {
+    fn forget(&self, notice: &Notice) {
+        self.forget_shard(Notice::shard_of(notice.about));
+    }
+
+    fn forget_shard(&self, shard: usize) {
+        self.0.lock().unwrap().push(shard);
+    }
+}
+
+/// Tells something of the seventh shard.
+async fn tell() {
+    let test = TestDb::sqlite(&[platform::MIGRATIONS]).await;
+    let tell = |tx: Tx| async move {
+        tx.tell(Notice::all_of(Uuid::from_u128(7)));
+        Ok(())
+    };
+    test.db.run("tell", tell).await.unwrap();
+    test.finish().await;
+}
+
 impl Routes for Echo {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Answer>> {
         async move {
@@ -253,6 +286,9 @@ impl Routes for Echo {
             if let Some(idempotency) = idempotency {
                 assert_eq!((idempotency.scope, idempotency.fingerprint), ([3; 32], [4; 32]));
                 idempotency.mark_replayed();
+            }
+            if call.target == "/tells" {
+                tell().await;
             }
             if call.target == "/refused" {
                 return Err(refusal(Kind::Forbidden));
@@ -332,8 +368,13 @@ fn options(url: String) -> PeerOptions {
     }
 }
 
+/// What a process of a fleet has heard.
+fn board() -> Arc<Board> {
+    Arc::new(Board::new(true))
+}
+
 fn users_at(url: String) -> rpc::users::Remote {
-    rpc::users::Remote::new(Peer::new(options(url)).unwrap())
+    rpc::users::Remote::new(Peer::new(options(url)).unwrap(), &board())
 }
 
 fn call(method: Method, target: &str, body: &'static [u8]) -> Call {
@@ -370,6 +411,43 @@ async fn what_the_user_service_says_crosses_whole() {
     assert_eq!(users.ways_to_prove(ids[0]).await.unwrap(), ["password", "totp"]);
     assert_eq!(users.order_role(&somebody()).await.unwrap(), "the verifier");
     assert!(!users.is_prompt(), "another process may know better");
+}
+
+#[tokio::test]
+async fn who_presents_a_token_is_remembered_for_as_long_as_the_user_service_says() {
+    let served = Serving::start().await;
+    let ((world, clock), heard) = (platform::testing::world(), board());
+    let peer = Peer::new(PeerOptions { world: world.clone(), ..options(served.url()) }).unwrap();
+    let users = rpc::users::Remote::new(peer, &heard);
+    for presented in ["somebody", "remembered"] {
+        assert!(users.cached(presented, world.now()).is_none());
+        users.authenticate(presented).await.unwrap();
+    }
+    assert!(users.cached("somebody", world.now()).is_none(), "nothing was said of how long");
+    assert_eq!(*users.cached("remembered", world.now()).unwrap(), somebody());
+    clock.advance(Duration::from_millis(400));
+    assert!(users.cached("remembered", world.now()).is_none());
+    users.authenticate("remembered").await.unwrap();
+    let told = |user: u128| {
+        heard.forget_shards(Shards::of(&Notice::all_of(Uuid::from_u128(user))));
+        users.cached("remembered", world.now())
+    };
+    let user = somebody().user.uuid().as_u128();
+    assert!(told(user + 1).is_some(), "somebody else");
+    assert!(told(user).is_none());
+}
+
+#[tokio::test]
+async fn what_a_handler_tells_elsewhere_is_forgotten_here_before_its_answer_is_passed_on() {
+    let (served, heard) = (Serving::start().await, board());
+    let ears = Arc::new(Ears::default());
+    heard.follow(&ears);
+    let peer = Peer::new(options(served.url())).unwrap();
+    let routes = rpc::routes::Remote::new(peer, Arc::clone(&heard));
+    routes.call(call(Method::POST, "/v1/things", b"")).await.unwrap();
+    assert!(ears.0.lock().unwrap().is_empty());
+    routes.call(call(Method::POST, "/tells", b"")).await.unwrap();
+    assert_eq!(*ears.0.lock().unwrap(), [7]);
 }
 
 #[tokio::test]
@@ -433,7 +511,7 @@ async fn an_error_is_the_same_error_on_the_other_side() {
 #[tokio::test]
 async fn a_request_and_its_answer_cross_whole() {
     let served = Serving::start().await;
-    let routes = rpc::routes::Remote::new(Peer::new(options(served.url())).unwrap());
+    let routes = rpc::routes::Remote::new(Peer::new(options(served.url())).unwrap(), board());
     let idempotency = Arc::new(Idempotency::new([3; 32], [4; 32]));
     let mut asked = call(Method::POST, "/v1/things?x=%20y", b"\x00body\xff");
     asked.headers.insert("cookie", HeaderValue::from_bytes(b"a=\xfc").unwrap());
@@ -469,7 +547,7 @@ async fn a_request_and_its_answer_cross_whole() {
 #[tokio::test]
 async fn a_long_answer_comes_in_pieces_and_says_when_it_breaks_off() {
     let served = Serving::start().await;
-    let routes = rpc::routes::Remote::new(Peer::new(options(served.url())).unwrap());
+    let routes = rpc::routes::Remote::new(Peer::new(options(served.url())).unwrap(), board());
     let answer = routes.call(call(Method::GET, "/pieces", b"")).await.unwrap();
     assert_eq!(answer.body.collect().await.unwrap().to_bytes().len(), 3_000_000);
     let answer = routes.call(call(Method::GET, "/pieces/broken", b"")).await.unwrap();
@@ -480,10 +558,10 @@ async fn a_long_answer_comes_in_pieces_and_says_when_it_breaks_off() {
 async fn whoever_does_not_know_the_secret_is_told_nothing_and_signs_nobody_out() {
     let served = Serving::start().await;
     let stranger = PeerOptions { secret: Secret::new("x".into()), ..options(served.url()) };
-    let users = rpc::users::Remote::new(Peer::new(stranger.clone()).unwrap());
+    let users = rpc::users::Remote::new(Peer::new(stranger.clone()).unwrap(), &board());
     // Not 401: it is our fault, not the fault of whoever shows the token.
     fails(&users, "service_unavailable").await;
-    let routes = rpc::routes::Remote::new(Peer::new(stranger).unwrap());
+    let routes = rpc::routes::Remote::new(Peer::new(stranger).unwrap(), board());
     let refused = routes.call(call(Method::GET, "/", b"")).await.unwrap_err();
     assert_eq!(refused.code(), "service_unavailable");
 }
@@ -550,7 +628,7 @@ async fn a_peer_that_fails_again_and_again_is_left_alone_and_no_refusal_counts()
     let served = Serving::start().await;
     let options = PeerOptions { world: world.clone(), ..options(served.url()) };
     let breaker = options.breaker.clone();
-    let users = rpc::users::Remote::new(Peer::new(options).unwrap());
+    let users = rpc::users::Remote::new(Peer::new(options).unwrap(), &board());
     for number in 0..1000 {
         let kind = (number % KINDS.len()).to_string();
         let refused = users.authenticate(&kind).await.unwrap_err();
@@ -580,7 +658,7 @@ async fn what_a_peer_says_of_a_service_behind_it_does_not_count_against_the_peer
     let served = Serving::start().await;
     let options = options(served.url());
     let (breaker, world) = (options.breaker.clone(), options.world.clone());
-    let users = rpc::users::Remote::new(Peer::new(options).unwrap());
+    let users = rpc::users::Remote::new(Peer::new(options).unwrap(), &board());
     for code in ["service_unavailable", "service_timeout"].repeat(10) {
         let refused = users.authenticate(code).await.unwrap_err();
         assert_eq!((refused.code(), refused.retry_after_seconds()), (code, Some(7)));
@@ -657,7 +735,7 @@ async fn with_an_authority_both_sides_show_a_certificate_of_it() {
     let url = format!("https://{}", served.address);
     let users = |tls: TlsFiles| {
         let options = PeerOptions { tls: Some(tls), ..options(url.clone()) };
-        rpc::users::Remote::new(Peer::new(options).unwrap())
+        rpc::users::Remote::new(Peer::new(options).unwrap(), &board())
     };
     assert_eq!(*users(ours.clone()).authenticate("somebody").await.unwrap(), somebody());
     // Somebody else's certificate, somebody else's authority, and no TLS at all.
@@ -696,7 +774,7 @@ async fn new_certificates_are_taken_up_by_both_sides_while_they_run() {
     let url = format!("https://{}", served.address);
     let users = |tls: &TlsFiles| {
         let options = PeerOptions { tls: Some(tls.clone()), ..options(url.clone()) };
-        rpc::users::Remote::new(Peer::new(options).unwrap())
+        rpc::users::Remote::new(Peer::new(options).unwrap(), &board())
     };
     let kept = users(&at_client);
     kept.authenticate("somebody").await.unwrap();

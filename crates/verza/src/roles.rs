@@ -11,6 +11,7 @@ use std::time::Duration;
 use kernel::{Error, Result, Secret, World};
 use platform::breaker::Breaker;
 use platform::crypto::MasterKey;
+use platform::fleet::Board;
 use platform::http::Route;
 use rpc::orders::Orders;
 use rpc::peer::{Peer, PeerOptions, TlsFiles};
@@ -38,8 +39,9 @@ struct Elsewhere {
 
 impl Elsewhere {
     /// Rows of it, as this process answers them.
-    fn rows(&self, rows: Vec<Route>) -> Vec<Route> {
-        let routes: Arc<dyn Routes> = Arc::new(rpc::routes::Remote::new(self.requests.clone()));
+    fn rows(&self, rows: Vec<Route>, board: Arc<Board>) -> Vec<Route> {
+        let remote = rpc::routes::Remote::new(self.requests.clone(), board);
+        let routes: Arc<dyn Routes> = Arc::new(remote);
         gateway::remote::forward(rows, &routes)
     }
 }
@@ -88,17 +90,19 @@ impl Away {
     }
 
     /// The user service, or this process's own.
-    pub(crate) fn users(&self, own: Arc<dyn Users>) -> Arc<dyn Users> {
+    pub(crate) fn users(&self, own: Arc<dyn Users>, board: &Board) -> Arc<dyn Users> {
         match &self.users {
-            Some(elsewhere) => Arc::new(rpc::users::Remote::new(elsewhere.questions.clone())),
+            Some(elsewhere) => {
+                Arc::new(rpc::users::Remote::new(elsewhere.questions.clone(), board))
+            }
             None => own,
         }
     }
 
     /// The rows of the user service, as this process answers them.
-    pub(crate) fn users_rows(&self, own: Vec<Route>) -> Vec<Route> {
+    pub(crate) fn users_rows(&self, own: Vec<Route>, board: &Arc<Board>) -> Vec<Route> {
         match &self.users {
-            Some(elsewhere) => elsewhere.rows(own),
+            Some(elsewhere) => elsewhere.rows(own, Arc::clone(board)),
             None => own,
         }
     }

@@ -481,7 +481,7 @@ impl Platform {
         let identity = build_identity(&db, &config, &settings, &master_key, &mailer, &limiter)?;
         let away = Away::new(&config, db.world(), &master_key)?;
         let secret = roles::secret(&config, &master_key);
-        let users = away.users(identity.clone());
+        let users = away.users(identity.clone(), db.board());
         let trust = Trust::new(TrustOptions {
             db: db.clone(),
             master_key: master_key.clone(),
@@ -610,7 +610,7 @@ impl Platform {
     /// Every route of the platform but the pages that describe them.
     fn routes(&self, health: &Health) -> Vec<Route> {
         let mut routes = gateway::health::routes(health);
-        routes.extend(self.away.users_rows(self.users_rows()));
+        routes.extend(self.away.users_rows(self.users_rows(), self.db.board()));
         routes.extend(self.money.routes());
         routes.extend(self.documents.routes());
         routes.extend(self.trust.routes());

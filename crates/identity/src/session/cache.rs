@@ -109,6 +109,12 @@ impl Live {
         }
     }
 
+    /// For how long from `now` on this is no further behind the store than anybody may be.
+    fn believable(&self, now: Timestamp, board: &Board) -> Duration {
+        let confirmed = Timestamp::from_micros(self.confirmed.load(Ordering::Acquire));
+        STALE_MAX.saturating_sub(board.age(confirmed, now))
+    }
+
     fn confirm(&self, now: Timestamp) {
         self.confirmed.fetch_max(now.micros(), Ordering::AcqRel);
         self.confirming.store(false, Ordering::Relaxed);
@@ -231,6 +237,23 @@ impl Cache {
         slot.live.see(now);
         LAST.set(Some((self.number, Arc::downgrade(&slot.live))));
         Some(Arc::clone(&slot.live))
+    }
+
+    /// The session behind a presentation, and for how long from `now` on it may be believed without
+    /// asking here.
+    pub(super) fn believable(
+        &self,
+        key: &[u8; 32],
+        now: Timestamp,
+    ) -> Option<(Arc<Live>, Duration)> {
+        let slots = self.presented[usize::from(key[0]) % SHARDS].read();
+        let Slot { live, until, .. } = &slots.slots[*slots.index.get(key)?];
+        let left = [*until, live.expires_at].into_iter().map(|end| end.since(now)).min()?;
+        let long = live.believable(now, &self.board).min(left);
+        // Whoever asks took note of what was told before the question: what is told from here on is
+        // after it.
+        let is_good = !live.stale.load(Ordering::Acquire);
+        is_good.then(|| (Arc::clone(live), long))
     }
 
     /// The session that was found last on this thread, if it is this one.

@@ -735,6 +735,13 @@ impl Service {
         Some(Arc::clone(&live.principal))
     }
 
+    /// The same, and for how long from now on another process may believe it; see
+    /// [`Users::believable`](rpc::users::Users::believable).
+    pub fn believable(&self, presented: &str) -> Option<(Arc<Principal>, Duration)> {
+        let (live, long) = self.cache.believable(&sha256(presented), self.db.world().now())?;
+        Some((Arc::clone(&live.principal), long))
+    }
+
     /// Who presents this: a cookie's token or an access token in any form. What is refused is not
     /// remembered: to be asked for junk costs time, and no memory.
     ///

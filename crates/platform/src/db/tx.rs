@@ -244,6 +244,7 @@ impl Tx {
         } else {
             Told::by_shard(notices)
         };
+        fleet::note(&told);
         let db = self.0.db.clone();
         Ok(Box::new(move || db.board().told_here(told)))
     }

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::STALE_MAX;
+use super::{STALE_MAX, Shards};
 
 /// Into how many shards what can change is divided. What is lost on the way costs the memory of
 /// one shard, so more of them are better; all of their counters are read at once, so fewer are.
@@ -258,6 +258,14 @@ impl Board {
             && let Some(heard) = self.heard.get(told.shard)
         {
             heard.lock().note(told.number);
+        }
+    }
+
+    /// What a process that was asked to do something has told meanwhile: forgotten here before its
+    /// answer is passed on, and not when the stream or the counters come round to it.
+    pub fn forget_shards(&self, shards: Shards) {
+        for shard in shards.iter() {
+            self.followers().iter().for_each(|follower| follower.forget_shard(shard));
         }
     }
 

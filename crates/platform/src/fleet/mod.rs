@@ -27,12 +27,14 @@
 //! | `board` | what this process has heard, and who is told |
 //! | `counters` | the SQL |
 //! | `redis` | the connection to Redis and its health |
+//! | `shards` | what a piece of work has told, for another process |
 //! | `stream` | notices over Redis |
 
 mod air;
 mod board;
 mod counters;
 mod redis;
+mod shards;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -48,6 +50,8 @@ pub(crate) use board::Told;
 pub use board::{Board, Follower, Liveness, Notice, SHARDS};
 pub(crate) use counters::tick;
 pub use redis::{Redis, RedisOptions};
+pub(crate) use shards::note;
+pub use shards::{Shards, gather};
 
 use crate::crypto::MasterKey;
 use crate::db::Db;

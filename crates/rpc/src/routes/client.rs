@@ -1,5 +1,6 @@
 //! The remote end: sends requests to the process that owns their route.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use kernel::{Error, Result};
+use platform::fleet::{Board, Shards};
 use tonic::Streaming;
 use tonic::metadata::MetadataMap;
 
@@ -33,12 +35,16 @@ const OF_THE_CONNECTION: [HeaderName; 7] = [
 ];
 
 /// The routes of a context in another process.
-#[derive(Debug, Clone)]
-pub struct Remote(Peer);
+#[derive(Clone)]
+pub struct Remote {
+    peer: Peer,
+    /// Of this process: what a handler has told elsewhere is forgotten here before its answer goes on.
+    board: Arc<Board>,
+}
 
 impl Remote {
-    pub const fn new(peer: Peer) -> Self {
-        Self(peer)
+    pub const fn new(peer: Peer, board: Arc<Board>) -> Self {
+        Self { peer, board }
     }
 
     async fn send(&self, call: Call) -> Result<Answer> {
@@ -50,21 +56,27 @@ impl Remote {
         };
         let carried = carried(&call);
         let request = v1::RouteRequest::from(call);
-        let (first, rest) = self.0.open::<_, v1::RoutePart>(PATH, request, carried, repeat).await?;
+        let (first, rest) =
+            self.peer.open::<_, v1::RoutePart>(PATH, request, carried, repeat).await?;
         let Some(Part::Head(head)) = first.part else {
-            return Err(self.0.garbage("an answer that does not begin with its head"));
+            return Err(self.peer.garbage("an answer that does not begin with its head"));
         };
+        let told = Shards::from_bytes(&head.told);
+        let Some(told) = told else {
+            return Err(self.peer.garbage("an answer whose head cannot be read"));
+        };
+        self.board.forget_shards(told);
         if let Some(idempotency) = idempotency.filter(|_| head.replayed) {
             idempotency.mark_replayed();
         }
         let status = u16::try_from(head.status).ok();
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
         let (Some(status), Some(headers)) = (status, read_headers(head.headers)) else {
-            return Err(self.0.garbage("an answer whose head cannot be read"));
+            return Err(self.peer.garbage("an answer whose head cannot be read"));
         };
         let body = match head.body {
             Some(body) => Full::new(body).map_err(|never| match never {}).boxed_unsync(),
-            None => body(self.0.clone(), rest),
+            None => body(self.peer.clone(), rest),
         };
         Ok(Answer { status, headers, body })
     }

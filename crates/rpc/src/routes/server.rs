@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http_body::Body as _;
 use http_body_util::{BodyExt, BodyStream};
 use kernel::Result;
+use platform::fleet::gather;
 use tonic::{Request, Response, Status};
 
 use super::client::write_headers;
@@ -33,7 +34,8 @@ impl Served {
     async fn answer(&self, request: v1::RouteRequest) -> Result<Parts> {
         let call = Call::try_from(request)?;
         let idempotency = call.caller.idempotency.clone();
-        let Answer { status, headers, body } = self.routes.call(call).await?;
+        let (answered, told) = gather(self.routes.call(call)).await;
+        let Answer { status, headers, body } = answered?;
         let whole = body.size_hint().exact().is_some_and(|size| size <= WHOLE_MAX);
         let (whole, rest) =
             if whole { (Some(body.collect().await?.to_bytes()), None) } else { (None, Some(body)) };
@@ -42,6 +44,7 @@ impl Served {
             headers: write_headers(&headers),
             replayed: idempotency.is_some_and(|idempotency| idempotency.is_replayed()),
             body: whole,
+            told: told.to_bytes().into(),
         }));
         let head = stream::iter([Ok(head)]);
         Ok(match rest {

@@ -1,16 +1,18 @@
 //! The port's remote end: asks the user service in another process.
 //!
-//! Nothing is remembered here: each question goes to the process that hears first of sessions
-//! that end. So this end is never sure by itself ([`Users::is_prompt`]), and what must not go
-//! wrong is confirmed with the store.
+//! Who presents a token is remembered for a moment ([`Memory`]). This end is never sure by itself
+//! ([`Users::is_prompt`]), and what must not go wrong is confirmed with the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{Session, User};
 use kernel::{Id, Principal, Result, Timestamp};
+use platform::fleet::Board;
 
+use super::memory::Memory;
 use super::{Profile, Reissued, Users};
 use crate::peer::{Peer, Repeat};
 use crate::wire::{id_bytes, v1};
@@ -19,36 +21,50 @@ use crate::wire::{id_bytes, v1};
 const PRESENTED_MAX: usize = 8 * 1024;
 
 /// The user service in another process.
-#[derive(Debug, Clone)]
-pub struct Remote(Peer);
+#[derive(Clone)]
+pub struct Remote {
+    peer: Peer,
+    memory: Arc<Memory>,
+}
 
 impl Remote {
-    pub const fn new(peer: Peer) -> Self {
-        Self(peer)
+    /// `board` is this process's own: it says what others have changed.
+    pub fn new(peer: Peer, board: &Board) -> Self {
+        let memory = Arc::new(Memory::new());
+        board.follow(&memory);
+        Self { peer, memory }
     }
 
-    async fn who(&self, path: &'static str, presented: &str) -> Result<Arc<Principal>> {
+    /// Who presents this, and for how long that may be believed.
+    async fn who(&self, path: &'static str, presented: &str) -> Result<(Arc<Principal>, Duration)> {
         if presented.len() > PRESENTED_MAX {
             let message = "The token is not one of ours.";
             return Err(kernel::Error::unauthenticated("invalid_token", message));
         }
         let question = v1::Presented { text: presented.to_owned() };
-        let principal: v1::Principal = self.0.ask(path, question, Repeat::Safe).await?;
-        self.legible(principal.read()).map(Arc::new)
+        let principal: v1::Principal = self.peer.ask(path, question, Repeat::Safe).await?;
+        let long = Duration::from_millis(principal.believable_ms.into());
+        Ok((Arc::new(self.legible(principal.read())?), long))
     }
 
     fn legible<T>(&self, read: Option<T>) -> Result<T> {
-        read.ok_or_else(|| self.0.garbage("an answer that cannot be read"))
+        read.ok_or_else(|| self.peer.garbage("an answer that cannot be read"))
     }
 }
 
 impl Users for Remote {
-    fn cached(&self, _: &str, _: Timestamp) -> Option<Arc<Principal>> {
-        None
+    fn cached(&self, presented: &str, now: Timestamp) -> Option<Arc<Principal>> {
+        self.memory.get(presented, now)
     }
 
     fn authenticate<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
-        self.who("/verza.v1.Users/Authenticate", presented).boxed()
+        async move {
+            let asked = (self.memory.ticket(), self.peer.now());
+            let (principal, long) = self.who("/verza.v1.Users/Authenticate", presented).await?;
+            self.memory.remember(presented, &principal, asked, long);
+            Ok(principal)
+        }
+        .boxed()
     }
 
     fn reissue<'a>(&'a self, expired: &'a str, cookie: &'a str) -> BoxFuture<'a, Result<Reissued>> {
@@ -57,7 +73,7 @@ impl Users for Remote {
             let question = v1::ReissueRequest { expired, cookie };
             let path = "/verza.v1.Users/Reissue";
             let v1::Reissued { principal, token } =
-                self.0.ask(path, question, Repeat::Unsent).await?;
+                self.peer.ask(path, question, Repeat::Unsent).await?;
             let principal = self.legible(principal.unwrap_or_default().read())?;
             Ok(Reissued { principal: Arc::new(principal), token: token.into() })
         }
@@ -69,7 +85,11 @@ impl Users for Remote {
     }
 
     fn confirm<'a>(&'a self, presented: &'a str) -> BoxFuture<'a, Result<Arc<Principal>>> {
-        self.who("/verza.v1.Users/Confirm", presented).boxed()
+        async move {
+            let (principal, _) = self.who("/verza.v1.Users/Confirm", presented).await?;
+            Ok(principal)
+        }
+        .boxed()
     }
 
     fn session(
@@ -80,7 +100,7 @@ impl Users for Remote {
         async move {
             let question = v1::SessionRequest { user: id_bytes(user), session: id_bytes(session) };
             let path = "/verza.v1.Users/Session";
-            let principal: v1::Principal = self.0.ask(path, question, Repeat::Safe).await?;
+            let principal: v1::Principal = self.peer.ask(path, question, Repeat::Safe).await?;
             self.legible(principal.read()).map(Arc::new)
         }
         .boxed()
@@ -98,7 +118,7 @@ impl Users for Remote {
         async move {
             let question = v1::UserRequest { user: user.uuid().as_bytes().to_vec().into() };
             let path = "/verza.v1.Users/WaysToProve";
-            let reply: v1::Ways = self.0.ask(path, question, Repeat::Safe).await?;
+            let reply: v1::Ways = self.peer.ask(path, question, Repeat::Safe).await?;
             Ok(reply.ways)
         }
         .boxed()
@@ -108,7 +128,7 @@ impl Users for Remote {
         async move {
             let path = "/verza.v1.Users/OrderRole";
             let question = v1::Principal::from(principal);
-            let reply: v1::OrderRoleReply = self.0.ask(path, question, Repeat::Safe).await?;
+            let reply: v1::OrderRoleReply = self.peer.ask(path, question, Repeat::Safe).await?;
             Ok(reply.role)
         }
         .boxed()
@@ -119,7 +139,7 @@ impl Users for Remote {
             let ids = users.iter().map(|user| user.uuid().as_bytes().to_vec().into());
             let question = v1::ProfilesRequest { users: ids.collect() };
             let path = "/verza.v1.Users/Profiles";
-            let reply: v1::ProfilesReply = self.0.ask(path, question, Repeat::Safe).await?;
+            let reply: v1::ProfilesReply = self.peer.ask(path, question, Repeat::Safe).await?;
             reply.profiles.into_iter().map(|profile| self.legible(profile.read())).collect()
         }
         .boxed()

@@ -4,9 +4,11 @@
 //! that serves any `Arc<dyn Users>`, by `proto/verza/users.proto`.
 
 mod client;
+mod memory;
 mod server;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{Session, User};
@@ -95,6 +97,12 @@ pub trait Users: Send + Sync {
     /// Who presents this text, when memory alone can tell: no I/O, no waiting, no allocation.
     /// `None` says nothing about the text; ask [`Users::authenticate`] then.
     fn cached(&self, presented: &str, now: Timestamp) -> Option<Arc<Principal>>;
+
+    /// The same, and for how long from now on it may be believed by another process that forgets
+    /// what is told of this user; nothing from an end that cannot tell.
+    fn believable(&self, _: &str) -> Option<(Arc<Principal>, Duration)> {
+        None
+    }
 
     /// Who presents this text: the opaque token of the cookie, an access token, a session token of
     /// Ory Kratos, or its cookie as `ory_kratos_session=..`. Whoever it is has a live session and

@@ -1,6 +1,7 @@
 //! The port on the wire: any implementation of it, for the other processes of the platform.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kernel::id::kinds::{Session, User};
@@ -52,7 +53,11 @@ impl v1::users_server::Users for Served {
         self.answer("Authenticate", &request, |question| {
             Box::pin(async move {
                 let principal = self.users.authenticate(&question.text).await?;
-                Ok(v1::Principal::from(&*principal))
+                // What memory holds by now, which is no older.
+                let believable = self.users.believable(&question.text);
+                let (principal, long) = believable.unwrap_or((principal, Duration::ZERO));
+                let believable_ms = u32::try_from(long.as_millis()).unwrap_or_default();
+                Ok(v1::Principal { believable_ms, ..v1::Principal::from(&*principal) })
             })
         })
         .await

@@ -9,7 +9,7 @@ use reqwest::Method;
 use rpc::client::Client;
 use serde_json::{Value as Json, json};
 
-use crate::town::{Answer, PASSWORD, Town};
+use crate::town::{Answer, PASSWORD, Town, until};
 use crate::world::{Stage, on_all_stages};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,6 +236,13 @@ on_all_stages! {
                         }
                     }
                     faces.end(ended, &token).await;
+                    if ended == Face::Streamfair && stage.is_in_parts() {
+                        // What serves HTTP did not see the call: it hears of it within a second.
+                        let heard = async || {
+                            faces.who(Face::V1, &token, &member).await.is_none().then_some(())
+                        };
+                        until("the gateway hears of the end", heard).await;
+                    }
                     for asked in Face::ALL {
                         let who = faces.who(asked, &token, &member).await;
                         assert_eq!(who, None, "{what}: {asked:?} still knows them");

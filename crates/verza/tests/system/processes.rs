@@ -16,7 +16,7 @@ use verza::wiring::MIGRATIONS;
 
 use crate::collector::{Collector, astray};
 use crate::house::{bare_command, free_port};
-use crate::observed::shows;
+use crate::observed::{lines, shows};
 use crate::town::{PASSWORD, Town, until};
 use crate::world::Stage;
 
@@ -208,6 +208,9 @@ async fn without_the_user_service_everybody_is_asked_to_come_back() {
     let town = street.town();
     let admin = town.set_up(&street.setup_link().await).await;
     let unavailable = async |codes: &[&str]| {
+        // Who was seen just now is believed for a moment still.
+        let asked = async || town.get("/v1/notifications", &admin).answer().await.status == 503;
+        until("nobody is believed", async || asked().await.then_some(())).await;
         let login = json!({ "email": "x@example.com", "password": "whatever it is" });
         for call in [
             town.get("/v1/me", &admin),
@@ -238,6 +241,51 @@ async fn without_the_user_service_everybody_is_asked_to_come_back() {
     unavailable(&["service_unavailable"]).await;
     street.start_users().await;
     town.get("/v1/me", &admin).done().await;
+    street.finish().await;
+}
+
+/// How often the user service was asked who presents a token, and has answered.
+async fn questions(town: &Town, users: &Part) -> u64 {
+    let url = format!("http://127.0.0.1:{}/metrics", users.ops_port);
+    let metrics = town.call(Method::GET, &url, None).answer().await.text();
+    let counted = lines(&metrics, "grpc_requests_total").into_iter();
+    let answered = counted.filter(|line| line.contains(r#"rpc="Authenticate""#));
+    answered.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_remembers_who_asks_and_nobody_whose_session_was_ended_through_it() {
+    const OWN: &str = "/v1/notifications";
+    let street = Street::start().await;
+    let town = street.town();
+    let admin = town.set_up(&street.setup_link().await).await;
+    let anne = town.join("Anne", "user").await;
+    let before = questions(&town, &street.users).await;
+    for _ in 0..200 {
+        town.get(OWN, &anne).done().await;
+    }
+    let asked = questions(&town, &street.users).await - before;
+    assert!((1..100).contains(&asked), "{asked} questions about 200 requests");
+    for round in 0..12 {
+        let [here, there] = [town.login(&anne.email).await, town.login(&anne.email).await];
+        for who in [&here, &there] {
+            town.get(OWN, who).done().await;
+        }
+        let (by, path, gone) = match round % 3 {
+            0 => (&here, "/v1/auth/logout".to_owned(), [Some(&here), None]),
+            1 => (&here, "/v1/me/sessions".to_owned(), [Some(&here), Some(&there)]),
+            _ => {
+                let sessions = format!("/v1/admin/users/{}/sessions", anne.id);
+                (&admin, sessions, [Some(&here), Some(&there)])
+            }
+        };
+        let method = if round % 3 == 0 { Method::POST } else { Method::DELETE };
+        let ended = town.call(method, &path, Some(by)).answer().await;
+        assert!(ended.is_done(), "{path}: {}", ended.text());
+        for who in gone.into_iter().flatten() {
+            town.get(OWN, who).answer().await.problem(401, "session_ended");
+        }
+    }
     street.finish().await;
 }
 

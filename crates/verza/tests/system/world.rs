@@ -70,6 +70,11 @@ impl Stage {
         Self { running, parts: Vec::new(), test }
     }
 
+    /// Whether what clients reach by HTTP and by gRPC are processes of their own.
+    pub fn is_in_parts(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// Where gRPC is served.
     pub fn grpc_address(&self) -> SocketAddr {
         let everybody = std::iter::once(&self.running).chain(&self.parts);
