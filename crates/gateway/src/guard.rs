@@ -35,9 +35,13 @@ use crate::edge::{
 };
 use crate::idempotency;
 
-/// The address of the peer, put into each request by the listener.
+/// What the listener knows of a request, and puts into it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// When the last of what was read came to this machine, where that is known.
+    pub(crate) arrived: Option<Instant>,
+}
 
 /// What the guard knows of a route.
 pub(crate) struct Row {
@@ -290,11 +294,11 @@ impl Guard {
         passage: &mut Passage,
     ) -> Result<()> {
         let (edge, row) = (&self.edge, &self.row);
+        let peer = parts.extensions.get::<Peer>().copied();
         if !row.essential {
-            edge.options.load.admit()?;
+            edge.options.load.admit(passage.started, peer.and_then(|peer| peer.arrived))?;
         }
-        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
-        let ip = edge.client(peer, &parts.headers);
+        let ip = edge.client(peer.map(|peer| peer.address.ip()), &parts.headers);
         let ticket = if row.live { ticket(&parts.uri) } else { None };
         // Who shows a ticket is whose it is, whatever cookies the browser has sent along.
         let shown = if ticket.is_some() { None } else { presented(&parts.headers) };

@@ -1,7 +1,7 @@
 //! The guard, asked through the router: what is shed, what is too late, what is said beside.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -24,6 +24,7 @@ use tower::ServiceExt;
 use crate::address::TrustedProxies;
 use crate::cors::Origins;
 use crate::edge::{Edge, EdgeOptions, Tickets};
+use crate::guard::Peer;
 
 /// Nobody is known.
 struct Nobody;
@@ -208,6 +209,27 @@ async fn health_and_what_ends_sessions_are_served_when_nothing_else_is() {
     assert_eq!(house.ask("GET", "/other").await.status(), 503);
     house.load.look(Duration::from_millis(100), Duration::ZERO);
     assert_eq!(house.ask("GET", "/other").await.status(), 200);
+}
+
+#[tokio::test]
+async fn whoever_has_waited_in_its_socket_behind_hundreds_is_refused() {
+    let house = house(Policy::default());
+    let arrived = Instant::now().checked_sub(Duration::from_millis(500));
+    let ask = async |path: &str, arrived| {
+        let peer = Peer { address: ([127, 0, 0, 1], 9).into(), arrived };
+        let request = Request::builder().uri(path).extension(peer).body(Body::empty()).unwrap();
+        house.router.clone().oneshot(request).await.unwrap().status()
+    };
+    let mut served = 0;
+    while ask("/other", arrived).await == 200 {
+        served += 1;
+        assert!(served < 1000, "nobody is refused");
+    }
+    assert!(served > 300, "a few hundred clients that wait are no overload: {served}");
+    assert_eq!(ask("/other", arrived).await, 503);
+    assert_eq!(ask("/other", Some(Instant::now())).await, 200);
+    assert_eq!(ask("/other", None).await, 200);
+    assert_eq!(ask("/health", arrived).await, 200);
 }
 
 #[tokio::test]

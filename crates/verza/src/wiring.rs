@@ -1217,9 +1217,6 @@ fn serve(
         connections_max: platform.config.server.connections_max.max(1),
         ..ServerOptions::default()
     };
-    let serve = |listener, router: Router, options: &ServerOptions| {
-        tokio::spawn(gateway::serve(listener, router, options.clone(), stop.clone()))
-    };
     let mail_sink = platform.config.mail_sink().then(|| platform.db.clone());
     let (metrics, gauges) = (telemetry::metrics()?, platform.gauges());
     let ops = gateway::ops_router(Ops { metrics, gauges, mail_sink })
@@ -1227,6 +1224,12 @@ fn serve(
     let last = CancellationToken::new();
     let mut supporting = start_support(platform, &last);
     let ops = gateway::serve(sockets.ops, ops, options.clone(), last.clone());
+    // Clients wait in line, and operators do not.
+    let load = platform.config.load.shedding.then(|| Arc::clone(&platform.load));
+    let options = ServerOptions { load, ..options };
+    let serve = |listener, router: Router, options: &ServerOptions| {
+        tokio::spawn(gateway::serve(listener, router, options.clone(), stop.clone()))
+    };
     supporting.push(tokio::spawn(ops));
     let mut tasks = Vec::new();
     if let Some(listener) = sockets.clients {

@@ -1,6 +1,7 @@
 //! Sockets: listening, serving, and stopping without dropping anybody.
 
 mod coding;
+mod dated;
 mod host;
 mod opening;
 mod stalled;
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use kernel::{Error, Result};
+use platform::load::Load;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,6 +34,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 use crate::guard::{BearsSecrets, Peer};
 use crate::tls::Tls;
+use dated::{Arrival, Dated};
 use opening::Opening;
 use stalled::Stalled;
 
@@ -64,6 +67,8 @@ pub struct ServerOptions {
     pub grace: Duration,
     /// Connections that are open at once; who comes beyond that is hung up on.
     pub connections_max: usize,
+    /// Who refuses requests that have waited too long; with none, nobody looks how long they have.
+    pub load: Option<Arc<Load>>,
 }
 
 impl Default for ServerOptions {
@@ -71,7 +76,7 @@ impl Default for ServerOptions {
         let header_timeout = Duration::from_secs(10);
         let (unread_timeout, grace) = (Duration::from_secs(30), Duration::from_secs(30));
         let connections_max = CONNECTIONS_MAX;
-        Self { tls: None, header_timeout, unread_timeout, grace, connections_max }
+        Self { tls: None, header_timeout, unread_timeout, grace, connections_max, load: None }
     }
 }
 
@@ -132,7 +137,11 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(options.connections_max));
     let tasks = TaskTracker::new();
     let (patience, unread) = (options.header_timeout, options.unread_timeout);
-    let line = Line { builder, router, tls: options.tls, patience, unread, stop: stop.clone() };
+    if options.load.is_some() {
+        dated::note_arrivals(&listener);
+    }
+    let ServerOptions { tls, load, .. } = options;
+    let line = Line { builder, router, tls, patience, unread, load, stop: stop.clone() };
     let refused = metrics::counter!("connections_refused_total");
     let take_in = |stream: TcpStream, peer| {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
@@ -220,6 +229,12 @@ fn is_without_secrets(
         && !headers.contains_key(header::AUTHORIZATION)
 }
 
+/// Where the requests of a connection come from, and when.
+struct Whence {
+    peer: SocketAddr,
+    arrival: Arc<Arrival>,
+}
+
 /// What a listener does with each connection.
 #[derive(Clone)]
 struct Line {
@@ -228,6 +243,7 @@ struct Line {
     tls: Option<Https>,
     patience: Duration,
     unread: Duration,
+    load: Option<Arc<Load>>,
     stop: CancellationToken,
 }
 
@@ -243,8 +259,10 @@ impl Line {
     /// have room for all that it is not doing.
     async fn take(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
         let Some(first) = self.first_byte(&stream).await else { return };
+        let stream = Dated::new(stream, self.load.clone());
+        let whence = Whence { peer, arrival: stream.arrival() };
         let Some(https) = &self.tls else {
-            return Box::pin(self.speak(stream, peer, &self.router, watcher)).await;
+            return Box::pin(self.speak(stream, whence, &self.router, watcher)).await;
         };
         let secured = Box::pin(async {
             if first != HANDSHAKE {
@@ -254,10 +272,10 @@ impl Line {
         });
         match tokio::time::timeout(self.patience, secured).await {
             Ok(Ok(Ok(stream))) => {
-                Box::pin(self.speak(stream, peer, &self.router, watcher)).await;
+                Box::pin(self.speak(stream, whence, &self.router, watcher)).await;
             }
             Ok(Ok(Err(plain))) => {
-                Box::pin(self.speak(plain, peer, &https.redirect, watcher)).await;
+                Box::pin(self.speak(plain, whence, &https.redirect, watcher)).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -280,14 +298,15 @@ impl Line {
         come.filter(|bytes| *bytes > 0).map(|_| first[0])
     }
 
-    async fn speak<S>(&self, stream: S, peer: SocketAddr, router: &Router, watcher: Watcher)
+    async fn speak<S>(&self, stream: S, whence: Whence, router: &Router, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = router.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer));
+            let (address, arrived) = (whence.peer, whence.arrival.get());
+            request.extensions_mut().insert(Peer { address, arrived });
             answer(router.clone(), request)
         });
         let stream = Stalled::new(Opening::new(stream, self.patience), self.unread);

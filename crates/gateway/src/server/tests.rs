@@ -528,11 +528,14 @@ async fn the_futures_of_a_connection_are_small() {
         tls: None,
         patience: SOON,
         unread: SOON,
+        load: None,
         stop: CancellationToken::new(),
     };
+    let dated = Dated::new(stream().await, None);
+    let whence = Whence { peer: address, arrival: dated.arrival() };
     let graceful = GracefulShutdown::new();
     let taken = line.clone().take(stream().await, address, graceful.watcher());
-    let spoken = line.speak(stream().await, address, &line.router, graceful.watcher());
+    let spoken = line.speak(dated, whence, &line.router, graceful.watcher());
     let answered = answer(Router::new(), Request::new(Body::empty()));
     let sizes = [size_of_val(&taken), size_of_val(&spoken), size_of_val(&answered)];
     assert!(sizes.iter().sum::<usize>() < 8 << 10, "{sizes:?}");

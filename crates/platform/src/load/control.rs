@@ -101,7 +101,7 @@ const RATE_FLOOR: f64 = 0.5;
 const BEST_KEPT: f64 = 0.99;
 /// So many requests may always stand in line, however long it takes: those of a few hundred clients
 /// that wait for their answers are no overload, and refusing them makes none of them faster.
-const LINE_MIN: f64 = 512.0;
+pub(super) const LINE_MIN: u64 = 384;
 /// A rate so far above what comes has no effect and is taken away.
 const RATE_NEEDLESS: f64 = 2.0;
 
@@ -128,7 +128,7 @@ impl Rate {
         self.best = (self.best * BEST_KEPT).max(came);
         // By Little's law.
         let line = came * seen.lag.as_secs_f64();
-        if seen.lag > policy.lag_max && line >= LINE_MIN {
+        if seen.lag > policy.lag_max && line >= LINE_MIN as f64 {
             let rate = self.rate.unwrap_or(came) * RATE_LEFT;
             self.rate = Some(rate.max(self.best * RATE_FLOOR).max(1.0));
         } else if let Some(rate) = self.rate {

@@ -1,7 +1,7 @@
 //! Load shedding: what is more than can be done is refused at once, so that the rest is done in
 //! time.
 //!
-//! Nobody knows beforehand how much a machine can do, so two kinds of limits follow what is seen:
+//! Nobody knows beforehand how much a machine can do, so limits follow what is seen:
 //!
 //! - **Concurrency, of each route for itself** ([`Lane`]): how many of its requests may be under
 //!   way. It shrinks when they take much longer than they do when all is well, which is how a slow
@@ -12,11 +12,16 @@
 //!   machine shows: work that never waits stands in line before it is begun, and looks as quick as
 //!   ever.
 //!
-//! Both shrink by a factor and grow by steps (AIMD). `control` holds the decisions, without time or
-//! chance; [`Load::watch`] looks ten times a second.
+//! - **Waiting, of each request for itself** ([`Load::admit`]): whoever has waited in the socket longer
+//!   than tasks may wait, behind a line of hundreds, is refused. Limits that follow what was seen take
+//!   a while; this one holds from the first request of a rush.
+//!
+//! The first two shrink by a factor and grow by steps (AIMD). `control` holds the decisions, without
+//! time or chance; [`Load::watch`] looks ten times a second.
 
 mod control;
 mod lane;
+mod line;
 #[cfg(test)]
 mod tests;
 
@@ -32,10 +37,13 @@ use tokio_util::sync::CancellationToken;
 pub use control::Policy;
 pub use lane::{Lane, UnderWay};
 
-use control::{Rate, RateSeen};
+use control::{LINE_MIN, Rate, RateSeen};
+use line::Line;
 
 /// How often the limits are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// From this part of the longest lag on, requests are looked at for when they arrived.
+const LAG_NOTICED: u32 = 8;
 /// How often it is measured how long a task waits for a processor.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 
@@ -48,7 +56,11 @@ pub struct Load {
     /// Requests that may still be let in until the next look; not counted while there is no rate.
     allowance: AtomicI64,
     admitted: AtomicU64,
+    line: Line,
+    /// Whether tasks wait for a processor at all.
+    is_lagging: AtomicBool,
     shed: Counter,
+    shed_late: Counter,
     gauges: Gauges,
 }
 
@@ -68,7 +80,10 @@ impl Load {
             is_throttled: AtomicBool::new(false),
             allowance: AtomicI64::new(0),
             admitted: AtomicU64::new(0),
+            line: Line::new(Instant::now()),
+            is_lagging: AtomicBool::new(false),
             shed: metrics::counter!("http_requests_shed_total", "reason" => "rate"),
+            shed_late: metrics::counter!("http_requests_shed_total", "reason" => "waited"),
             gauges: Gauges {
                 limited: metrics::gauge!("http_routes_limited"),
                 rate: metrics::gauge!("http_rate_limit"),
@@ -87,11 +102,31 @@ impl Load {
         lane
     }
 
-    /// Lets a request in, or refuses it before any work is done for it.
+    /// Whether it is worth the trouble to know when requests have arrived.
+    pub fn is_lagging(&self) -> bool {
+        self.is_lagging.load(Ordering::Relaxed)
+    }
+
+    /// Says whether tasks wait, as [`Self::watch`] does.
+    pub fn set_lagging(&self, is_lagging: bool) {
+        self.is_lagging.store(is_lagging, Ordering::Relaxed);
+    }
+
+    /// Lets a request in that is begun `now`, or refuses it before any work is done for it.
+    /// `arrived` is when its last bytes came to this machine, where that is known.
     ///
     /// # Errors
     /// `Unavailable` `overloaded`, to be tried again after a second.
-    pub fn admit(&self) -> Result<()> {
+    pub fn admit(&self, now: Instant, arrived: Option<Instant>) -> Result<()> {
+        // Whether it is let in or not: it stood before the others.
+        self.line.begin(now);
+        if let Some(arrived) = arrived
+            && now.saturating_duration_since(arrived) > self.policy.lag_max
+            && self.line.since(arrived, now) >= LINE_MIN
+        {
+            self.shed_late.increment(1);
+            return Err(overloaded());
+        }
         if self.is_throttled.load(Ordering::Relaxed)
             && self.allowance.fetch_sub(1, Ordering::Relaxed) <= 0
         {
@@ -140,8 +175,10 @@ impl Load {
             }
             // Behind everything else that is ready now.
             tokio::task::yield_now().await;
+            let waited = begun.elapsed().saturating_sub(PROBE_EVERY);
+            self.set_lagging(waited > self.policy.lag_max / LAG_NOTICED);
             // The least of several: what stands in line all the time, and not one slow task.
-            lag = lag.min(begun.elapsed().saturating_sub(PROBE_EVERY));
+            lag = lag.min(waited);
             if last.elapsed() >= LOOK_EVERY {
                 self.look(last.elapsed(), lag);
                 (last, lag) = (Instant::now(), Duration::MAX);

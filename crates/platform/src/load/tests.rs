@@ -128,7 +128,7 @@ fn a_full_lane_refuses_and_what_has_ended_makes_room() {
 fn a_configured_rate_holds_whatever_is_seen() {
     let load = Load::new(Policy { rate_max: Some(100), ..POLICY });
     for _ in 0..3 {
-        let admitted = (0..1000).filter(|_| load.admit().is_ok()).count();
+        let admitted = (0..1000).filter(|_| load.admit(Instant::now(), None).is_ok()).count();
         assert_eq!(admitted, 10, "of a tenth of a second");
         load.look(LOOK, Duration::ZERO);
     }
@@ -137,7 +137,7 @@ fn a_configured_rate_holds_whatever_is_seen() {
 #[test]
 fn without_lag_there_is_no_rate_and_with_it_there_is() {
     let load = Load::new(POLICY);
-    let admit = || (0..1000).filter(|_| load.admit().is_ok()).count();
+    let admit = || (0..1000).filter(|_| load.admit(Instant::now(), None).is_ok()).count();
     assert_eq!(admit(), 1000);
     load.look(LOOK, 20 * MILLI);
     assert_eq!(admit(), 1000);
@@ -155,6 +155,31 @@ fn a_few_hundred_clients_that_wait_for_their_answers_are_no_overload() {
     }
     rate.look(&POLICY, &RateSeen { passed: LOOK, lag: 60 * MILLI, admitted: 1000 });
     assert!(rate.limit(&POLICY).is_some(), "more than twice as many are a line");
+}
+
+#[test]
+fn whoever_has_waited_behind_hundreds_is_refused_and_nobody_else() {
+    let begin = Instant::now();
+    let at = |milli: u32| begin + milli * MILLI;
+    let load = || Load::new(POLICY);
+    // A thousand stand in line, and one a tenth of a millisecond is begun.
+    let admitted = |load: &Load, waiting: u32, arrived: u32| {
+        let outcomes = (0..waiting).map(|place| {
+            let now = begin + place * MILLI / 10;
+            load.admit(now, Some(at(arrived))).is_ok()
+        });
+        outcomes.filter(|is_in| *is_in).count() as u64
+    };
+    let all = admitted(&load(), 1000, 0);
+    assert!((LINE_MIN - 1..LINE_MIN + 40).contains(&all), "{all}: those behind so many");
+    assert_eq!(admitted(&load(), 300, 0), 300, "clients that wait for their answers");
+    assert_eq!(admitted(&load(), 1000, 80), 1000, "they have just come");
+    let load = load();
+    let long = |now: u32| load.admit(at(now), Some(at(now - 1000))).is_ok();
+    assert!((2000..2300).all(|_| long(5000)), "long, and behind few: nobody is faster for it");
+    let error = (0..200).find_map(|_| load.admit(at(5000), Some(at(4000))).err()).unwrap();
+    assert_eq!((error.code(), error.retry_after_seconds()), ("overloaded", Some(1)));
+    assert!(load.admit(at(5000), None).is_ok(), "nobody knows how long it has waited");
 }
 
 proptest! {
