@@ -87,6 +87,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0033_running_batches",
             sql: include_str!("../migrations/0033_running_batches.sql"),
         },
+        Migration {
+            name: "0034_parts_of_days",
+            sql: include_str!("../migrations/0034_parts_of_days.sql"),
+        },
     ],
 };
 

@@ -2,7 +2,7 @@
 //! verifier's earnings and analytics.
 //!
 //! Invariants:
-//! - Every figure of a period is a sum of days. A day is counted from the verifications, by the
+//! - Every figure of a period is a sum of days. A day is what its verifications count as, by the
 //!   instants of their requests and verdicts, and can be counted again at any time ([`rollup`]): a
 //!   percentage is that of two sums that can be recomputed. It follows the journal, so it is a
 //!   moment behind.
@@ -13,6 +13,7 @@
 
 pub mod http;
 pub mod model;
+mod part;
 pub mod rollup;
 pub mod rules;
 pub mod service;

@@ -71,11 +71,6 @@ impl Day {
     fn before(self, days: i64) -> Self {
         Self(self.0 - days)
     }
-
-    /// From the first to the last: one day, or all there are.
-    pub(super) fn range(day: Option<Self>) -> (Self, Self) {
-        day.map_or((Self(0), Self(i64::MAX / DAY_MICROS - 1)), |day| (day, day))
-    }
 }
 
 /// Days, from the first to the last, both among them.

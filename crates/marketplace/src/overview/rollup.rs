@@ -1,23 +1,22 @@
 //! The days that overviews are read from, and who keeps them.
 //!
-//! A day of a party is never added to: whenever a fact says that one of its verifications has
-//! changed, the day is counted anew from all of them. So it does not matter how often it is counted,
-//! or that a verification may have gone on since the fact, and nothing drifts. What that costs is
-//! bounded by the verdicts of one party on one day, once for all facts that are read together.
+//! Whenever a fact says that a verification has changed, it is counted as what it is now in the place
+//! of what it was counted as before ([`part`]). So it does not matter how often it is counted, or that
+//! it may have gone on since the fact, and it costs the same on a day of one as of a hundred thousand.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use kernel::id::kinds::{User, Verification};
-use kernel::{Id, Result, Timestamp};
-use platform::db::{Bind, Db, DbError, Read, Row, Tx};
+use kernel::{Id, Result};
+use platform::db::{Db, Read, Row, Tx};
 use platform::jobs::{Job, NewJob, Registry};
 use platform::journal::{Reader, Recorded};
 use platform::params;
 use serde::{Deserialize, Serialize};
 
-use super::model::{DAY_MICROS, Day};
+use super::part;
 use super::store::Side;
 
 /// How often all days are counted anew: what a hand in the database has put out of order mends.
@@ -25,8 +24,8 @@ const PERIOD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Parties whose days one job counts anew.
 const TOGETHER: i64 = 100;
 
-/// Whoever counts days waits for whoever else does, among replicas: a day that two counted at once would
-/// be put down twice, or by the one who looked first.
+/// Whoever counts days waits for whoever else does, among replicas: what two counted at once would be
+/// counted twice.
 const COUNTING: &str = "marketplace.days";
 
 /// Keeps the days.
@@ -43,23 +42,9 @@ impl Reader for Keeper {
             let changed: BTreeSet<Id<Verification>> =
                 changed.filter_map(|fact| fact.subject.parse().ok()).collect();
             let changed: Vec<_> = changed.into_iter().collect();
-            let (mut verdicts, mut requests) = (BTreeSet::new(), BTreeSet::new());
-            for one in days_of(tx, &changed).await? {
-                requests.insert((one.owner, one.requested));
-                let Some(judged) = one.judged else { continue };
-                verdicts.insert((one.owner, Side::Owner, judged));
-                if let Some(verifier) = one.verifier {
-                    verdicts.insert((verifier, Side::Verifier, judged));
-                }
-            }
-            if !requests.is_empty() {
+            if !changed.is_empty() {
                 tx.exclusively(COUNTING).await?;
-            }
-            for (party, day) in requests {
-                count_requests(tx, party, Some(day)).await?;
-            }
-            for (party, side, day) in verdicts {
-                count_verdicts(tx, party, side, Some(day)).await?;
+                part::count(tx, &changed).await?;
             }
             Ok(())
         }
@@ -77,73 +62,6 @@ fn is_counted(verb: &str) -> bool {
             | "verification.upheld"
             | "verification.overturned"
     )
-}
-
-/// The days on which a verification counts.
-struct Counted {
-    owner: Id<User>,
-    verifier: Option<Id<User>>,
-    requested: Day,
-    judged: Option<Day>,
-}
-
-async fn days_of(tx: &Tx, ids: &[Id<Verification>]) -> Result<Vec<Counted>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let marks: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
-    let sql = format!(
-        "SELECT owner, verifier, requested_at, CASE WHEN fee IS NOT NULL THEN ended_at END
-         FROM verifications WHERE id IN ({})",
-        marks.join(", ")
-    );
-    let ids: Vec<_> = ids.iter().map(Bind::bind).collect();
-    let read = |row: &Row<'_>| -> Result<Counted, DbError> {
-        Ok(Counted {
-            owner: row.take()?,
-            verifier: row.take()?,
-            requested: Day::of(row.take()?),
-            judged: row.take::<Option<Timestamp>>()?.map(Day::of),
-        })
-    };
-    Ok(tx.all(&sql, &ids, read).await?)
-}
-
-/// Counts the verdicts of a party anew: of one day, or of all.
-async fn count_verdicts(tx: &Tx, party: Id<User>, side: Side, day: Option<Day>) -> Result<()> {
-    let (first, last) = Day::range(day);
-    let (who, name) = (side.column(), side.column());
-    let gone = "DELETE FROM verdict_days
-                WHERE party = $1 AND side = $2 AND day >= $3 AND day <= $4";
-    tx.execute(gone, params![party, name, first.number(), last.number()]).await?;
-    let sql = format!(
-        "INSERT INTO verdict_days (party, side, day, verdict, currency, verdicts, paid, fees,
-             refunded, work)
-         SELECT {who}, '{name}', ended_at / {DAY_MICROS}, verdict, currency,
-             CAST(COUNT(*) AS BIGINT), CAST(SUM(price - refunded) AS BIGINT),
-             CAST(SUM(fee) AS BIGINT), CAST(SUM(refunded) AS BIGINT),
-             CAST(SUM(ended_at - accepted_at) AS BIGINT)
-         FROM verifications
-         WHERE {who} = $1 AND fee IS NOT NULL AND ended_at >= $2 AND ended_at < $3
-         GROUP BY {who}, ended_at / {DAY_MICROS}, verdict, currency"
-    );
-    tx.execute(&sql, params![party, first.begins(), last.ends()]).await?;
-    Ok(())
-}
-
-/// Counts the requests of an owner anew: of one day, or of all.
-async fn count_requests(tx: &Tx, party: Id<User>, day: Option<Day>) -> Result<()> {
-    let (first, last) = Day::range(day);
-    let gone = "DELETE FROM request_days WHERE party = $1 AND day >= $2 AND day <= $3";
-    tx.execute(gone, params![party, first.number(), last.number()]).await?;
-    let sql = format!(
-        "INSERT INTO request_days (party, day, requests)
-         SELECT owner, requested_at / {DAY_MICROS}, CAST(COUNT(*) AS BIGINT) FROM verifications
-         WHERE owner = $1 AND requested_at >= $2 AND requested_at < $3
-         GROUP BY owner, requested_at / {DAY_MICROS}"
-    );
-    tx.execute(&sql, params![party, first.begins(), last.ends()]).await?;
-    Ok(())
 }
 
 /// Count the days of the next parties anew, and leave a job for those behind them.
@@ -280,10 +198,7 @@ async fn recount(tx: &Tx, job: &Recount) -> Result<Recounted> {
     let mut rebuilt = Rebuilt { parties: parties.len() as u64, mended: 0 };
     for party in &parties {
         let before = kept(tx, *party, job.side).await?;
-        count_verdicts(tx, *party, job.side, None).await?;
-        if job.side == Side::Owner {
-            count_requests(tx, *party, None).await?;
-        }
+        part::recount(tx, *party, job.side).await?;
         rebuilt.mended += differing(&before, &kept(tx, *party, job.side).await?) as u64;
     }
     let is_full = i64::try_from(parties.len()).is_ok_and(|count| count == TOGETHER);
