@@ -41,6 +41,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             sql: include_str!("../migrations/0005_message_flags.sql"),
         },
         Migration { name: "0006_places", sql: include_str!("../migrations/0006_places.sql") },
+        Migration {
+            name: "0007_signals_of_pairs",
+            sql: include_str!("../migrations/0007_signals_of_pairs.sql"),
+        },
     ],
 };
 
