@@ -295,11 +295,14 @@ impl Service {
     ) -> Result<()> {
         let credential = store::get(tx, id, tx.now()).await?.ok_or_else(unknown)?;
         let issuance = &self.0.issuance;
-        let earlier = self.issued(tx, &credential).await?.map(|it| it.revoked_at.is_none());
         let to = match outcome {
             Outcome::Verified { .. } => Status::Verified,
             Outcome::Rejected => Status::Rejected,
-            Outcome::Withdrawn => rules::withdrawn(earlier, store::came_from(tx, id).await?),
+            Outcome::Withdrawn => {
+                let earlier = self.issued(tx, &credential).await?;
+                let stands = earlier.map(|it| it.revoked_at.is_none());
+                rules::withdrawn(stands, store::came_from(tx, id).await?)
+            }
         };
         if outcome == Outcome::Rejected {
             // The newer judgement counts, as when it is a good one. Nothing is signed that could
