@@ -183,7 +183,6 @@ impl ByHand {
                 ],
             )
             .await?;
-        client.execute(&of.forget, &[&scope, &NOW]).await?;
         client.execute(&of.remember, &[&scope, &print, &REPLY, &NOW, &(NOW + WEEK)]).await?;
         let data = r#"{"amount":100,"currency":"USD","to":"u_01m8148azzexpa7p5thb95y2aw"}"#;
         client.execute(&of.fact, &[&fact, &NOW, &from.0, &data, &ORIGIN, &seed]).await?;
@@ -202,7 +201,6 @@ struct Statements {
     balance: Statement,
     posting: Statement,
     entries: Statement,
-    forget: Statement,
     remember: Statement,
     fact: Statement,
     party: Statement,
@@ -249,11 +247,13 @@ impl Statements {
                         ($7::text::uuid, 0, $8, $3::text::uuid, 0, $9, $10, $6)",
             )
             .await?,
-            forget: prepare("DELETE FROM idempotency WHERE scope = $1 AND expires_at <= $2")
-                .await?,
             remember: prepare(
                 "INSERT INTO idempotency (scope, fingerprint, reply, created_at, expires_at)
-                 VALUES ($1, $2, $3, $4, $5)",
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (scope) DO UPDATE SET fingerprint = excluded.fingerprint,
+                     reply = excluded.reply, created_at = excluded.created_at,
+                     expires_at = excluded.expires_at
+                 WHERE idempotency.expires_at <= excluded.created_at",
             )
             .await?,
             fact: prepare(

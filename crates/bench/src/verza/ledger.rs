@@ -153,12 +153,13 @@ fn remember(
     scope: &[u8; 32],
     random: &mut Random,
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM idempotency WHERE scope = ?1 AND expires_at <= ?2")?
-        .execute(params![scope, NOW])?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO idempotency (scope, fingerprint, reply, created_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (scope) DO UPDATE SET fingerprint = excluded.fingerprint,
+             reply = excluded.reply, created_at = excluded.created_at,
+             expires_at = excluded.expires_at
+         WHERE idempotency.expires_at <= excluded.created_at",
     )?;
     insert.execute(params![scope, salt(random), REPLY, NOW, NOW + WEEK])?;
     Ok(())

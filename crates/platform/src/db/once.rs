@@ -212,8 +212,11 @@ fn reply<T: Serialize>(
     Ok(Reply { scope: idempotency.scope, fingerprint: idempotency.fingerprint, body, person })
 }
 
+/// The index by which a scope is claimed once.
+const SCOPE: &str = "idempotency_pkey";
+
 fn is_taken(error: &Error) -> bool {
-    matches!(error.cause(), Some(DbError::Unique(index)) if index == "idempotency_pkey")
+    matches!(error.cause(), Some(DbError::Unique(index)) if index == SCOPE)
 }
 
 /// Claims the scope. A row that has expired gives way; one that lives refuses, and with it the
@@ -224,15 +227,19 @@ pub(super) async fn insert(tx: &Tx, reply: &Reply) -> Result<()> {
         Some(person) => tx.seal(person, PLACE, &reply.body).await?,
         None => reply.body.clone(),
     };
-    let expired = "DELETE FROM idempotency WHERE scope = $1 AND expires_at <= $2";
-    tx.execute(expired, params![reply.scope, now]).await?;
-    tx.execute(
-        "INSERT INTO idempotency (scope, fingerprint, reply, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5)",
-        params![reply.scope, reply.fingerprint, body, now, now + REPLY_LIFETIME],
-    )
-    .await?;
-    Ok(())
+    // In the place of one whose time is over; of two at once the second finds the first one's.
+    let sql = "INSERT INTO idempotency (scope, fingerprint, reply, created_at, expires_at)
+               VALUES ($1, $2, $3, $4, $5)
+               ON CONFLICT (scope) DO UPDATE SET fingerprint = excluded.fingerprint,
+                   reply = excluded.reply, created_at = excluded.created_at,
+                   expires_at = excluded.expires_at
+               WHERE idempotency.expires_at <= excluded.created_at";
+    let ends = now + REPLY_LIFETIME;
+    let row = params![reply.scope, reply.fingerprint, body, now, ends];
+    if tx.touch(sql, row).await? {
+        return Ok(());
+    }
+    Err(DbError::Unique(SCOPE.to_owned()).into())
 }
 
 /// Replies forgotten in one transaction.
