@@ -321,9 +321,10 @@ impl Writer {
         }
     }
 
-    /// Copies what is left of the log into the database and empties it, while nobody writes. While
-    /// writers never pause, the copy beside them never comes to the end, and only from an end can
-    /// the log begin anew.
+    /// Copies what is left of the log into the database, while nobody writes, so that the log begins
+    /// anew. While writers never pause, the copy beside them never comes to the end, and only from an
+    /// end can it begin anew. The file stays as long as it is: to write over it costs less than to
+    /// make it grow again.
     fn fold_log(&mut self) {
         // Under load somebody's group is always open.
         self.commit_group();
@@ -332,7 +333,7 @@ impl Writer {
             .connection
             .busy_timeout(FOLDING_MAX)
             .map_err(DbError::from_sqlite)
-            .and_then(|()| writer.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)"));
+            .and_then(|()| writer.checkpoint("PRAGMA wal_checkpoint(RESTART)"));
         let restored = writer.connection.busy_timeout(BUSY_MAX).map_err(DbError::from_sqlite);
         if let Err(error) = folded.and(restored) {
             tracing::warn!(%error, "the log could not be folded into the database");
@@ -588,17 +589,44 @@ fn checkpoint_regularly(
         Ok(side) => side,
         Err(error) => return tracing::error!(%error, "no connection for checkpoints"),
     };
+    let mut quiet = Quiet::default();
     loop {
         std::thread::sleep(CHECKPOINT_EVERY);
         let Some(writer) = writer.upgrade() else { return };
-        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(1);
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
         let outcome = side.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], read);
-        let Ok(pages) = outcome else { continue };
+        let Ok((pages, copied)) = outcome else { continue };
         // How many of them were copied says nothing: it is counted up to where the log ended when
         // the copy began, and writers have gone on since.
         if pages > options.log_pages_max {
             writer.blocking_lock().fold_log();
         }
+        // What was written over in the database is in the log's file until that is emptied.
+        if quiet.is_long(pages, copied)
+            && let Err(error) = side.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
+        {
+            tracing::debug!(%error, "the log was not emptied");
+        }
+    }
+}
+
+/// How often in a row a log was seen that is all in the database and has not grown.
+#[derive(Debug, Default)]
+struct Quiet {
+    pages: i64,
+    looks: u32,
+}
+
+/// So many looks make a while in which nothing was written.
+const QUIET_LOOKS: u32 = 30;
+
+impl Quiet {
+    /// Whether it has been so for a while, told once for each.
+    fn is_long(&mut self, pages: i64, copied: i64) -> bool {
+        let is_quiet = pages > 0 && pages == copied && pages == self.pages;
+        self.looks = if is_quiet { self.looks.saturating_add(1) } else { 0 };
+        self.pages = pages;
+        self.looks == QUIET_LOOKS
     }
 }
 
@@ -675,6 +703,18 @@ mod tests {
         with_markers("SELECT $2, $1 WHERE a = $10", |sql| {
             assert_eq!(sql, "SELECT ?2, ?1 WHERE a = ?10");
         });
+    }
+
+    #[test]
+    fn a_log_that_has_not_grown_for_a_while_is_emptied_once() {
+        let mut quiet = Quiet::default();
+        let mut told =
+            |pages, copied, looks| (0..looks).filter(|_| quiet.is_long(pages, copied)).count();
+        assert_eq!(told(0, 0, 100), 0, "there is none");
+        assert_eq!(told(10, 9, 100), 0, "not all of it is in the database");
+        assert_eq!((told(10, 10, 29), told(11, 11, 29)), (0, 0), "it has grown");
+        assert_eq!(told(11, 11, 100), 1);
+        assert_eq!((told(0, 0, 1), told(11, 11, 100)), (0, 1), "the next one");
     }
 
     #[test]
