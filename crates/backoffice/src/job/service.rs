@@ -30,7 +30,8 @@ impl Service {
     /// Gives a dead letter another round of attempts.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` `wrong_state` for a job that is not dead.
+    /// `NotFound`; `Conflict` `wrong_state` for a job that is not dead, `job_exists` while
+    /// another one does the same.
     pub async fn retry(&self, caller: &Caller, id: Id<Job>) -> Result<Queued> {
         let job = self
             .db

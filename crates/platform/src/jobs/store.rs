@@ -319,13 +319,21 @@ pub async fn dead_letters(db: &impl Read, page: &PageRequest) -> Result<Page<Que
 }
 
 /// Gives a dead job another round of attempts.
+///
+/// # Errors
+/// Not found where no such job is dead; `job_exists` (conflict) while another one does the same.
 pub async fn retry(tx: &Tx, id: Id<Job>) -> Result<()> {
     let sql = "UPDATE jobs SET state = 'ready', run_at = $2, attempts = 0
                WHERE id = $1 AND state = 'dead'";
-    if tx.touch(sql, params![id, tx.now()]).await? {
-        return Ok(());
+    match tx.touch(sql, params![id, tx.now()]).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::not_found("dead job")),
+        Err(DbError::Unique(_)) => {
+            let message = "Another job does the same and is not done: this one is not needed.";
+            Err(Error::conflict("job_exists", message))
+        }
+        Err(error) => Err(error.into()),
     }
-    Err(Error::not_found("dead job"))
 }
 
 /// The jobs that a worker holds.

@@ -248,6 +248,21 @@ on_both_engines! { TABLES;
         assert_eq!(again.unwrap_err().kind(), kernel::Kind::NotFound);
     }
 
+    async fn a_dead_letter_that_another_job_replaces_is_not_tried_again(t: &TestDb) {
+        let (worker, runs) = clumsy(&t.db, 1);
+        enqueue(&t.db, paint(1).attempts(1).unique("fence 1")).await;
+        assert_eq!(worker.drain().await.unwrap(), 1);
+        let id = dead(&t.db).await[0].id;
+        enqueue(&t.db, paint(1).unique("fence 1")).await;
+        let again = async || t.db.run("jobs.retry", |tx| async move { retry(&tx, id).await }).await;
+        assert_eq!(again().await.unwrap_err().code(), "job_exists");
+        assert_eq!(depth(&t.db).await.unwrap(), (1, 1));
+        assert_eq!(worker.drain().await.unwrap(), 1);
+        again().await.unwrap();
+        assert_eq!(worker.drain().await.unwrap(), 1);
+        assert_eq!((runs.load(Ordering::SeqCst), depth(&t.db).await.unwrap()), (3, (0, 0)));
+    }
+
     async fn dead_letters_come_in_pages_newest_first(t: &TestDb) {
         let (worker, _) = clumsy(&t.db, usize::MAX);
         for number in 0..5 {
