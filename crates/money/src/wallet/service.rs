@@ -124,7 +124,9 @@ impl Service {
         payee: Id<User>,
         fee: Money,
     ) -> Result<Captured> {
-        let hold = take_open(tx, hold).await?;
+        let available_at = tx.now() + self.0.earning_window;
+        let closed = store::capture(tx, hold, payee, fee, available_at).await?;
+        let hold = was_open(tx, hold, closed).await?;
         let captured = rules::split(hold.amount, fee)?;
         let held = Account::of(hold.owner, Code::HELD);
         let key = format!("{}:{}:capture", hold.purpose, hold.subject);
@@ -132,8 +134,6 @@ impl Service {
             .post_some(held, Account::of(payee, Code::EARN_PENDING), captured.net)
             .post_some(held, Account::platform(Code::FEE_JOB), captured.fee);
         ledger::post(tx, transaction).await?;
-        let available_at = tx.now() + self.0.earning_window;
-        store::captured(tx, hold.id, payee, &captured, available_at).await?;
         tx.record(
             fact(&hold, "escrow.captured")
                 .about(payee)
@@ -158,14 +158,14 @@ impl Service {
     /// # Errors
     /// Not found; `hold_closed` (conflict) when it was captured or released before.
     pub async fn release(&self, tx: &Tx, hold: Id<HoldKind>) -> Result<Money> {
-        let hold = take_open(tx, hold).await?;
+        let closed = store::release(tx, hold).await?;
+        let hold = was_open(tx, hold, closed).await?;
         let (wallet, held) =
             (Account::of(hold.owner, Code::WALLET), Account::of(hold.owner, Code::HELD));
         let key = format!("{}:{}:void", hold.purpose, hold.subject);
         let transaction =
             NewTransaction::new("release", key, &hold.subject).post(held, wallet, hold.amount);
         ledger::post(tx, transaction).await?;
-        store::released(tx, hold.id).await?;
         tx.record(fact(&hold, "escrow.released"));
         Ok(hold.amount)
     }
@@ -241,12 +241,12 @@ impl Service {
         to: Account,
         kind: &'static str,
     ) -> Result<Money> {
-        let hold = take_open(tx, hold).await?;
+        let closed = store::take(tx, hold).await?;
+        let hold = was_open(tx, hold, closed).await?;
         let key = format!("{}:{}:take", hold.purpose, hold.subject);
         let held = Account::of(hold.owner, Code::HELD);
         let taken = NewTransaction::new(kind, key, &hold.subject).post(held, to, hold.amount);
         ledger::post(tx, taken).await?;
-        store::taken(tx, hold.id).await?;
         Ok(hold.amount)
     }
 
@@ -419,8 +419,9 @@ pub(crate) async fn thaw_if_even(tx: &Tx, owner: Id<User>) -> Result<()> {
     Ok(())
 }
 
-async fn take_open(tx: &Tx, id: Id<HoldKind>) -> Result<Hold> {
-    if let Some(hold) = store::take_open(tx, id).await? {
+/// The hold that was closed, or why there was none to close.
+async fn was_open(tx: &Tx, id: Id<HoldKind>, closed: Option<Hold>) -> Result<Hold> {
+    if let Some(hold) = closed {
         return Ok(hold);
     }
     if store::hold(tx, id).await?.is_some() {

@@ -97,40 +97,37 @@ fn read(row: &Row<'_>) -> Result<Hold, DbError> {
     })
 }
 
-/// Takes an open hold for closing; none when it is not open. The row is this transaction's from
-/// here on.
-pub(super) async fn take_open(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Hold>> {
-    let sql = "UPDATE ledger_hold SET closed_at = $2 WHERE id = $1 AND state = 'open'
+/// Pays an open hold out, of which the fee is the platform's; none when it is not open.
+pub(super) async fn capture(
+    tx: &Tx,
+    id: Id<HoldKind>,
+    payee: Id<User>,
+    fee: Money,
+    available_at: Timestamp,
+) -> Result<Option<Hold>> {
+    let sql = "UPDATE ledger_hold SET state = 'captured', captured = amount, payee = $3, fee = $4,
+                      earning = CASE WHEN amount = $4 THEN 'none' ELSE 'pending' END,
+                      available_at = $5, closed_at = $2
+               WHERE id = $1 AND state = 'open'
+               RETURNING id, owner, amount, asset, purpose, subject";
+    Ok(tx.maybe(sql, params![id, tx.now(), payee, fee.minor, available_at], read).await?)
+}
+
+/// Closes an open hold whose money goes elsewhere than to a payee: the owner has spent it.
+pub(super) async fn take(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Hold>> {
+    let sql = "UPDATE ledger_hold SET state = 'captured', captured = amount, payee = owner,
+                      closed_at = $2
+               WHERE id = $1 AND state = 'open'
                RETURNING id, owner, amount, asset, purpose, subject";
     Ok(tx.maybe(sql, params![id, tx.now()], read).await?)
 }
 
-pub(super) async fn captured(
-    tx: &Tx,
-    id: Id<HoldKind>,
-    payee: Id<User>,
-    captured: &Captured,
-    available_at: Timestamp,
-) -> Result<()> {
-    let sql = "UPDATE ledger_hold SET state = 'captured', captured = amount, payee = $2, fee = $3,
-                      earning = $4, available_at = $5 WHERE id = $1";
-    let earning = if captured.net.minor == 0 { "none" } else { "pending" };
-    tx.execute(sql, params![id, payee, captured.fee.minor, earning, available_at]).await?;
-    Ok(())
-}
-
-/// What was held went elsewhere than to a payee: the owner has spent it.
-pub(super) async fn taken(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
-    let sql = "UPDATE ledger_hold SET state = 'captured', captured = amount, payee = owner
-               WHERE id = $1";
-    tx.execute(sql, params![id]).await?;
-    Ok(())
-}
-
-pub(super) async fn released(tx: &Tx, id: Id<HoldKind>) -> Result<()> {
-    let sql = "UPDATE ledger_hold SET state = 'released', released = amount WHERE id = $1";
-    tx.execute(sql, params![id]).await?;
-    Ok(())
+/// Closes an open hold whose owner gets it back.
+pub(super) async fn release(tx: &Tx, id: Id<HoldKind>) -> Result<Option<Hold>> {
+    let sql = "UPDATE ledger_hold SET state = 'released', released = amount, closed_at = $2
+               WHERE id = $1 AND state = 'open'
+               RETURNING id, owner, amount, asset, purpose, subject";
+    Ok(tx.maybe(sql, params![id, tx.now()], read).await?)
 }
 
 /// Earnings whose dispute window is over, longest first.
