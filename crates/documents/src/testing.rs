@@ -251,7 +251,7 @@ impl App {
                     verified_at: tx.now(),
                     document_ends: credential.expiry_date.map(Date::end),
                 };
-                let issued = trust.issuance.issue(&tx, &claim).await?;
+                let issued = trust.issuance.issue(&tx, tx.world().id(), &claim).await?;
                 let valid_until = issued.valid_until;
                 let outcome = Outcome::Verified { issued: issued.id, valid_until };
                 documents.credentials.settle_verification(&tx, id, outcome).await?;

@@ -13,7 +13,7 @@ use super::judge::{self, Judge, Look};
 use super::judgement::Judgement;
 use super::model::{Credential, Edit, Filter, NewCredential, Outcome, Status};
 use super::rules::{self, Act};
-use super::store;
+use super::store::{self, Standing};
 use crate::{file, share};
 use trust::issuance::service::{Issued, Service as Issuance};
 use trust::pickup::Holdings;
@@ -293,25 +293,32 @@ impl Service {
         id: Id<CredentialKind>,
         outcome: Outcome,
     ) -> Result<()> {
-        let credential = store::get(tx, id, tx.now()).await?.ok_or_else(unknown)?;
-        let issuance = &self.0.issuance;
-        let to = match outcome {
-            Outcome::Verified { .. } => Status::Verified,
-            Outcome::Rejected => Status::Rejected,
+        let found = async || store::get(tx, id, tx.now()).await?.ok_or_else(unknown);
+        let (to, standing) = match outcome {
+            Outcome::Verified { issued, valid_until } => {
+                let verified_at = Some(tx.now());
+                let (issued, valid_until) = (Some(issued), Some(valid_until));
+                (Status::Verified, Standing { issued, verified_at, valid_until })
+            }
+            Outcome::Rejected => {
+                // The newer judgement counts, as when it is a good one. Nothing is signed that could
+                // supersede the older verdict, so that one is taken back.
+                self.0.issuance.overrule(tx, id, found().await?.owner).await?;
+                (Status::Rejected, Standing::default())
+            }
             Outcome::Withdrawn => {
+                let credential = found().await?;
                 let earlier = self.issued(tx, &credential).await?;
                 let stands = earlier.map(|it| it.revoked_at.is_none());
-                rules::withdrawn(stands, store::came_from(tx, id).await?)
+                let to = rules::withdrawn(stands, store::came_from(tx, id).await?);
+                let Credential { issued, verified_at, valid_until, .. } = credential;
+                (to, Standing { issued, verified_at, valid_until })
             }
         };
-        if outcome == Outcome::Rejected {
-            // The newer judgement counts, as when it is a good one. Nothing is signed that could
-            // supersede the older verdict, so that one is taken back.
-            issuance.overrule(tx, id, credential.owner).await?;
-        }
-        if store::settle(tx, &credential, to, outcome).await? {
+        if store::settle(tx, id, to, &standing).await? {
             return Ok(());
         }
+        found().await?;
         Err(rules::wrong_state("No verification of this credential is running.".to_owned()))
     }
 

@@ -1,12 +1,12 @@
 //! All SQL of credentials and their grants.
 
-use kernel::id::kinds::{Credential as CredentialKind, File, User};
+use kernel::id::kinds::{Credential as CredentialKind, File, Issued, User};
 use kernel::{Cursor, Id, Page, PageRequest, Result, Timestamp};
 use platform::db::{Bind, DbError, Read, Row, Tx, Value, like};
 use platform::params;
 
 use super::judgement::Judgement;
-use super::model::{Credential, Date, Filter, NewCredential, Outcome, Status};
+use super::model::{Credential, Date, Filter, NewCredential, Status};
 use super::rules;
 
 const COLUMNS: &str = "id, owner, title, kind, issuer_name, document_number, issue_date, \
@@ -195,25 +195,28 @@ pub(crate) async fn revoke(tx: &Tx, credential: &Credential, to: Status) -> Resu
     Ok(tx.touch(sql, params![credential.id, credential.version, to.as_str(), tx.now()]).await?)
 }
 
+/// The positive verdict that a credential has; nothing of it where there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub issued: Option<Id<Issued>>,
+    pub verified_at: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
+}
+
 /// Ends a running verification; `false` when none runs.
 pub(crate) async fn settle(
     tx: &Tx,
-    credential: &Credential,
+    id: Id<CredentialKind>,
     to: Status,
-    outcome: Outcome,
+    standing: &Standing,
 ) -> Result<bool> {
-    let now = tx.now();
-    let (issued, verified_at, valid_until) = match outcome {
-        Outcome::Verified { issued, valid_until } => (Some(issued), Some(now), Some(valid_until)),
-        Outcome::Rejected => (None, None, None),
-        Outcome::Withdrawn => (credential.issued, credential.verified_at, credential.valid_until),
-    };
+    let Standing { issued, verified_at, valid_until } = standing;
     Ok(tx
         .touch(
             "UPDATE credentials SET status = $2, issued = $3, verified_at = $4, valid_until = $5,
                  came_from = NULL, updated_at = $6, version = version + 1
-             WHERE id = $1 AND status = 'pending'",
-            params![credential.id, to.as_str(), issued, verified_at, valid_until, now],
+             WHERE id = $1 AND status = 'pending' AND deleted_at IS NULL",
+            params![id, to.as_str(), issued, verified_at, valid_until, tx.now()],
         )
         .await?)
 }

@@ -520,9 +520,12 @@ impl Service {
                     verification.report_file = report.file;
                     verification.verdict = Some(report.verdict);
                     verification.fee = Some(fee.minor);
+                    // Its name stands before it is signed, so that the verdict is one write.
+                    let is_positive = report.verdict == Verdict::Verified;
+                    verification.issued = is_positive.then(|| tx.world().id());
                     store::save(&tx, &mut verification).await?;
                     self.wallets.capture(&tx, verification.hold, verifier.same_as(), fee).await?;
-                    let outcome = self.settle(&tx, &mut verification, report.verdict).await?;
+                    let outcome = self.settle(&tx, &verification).await?;
                     self.credentials
                         .settle_verification(&tx, verification.credential, outcome)
                         .await?;
@@ -543,15 +546,8 @@ impl Service {
     }
 
     /// A positive verdict becomes a signed credential; a negative one becomes nothing portable.
-    async fn settle(
-        &self,
-        tx: &Tx,
-        verification: &mut Verification,
-        verdict: Verdict,
-    ) -> Result<Outcome> {
-        if verdict == Verdict::Rejected {
-            return Ok(Outcome::Rejected);
-        }
+    async fn settle(&self, tx: &Tx, verification: &Verification) -> Result<Outcome> {
+        let Some(issued) = verification.issued else { return Ok(Outcome::Rejected) };
         let verifier = verification.taken_by()?.same_as();
         let credential = self.credentials.get(tx, verifier, verification.credential).await?;
         let claim = VerdictClaim {
@@ -566,9 +562,7 @@ impl Service {
             verified_at: tx.now(),
             document_ends: credential.expiry_date.map(Date::end),
         };
-        let issued = self.issuance.issue(tx, &claim).await?;
-        store::set_issued(tx, verification.id, issued.id).await?;
-        verification.issued = Some(issued.id);
+        let issued = self.issuance.issue(tx, issued, &claim).await?;
         Ok(Outcome::Verified { issued: issued.id, valid_until: issued.valid_until })
     }
 

@@ -133,7 +133,7 @@ pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
                    accepted_at = $5, started_at = $6, ended_at = $7, info_asked = $8,
                    info_given = $9, comments = $10, report_url = $11, report_file = $12,
                    fee = $13, reason = $14, verdict = $15, refunded = $16, verifier = $17,
-                   service = $18, service_title = $19, sla_hours = $20
+                   service = $18, service_title = $19, sla_hours = $20, issued = $21
                WHERE id = $1 AND version = $2";
     let state = changed.state.as_str();
     let verdict = changed.verdict.map(Verdict::as_str);
@@ -157,7 +157,8 @@ pub(super) async fn save(tx: &Tx, changed: &mut Verification) -> Result<()> {
         changed.verifier,
         changed.service,
         changed.service_title,
-        changed.sla_hours
+        changed.sla_hours,
+        changed.issued
     ];
     if !tx.touch(sql, params).await? {
         let lost = format!("{} is no longer at version {}", changed.id, changed.version);
@@ -206,17 +207,6 @@ pub(super) async fn at_work(db: &impl Read, verifier: Id<kinds::Verifier>) -> Re
     let sql = "SELECT CAST(count(*) AS BIGINT) FROM verifications
                WHERE verifier = $1 AND state IN ('in_review', 'needs_info')";
     Ok(db.one(sql, params![verifier], |row| row.take()).await?)
-}
-
-/// Notes which signed credential the verdict has become.
-pub(super) async fn set_issued(
-    tx: &Tx,
-    id: Id<kinds::Verification>,
-    issued: Id<kinds::Issued>,
-) -> Result<()> {
-    let sql = "UPDATE verifications SET issued = $2 WHERE id = $1";
-    tx.touch(sql, params![id, issued]).await?;
-    Ok(())
 }
 
 /// The verification whose verdict a signed credential is.

@@ -26,7 +26,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 async fn issue(t: &TestDb, trust: &Trust) -> Issued {
     let claim = &claim(t);
-    t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await }).await.unwrap()
+    t.db.run("test", |tx| async move { trust.issuance.issue(&tx, tx.world().id(), claim).await })
+        .await
+        .unwrap()
 }
 
 async fn token(t: &TestDb, trust: &Trust, issued: &Issued) -> String {

@@ -19,7 +19,9 @@ use verify::status::bitstring::Bitstring;
 
 async fn issue(t: &TestDb, trust: &Trust) -> Issued {
     let claim = &claim(t);
-    t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await }).await.unwrap()
+    t.db.run("test", |tx| async move { trust.issuance.issue(&tx, tx.world().id(), claim).await })
+        .await
+        .unwrap()
 }
 
 async fn settle(t: &TestDb, trust: &Trust) {
@@ -108,7 +110,7 @@ async fn a_verdict_ends_with_its_document_unless_that_had_ended_before(t: &TestD
         let claim = &VerdictClaim { document_ends: ends, ..claim(t) };
         let trust = &trust;
         let issued =
-            t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await }).await;
+            t.db.run("test", |tx| async move { trust.issuance.issue(&tx, tx.world().id(), claim).await }).await;
         let issued = issued.unwrap();
         assert_eq!(issued.valid_until, now + holds, "{ends:?}");
         let until = (now + holds).to_second_text();
@@ -119,7 +121,7 @@ async fn a_verdict_ends_with_its_document_unless_that_had_ended_before(t: &TestD
 async fn one_verification_is_issued_once(t: &TestDb) {
     let trust = &trust(t).await;
     let claim = &claim(t);
-    let issue = || t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await });
+    let issue = || t.db.run("test", |tx| async move { trust.issuance.issue(&tx, tx.world().id(), claim).await });
     issue().await.unwrap();
     assert_eq!(issue().await.unwrap_err().code(), "already_issued");
     let sql = "SELECT CAST(count(*) AS BIGINT) FROM status_entries";
@@ -247,7 +249,7 @@ async fn a_newer_verdict_takes_the_place_of_the_older_one(t: &TestDb) {
     (second.credential, second.holder) = (first.credential, first.holder);
     let issue = async |claim: &VerdictClaim| {
         let trust = &trust;
-        t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await }).await.unwrap()
+        t.db.run("test", |tx| async move { trust.issuance.issue(&tx, tx.world().id(), claim).await }).await.unwrap()
     };
     let (old, apart) = (issue(&first).await, issue(&other).await);
     let (services, of) = (&trust, &old);

@@ -147,7 +147,7 @@ impl Service {
     /// Signs a verdict and gives it its place in a revocation list, within the transaction that
     /// decides the verdict. It supersedes what was signed of the same credential before: of two
     /// verdicts that both stand, the holder could show the one that suits them.
-    pub async fn issue(&self, tx: &Tx, claim: &VerdictClaim) -> Result<Issued> {
+    pub async fn issue(&self, tx: &Tx, id: Id<IssuedKind>, claim: &VerdictClaim) -> Result<Issued> {
         let Inner { keys, lists, validity, .. } = &*self.0;
         let status = lists.allocate(tx).await?;
         let document_salt: [u8; 32] = tx.world().random();
@@ -158,7 +158,7 @@ impl Service {
         let (document, sha256) = signed(unsigned, &signer, tx.now())?;
         let older = store::standing(tx, claim.credential, claim.holder).await?;
         let issued = Issued {
-            id: tx.world().id(),
+            id,
             verification: claim.verification,
             credential: claim.credential,
             holder: claim.holder,

@@ -152,7 +152,7 @@ async fn a_witnessed_checkpoint_is_published_and_stands_under_the_proofs(t: &Tes
     let (trust, mut served) = watched(t).await;
     let claim = &claim(t);
     let issuing = &trust;
-    let issued = t.db.run("test", |tx| async move { issuing.issuance.issue(&tx, claim).await });
+    let issued = t.db.run("test", |tx| async move { issuing.issuance.issue(&tx, tx.world().id(), claim).await });
     let issued = issued.await.unwrap();
     happen(t, &trust, 3).await;
     let bare = trust.log.checkpoint(None).await.unwrap();

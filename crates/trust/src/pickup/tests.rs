@@ -29,8 +29,11 @@ async fn verdict(
     trust: &Trust,
 ) -> (Id<Credential>, Caller, crate::issuance::service::Issued) {
     let claim = &claim(t);
-    let issued =
-        t.db.run("test", |tx| async move { trust.issuance.issue(&tx, claim).await }).await.unwrap();
+    let issued = t
+        .db
+        .run("test", |tx| async move { trust.issuance.issue(&tx, tx.world().id(), claim).await })
+        .await
+        .unwrap();
     (claim.credential, caller(t, claim.holder), issued)
 }
 

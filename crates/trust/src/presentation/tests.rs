@@ -27,7 +27,7 @@ async fn credential(t: &TestDb, trust: &Trust) -> (Issued, String) {
     let claim = &claim(t);
     let key = &wallet().public();
     t.db.run("test", |tx| async move {
-        let issued = trust.issuance.issue(&tx, claim).await?;
+        let issued = trust.issuance.issue(&tx, tx.world().id(), claim).await?;
         let text = trust.issuance.sd_jwt(&tx, &issued, Some(key)).await?;
         Ok((issued, text))
     })
@@ -184,7 +184,7 @@ async fn an_unbound_credential_is_not_a_presentation(t: &TestDb) {
     let trust = &trust(t).await;
     let claim = &claim(t);
     let text = t.db.run("test", |tx| async move {
-        let issued = trust.issuance.issue(&tx, claim).await?;
+        let issued = trust.issuance.issue(&tx, tx.world().id(), claim).await?;
         trust.issuance.sd_jwt(&tx, &issued, None).await
     })
     .await
