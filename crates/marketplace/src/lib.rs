@@ -91,6 +91,10 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "0034_parts_of_days",
             sql: include_str!("../migrations/0034_parts_of_days.sql"),
         },
+        Migration {
+            name: "0035_standing_verdicts",
+            sql: include_str!("../migrations/0035_standing_verdicts.sql"),
+        },
     ],
 };
 
