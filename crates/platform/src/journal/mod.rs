@@ -117,6 +117,8 @@ pub struct Recorded {
     pub origin: RecordedOrigin,
     /// Random bytes that keep the log's public commitment to this fact from being guessed.
     pub salt: [u8; 32],
+    /// Whom it concerns, where that was read with it; see [`Recorded::parties`].
+    parties: Option<Vec<Id<User>>>,
 }
 
 /// Where the request came from: kept with the fact, shown to those it belongs to.

@@ -40,7 +40,10 @@ pub trait Reader: Send + Sync {
 impl Recorded {
     /// The users whom this fact concerns, its actor among them.
     pub async fn parties(&self, tx: &Tx) -> Result<Vec<Id<User>>> {
-        store::parties(tx, self.id.uuid()).await
+        match &self.parties {
+            Some(parties) => Ok(parties.clone()),
+            None => store::parties(tx, self.id.uuid()).await,
+        }
     }
 }
 
@@ -71,7 +74,8 @@ async fn round(db: &Db, readers: &[Arc<dyn Reader>]) -> Result<Round> {
         if !tx.exclusive(SEQUENCER).await? {
             return Ok(Round { placed: 0, behind: Vec::new() });
         }
-        let facts = store::sequence(&tx, BATCH).await?;
+        let mut facts = store::sequence(&tx, BATCH).await?;
+        store::read_parties(&tx, &mut facts).await?;
         let head = match facts.last().and_then(|fact| fact.seq) {
             Some(last) => last,
             None => store::head(&tx).await?,
@@ -103,7 +107,8 @@ pub async fn advance(db: &Db, reader: &dyn Reader) -> Result<usize> {
         if !tx.exclusive(reader.name()).await? {
             return Ok(0);
         }
-        let facts = store::since(&tx, store::cursor(&tx, reader.name()).await?, BATCH).await?;
+        let mut facts = store::since(&tx, store::cursor(&tx, reader.name()).await?, BATCH).await?;
+        store::read_parties(&tx, &mut facts).await?;
         let Some(last) = facts.last().and_then(|fact| fact.seq) else { return Ok(0) };
         reader.read(&tx, &facts).await?;
         store::set_cursor(&tx, reader.name(), last).await?;

@@ -28,7 +28,24 @@ fn read(row: &Row<'_>) -> Result<Recorded, DbError> {
         data: serde_json::from_str(&row.take::<String>()?).map_err(json)?,
         origin: serde_json::from_str(&row.take::<String>()?).map_err(json)?,
         salt: row.take()?,
+        parties: None,
     })
+}
+
+/// Reads whom facts that follow each other concern, in one statement for all of them.
+pub(super) async fn read_parties(db: &impl Read, facts: &mut [Recorded]) -> Result<()> {
+    let place = |fact: Option<&Recorded>| fact.and_then(|fact| fact.seq);
+    let (Some(first), Some(last)) = (place(facts.first()), place(facts.last())) else {
+        return Ok(());
+    };
+    let mut parties: HashMap<i64, Vec<Id<User>>> = HashMap::with_capacity(facts.len());
+    for (seq, party) in parties_between(db, first - 1, last).await? {
+        parties.entry(seq).or_default().push(party);
+    }
+    for fact in facts {
+        fact.parties = Some(fact.seq.and_then(|seq| parties.remove(&seq)).unwrap_or_default());
+    }
+    Ok(())
 }
 
 pub(crate) async fn insert(tx: &Tx, facts: &[Fact]) -> Result<()> {
@@ -67,9 +84,20 @@ async fn insert_one(tx: &Tx, fact: &Fact, origin: &RecordedOrigin) -> Result<()>
         fact.actor.iter().chain(&fact.about).map(|user| user.uuid()).collect();
     parties.sort_unstable();
     parties.dedup();
-    for party in parties {
-        let sql = "INSERT INTO fact_parties (party, fact) VALUES ($1, $2)";
-        tx.execute(sql, params![party, id]).await?;
+    // Most facts concern two at most, and a statement costs more than a row of it.
+    for few in parties.chunks(2) {
+        match few {
+            [one, other] => {
+                let sql = "INSERT INTO fact_parties (party, fact) VALUES ($1, $3), ($2, $3)";
+                tx.execute(sql, params![one, other, id]).await?;
+            }
+            few => {
+                for party in few {
+                    let sql = "INSERT INTO fact_parties (party, fact) VALUES ($1, $2)";
+                    tx.execute(sql, params![party, id]).await?;
+                }
+            }
+        }
     }
     Ok(())
 }
