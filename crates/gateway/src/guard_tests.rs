@@ -207,7 +207,7 @@ async fn health_and_what_ends_sessions_are_served_when_nothing_else_is() {
         assert_eq!(house.ask("POST", "/leave").await.status(), 200);
     }
     assert_eq!(house.ask("GET", "/other").await.status(), 503);
-    house.load.look(Duration::from_millis(100), Duration::ZERO);
+    house.load.refill(Duration::from_millis(100));
     assert_eq!(house.ask("GET", "/other").await.status(), 200);
 }
 

@@ -18,7 +18,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            concurrency_min: 512,
+            concurrency_min: 256,
             concurrency_max: 2048,
             lag_max: Duration::from_millis(25),
             rate_max: None,
@@ -80,6 +80,8 @@ pub(super) struct RateSeen {
     pub(super) lag: Duration,
     /// Requests let in.
     pub(super) admitted: u64,
+    /// Requests that are under way now.
+    pub(super) under_way: u32,
 }
 
 /// How many requests a second are let in.
@@ -87,8 +89,10 @@ pub(super) struct RateSeen {
 pub(super) struct Rate {
     /// None while all are.
     rate: Option<f64>,
-    /// The most that was let in a second, of late.
+    /// The most that was done in a second, of late.
     best: f64,
+    /// How many were under way at the last look.
+    under_way: u32,
 }
 
 /// What is left of the rate after a look that saw lag, and what it grows by after another.
@@ -99,15 +103,16 @@ const RATE_STEP: f64 = 0.05;
 const RATE_FLOOR: f64 = 0.5;
 /// How much of the best is still believed a look later: half of it after seven seconds.
 const BEST_KEPT: f64 = 0.99;
-/// So many requests may always stand in line, however long it takes: those of a few hundred clients
-/// that wait for their answers are no overload, and refusing them makes none of them faster.
-pub(super) const LINE_MIN: u64 = 384;
+/// So many requests may always stand in line, or be under way, however long it takes: those of a few
+/// hundred clients that wait for their answers are no overload, and refusing them makes none of them
+/// faster.
+pub(super) const LINE_MIN: u64 = 320;
 /// A rate so far above what comes has no effect and is taken away.
 const RATE_NEEDLESS: f64 = 2.0;
 
 impl Rate {
     pub(super) const fn new() -> Self {
-        Self { rate: None, best: 0.0 }
+        Self { rate: None, best: 0.0, under_way: 0 }
     }
 
     /// Requests a second; none where all are let in.
@@ -125,11 +130,15 @@ impl Rate {
             return;
         }
         let came = seen.admitted as f64 / seconds;
-        self.best = (self.best * BEST_KEPT).max(came);
-        // By Little's law.
-        let line = came * seen.lag.as_secs_f64();
+        // What a rush has let in and nobody has done yet says nothing of what can be done.
+        let more = f64::from(seen.under_way) - f64::from(self.under_way);
+        let done = (seen.admitted as f64 - more).max(0.0) / seconds;
+        self.under_way = seen.under_way;
+        self.best = (self.best * BEST_KEPT).max(done);
+        // Before they are begun, by Little's law; or after.
+        let line = (came * seen.lag.as_secs_f64()).max(seen.under_way.into());
         if seen.lag > policy.lag_max && line >= LINE_MIN as f64 {
-            let rate = self.rate.unwrap_or(came) * RATE_LEFT;
+            let rate = self.rate.unwrap_or(done) * RATE_LEFT;
             self.rate = Some(rate.max(self.best * RATE_FLOOR).max(1.0));
         } else if let Some(rate) = self.rate {
             let rate = rate * (1.0 + RATE_STEP);

@@ -1,6 +1,7 @@
 //! One route's share: how many of its requests are under way, and how long they take when all is
 //! well.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub struct Lane {
     control: Mutex<Concurrency>,
     limit: AtomicU32,
     under_way: AtomicU32,
+    /// Of all lanes together.
+    all_under_way: Arc<AtomicU32>,
     /// Since the last look.
     peak: AtomicU32,
     samples: AtomicU64,
@@ -40,12 +43,13 @@ pub struct UnderWay<'a> {
 }
 
 impl Lane {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(super) fn new(policy: &Policy, all_under_way: Arc<AtomicU32>) -> Self {
         let control = Concurrency::new(policy);
         Self {
             limit: AtomicU32::new(control.limit()),
             control: Mutex::new(control),
             under_way: AtomicU32::new(0),
+            all_under_way,
             peak: AtomicU32::new(0),
             samples: AtomicU64::new(0),
             slow: AtomicU64::new(0),
@@ -65,6 +69,7 @@ impl Lane {
             metrics::counter!("http_requests_shed_total", "reason" => "concurrency").increment(1);
             return Err(overloaded());
         }
+        self.all_under_way.fetch_add(1, Ordering::Relaxed);
         self.peak.fetch_max(now, Ordering::Relaxed);
         Ok(UnderWay { lane: self, begun: Instant::now() })
     }
@@ -125,5 +130,6 @@ impl UnderWay<'_> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.lane.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.lane.all_under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }

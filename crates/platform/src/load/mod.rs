@@ -13,8 +13,8 @@
 //!   ever.
 //!
 //! - **Waiting, of each request for itself** ([`Load::admit`]): whoever has waited in the socket longer
-//!   than tasks may wait, behind a line of hundreds, is refused. Limits that follow what was seen take
-//!   a while; this one holds from the first request of a rush.
+//!   than tasks may wait, behind a line of hundreds or beside hundreds that are under way, is refused.
+//!   Limits that follow what was seen take a while; this one holds from the first request of a rush.
 //!
 //! The first two shrink by a factor and grow by steps (AIMD). `control` holds the decisions, without
 //! time or chance; [`Load::watch`] looks ten times a second.
@@ -26,7 +26,7 @@ mod line;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kernel::{Error, Result};
@@ -53,8 +53,12 @@ pub struct Load {
     lanes: Mutex<Vec<Arc<Lane>>>,
     rate: Mutex<Rate>,
     is_throttled: AtomicBool,
-    /// Requests that may still be let in until the next look; not counted while there is no rate.
+    /// Requests that may still be let in until the next probe; not counted while there is no rate.
     allowance: AtomicI64,
+    /// The part of a request that the last allowance was short of.
+    part: Mutex<f64>,
+    /// Of all lanes together.
+    under_way: Arc<AtomicU32>,
     admitted: AtomicU64,
     line: Line,
     /// Whether tasks wait for a processor at all.
@@ -79,6 +83,8 @@ impl Load {
             rate: Mutex::new(Rate::new()),
             is_throttled: AtomicBool::new(false),
             allowance: AtomicI64::new(0),
+            part: Mutex::new(0.0),
+            under_way: Arc::default(),
             admitted: AtomicU64::new(0),
             line: Line::new(Instant::now()),
             is_lagging: AtomicBool::new(false),
@@ -91,13 +97,13 @@ impl Load {
                 lag: metrics::gauge!("runtime_lag_seconds"),
             },
         };
-        load.put_in_effect();
+        load.refill(LOOK_EVERY);
         Arc::new(load)
     }
 
     /// A lane for one route, whose limit is looked after from here on.
     pub fn lane(&self) -> Arc<Lane> {
-        let lane = Arc::new(Lane::new(&self.policy));
+        let lane = Arc::new(Lane::new(&self.policy, self.under_way.clone()));
         self.lanes.lock().push(lane.clone());
         lane
     }
@@ -122,7 +128,7 @@ impl Load {
         self.line.begin(now);
         if let Some(arrived) = arrived
             && now.saturating_duration_since(arrived) > self.policy.lag_max
-            && self.line.since(arrived, now) >= LINE_MIN
+            && self.are_many(arrived, now)
         {
             self.shed_late.increment(1);
             return Err(overloaded());
@@ -137,35 +143,44 @@ impl Load {
         Ok(())
     }
 
+    /// Whether those who stood before a request, or those who are under way, are more than the clients
+    /// of a busy hour who wait for their answers.
+    fn are_many(&self, arrived: Instant, now: Instant) -> bool {
+        u64::from(self.under_way.load(Ordering::Relaxed)) >= LINE_MIN
+            || self.line.since(arrived, now) >= LINE_MIN
+    }
+
     /// Looks at what was seen in the time `passed` since the last look, with `lag` the least that a
     /// task has waited for a processor in it, and sets the limits.
     pub fn look(&self, passed: Duration, lag: Duration) {
         let admitted = self.admitted.swap(0, Ordering::Relaxed);
-        self.rate.lock().look(&self.policy, &RateSeen { passed, lag, admitted });
-        self.put_in_effect();
-        let lanes = self.lanes.lock();
-        let (mut under_way, mut limited) = (0, 0_u32);
-        for lane in lanes.iter() {
-            under_way += lane.under_way();
-            limited += u32::from(lane.look(&self.policy));
-        }
+        let under_way = self.under_way.load(Ordering::Relaxed);
+        self.rate.lock().look(&self.policy, &RateSeen { passed, lag, admitted, under_way });
+        let limited: u32 =
+            self.lanes.lock().iter().map(|lane| u32::from(lane.look(&self.policy))).sum();
         self.gauges.under_way.set(f64::from(under_way));
         self.gauges.limited.set(f64::from(limited));
         self.gauges.lag.set(lag.as_secs_f64());
     }
 
-    fn put_in_effect(&self) {
+    /// Lets in as many more as the rate allows for the time `passed`: a little at a time, since what
+    /// is let in at once stands in line together.
+    pub fn refill(&self, passed: Duration) {
         let rate = self.rate.lock().limit(&self.policy);
-        let allowance = rate.map(|rate| (rate * LOOK_EVERY.as_secs_f64()).ceil());
-        // What was left over is not saved up: it would be let in all at once.
-        self.allowance.store(allowance.unwrap_or_default() as i64, Ordering::Relaxed);
-        self.is_throttled.store(allowance.is_some(), Ordering::Relaxed);
+        if let Some(rate) = rate {
+            let mut part = self.part.lock();
+            let earned = *part + rate * passed.as_secs_f64();
+            *part = earned.fract();
+            // What was left over is not saved up: it would be let in all at once.
+            self.allowance.store(earned.trunc() as i64, Ordering::Relaxed);
+        }
+        self.is_throttled.store(rate.is_some(), Ordering::Relaxed);
         self.gauges.rate.set(rate.unwrap_or(f64::INFINITY));
     }
 
     /// Measures and looks until told to stop.
     pub async fn watch(&self, stop: CancellationToken) {
-        let mut last = Instant::now();
+        let (mut last, mut refilled) = (Instant::now(), Instant::now());
         let mut lag = Duration::MAX;
         while !stop.is_cancelled() {
             let begun = Instant::now();
@@ -183,6 +198,8 @@ impl Load {
                 self.look(last.elapsed(), lag);
                 (last, lag) = (Instant::now(), Duration::MAX);
             }
+            self.refill(refilled.elapsed().min(LOOK_EVERY));
+            refilled = Instant::now();
         }
     }
 }

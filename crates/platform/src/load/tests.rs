@@ -28,6 +28,10 @@ fn what_is_slow_shrinks_the_limit_and_what_is_not_lets_it_grow_again() {
     assert_eq!(control.limit(), POLICY.concurrency_max);
 }
 
+fn lane() -> Lane {
+    Lane::new(&POLICY, Arc::default())
+}
+
 #[test]
 fn a_few_slow_requests_mean_nothing() {
     let mut control = Concurrency::new(&POLICY);
@@ -66,7 +70,8 @@ fn play(offered: impl Fn(u32) -> f64, capacity: f64, seconds: u32) -> Vec<f64> {
             }
             finished += admitted;
             let lag = Duration::from_secs_f64(waiting / capacity);
-            rate.look(&POLICY, &RateSeen { passed: LOOK, lag, admitted: admitted as u64 });
+            let admitted = admitted as u64;
+            rate.look(&POLICY, &RateSeen { passed: LOOK, lag, admitted, under_way: 0 });
         }
         done.push(finished);
     }
@@ -92,7 +97,7 @@ fn nobody_is_refused_while_there_is_room_and_nobody_for_long_after_a_rush() {
 
 #[test]
 fn a_route_is_measured_against_itself() {
-    let (login, read) = (Lane::new(&POLICY), Lane::new(&POLICY));
+    let (login, read) = (lane(), lane());
     for _ in 0..100 {
         assert!(!login.learn(40 * MILLI));
         assert!(!read.learn(MILLI));
@@ -131,7 +136,15 @@ fn a_configured_rate_holds_whatever_is_seen() {
         let admitted = (0..1000).filter(|_| load.admit(Instant::now(), None).is_ok()).count();
         assert_eq!(admitted, 10, "of a tenth of a second");
         load.look(LOOK, Duration::ZERO);
+        load.refill(LOOK);
     }
+    let little = (0..100).map(|_| {
+        load.refill(MILLI * 4);
+        (0..1000).filter(|_| load.admit(Instant::now(), None).is_ok()).count()
+    });
+    let little: Vec<_> = little.collect();
+    assert!(little.iter().all(|admitted| *admitted <= 1), "never many at once");
+    assert_eq!(little.iter().sum::<usize>(), 40, "and no part of one is lost");
 }
 
 #[test]
@@ -139,9 +152,13 @@ fn without_lag_there_is_no_rate_and_with_it_there_is() {
     let load = Load::new(POLICY);
     let admit = || (0..1000).filter(|_| load.admit(Instant::now(), None).is_ok()).count();
     assert_eq!(admit(), 1000);
-    load.look(LOOK, 20 * MILLI);
+    let look = |lag| {
+        load.look(LOOK, lag);
+        load.refill(LOOK);
+    };
+    look(20 * MILLI);
     assert_eq!(admit(), 1000);
-    load.look(LOOK, 60 * MILLI);
+    look(60 * MILLI);
     assert_eq!(admit(), 900);
 }
 
@@ -150,11 +167,47 @@ fn a_few_hundred_clients_that_wait_for_their_answers_are_no_overload() {
     let mut rate = Rate::new();
     for _ in 0..100 {
         // 256 clients that ask again when they are answered, each after 60 ms.
-        rate.look(&POLICY, &RateSeen { passed: LOOK, lag: 60 * MILLI, admitted: 427 });
+        let seen = RateSeen { passed: LOOK, lag: 60 * MILLI, admitted: 427, under_way: 256 };
+        rate.look(&POLICY, &seen);
         assert_eq!(rate.limit(&POLICY), None);
     }
-    rate.look(&POLICY, &RateSeen { passed: LOOK, lag: 60 * MILLI, admitted: 1000 });
+    let seen = RateSeen { passed: LOOK, lag: 60 * MILLI, admitted: 1000, under_way: 0 };
+    rate.look(&POLICY, &seen);
     assert!(rate.limit(&POLICY).is_some(), "more than twice as many are a line");
+}
+
+#[test]
+fn what_is_let_in_follows_what_was_done_and_not_what_a_rush_has_let_in() {
+    let mut rate = Rate::new();
+    let seen = |lag: u32, admitted, under_way| RateSeen {
+        passed: LOOK,
+        lag: lag * MILLI,
+        admitted,
+        under_way,
+    };
+    rate.look(&POLICY, &seen(60, 1000, 600));
+    assert_eq!(rate.limit(&POLICY), Some(3600.0), "nine tenths of the 400 that were done");
+    rate.look(&POLICY, &seen(60, 360, 560));
+    assert_eq!(rate.limit(&POLICY), Some(3240.0), "hundreds are under way still");
+    rate.look(&POLICY, &seen(20, 324, 500));
+    assert!(
+        rate.limit(&POLICY).is_some_and(|rate| rate > 3240.0),
+        "and none waits for a processor"
+    );
+}
+
+#[test]
+fn whoever_has_waited_beside_hundreds_under_way_is_refused() {
+    let load = Load::new(Policy { concurrency_min: 2048, ..POLICY });
+    let (lane, begin) = (load.lane(), Instant::now());
+    let now = begin + 100 * MILLI;
+    let some: Vec<_> = (1..LINE_MIN).map(|_| lane.begin().ok().unwrap()).collect();
+    assert!(load.admit(now, Some(begin)).is_ok());
+    let last = lane.begin().ok().unwrap();
+    assert!(load.admit(now, Some(begin)).is_err());
+    assert!(load.admit(now, Some(now - 20 * MILLI)).is_ok(), "it has just come");
+    drop((last, some));
+    assert!(load.admit(now, Some(begin)).is_ok());
 }
 
 #[test]
@@ -196,7 +249,7 @@ proptest! {
         for (lag, admitted, samples, peak, passed) in looks {
             let (lag, passed) = (Duration::from_millis(lag), Duration::from_millis(passed));
             concurrency.look(&policy, &Seen { samples, slow: samples / 3, peak });
-            rate.look(&policy, &RateSeen { passed, lag, admitted });
+            rate.look(&policy, &RateSeen { passed, lag, admitted, under_way: peak });
             prop_assert!((min.max(1)..=max.max(min).max(1)).contains(&concurrency.limit()));
             prop_assert!(rate.limit(&policy).is_none_or(|rate| rate.is_finite() && rate > 0.0));
         }

@@ -419,7 +419,7 @@ impl Default for Load {
         Self {
             shedding: true,
             concurrency_max: 2048,
-            concurrency_min: 512,
+            concurrency_min: 256,
             lag_milliseconds: 25,
             requests_per_second: 0,
         }
