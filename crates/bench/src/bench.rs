@@ -108,6 +108,14 @@ impl Bench {
         Ok(folder)
     }
 
+    /// Removes what the folders hold, once nobody uses them any more.
+    pub fn clear(&self) {
+        for entry in fs::read_dir(self.scratch.path()).into_iter().flatten().flatten() {
+            // What cannot be removed now goes with the whole.
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+
     fn next_number(&self) -> u32 {
         self.started.fetch_add(1, Ordering::Relaxed)
     }

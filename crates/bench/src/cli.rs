@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::bench::{Bench, Plan};
 use crate::machine::Pinning;
-use crate::paths::{PATHS, Path, find};
+use crate::paths::{PATHS, find};
 use crate::runner::{Outcome, measure};
 use crate::workload::Declared;
 use crate::{Context, Failure, Result, bare, report};
@@ -17,6 +17,7 @@ Usage: bench <path>... [options]
 
 Options:
   --list             Show the paths with their floors and goals
+  --only <words>     Of these paths, only the workloads in whose name these words stand
   --quick            Few short pairs: to see that a workload works, not to judge it
   --shared           Server and generator share all cores instead of having one each
   --markdown <file>  Append the results to a file as a table
@@ -30,6 +31,7 @@ to judge, and with 2 when something could not be measured.";
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     paths: Vec<String>,
+    only: Option<String>,
     list: bool,
     quick: bool,
     shared: bool,
@@ -56,7 +58,7 @@ pub fn run(arguments: &[String]) -> Result<bool> {
         print!("{}", list());
         return Ok(true);
     }
-    let chosen = choose(&options.paths)?;
+    let chosen = choose(&options.paths, options.only.as_deref())?;
     let bench = prepare(&options)?;
     let facts = format!("{}, {}", bench.facts().line(), bench.pinning.describe());
     println!("{facts}\n");
@@ -77,12 +79,12 @@ fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let mut value = || {
-            let value = rest.next().map(PathBuf::from);
-            value.ok_or_else(|| Failure::new(format!("{argument} wants a value")))
-        };
+        let mut word =
+            || rest.next().ok_or_else(|| Failure::new(format!("{argument} wants a value")));
+        let mut value = || word().map(PathBuf::from);
         match argument.as_str() {
             "--list" => options.list = true,
+            "--only" => options.only = Some(word()?.clone()),
             "--quick" => options.quick = true,
             "--shared" => options.shared = true,
             "--help" | "-h" => options.help = true,
@@ -98,8 +100,11 @@ fn parse(arguments: &[String]) -> Result<Options> {
     Ok(options)
 }
 
-/// The paths asked for, each with at least one workload.
-fn choose(ids: &[String]) -> Result<Vec<&'static Path>> {
+/// A workload, and the path that it is of.
+type Chosen = (&'static str, &'static Declared);
+
+/// The workloads of the paths asked for, each path with at least one.
+fn choose(ids: &[String], only: Option<&str>) -> Result<Vec<Chosen>> {
     if ids.is_empty() {
         return Err(Failure::new(format!("which path?\n\n{HELP}")));
     }
@@ -110,7 +115,15 @@ fn choose(ids: &[String]) -> Result<Vec<&'static Path>> {
         Some(path) => Ok(path),
         None => Err(Failure::new(format!("there is no path {id}; --list shows them"))),
     };
-    ids.iter().map(known).collect()
+    let paths = ids.iter().map(known).collect::<Result<Vec<_>>>()?;
+    let all = paths.into_iter().flat_map(|path| path.workloads.iter().map(|one| (path.id, one)));
+    let chosen: Vec<Chosen> =
+        all.filter(|(_, one)| only.is_none_or(|words| one.spec.name.contains(words))).collect();
+    if chosen.is_empty() {
+        let words = only.unwrap_or_default();
+        return Err(Failure::new(format!("no workload is called {words:?}; --list shows them")));
+    }
+    Ok(chosen)
 }
 
 fn prepare(options: &Options) -> Result<Bench> {
@@ -130,14 +143,13 @@ fn prepare(options: &Options) -> Result<Bench> {
 }
 
 /// Measures one after the other; a path that cannot be measured does not keep the next from it.
-fn measure_all(
-    paths: &[&'static Path],
-    bench: &Bench,
-) -> (Vec<(&'static str, Outcome)>, Vec<String>) {
+fn measure_all(chosen: &[Chosen], bench: &Bench) -> (Vec<(&'static str, Outcome)>, Vec<String>) {
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
-    let declared = paths.iter().flat_map(|path| path.workloads.iter().map(|one| (path.id, one)));
-    for (id, declared) in declared {
-        match measure_one(declared, bench) {
+    for &(id, declared) in chosen {
+        let measured = measure_one(declared, bench);
+        // A million rows several times over, path after path, would fill the disk.
+        bench.clear();
+        match measured {
             Ok(outcome) => {
                 println!("{}", report::text(id, &outcome));
                 outcomes.push((id, outcome));
@@ -192,12 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn some_of_a_paths_workloads_can_be_asked_for() {
+        let all = choose(&words("2 3"), None).unwrap();
+        let some = choose(&words("2 3"), Some("by cookie")).unwrap();
+        assert!(some.len() == 1 && all.len() > 1);
+        let error = choose(&words("2 3"), Some("by pigeon")).err().unwrap().to_string();
+        assert!(error.contains("by pigeon"), "{error}");
+        let options = parse(&["--only".to_owned(), "by cookie".to_owned()]).unwrap();
+        assert_eq!(options.only.as_deref(), Some("by cookie"));
+    }
+
+    #[test]
     fn a_path_without_a_workload_is_refused_and_not_skipped() {
-        let error = choose(&words("nonsense")).err().unwrap().to_string();
+        let error = choose(&words("nonsense"), None).err().unwrap().to_string();
         assert!(error.contains("no path nonsense"), "{error}");
-        assert!(choose(&[]).is_err());
+        assert!(choose(&[], None).is_err());
         for path in PATHS {
-            assert_eq!(choose(&words(path.id)).is_ok(), !path.workloads.is_empty());
+            assert_eq!(choose(&words(path.id), None).is_ok(), !path.workloads.is_empty());
             assert!(list().contains(path.title));
         }
     }

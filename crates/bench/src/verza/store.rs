@@ -167,7 +167,7 @@ pub fn put_files(connection: &Connection, owner: &[u8], count: u64) -> Result<()
     )?;
     for number in 0..count {
         let (id, name, blob) =
-            (row_id(number), format!("{}.pdf", title(number)), format!("{number:064x}"));
+            (row_id(number), format!("{}.pdf", title(number)), format!("{number:032x}"));
         insert.execute(params![id, owner, name, [0_u8; 32], blob, EPOCH])?;
     }
     Ok(())
