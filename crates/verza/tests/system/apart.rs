@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::routes::{self, Line};
 use crate::town::{Call, Cast, FUNDS, Person, Town, pdf, until, verifier_id};
-use crate::world::on_both_stages;
+use crate::world::{Stage, on_both_stages, on_stages};
 
 /// Lists that have no owner, or whose rows cannot be made here, and why.
 const NOT_OWNED: &[(&str, &str)] = &[
@@ -298,6 +298,12 @@ fn lists() -> Vec<(Line, bool)> {
         .collect()
 }
 
+/// Whether a list's rows belong to whoever asks, and are made here.
+fn is_owned(line: &Line) -> bool {
+    let is_somebody_s = !matches!(line.audience.as_str(), "public" | "admin" | "ops" | "provider");
+    is_somebody_s && !NOT_OWNED.iter().any(|(name, _)| *name == line.name)
+}
+
 /// All rows, page by page.
 async fn rows(town: &Town, path: &str, who: &Person, limit: usize) -> Vec<Json> {
     let mut rows = Vec::new();
@@ -346,8 +352,8 @@ async fn look(town: &Town, line: &Line, is_paged: bool, sides: &[Side; 2]) -> [u
     seen
 }
 
-on_both_stages! {
-async fn no_list_shows_what_is_somebody_else_s_whoever_was_first(stage: &Stage) {
+/// Two sides with rows of everything, in both orders.
+async fn dealt(stage: &Stage) -> (Cast, [Side; 2]) {
     let cast = Cast::on(stage).await;
     let Cast { town, admin, .. } = &cast;
     let mut sides = [Side::join(&cast, "A").await, Side::join(&cast, "B").await];
@@ -366,10 +372,34 @@ async fn no_list_shows_what_is_somebody_else_s_whoever_was_first(stage: &Stage) 
         })
         .await;
     }
+    (cast, sides)
+}
+
+/// What a page of a list costs the store besides its rows: rows visited without an index, and
+/// answers sorted. The least of several, since others use the store meanwhile.
+async fn beside(stage: &Stage, town: &Town, path: &str, who: &Person) -> (u64, u64) {
+    let db = &stage.running.platform.db;
+    let mut least = (u64::MAX, u64::MAX);
+    for _ in 0..20 {
+        let before = db.counts();
+        town.get(&format!("{path}?limit=3"), who).done().await;
+        let after = db.counts();
+        let (scanned, sorts) = (after.scanned - before.scanned, after.sorts - before.sorts);
+        least = (least.0.min(scanned), least.1.min(sorts));
+        if least == (0, 0) {
+            break;
+        }
+    }
+    least
+}
+
+on_both_stages! {
+async fn no_list_shows_what_is_somebody_else_s_whoever_was_first(stage: &Stage) {
+    let (cast, sides) = dealt(stage).await;
+    let town = &cast.town;
     let (mut looked_at, mut empty) = (0, Vec::new());
     for (line, is_paged) in lists() {
-        let is_owned = !matches!(line.audience.as_str(), "public" | "admin" | "ops" | "provider");
-        if !is_owned || NOT_OWNED.iter().any(|(name, _)| *name == line.name) {
+        if !is_owned(&line) {
             continue;
         }
         let seen = look(town, &line, is_paged, &sides).await;
@@ -381,6 +411,32 @@ async fn no_list_shows_what_is_somebody_else_s_whoever_was_first(stage: &Stage) 
     }
     assert_eq!(empty, [""; 0], "make rows of these, or say in NOT_OWNED why there are none");
     assert!(looked_at >= 35, "{looked_at}");
+}
+}
+
+on_stages! {
+[on_sqlite]
+async fn no_page_of_a_list_is_sorted_or_looked_for_row_by_row(stage: &Stage) {
+    let (cast, sides) = dealt(stage).await;
+    let (mut asked, mut costly) = (0, Vec::new());
+    for (line, _) in lists().into_iter().filter(|(_, is_paged)| *is_paged) {
+        let is_admin = line.audience == "admin";
+        let is_known = is_owned(&line) || (is_admin && !line.has_parameters());
+        if !is_known && line.name != "verifier::search" {
+            continue;
+        }
+        let who = if is_admin { vec![&cast.admin] } else { sides[0].who(&line) };
+        let paths = if is_admin { vec![line.path.clone()] } else { sides[0].paths(&line) };
+        for (who, path) in who.iter().flat_map(|who| paths.iter().map(move |path| (who, path))) {
+            asked += 1;
+            let cost = beside(stage, &cast.town, path, who).await;
+            if cost != (0, 0) {
+                costly.push(format!("{path} {cost:?}"));
+            }
+        }
+    }
+    assert_eq!(costly, [""; 0], "rows visited without an index, and sorts");
+    assert!(asked >= 40, "{asked}");
 }
 }
 
