@@ -47,6 +47,7 @@ async fn open(
     let id = tx.world().id();
     let claim = claim(tx, payment, seen).await?;
     if store::insert(tx, id, payment, &seen.id, &claim).await? {
+        tell_unclear(payment, seen, &claim);
         secure(tx, wallet, payment, (id, id.to_string()), &claim).await?;
     }
     found(tx, payment, seen).await
@@ -57,12 +58,15 @@ async fn claim(tx: &Tx, payment: &Payment, seen: &SeenDispute) -> Result<Claim> 
         State::Suspended => payment::received(tx, payment.id).await?,
         _ => payment.amount,
     };
-    let claim = rules::claim(came, seen.amount)?;
+    rules::claim(came, seen.amount)
+}
+
+/// Tells the operator, once for what is held and not with each look, what nobody can understand.
+fn tell_unclear(payment: &Payment, seen: &SeenDispute, claim: &Claim) {
     if !claim.is_clear {
         let (named, payment) = (seen.amount, payment.id);
         tracing::error!(%payment, %named, "a charge-back of no amount of the payment: all is held");
     }
-    Ok(claim)
 }
 
 async fn found(tx: &Tx, payment: &Payment, seen: &SeenDispute) -> Result<Chargeback> {
@@ -78,14 +82,18 @@ async fn adjust(
     of: Chargeback,
     seen: &SeenDispute,
 ) -> Result<Chargeback> {
-    let claim = claim(tx, payment, seen).await?;
     // One that was won wants nothing any more, whatever is named.
-    if seen.stage == DisputeStage::Won || (claim.amount, claim.excess) == (of.amount, of.excess) {
+    if seen.stage == DisputeStage::Won {
+        return Ok(of);
+    }
+    let claim = claim(tx, payment, seen).await?;
+    if (claim.amount, claim.excess) == (of.amount, of.excess) {
         return Ok(of);
     }
     if !store::claim(tx, &of, &claim).await? {
         return Err(moved());
     }
+    tell_unclear(payment, seen, &claim);
     if let Some(hold) = of.hold {
         wallet.release(tx, hold).await?;
     }

@@ -1,7 +1,6 @@
 //! Paystack, as its documentation has it.
 
 use http::{Method, StatusCode};
-use kernel::Money;
 use serde_json::{Value as Json, json};
 
 use super::post::money;
@@ -209,19 +208,12 @@ fn give_back(world: &mut World, body: &Json) -> Replied {
     let Some(at) = world.collection(reference) else {
         return refusal(StatusCode::NOT_FOUND, "transaction_not_found");
     };
-    let (number, paid) = (world.next(), world.collections[at].paid);
-    let amount = body["amount"].as_i64().unwrap_or(paid);
-    let collection = &mut world.collections[at];
-    let back: i64 = collection.refunds.iter().map(|it| it.amount).sum();
-    if collection.outcome != Outcome::Done || amount <= 0 || back + amount > collection.paid {
-        return refusal(StatusCode::BAD_REQUEST, "invalid_amount");
+    let amount = body["amount"].as_i64().unwrap_or(world.collections[at].paid);
+    let note = body["merchant_note"].as_str().unwrap_or_default();
+    match world.give_back(at, amount, note) {
+        Some(refund) => good(StatusCode::OK, &refund_of(&refund, world.collections[at].asset)),
+        None => refusal(StatusCode::BAD_REQUEST, "invalid_amount"),
     }
-    let note = body["merchant_note"].as_str().unwrap_or_default().to_owned();
-    let refund = Refund { number, amount, reference: note, came_back: false };
-    collection.refunds.push(refund.clone());
-    let asset = collection.asset;
-    world.debit(ProviderName::Paystack, Money::new(amount, asset));
-    good(StatusCode::OK, &refund_of(&refund, asset))
 }
 
 fn refund_of(refund: &Refund, asset: kernel::Asset) -> Json {

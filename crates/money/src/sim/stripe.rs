@@ -1,7 +1,7 @@
 //! Stripe, as its documentation has it: Checkout, idempotency keys, charge-backs, refunds.
 
 use http::{Method, StatusCode};
-use kernel::{Money, Timestamp};
+use kernel::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::post::money;
@@ -196,19 +196,13 @@ fn give_back(world: &mut World, asked: &Asked<'_>) -> Replied {
     let Some(at) = found.and_then(|reference| world.collection(&reference)) else {
         return refusal(StatusCode::NOT_FOUND, "resource_missing");
     };
-    let (number, paid) = (world.next(), world.collections[at].paid);
+    let paid = world.collections[at].paid;
     let amount = field(asked, "amount").and_then(|it| it.parse().ok()).unwrap_or(paid);
     let reference = field(asked, "metadata[reference]").unwrap_or_default();
-    let collection = &mut world.collections[at];
-    let back: i64 = collection.refunds.iter().map(|it| it.amount).sum();
-    if collection.outcome != Outcome::Done || amount <= 0 || back + amount > collection.paid {
-        return refusal(StatusCode::BAD_REQUEST, "charge_already_refunded");
+    match world.give_back(at, amount, &reference) {
+        Some(refund) => (StatusCode::OK, refund_of(&refund, &world.collections[at])),
+        None => refusal(StatusCode::BAD_REQUEST, "charge_already_refunded"),
     }
-    let refund = Refund { number, amount, reference, came_back: false };
-    collection.refunds.push(refund.clone());
-    let collection = collection.clone();
-    world.debit(ProviderName::Stripe, Money::new(amount, collection.asset));
-    (StatusCode::OK, refund_of(&refund, &collection))
 }
 
 fn refund_of(refund: &Refund, collection: &Collection) -> Json {

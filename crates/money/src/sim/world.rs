@@ -321,19 +321,26 @@ impl World {
         Ok("dispute changed")
     }
 
-    /// Somebody sends a part back in the provider's dashboard.
-    pub(super) fn send_back(&mut self, at: usize, amount: i64) -> Result<&'static str> {
+    /// Sends a part of what was paid back, under a name; none when there is not so much left of it.
+    pub(super) fn give_back(&mut self, at: usize, amount: i64, reference: &str) -> Option<Refund> {
         let number = self.next();
         let collection = &mut self.collections[at];
         let back: i64 = collection.refunds.iter().map(|it| it.amount).sum();
         if collection.outcome != Outcome::Done || amount <= 0 || back + amount > collection.paid {
-            return Err(Error::conflict("decided", "There is nothing to send back."));
+            return None;
         }
-        let reference = String::new();
-        collection.refunds.push(Refund { number, amount, reference, came_back: false });
+        let refund = Refund { number, amount, reference: reference.to_owned(), came_back: false };
+        collection.refunds.push(refund.clone());
         let (provider, asset) = (collection.provider, collection.asset);
         self.debit(provider, Money::new(amount, asset));
-        Ok("refunded")
+        Some(refund)
+    }
+
+    /// Somebody sends a part back in the provider's dashboard.
+    pub(super) fn send_back(&mut self, at: usize, amount: i64) -> Result<&'static str> {
+        let refund = self.give_back(at, amount, "");
+        let refused = || Error::conflict("decided", "There is nothing to send back.");
+        refund.map(|_| "refunded").ok_or_else(refused)
     }
 
     /// Makes a payout; the money leaves our balance at once.

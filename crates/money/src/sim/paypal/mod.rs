@@ -276,23 +276,16 @@ fn capture(world: &mut World, id: &str) -> Replied {
 
 fn give_back(world: &mut World, id: &str, body: &Json) -> Replied {
     let Some(at) = by_id(world, 'C', id) else { return missing() };
-    let number = world.next();
-    let collection = &mut world.collections[at];
+    let collection = &world.collections[at];
     let paid = Money::new(collection.paid, collection.asset);
     let asked = if body["amount"].is_null() { Some(paid) } else { asked_for(&body["amount"]) };
     let Some(asked) = asked.filter(|it| it.asset == paid.asset) else {
         return wrong("CURRENCY_MISMATCH");
     };
-    let back: i64 = collection.refunds.iter().map(|it| it.amount).sum();
-    if collection.outcome != Outcome::Done || back + asked.minor > paid.minor {
-        return wrong("REFUND_AMOUNT_EXCEEDED");
+    match world.give_back(at, asked.minor, &text(&body["custom_id"])) {
+        Some(refund) => (StatusCode::CREATED, refund_of(&refund, &world.collections[at])),
+        None => wrong("REFUND_AMOUNT_EXCEEDED"),
     }
-    let reference = text(&body["custom_id"]);
-    let refund = Refund { number, amount: asked.minor, reference, came_back: false };
-    collection.refunds.push(refund.clone());
-    let collection = collection.clone();
-    world.debit(ProviderName::Paypal, asked);
-    (StatusCode::CREATED, refund_of(&refund, &collection))
 }
 
 fn refund_of(refund: &Refund, collection: &Collection) -> Json {
